@@ -1,0 +1,137 @@
+"""Every runtime dataclass, frozen and free of torch: sizes that travel with the weights, and what the user chooses."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+FPS = 25  # video frames per second
+CROP = 256  # side of the face crop in pixels
+SAMPLE_RATE = 16_000  # speech, mono
+POSE_SIZE = 6  # yaw, pitch, roll [radians], x, y [crop widths from the centre], log of the face height [crop widths]
+LANDMARKS = 468  # MediaPipe face mesh
+
+
+class InputError(ValueError):
+    """The user's input or usage is wrong: one line that names what came, what is allowed and what to do."""
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Image encoder: a pyramid of feature maps and the Hierarchical Aggregation Layer over all of its stages."""
+
+    family: str = "lia"  # key of encoders.image.FAMILIES
+    channels: tuple[int, ...] = (32, 64, 128, 192, 256, 256)  # one per stage; the first at 64x64, the last at 1x1
+    code_size: int = 256  # width of the code that HAL returns
+    hal: bool = True  # False: the last stage alone
+
+
+@dataclass(frozen=True)
+class MotionSpaceConfig:
+    """Motion space: 6 numbers of pose and coefficients on orthonormal directions of landmark displacement."""
+
+    encoder: EncoderConfig = EncoderConfig()
+    expression_size: int = 14  # orthonormal directions; POSE_SIZE + expression_size = 20 numbers of motion
+    identity_size: int = 64
+    hidden: int = 256
+
+    @property
+    def motion_size(self) -> int:
+        return POSE_SIZE + self.expression_size
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Landmark flow, then a U-Net at half resolution: residual flow, three layer masks, synthesised pixels."""
+
+    channels: tuple[int, ...] = (24, 48, 96, 128)  # at 128, 64, 32 and 16 pixels
+    code_size: int = 256  # appearance code that modulates the bottleneck
+    motion_size: int = 20
+    grid: int = 48  # the radial basis interpolation of the flow is evaluated on grid x grid points
+    smoothing: float = 1e-3
+    max_residual: float = 0.06  # crop widths
+
+
+@dataclass(frozen=True)
+class SpeechConfig:
+    """Speech features at the video frame rate, without pretrained weights."""
+
+    n_mels: int = 80
+    per_frame: int = 4  # mel frames (100 Hz) stacked per video frame (25 Hz)
+    n_fft: int = 512
+    pitch: bool = True  # log fundamental frequency and voicing
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Motion transformer: speech, first motion and previous frames in, a flow-matching velocity out."""
+
+    speech_size: int = 323
+    motion_size: int = 20
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    window: int = 125  # frames made at once (5 s)
+    previous: int = 25  # frames already made that condition the next window
+    motion_mean: tuple[float, ...] = ()  # normalisation of the motion code, measured on the training clips
+    motion_std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """What the user chooses. The one place of every default; checked here, read by command line, page and batch."""
+
+    seed: int = 0
+    steps: int = 8  # sampler steps
+    guidance: float = 1.5  # classifier-free guidance on speech; 1 is none
+    yaw: float | None = None  # degrees, constant head pose; None lets the model choose
+    pitch: float | None = None
+    roll: float | None = None
+    pose: str | None = None  # .npy of [T,3] degrees: yaw, pitch, roll per frame
+    scale: float | None = None  # size of the head relative to the portrait, 0.8 .. 1.2
+    location: float | None = None  # shift of the head in face-crop widths, -0.15 .. 0.15
+    still: bool = False  # keep the head where it is; lips and eyes still move
+    frame: str = "full"  # full: the whole picture; crop: the 256x256 face crop
+    face: str = "largest"  # largest, all, or the index that `anitalker faces` prints
+    face_backend: str = "own"  # own or face-alignment
+    batch_size: int = 8  # frames decoded at once; does not change the result
+
+    def __post_init__(self) -> None:
+        _range("seed", self.seed, 0, 2**63 - 1)
+        _range("steps", self.steps, 1, 200)
+        _range("guidance", self.guidance, 0, 10)
+        for name in ("yaw", "pitch", "roll"):
+            _range(name, getattr(self, name), -60, 60, " degrees")
+        _range("scale", self.scale, 0.8, 1.2)
+        _range("location", self.location, -0.15, 0.15)
+        _range("batch_size", self.batch_size, 1, 256)
+        if self.pose is not None and any(getattr(self, n) is not None for n in ("yaw", "pitch", "roll")):
+            raise InputError("pose came as a file and as angles; give either --pose or --yaw/--pitch/--roll")
+        _choice("frame", self.frame, ("full", "crop"))
+        _choice("face_backend", self.face_backend, ("own", "face-alignment"))
+        if self.face not in ("largest", "all") and not str(self.face).isdigit():
+            raise InputError(f"face is {self.face!r}; allowed are largest, all, or an index from `anitalker faces`")
+
+
+def _range(name: str, value: float | None, low: float, high: float, unit: str = "") -> None:
+    if value is not None and not low <= value <= high:  # also refuses NaN
+        raise InputError(f"{name} is {value}; allowed is {low} to {high}{unit}")
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+
+
+def to_dict(config: object) -> dict:
+    """A config dataclass as plain JSON types."""
+    return asdict(config)
+
+
+def from_dict(kind: type, values: dict) -> object:
+    """A config dataclass from `to_dict`'s result (JSON lists become tuples); unknown names are an error."""
+    known = {f.name for f in fields(kind)}
+    if unknown := set(values) - known:
+        raise InputError(f"{kind.__name__} got unknown {sorted(unknown)}; it knows {sorted(known)}")
+    nested = {"encoder": EncoderConfig}
+    made = {k: from_dict(nested[k], v) if k in nested else tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return kind(**made)

@@ -1,0 +1,1 @@
+"""Encoders: what we see and hear becomes features. Imports nothing else of this project."""
