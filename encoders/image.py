@@ -1,0 +1,92 @@
+"""Image encoder families: a picture becomes a pyramid of feature maps; each declares out_channels and strides."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class _Norm(nn.GroupNorm):
+    """Group normalisation in groups of 16 channels: the same for any batch size, in training and at inference."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(max(1, channels // 16), channels)
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions, the second halves the size; the shortcut averages (residual block of LIA, Wang et al. 2022)."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.first, self.norm1 = nn.Conv2d(inside, inside, 3, padding=1, bias=False), _Norm(inside)
+        self.second, self.norm2 = nn.Conv2d(inside, outside, 3, 2, 1, bias=False), _Norm(outside)
+        self.shortcut = nn.Conv2d(inside, outside, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = nn.functional.silu(self.norm1(self.first(x)))
+        inner = self.norm2(self.second(inner))
+        return nn.functional.silu(inner + self.shortcut(nn.functional.avg_pool2d(x, 2)))
+
+
+class Lia(nn.Module):
+    """The original's residual pyramid, slimmer: a space-to-depth stem (4x4 pixels) to 64x64, halved down to 4x4, then 1x1.
+
+    channels: one width per stage, first at 64x64, last at 1x1; with six stages 64, 32, 16, 8, 4, 1 pixels. The last stage is a
+    convolution over the whole 4x4 map, which keeps place where averaging forgets it.
+    """
+
+    def __init__(self, channels: tuple[int, ...] = (32, 64, 128, 192, 256, 256)) -> None:
+        super().__init__()
+        self.out_channels = tuple(channels)
+        self.strides = tuple(4 * 2**i for i in range(len(channels) - 1)) + (256,)
+        self.stem = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, channels[0], 3, padding=1), nn.SiLU())
+        pairs = zip(channels[:-2], channels[1:-1], strict=True)
+        self.blocks = nn.ModuleList(_Residual(a, b) for a, b in pairs)
+        self.last = nn.Conv2d(channels[-2], channels[-1], 256 // self.strides[-2])
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """[B,3,256,256] in [-1,1] -> [B,C,H,W] per stage, widest first."""
+        pyramid = [self.stem(image)]
+        for block in self.blocks:
+            pyramid.append(block(pyramid[-1]))
+        return [*pyramid, self.last(pyramid[-1])]
+
+
+class ResNet(nn.Module):
+    """torchvision's ResNet-18 as a pyramid, stages at 64, 32, 16 and 8 pixels and a last convolution to 1x1."""
+
+    def __init__(self, channels: tuple[int, ...] = (64, 128, 256, 512, 256)) -> None:
+        super().__init__()
+        from torchvision.models import resnet18
+
+        if tuple(channels[:-1]) != (64, 128, 256, 512):
+            raise ValueError(f"resnet got channels {channels}; its first four stages are 64, 128, 256, 512")
+        net = resnet18(weights=None)
+        self.out_channels = tuple(channels)
+        self.strides = (4, 8, 16, 32, 256)
+        self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+        self.blocks = nn.ModuleList([net.layer1, net.layer2, net.layer3, net.layer4])
+        self.last = nn.Conv2d(512, channels[-1], 8)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """[B,3,256,256] in [-1,1] -> [B,C,H,W] per stage, widest first."""
+        pyramid, x = [], self.stem(image)
+        for block in self.blocks:
+            x = block(x)
+            pyramid.append(x)
+        return [*pyramid, self.last(x)]
+
+
+FAMILIES: dict[str, type[nn.Module]] = {"lia": Lia, "resnet": ResNet}
+
+
+def build_encoder(family: str, channels: tuple[int, ...]) -> nn.Module:
+    """An encoder of a family by name; ValueError lists the families."""
+    if family not in FAMILIES:
+        raise ValueError(f"unknown image encoder {family!r}; known are {', '.join(FAMILIES)}")
+    return FAMILIES[family](tuple(channels))
+
+
+def to_tensor(pictures: Tensor) -> Tensor:
+    """uint8 [B,H,W,3] in 0..255 -> float [B,3,H,W] in [-1,1]."""
+    return pictures.permute(0, 3, 1, 2).to(torch.float32).div(127.5).sub(1)
