@@ -1,0 +1,41 @@
+# Everything from nothing: needs Python >= 3.10, pip and make. `make demo` and `make test` do all of the set-up.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: demo test slow lint app clean
+
+demo: $(VENV)/.installed ## the demo portrait speaks: out/demo.mp4
+	@mkdir -p out
+	$(PY) -m anitalker render app/examples/portrait.webp app/examples/speech.flac -o out/demo.mp4
+	@echo "Your video: $(CURDIR)/out/demo.mp4"
+
+test: $(VENV)/.installed-dev ## the quick tests: no GPU, no downloads
+	$(PY) -m pytest
+
+slow: $(VENV)/.installed-dev ## the tests with the shipped weights
+	$(PY) -m pytest -m slow
+
+lint: $(VENV)/.installed-dev
+	$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+app: $(VENV)/.installed ## the web page on http://127.0.0.1:7860
+	$(PY) -m app
+
+# Debian and Ubuntu ship Python without ensurepip: then virtualenv, unpacked into build/, makes the environment.
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: Python 3.10 or newer is needed, this is %d.%d; try make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
+	  $(PYTHON) -m pip install --quiet --target build/virtualenv virtualenv && \
+	  PYTHONPATH=build/virtualenv $(PYTHON) -m virtualenv --quiet $(VENV); }
+
+$(VENV)/.installed: pyproject.toml | $(PY)
+	$(PY) -m pip install --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(PY)
+	$(PY) -m pip install --disable-pip-version-check -e ".[dev]"
+	@touch $@ $(VENV)/.installed
+
+clean: ## what was made here; the environment stays
+	rm -rf out build *.egg-info .pytest_cache .ruff_cache
