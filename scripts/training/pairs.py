@@ -1,0 +1,113 @@
+"""Pairs of one person's frames for stage one: drawn from the decoded clips and stills, augmented together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anitalker.motion_space import lid_scale
+from encoders.image import to_tensor
+from scripts.training.augment import Affine, mirror_index
+from scripts.training.data import FrameCache
+from scripts.training.labels import MotionLabels, align
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """B pairs, a the source and b the drive: pictures [B,3,256,256] in [-1,1], landmarks [B,468,3], codes [B,20].
+
+    labelled [B]: the person's neutral is known, so the expression part of the codes is a label; for stills it is an
+    estimate. neutral [B,468,3]; identity [B].
+    """
+
+    picture_a: Tensor
+    picture_b: Tensor
+    landmarks_a: Tensor
+    landmarks_b: Tensor
+    codes_a: Tensor
+    codes_b: Tensor
+    neutral: Tensor
+    labelled: Tensor
+    identity: Tensor
+
+    def select(self, keep: Tensor) -> Pairs:
+        return Pairs(*(getattr(self, f.name)[keep] for f in fields(self)))
+
+
+class PairSampler:
+    """Draws pairs: a person by weight, a clip, two frames of it; a still is paired with itself.
+
+    One man's clips (ids `grid-`) count `grid_weight` of the frames that chance would give him.
+    """
+
+    def __init__(self, cache: FrameCache, labels: MotionLabels, stills: float = 0.3, seed: int = 0) -> None:
+        self.cache, self.labels, self.stills = cache, labels, stills
+        self.rng = np.random.default_rng(seed)
+        usable = np.flatnonzero(cache.good & (cache.clip >= 0))
+        self.by_clip = [usable[cache.clip[usable] == c] for c in range(len(cache.rows))]
+        self.clips = np.array([c for c in range(len(cache.rows)) if len(self.by_clip[c]) >= 2])
+        people: dict[str, int] = {}
+        for clip in self.clips:
+            name = cache.rows[clip]["identity"]
+            people[name] = people.get(name, 0) + len(self.by_clip[clip])
+        # Square root of a person's frames: the one with 20 minutes does not drown the others.
+        weight = np.array([len(self.by_clip[c]) / people[cache.rows[c]["identity"]] ** 0.5 for c in self.clips])
+        self.weight = weight / weight.sum()
+        self.still_numbers = np.flatnonzero(cache.clip < 0)
+        self.mirrored = mirror_index(labels.canonical)
+        self.prior = _ExpressionPrior(labels)
+
+    def draw(self, count: int, affine: bool = True) -> Pairs:
+        """`count` pairs; with `affine` both pictures of a pair get the same mirror, roll, size and shift."""
+        stills = int(self.rng.binomial(count, self.stills)) if len(self.still_numbers) else 0
+        clips = self.rng.choice(self.clips, count - stills, p=self.weight)
+        numbers = [self.rng.choice(self.by_clip[c], 2, replace=False) for c in clips]
+        numbers += [np.repeat(n, 2) for n in self.rng.choice(self.still_numbers, stills)] if stills else []
+        a, b = np.array(numbers).T
+        names = [self.cache.rows[c]["identity"] for c in clips]
+        labelled = torch.arange(count) < count - stills
+        neutral = torch.stack([self.labels.neutrals[n] for n in names] + [self.labels.canonical] * stills)
+        picture_a, picture_b = self._pictures(a), self._pictures(b)
+        landmarks_a, landmarks_b = (torch.tensor(self.cache.landmarks[n]) for n in (a, b))
+        if affine:
+            change = Affine.random(count)
+            landmarks_a, landmarks_b = (change.landmarks(x, self.mirrored) for x in (landmarks_a, landmarks_b))
+            flipped = (neutral * torch.tensor([-1.0, 1.0, 1.0]))[:, self.mirrored]
+            neutral = torch.where(change.mirror[:, None, None], flipped, neutral)
+            picture_a, picture_b = change.pictures(picture_a), change.pictures(picture_b)
+        codes_a, codes_b = (self._codes(x, neutral, labelled) for x in (landmarks_a, landmarks_b))
+        identity = torch.tensor(self.cache.identity[a])
+        return Pairs(picture_a, picture_b, landmarks_a, landmarks_b, codes_a, codes_b, neutral, labelled, identity)
+
+    def _pictures(self, numbers: np.ndarray) -> Tensor:
+        return to_tensor(torch.from_numpy(np.stack([self.cache.frames[n] for n in numbers])))
+
+    def _codes(self, landmarks: Tensor, neutral: Tensor, labelled: Tensor) -> Tensor:
+        shape, pose = align(landmarks, self.labels.canonical)
+        moved = ((shape - neutral) / lid_scale(neutral, self.labels.canonical)).flatten(1) @ self.labels.directions
+        guess = self.prior(shape)
+        return torch.cat([pose, torch.where(labelled[:, None], moved, guess)], 1)
+
+
+class _ExpressionPrior:
+    """The likeliest expression of a face whose neutral is unknown: x = neutral + D e with Gaussian neutral and e.
+
+    Posterior mean in the span of the directions, spreads measured on the neutrals and taken as equal in size: a weak
+    label, only for the parts that people hardly differ in (an open mouth is an open mouth).
+    """
+
+    def __init__(self, labels: MotionLabels) -> None:
+        neutrals = torch.stack(list(labels.neutrals.values()))
+        self.mean = neutrals.mean(0)
+        inside = (neutrals - self.mean).flatten(1) @ labels.directions
+        people = torch.cov(inside.T)
+        # Spread of expressions along each direction in the training clips, in face heights (measured once).
+        motion = torch.diag(torch.linspace(0.27, 0.03, labels.directions.shape[1]).square())
+        self.gain = motion @ torch.linalg.inv(motion + people)
+        self.directions = labels.directions
+
+    def __call__(self, shape: Tensor) -> Tensor:
+        return ((shape - self.mean).flatten(1) @ self.directions) @ self.gain.T
