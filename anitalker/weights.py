@@ -1,0 +1,265 @@
+"""Weights: a registry with hashes, where to look, reading tensors (never code), and strict loading into networks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anitalker.config import (
+    DecoderConfig,
+    DetectorConfig,
+    GeneratorConfig,
+    InputError,
+    LandmarkConfig,
+    MotionSpaceConfig,
+    SpeechConfig,
+    from_dict,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from anitalker.decoder import Decoder
+    from anitalker.face_network import FaceNetwork
+    from anitalker.generator import MotionGenerator
+    from anitalker.motion_space import MotionSpace
+
+MODEL_PARTS = ("motion_space", "decoder", "generator")
+LARGEST_FILE = 8 * 2**30  # bytes
+LARGEST_SIZE = 65_536  # of any number in a network's config: a forged one must not eat the memory
+SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"  # beside pyproject.toml; absent in an installed wheel
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A known weight file."""
+
+    file: str
+    sha256: str
+    licence: str
+    about: str
+    model: bool = True  # False: a part that every model uses
+
+
+REGISTRY = {
+    "lite": Entry("lite.safetensors", "", "Apache-2.0", "our small model: motion space, decoder, generator"),
+    "face": Entry("face.safetensors", "", "Apache-2.0", "face detector and 468 landmarks", model=False),
+    "landmarks68": Entry(
+        "landmarks68.safetensors", "", "Apache-2.0", "68 points of face-alignment -> 468", model=False
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Networks:
+    """One model, in float32 on the CPU, ready to be moved."""
+
+    motion_space: MotionSpace
+    decoder: Decoder
+    generator: MotionGenerator
+    speech: nn.Module
+    name: str
+
+
+def folders() -> list[Path]:
+    """Where registry files are looked for, first to last: ANITALKER_CHECKPOINTS, checkpoints/, the user's cache."""
+    chosen = os.environ.get("ANITALKER_CHECKPOINTS")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anitalker"
+    return [*([Path(chosen)] if chosen else []), SHIPPED, cache]
+
+
+def find(name: str | os.PathLike) -> tuple[Path, Entry | None]:
+    """A registry name, a file or a folder with `lite.safetensors` -> path, and the entry whose hash must hold."""
+    if (entry := REGISTRY.get(str(name))) is not None:
+        for folder in folders():
+            if (folder / entry.file).is_file():
+                return folder / entry.file, entry
+        looked = ", ".join(str(folder) for folder in folders())
+        raise InputError(f"model {str(name)!r} is not here: no {entry.file} in {looked}; set ANITALKER_CHECKPOINTS")
+    path = Path(name)
+    if path.is_dir():
+        path = path / REGISTRY["lite"].file
+    if not path.is_file():
+        known = ", ".join(key for key, entry in REGISTRY.items() if entry.model)
+        raise InputError(f"model is {str(name)!r}; allowed are {known}, a weight file, or a folder that holds one")
+    return path, None
+
+
+def listing() -> list[dict]:
+    """The known models for `anitalker models`: name, file (None where it is not here), licence, about."""
+    rows = []
+    for name, entry in REGISTRY.items():
+        here = [folder / entry.file for folder in folders() if (folder / entry.file).is_file()]
+        file = str(here[0]) if here else None
+        rows.append(
+            {"name": name, "file": file, "sha256": entry.sha256, "licence": entry.licence, "about": entry.about}
+        )
+    return rows
+
+
+def read(name: str | os.PathLike) -> tuple[dict, dict[str, Tensor]]:
+    """Config and float32 tensors of a registry name, file or folder. Nothing in the file is ever executed."""
+    path, entry = find(name)
+    if path.stat().st_size > LARGEST_FILE:
+        raise InputError(f"weights {str(path)!r} are {path.stat().st_size} bytes; allowed are {LARGEST_FILE}")
+    if entry is not None and sha256(path) != entry.sha256:
+        raise InputError(
+            f"weights {str(path)!r} are not the registered {str(name)!r} (SHA-256 differs); "
+            "restore the file, or give its path as the model to use it as it is"
+        )
+    reader = {".safetensors": _read_safetensors, ".pt": _read_pt}.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"weights {str(path)!r} end in {path.suffix!r}; allowed are .safetensors and .pt")
+    config, tensors = reader(path)
+    for key, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise InputError(f"weights {str(path)!r} hold NaN or infinity in {key!r}; export them again")
+    return config, {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def load_model(name: str | os.PathLike) -> Networks:
+    """The networks of a model, strictly loaded; InputError names what is missing, unknown or of a wrong shape."""
+    from encoders.speech import SpeechFeatures
+
+    config, tensors = read(name)
+    modules = build(config, MODEL_PARTS, str(name))
+    fill(modules, tensors, str(name))
+    speech = SpeechFeatures(**vars(_config(SpeechConfig, config, "speech", name)))
+    return Networks(**modules, speech=speech, name=Path(name).stem)
+
+
+def load_face(name: str | os.PathLike = "face") -> FaceNetwork:
+    """The face network, strictly loaded, in evaluation mode."""
+    from anitalker.face_network import FaceNetwork
+
+    config, tensors = read(name)
+    kinds = {"detector": DetectorConfig, "landmarks": LandmarkConfig}
+    network = FaceNetwork(**{part: _config(kind, config, part, name) for part, kind in kinds.items()})
+    fill({part: getattr(network, part) for part in kinds}, tensors, str(name))
+    return network.eval()
+
+
+def build(config: dict, parts: tuple[str, ...], name: str) -> dict[str, nn.Module]:
+    """Untrained networks of a model from the config that travels with its weights, by part."""
+    from anitalker.decoder import Decoder
+    from anitalker.generator import MotionGenerator
+    from anitalker.motion_space import MotionSpace
+
+    kinds = {
+        "motion_space": (MotionSpace, MotionSpaceConfig),
+        "decoder": (Decoder, DecoderConfig),
+        "generator": (MotionGenerator, GeneratorConfig),
+    }
+    return {part: kinds[part][0](_config(kinds[part][1], config, part, name)) for part in parts}
+
+
+def fill(modules: dict[str, nn.Module], tensors: dict[str, Tensor], name: str) -> None:
+    """Load "<module>.<key>" tensors into modules; every key must be there, known and of its shape."""
+    expected = {
+        f"{part}.{key}": tensor for part, module in modules.items() for key, tensor in module.state_dict().items()
+    }
+    wrong = [
+        f"{key} is {list(tensors[key].shape)} instead of {list(expected[key].shape)}"
+        for key in expected
+        if key in tensors and tensors[key].shape != expected[key].shape
+    ]
+    problems = [
+        f"{kind} {_some(keys)}"
+        for kind, keys in (
+            ("missing:", sorted(set(expected) - set(tensors))),
+            ("unknown:", sorted(set(tensors) - set(expected))),
+            ("wrong shape:", wrong),
+        )
+        if keys
+    ]
+    if problems:
+        raise InputError(f"weights {name!r} do not fit their network; {'; '.join(problems)}; export them again")
+    for part, module in modules.items():
+        own = {key.removeprefix(f"{part}."): tensor for key, tensor in tensors.items() if key.startswith(f"{part}.")}
+        module.load_state_dict(own)
+        module.eval().requires_grad_(False)
+
+
+def _some(keys: list[str], most: int = 3) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+
+
+def _config(kind: type, config: dict, part: str, name: str | os.PathLike):
+    if not isinstance(config.get(part), dict):
+        raise InputError(f"weights {str(name)!r} have no config of {part!r}; make them with scripts.export")
+    _check_sizes(config[part], name)
+    try:
+        return from_dict(kind, config[part])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"weights {str(name)!r}: config of {part!r} is wrong ({error}); export them again") from None
+
+
+def _check_sizes(value: object, name: str | os.PathLike) -> None:
+    """Refuse numbers that would build a network larger than any file of ours."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    for item in inside:
+        _check_sizes(item, name)
+    if isinstance(value, int | float) and not abs(value) <= LARGEST_SIZE:
+        raise InputError(f"weights {str(name)!r} have {value} in their config; allowed is up to {LARGEST_SIZE}")
+
+
+def _read_safetensors(path: Path) -> tuple[dict, dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = json.loads((file.metadata() or {}).get("config", "null"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise InputError(
+            f"weights {str(path)!r} are not a whole safetensors file ({_line(error)}); get them again"
+        ) from None
+    return _checked(config, tensors, path)
+
+
+def _read_pt(path: Path) -> tuple[dict, dict[str, Tensor]]:
+    """{"config": dict, "weights": {name: tensor}} written by torch.save; a pickle that names any code is refused."""
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old pickle protocols; what is wrong is said below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"weights {str(path)!r} hold code, not only tensors, and are refused; ask for .safetensors"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"weights {str(path)!r} are damaged ({_line(error)}); get them again") from None
+    if not isinstance(content, dict) or not isinstance(content.get("weights"), dict):
+        raise InputError(f"weights {str(path)!r} have no 'config' and 'weights'; convert them to .safetensors")
+    return _checked(content.get("config"), content["weights"], path)
+
+
+def _checked(config: object, tensors: dict, path: Path) -> tuple[dict, dict[str, Tensor]]:
+    import torch
+
+    if not isinstance(config, dict):
+        raise InputError(f"weights {str(path)!r} carry no config; make them with scripts.export")
+    if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+        raise InputError(f"weights {str(path)!r} hold something else than named tensors; make them with scripts.export")
+    return config, tensors
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

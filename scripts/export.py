@@ -1,0 +1,76 @@
+"""Training runs -> one file of weights for inference: the parts that it needs, float16, with their configs inside."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from anitalker.weights import MODEL_PARTS, load_face, load_model, read, sha256
+
+KINDS = {"model": (MODEL_PARTS, ("speech",), load_model), "face": (("detector", "landmarks"), (), load_face)}
+SMALL = 4096  # elements: biases, norms and the like stay in float32
+EXACT = ("directions", "canonical", "motion_mean", "motion_std", "mean", "std", "spoken")  # measured, not learned
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse(argv)
+    config, tensors = collect([weights_of(run) for run in arguments.runs], arguments.kind)
+    output = Path(arguments.output)
+    write(output, config, tensors)
+    KINDS[arguments.kind][2](output)  # what does not load here would not load anywhere
+    print(f"{output}: {len(tensors)} tensors, {output.stat().st_size / 2**20:.2f} MiB, SHA-256 {sha256(output)}")
+    print("registry: put this hash beside the file's name in anitalker/weights.py and checkpoints/README.md")
+
+
+def weights_of(run: str) -> Path:
+    """A run folder's weights, or the file itself."""
+    path = Path(run)
+    return path / "weights.safetensors" if path.is_dir() else path
+
+
+def collect(files: list[Path], kind: str) -> tuple[dict, dict[str, Tensor]]:
+    """Config and tensors of the parts that `kind` needs; where two runs have the same part, the later one counts."""
+    parts, settings, _ = KINDS[kind]
+    config, found = {}, {}
+    for file in files:
+        run_config, run_tensors = read(file)
+        for part in parts:
+            own = {key: tensor for key, tensor in run_tensors.items() if key.startswith(f"{part}.")}
+            if own:
+                found[part] = own
+                config[part] = run_config[part]
+        config |= {name: run_config[name] for name in settings if name in run_config}
+    if missing := [name for name in (*parts, *settings) if name not in config]:
+        raise SystemExit(f"error: no run has {', '.join(missing)}; name the runs that trained them")
+    return config, {key: slim(key, tensor) for own in found.values() for key, tensor in own.items()}
+
+
+def slim(key: str, tensor: Tensor) -> Tensor:
+    """Large learned tensors in float16; what is small or measured stays as it is."""
+    if not tensor.is_floating_point() or tensor.numel() <= SMALL or key.rsplit(".", 1)[-1] in EXACT:
+        return tensor.contiguous()
+    return tensor.to(torch.float16).contiguous()
+
+
+def write(path: Path, config: dict, tensors: dict[str, Tensor]) -> None:
+    """Write the file whole or not at all."""
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, {"config": json.dumps(config)})
+    partial.replace(path)
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders or weight files")
+    parser.add_argument("--kind", choices=tuple(KINDS), default="model")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE.safetensors")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()
