@@ -1,0 +1,251 @@
+"""Videos -> face clips, landmarks and sound in the layout that training and evaluation read.
+
+    python -m scripts.prepare_data VIDEOS -o DATA [--face-backend own|face-alignment] [--val 0.1]
+
+VIDEOS is a folder (searched with its subfolders) or a file. DATA/video gets manifest.csv and tar shards with, per clip,
+ID.mp4 (256x256, 25 fps, H.264, AAC 16 kHz mono), ID.lm.xz (468 landmarks per frame) and ID.wav where there is sound.
+One fixed square per clip, the face about 0.55 of it high; cut where the scene changes or the face is lost. A subfolder
+is a person; a video that lies in VIDEOS itself is a person of its own, unless --person name takes the part of its name
+before the first _ or -. A second run continues: videos that are in the manifest already are skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import wave
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from anitalker.config import CROP, FPS, SAMPLE_RATE, InputError
+from anitalker.landmarks import face_height
+from scripts.face_track import bridge, cut, segments, smooth, square, track
+
+COLUMNS = ("id", "split", "shard", "identity", "frames", "seconds", "has_audio", "speaking_visible", "generated")
+COLUMNS += ("face_px_in_source", "licence", "source", "source_path", "bad_frames_hex", "notes")
+VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".ts"}
+SHARD_BYTES = 48_000_000
+
+
+class ClipWriter:
+    """256x256 frames and their sound (float32 [N] or None) to an MP4 of the layout; a context manager."""
+
+    def __init__(self, path: Path, speech: Path | None) -> None:
+        from anitalker.video import ffmpeg
+
+        command = [ffmpeg(), "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{CROP}x{CROP}"]
+        command += ["-r", str(FPS), "-i", "pipe:0"]
+        if speech is not None:
+            command += ["-i", f"file:{speech}", "-c:a", "aac", "-b:a", "64k", "-ar", str(SAMPLE_RATE), "-ac", "1"]
+        command += ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart", f"file:{path}"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    def __enter__(self) -> ClipWriter:
+        return self
+
+    def write(self, frame: np.ndarray) -> None:
+        self.process.stdin.write(np.ascontiguousarray(frame).data)
+
+    def __exit__(self, kind, error, trace) -> None:
+        self.process.stdin.close()
+        if self.process.wait() != 0 and kind is None:
+            raise RuntimeError("ffmpeg could not write a clip; its reason stands above")
+
+
+def wav_bytes(speech: np.ndarray) -> bytes:
+    """float32 [N] at 16 kHz -> a PCM16 WAV file."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes((np.clip(speech, -1, 1) * 32767).round().astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+def prepare_video(path: Path, finder, arguments: argparse.Namespace) -> Iterator[tuple[dict, dict[str, bytes]]]:
+    """The clips of one video: rows of the manifest without split and shard, and the files of each by name."""
+    from anitalker.video import probe, read_audio, read_frames
+    from scripts.training.data import encode_landmarks
+
+    video = track(read_frames(path), finder)
+    pieces = segments(video, arguments.scene, arguments.min_seconds, arguments.max_seconds, arguments.min_face)
+    sound = read_audio(path) if pieces and probe(path).audio_codec else np.zeros(0, np.float32)
+    frames, at = read_frames(path), 0
+    stem = f"{re.sub('[^A-Za-z0-9]+', '-', path.stem).strip('-')[:40]}_{digest(str(path.resolve()))[:5]}"
+    for number, (start, end) in enumerate(pieces, 1):
+        name, found = f"{stem}_t{number:02d}", video.found[start:end]
+        points = bridge(video.landmarks[start:end], found)
+        height = float(np.median(face_height(points)))
+        left, top, side = square(points)
+        points = (smooth(points, height) - np.float32([left, top, 0])) / side
+        speech = sound[start * SAMPLE_RATE // FPS : end * SAMPLE_RATE // FPS]
+        speech = np.pad(speech, (0, (end - start) * SAMPLE_RATE // FPS - len(speech)))
+        heard = bool(np.abs(speech).max(initial=0) > 1e-3)
+        with tempfile.TemporaryDirectory() as folder:
+            wav = Path(folder) / "sound.wav"
+            wav.write_bytes(wav_bytes(speech))
+            with ClipWriter(Path(folder) / "clip.mp4", wav if heard else None) as writer:
+                while at < end:
+                    frame = next(frames)
+                    if at >= start:
+                        writer.write(cut(frame, left, top, side))
+                    at += 1
+            files = {f"{name}.mp4": (Path(folder) / "clip.mp4").read_bytes()}
+            files |= {f"{name}.lm.xz": encode_landmarks(points)}
+            files |= {f"{name}.wav": wav.read_bytes()} if heard else {}
+        yield (
+            {
+                "id": name,
+                "frames": end - start,
+                "seconds": round((end - start) / FPS, 2),
+                "has_audio": "yes" if heard else "no",
+                "speaking_visible": arguments.speaking if heard else "no",
+                "generated": arguments.generated,
+                "face_px_in_source": round(height),
+                "licence": arguments.licence,
+                "source": arguments.source or path.parent.name,
+                "bad_frames_hex": "" if found.all() else np.packbits(found).tobytes().hex(),
+                "notes": "",
+            },
+            files,
+        )
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def person(path: Path, root: Path, rule: str) -> str:
+    """Who a video shows: its subfolder of root; else its own name (rule file) or the name's first word (rule name)."""
+    if path.parent != root:
+        return path.relative_to(root).parts[0]
+    return re.split("[_-]", path.stem)[0] if rule == "name" else path.stem
+
+
+def assign_splits(people: Iterable[str], share: float, known: dict[str, str]) -> dict[str, str]:
+    """Person -> train or val, `share` of the people to val, by a hash of the name; who has a split already keeps it."""
+    everybody = sorted(set(people), key=digest)
+    splits = {name: known[name] for name in everybody if name in known}
+    wanted = max(1, round(share * len(everybody))) if share > 0 and len(everybody) > 1 else 0
+    for name in everybody:
+        if name not in splits:
+            splits[name] = "val" if list(splits.values()).count("val") < wanted else "train"
+    return splits
+
+
+class Shards:
+    """The output folder: tar shards of about 48 MB, and the manifest, rewritten whole after every video."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "video"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.manifest = self.folder / "manifest.csv"
+        self.rows: list[dict] = []
+        if self.manifest.is_file():
+            with open(self.manifest, newline="", encoding="utf-8") as file:
+                self.rows = list(csv.DictReader(file))
+        self.known = {row["identity"]: row["split"] for row in self.rows}
+
+    def add(self, row: dict, files: dict[str, bytes]) -> None:
+        """Append one clip to the newest shard."""
+        number = len(list(self.folder.glob("clips-*.tar")))
+        if number and (self.folder / f"clips-{number - 1}.tar").stat().st_size < SHARD_BYTES:
+            number -= 1
+        with tarfile.open(self.folder / f"clips-{number}.tar", "a") as tar:
+            for name, blob in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(blob)
+                tar.addfile(member, io.BytesIO(blob))
+        self.rows.append(row | {"shard": f"clips-{number}"})
+
+    def save(self, share: float) -> None:
+        """Write the manifest with every person's split."""
+        splits = assign_splits((row["identity"] for row in self.rows), share, self.known)
+        part = self.manifest.with_suffix(".part")
+        with open(part, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(row | {"split": splits[row["identity"]]} for row in self.rows)
+        part.replace(self.manifest)
+
+
+def make_finder(backend: str, device: str):
+    """The face finder of that name; both find every landmark of every face in a picture."""
+    from anitalker import face, weights
+
+    if backend == "face-alignment":
+        return face.FaceAlignmentFinder(device=device)
+    return face.FaceFinder(weights.build_face(), device)
+
+
+def find_videos(root: Path) -> list[Path]:
+    """Every video under a folder, or the file itself; InputError if there is none."""
+    videos = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.suffix.lower() in VIDEOS)
+    if not videos:
+        raise InputError(f"no video in {str(root)!r}; give a file or a folder with {', '.join(sorted(VIDEOS))}")
+    return videos
+
+
+def prepare(arguments: argparse.Namespace, finder) -> int:
+    """Prepare every video that is not in the manifest yet; the number of clips in it afterwards."""
+    root = Path(arguments.videos)
+    videos, shards = find_videos(root), Shards(Path(arguments.out))
+    done = {row["source_path"] for row in shards.rows}
+    home = root.parent if root.is_file() else root
+    for number, path in enumerate(videos, 1):
+        name = path.relative_to(home).as_posix()
+        if name in done:
+            continue
+        before = len(shards.rows)
+        try:
+            for row, files in prepare_video(path, finder, arguments):
+                shards.add(row | {"identity": person(path, home, arguments.person), "source_path": name}, files)
+        except InputError as error:
+            print(f"skipped {name}: {error}", file=sys.stderr)
+        shards.save(arguments.val)
+        print(f"{number}/{len(videos)} {name}: {len(shards.rows) - before} clips", file=sys.stderr, flush=True)
+    return len(shards.rows)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", help="a folder of videos, or one video")
+    parser.add_argument("-o", "--out", required=True, help="the data folder to make or continue")
+    parser.add_argument("--face-backend", choices=("own", "face-alignment"), default="own")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--person", choices=("file", "name"), default="file", help="who a video in VIDEOS itself shows")
+    parser.add_argument("--val", type=float, default=0.1, help="share of the people in the split val")
+    parser.add_argument("--min-seconds", type=float, default=2.0)
+    parser.add_argument("--max-seconds", type=float, default=12.0)
+    parser.add_argument("--min-face", type=float, default=80, help="forehead to chin in pixels of the source")
+    parser.add_argument("--scene", type=float, default=25, help="mean grey change of a scene cut, 0..255")
+    parser.add_argument("--speaking", choices=("yes", "no", "unknown"), default="yes", help="speaker seen where heard")
+    parser.add_argument("--generated", choices=("yes", "no", "unknown"), default="no", help="made by a machine")
+    parser.add_argument("--licence", default="unknown")
+    parser.add_argument("--source", default="", help="where the videos come from; the default is their folder's name")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(argv)
+    try:
+        count = prepare(arguments, make_finder(arguments.face_backend, arguments.device))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{count} clips in {arguments.out}")
+    return 0 if count else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
