@@ -152,25 +152,21 @@ class OneEuro:
         return 1 / (1 + self.fps / (2 * np.pi * cutoff))
 
 
-def draw(landmarks: Tensor, groups: tuple[tuple[int, ...], ...], size: int) -> Tensor:
-    """Soft filled polygons of landmark rings: [B,N,>=2] in crop widths -> [B,len(groups),size,size] in 0..1.
+def draw(landmarks: Tensor, rings: tuple[tuple[int, ...], ...], size: int) -> Tensor:
+    """Filled rings of landmarks: [B,N,>=2] in crop widths -> coverage [B,len(rings),size,size] in 0..1.
 
-    A point is inside where the winding angle of the ring around it is 2 pi (nonzero); the edge is one pixel soft by
-    drawing at twice the size and averaging.
+    Winding number by rays along each pixel column, with exact coverage in y: lips and lids are thin in y.
     """
-    big = size * 2
-    axis = (torch.arange(big, device=landmarks.device) + 0.5) / big
+    centre = (torch.arange(size, device=landmarks.device) + 0.5) / size
+    top = torch.arange(size, device=landmarks.device) / size
     planes = []
-    for ring in groups:
-        points = landmarks[:, list(ring), :2]
-        ahead = points.roll(-1, 1)
-        # Even-odd rule: count the edges that a ray to the right crosses.
-        y = axis[None, None, :]  # [1,1,H]
-        y0, y1 = points[..., 1:2], ahead[..., 1:2]
-        crosses = (y0 <= y) != (y1 <= y)  # [B,P,H]
-        slope = (y - y0) / torch.where(y1 == y0, torch.ones_like(y0), y1 - y0)
-        at = points[..., 0:1] + slope * (ahead[..., 0:1] - points[..., 0:1])  # x of the crossing [B,P,H]
-        right = (axis[None, None, None, :] < at[..., None]) & crosses[..., None]  # [B,P,H,W]
-        planes.append((right.sum(1) % 2).float())
-    drawn = torch.stack(planes, 1)
-    return torch.nn.functional.avg_pool2d(drawn, 2)
+    for ring in rings:
+        here = landmarks[:, list(ring), :2]
+        ahead = here.roll(-1, 1)
+        (x0, y0), (x1, y1) = here.unbind(-1), ahead.unbind(-1)  # [B,P]
+        sign = (x0[..., None] <= centre).float() - (x1[..., None] <= centre).float()  # [B,P,W] 0 where not crossed
+        run = torch.where(x1 == x0, torch.ones_like(x0), x1 - x0)
+        crossing = y0[..., None] + (centre - x0[..., None]) * ((y1 - y0) / run)[..., None]  # y of the crossing
+        below = ((top[:, None] + 1 / size - crossing[:, :, None]) * size).clamp(0, 1)  # [B,P,H,W] share below it
+        planes.append((below * sign[:, :, None]).sum(1).abs().clamp(max=1))
+    return torch.stack(planes, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from anitalker.motion_space import MotionSpace
 from scripts.training.codes import CodesLoss, score_codes, start_from_labels
 from scripts.training.data import FrameCache, build_cache
 from scripts.training.labels import MotionLabels, build_labels
-from scripts.training.loop import Run, seed_all
+from scripts.training.loop import Run, schedule, seed_all
 from scripts.training.losses import point_weights
 from scripts.training.pairs import PairSampler
 
@@ -54,7 +53,7 @@ def train_codes(arguments: argparse.Namespace, train: FrameCache, val: FrameCach
     modules = {"motion_space": space, "loss": loss}
     run = Run(arguments.out, resolved, modules, optimizer, arguments.steps, 2 * arguments.batch)
     if run.resume():
-        sampler.rng = type(sampler.rng)(type(sampler.rng.bit_generator)(arguments.seed + run.step))
+        sampler.reseed(arguments.seed + run.step)
     for step in run.steps():
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(step, arguments.steps)
@@ -74,25 +73,18 @@ def train_codes(arguments: argparse.Namespace, train: FrameCache, val: FrameCach
             run.write(**{f"val/{name}": value for name, value in scores.items()})
 
 
-def schedule(step: int, total: int, warm: int = 200) -> float:
-    """Learning-rate factor: linear warm-up, then a cosine down to 2%."""
-    if step < warm:
-        return (step + 1) / warm
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-
-
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="folder laid out as scripts.prepare_data writes it")
     parser.add_argument("--cache", default="runs/cache", help="decoded frames and labels")
     parser.add_argument("--stage", choices=("codes", "decoder"), default="codes")
     parser.add_argument("--out", required=True, help="run folder; an existing run there is continued")
-    parser.add_argument("--codes", help="decoder stage: run folder of the codes stage")
+    parser.add_argument("--codes", help="decoder stage: run folder of the codes stage; without it, label codes")
+    parser.add_argument("--start", help="decoder stage: run folder whose decoder to begin with")
     parser.add_argument("--features", help="decoder stage: .npz of SqueezeNet 1.0 for the perceptual loss")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=24, help="pairs per step")
     parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--size", type=int, default=256, help="decoder stage: side of the crops trained on")
     parser.add_argument("--score", type=int, default=500, help="steps between scores on val")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -106,7 +107,8 @@ class Run:
         rate = done / (time.monotonic() - self.since)
         left = (self.total - self.step - 1) / rate
         numbers = " ".join(f"{name} {value:.4g}" for name, value in means.items())
-        print(f"{self.step + 1}/{self.total} {numbers} | {rate * self.samples:.1f} samples/s, {left / 60:.1f} min left", flush=True)
+        pace = f"{rate * self.samples:.1f} samples/s, {left / 60:.1f} min left"
+        print(f"{self.step + 1}/{self.total} {numbers} | {pace}", flush=True)
         self.write(**means)
 
     def write(self, **scalars: float) -> None:
@@ -145,6 +147,14 @@ def _replace(path: Path, write) -> None:
     partial = path.with_suffix(path.suffix + ".partial")
     write(partial)
     os.replace(partial, path)
+
+
+def schedule(step: int, total: int, warm: int = 200) -> float:
+    """Learning-rate factor: linear warm-up, then a cosine down to 2%."""
+    if step < warm:
+        return (step + 1) / warm
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
 
 
 def seed_all(seed: int) -> None:

@@ -60,6 +60,10 @@ class PairSampler:
         self.mirrored = mirror_index(labels.canonical)
         self.prior = _ExpressionPrior(labels)
 
+    def reseed(self, seed: int) -> None:
+        """A fresh order after a resume."""
+        self.rng = np.random.default_rng(seed)
+
     def draw(self, count: int, affine: bool = True) -> Pairs:
         """`count` pairs; with `affine` both pictures of a pair get the same mirror, roll, size and shift."""
         stills = int(self.rng.binomial(count, self.stills)) if len(self.still_numbers) else 0

@@ -1,0 +1,137 @@
+"""Decoder: portrait, its landmarks and a motion code -> one face frame, by warping the portrait and drawing the rest.
+
+Letters: B frames, M = 20 motion, N = 468 landmarks, D appearance code. Pictures are [B,3,256,256] in [-1,1]; the U-Net works
+at 128x128, where every place holds 2x2 pixels (space to depth).
+
+A frame is three layers under soft masks that add up to one: the portrait at rest (background), the portrait warped by the
+landmark flow plus a learned residual flow, and synthesised pixels (mouth interior, lids, what was hidden). The first two
+are resampled from the original picture at any resolution: sharpness comes from the user's own pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anitalker.config import CROP, POSE_SIZE, DecoderConfig
+from anitalker.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw
+from anitalker.warp import folds, landmark_flow, resize, warp
+
+DRAWN = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
+INPUTS = 12 + 12 + 2 + 1 + 2 * len(DRAWN)  # warped, portrait, flow, folds, rings of target and portrait
+OUTPUTS = 12 + 12 + 2  # pixels, mask logits, residual flow
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is done once per portrait. picture [1,3,256,256], landmarks [1,N,3], motion [1,M], appearance [1,D],
+    rings [1,4,128,128], blocks [1,12,128,128] (the picture, space to depth)."""
+
+    picture: Tensor
+    landmarks: Tensor
+    motion: Tensor
+    appearance: Tensor
+    rings: Tensor
+    blocks: Tensor
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What makes a frame: flow [B,2,256,256] in crop widths, masks [B,3,256,256] (rest, warped, synthesised; sum 1),
+    pixels [B,3,256,256] synthesised."""
+
+    flow: Tensor
+    masks: Tensor
+    pixels: Tensor
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions with group normalisation; residual where the width stays."""
+
+    def __init__(self, inside: int, outside: int, stride: int = 1) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inside, outside, 3, stride, 1)
+        self.norm = nn.GroupNorm(8, outside)
+        self.second = nn.Conv2d(outside, outside, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.silu(self.norm(self.first(x)))
+        return x + F.silu(self.second(x))
+
+
+class Decoder(nn.Module):
+    """The `lite` decoder: landmark flow and a small U-Net."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.channels
+        self.entry = nn.Conv2d(INPUTS, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(_Block(a, b, 2) for a, b in zip(widths, widths[1:], strict=False))
+        self.modulate = nn.Linear(config.code_size + 2 * config.motion_size, 2 * widths[-1])
+        self.middle = _Block(widths[-1], widths[-1])
+        pairs = list(zip(widths, widths[1:], strict=False))[::-1]
+        self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
+        self.up = nn.ModuleList(_Block(2 * a, a) for a, _ in pairs)
+        self.exit = nn.Conv2d(widths[0], OUTPUTS, 3, padding=1)
+        nn.init.normal_(self.exit.weight, std=1e-3)
+        start = torch.zeros(OUTPUTS)
+        start[12:16], start[16:20], start[20:24] = -1.0, 2.0, -1.0  # begin with the warped portrait
+        self.exit.bias.data.copy_(start)
+
+    def prepare(self, picture: Tensor, landmarks: Tensor, motion: Tensor, appearance: Tensor) -> Prepared:
+        """Once per portrait: [B,3,256,256], [B,N,3] in crop widths, [B,M], [B,D]."""
+        rings = draw(landmarks.float(), DRAWN, CROP // 2)
+        return Prepared(picture, landmarks, motion, appearance, rings, F.pixel_unshuffle(picture, 2))
+
+    def frames(self, prepared: Prepared, landmarks: Tensor, motion: Tensor) -> Layers:
+        """Target landmarks [B,N,3] (of `MotionSpace.landmarks`) and motion [B,M] -> Layers."""
+        count = len(motion)
+        flow = landmark_flow(
+            prepared.landmarks.expand(count, -1, -1), landmarks, self.config.grid, self.config.smoothing
+        )
+        return self.refine(prepared, landmarks, motion, flow)
+
+    def refine(self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor) -> Layers:
+        """The learned part: coarse flow [B,2,g,g] -> Layers."""
+        count, half = len(motion), CROP // 2
+        flow = resize(coarse, (half, half))
+        picture = prepared.picture.expand(count, -1, -1, -1)
+        warped = warp(picture, resize(coarse, (CROP, CROP)))
+        rings = draw(landmarks.float(), DRAWN, half)
+        blocks = prepared.blocks.expand(count, -1, -1, -1)
+        still = prepared.rings.expand(count, -1, -1, -1)
+        x = torch.cat([F.pixel_unshuffle(warped, 2), blocks, flow * 10, folds(flow), rings, still], 1)
+        codes = torch.cat([prepared.appearance.expand(count, -1), _code(motion), _code(prepared.motion).expand(count, -1)], 1)
+        out = self._unet(x.contiguous(memory_format=torch.channels_last), codes).float()
+        pixels = torch.tanh(F.pixel_shuffle(out[:, :12], 2))
+        masks = F.pixel_shuffle(out[:, 12:24], 2).softmax(1)
+        residual = self.config.max_residual * torch.tanh(out[:, 24:])
+        return Layers(resize(flow + residual, (CROP, CROP)), masks, pixels)
+
+    def _unet(self, x: Tensor, codes: Tensor) -> Tensor:
+        skips = [self.entry(x)]
+        for down in self.down:
+            skips.append(down(skips[-1]))
+        scale, shift = self.modulate(codes.to(x.dtype))[..., None, None].chunk(2, 1)
+        x = self.middle(skips.pop() * (1 + scale) + shift)
+        for narrow, up in zip(self.narrow, self.up, strict=True):
+            skip = skips.pop()
+            x = up(torch.cat([F.interpolate(narrow(x), scale_factor=2.0, mode="nearest"), skip], 1))
+        return self.exit(x)
+
+
+def _code(motion: Tensor) -> Tensor:
+    """Motion without its place in the picture, of order one: angles and expression times 5."""
+    return torch.cat([motion[..., :3], motion[..., 3:POSE_SIZE] * 0, motion[..., POSE_SIZE:]], -1) * 5
+
+
+def compose(picture: Tensor, layers: Layers) -> Tensor:
+    """Original crop region [1 or B,3,H,W] in [-1,1] at any resolution, and Layers -> frames [B,3,H,W] in [-1,1]."""
+    size = tuple(picture.shape[-2:])
+    picture = picture.expand(len(layers.flow), -1, -1, -1)
+    rest, warped, drawn = resize(layers.masks, size).split(1, 1)
+    return rest * picture + warped * warp(picture, resize(layers.flow, size)) + drawn * resize(layers.pixels, size)

@@ -1,0 +1,87 @@
+"""Landmark flow: a smooth dense displacement that carries a portrait's landmarks to where they shall be.
+
+Letters: B frames, P anchors, N = 468 points, H x W pixels. Flow is in crop widths: at a target place it says how far away the
+source of that pixel lies (backward warp).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from anitalker.landmarks import FACE_OVAL, INNER_LIPS, LEFT_BROW, LEFT_EYE, LEFT_LID_PAIRS, LIP_PAIRS, NOSE, OUTER_LIPS
+from anitalker.landmarks import RIGHT_BROW, RIGHT_EYE, RIGHT_LID_PAIRS
+
+ANCHORS = OUTER_LIPS + INNER_LIPS + RIGHT_EYE + LEFT_EYE + RIGHT_BROW + LEFT_BROW + FACE_OVAL + NOSE
+PAIRS = LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS
+CLOSED = 1.5 / 256  # crop widths: under this opening upper and lower points have one place and two sources
+PINS_PER_SIDE = 9
+
+
+def _pins(device: torch.device) -> Tensor:
+    """Points on all four borders that never move: [4 * PINS_PER_SIDE, 2]."""
+    along = torch.linspace(0, 1, PINS_PER_SIDE + 1, device=device)[:-1]
+    zero, one = torch.zeros_like(along), torch.ones_like(along)
+    sides = [(along, zero), (one, along), (1 - along, one), (zero, 1 - along)]
+    return torch.cat([torch.stack(side, -1) for side in sides])
+
+
+def _looseness(target: Tensor, smoothing: float) -> Tensor:
+    """How little each anchor [B,P] binds the flow: `smoothing`, and up to 1 for lips and lids that are about to close."""
+    gap = torch.full(target.shape[:2], 1.0, device=target.device, dtype=target.dtype)
+    pairs = torch.tensor(PAIRS, device=target.device)
+    opening = (target[:, pairs[:, 0], :2] - target[:, pairs[:, 1], :2]).norm(dim=-1)
+    gap[:, pairs[:, 0]] = opening
+    gap[:, pairs[:, 1]] = opening
+    return smoothing + torch.exp(-((gap[:, list(ANCHORS)] / CLOSED) ** 2))
+
+
+def landmark_flow(source: Tensor, target: Tensor, grid: int, smoothing: float) -> Tensor:
+    """Radial basis interpolation of source - target, given at the target points; [B,N,3] twice -> flow [B,2,grid,grid].
+
+    Kernel -|r| with a constant (a linear spline in the plane; Wahba, "Spline models", 1990), borders pinned, faded to
+    nothing over the outer tenth.
+    """
+    count, device = len(target), target.device
+    pins = _pins(device).expand(count, -1, -1)
+    places = torch.cat([target[:, list(ANCHORS), :2], pins], 1).float()  # [B,P,2]
+    values = torch.cat([(source - target)[:, list(ANCHORS), :2], torch.zeros_like(pins)], 1).float()
+    loose = torch.cat([_looseness(target, smoothing), torch.full(pins.shape[:2], smoothing, device=device)], 1)
+    size = places.shape[1]
+    system = torch.ones(count, size + 1, size + 1, device=device)
+    system[:, :size, :size] = -torch.cdist(places, places) - torch.diag_embed(loose)
+    system[:, size, size] = 0
+    right = torch.cat([values, torch.zeros(count, 1, 2, device=device)], 1)
+    solved = torch.linalg.solve(system, right)  # [B,P+1,2]
+    axis = (torch.arange(grid, device=device) + 0.5) / grid
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    at = torch.stack([x, y], -1).view(1, -1, 2).expand(count, -1, -1)
+    flow = -torch.cdist(at, places) @ solved[:, :size] + solved[:, size:]
+    fade = (torch.minimum(axis, 1 - axis) / 0.1).clamp(0, 1)
+    fade = (fade * fade * (3 - 2 * fade))[:, None] * (fade * fade * (3 - 2 * fade))
+    return flow.transpose(1, 2).view(count, 2, grid, grid) * fade
+
+
+def resize(field: Tensor, size: tuple[int, int]) -> Tensor:
+    """[B,C,h,w] -> [B,C,*size], bilinear, antialiased only by the network that made it."""
+    return field if field.shape[-2:] == size else F.interpolate(field, size=size, mode="bilinear", align_corners=False)
+
+
+def warp(picture: Tensor, flow: Tensor) -> Tensor:
+    """Sample picture [B,C,H,W] where flow [B,2,H,W] (crop widths) points; borders repeat."""
+    height, width = picture.shape[-2:]
+    y = (torch.arange(height, device=picture.device) + 0.5) / height
+    x = (torch.arange(width, device=picture.device) + 0.5) / width
+    place = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)
+    grid = 2 * (place + flow.permute(0, 2, 3, 1)) - 1
+    return F.grid_sample(picture, grid.to(picture.dtype), padding_mode="border", align_corners=False)
+
+
+def folds(flow: Tensor) -> Tensor:
+    """1 where the flow [B,2,H,W] folds over itself (Jacobian determinant of the map not positive), else 0: [B,1,H,W]."""
+    height, width = flow.shape[-2:]
+    dx = torch.gradient(flow, spacing=1 / width, dim=3)[0]
+    dy = torch.gradient(flow, spacing=1 / height, dim=2)[0]
+    jacobian = (1 + dx[:, :1]) * (1 + dy[:, 1:]) - dy[:, :1] * dx[:, 1:]
+    return (jacobian <= 0).float()

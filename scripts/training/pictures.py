@@ -1,0 +1,193 @@
+"""Stage one, second part: the decoder learns residual flow, masks and synthesised pixels; the encoder is refined through it."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anitalker.config import CROP, POSE_SIZE, DecoderConfig, MotionSpaceConfig, to_dict
+from anitalker.decoder import Decoder, Layers, compose
+from anitalker.landmarks import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw, lip_opening
+from anitalker.motion_space import Codes, MotionSpace
+from anitalker.warp import landmark_flow, resize, warp
+from scripts.training.codes import score_codes, start_from_labels
+from scripts.training.data import FrameCache
+from scripts.training.labels import MotionLabels
+from scripts.training.loop import Run, schedule
+from scripts.training.losses import PerceptualLoss, SqueezeFeatures, landmark_loss, point_weights
+from scripts.training.pairs import Pairs, PairSampler
+
+# Weights of the terms; L1 is the unit.
+PERCEPTUAL, RESIDUAL, ROUGH, INVENTED, LANDMARK, CODE = 0.25, 0.02, 0.2, 0.03, 0.02, 0.02
+
+
+def train_decoder(arguments: argparse.Namespace, train: FrameCache, val: FrameCache, labels: MotionLabels) -> None:
+    """Without --codes: on label codes alone (a start). With it: on codes from pixels, encoder and decoder together."""
+    space, decoder = MotionSpace(MotionSpaceConfig()), Decoder(DecoderConfig())
+    start_from_labels(space, labels, train)
+    learned = arguments.codes is not None
+    if learned:
+        load_module(space, arguments.codes, "motion_space")
+    if arguments.start:
+        load_module(decoder, arguments.start, "decoder")
+    perceptual = PerceptualLoss(SqueezeFeatures(arguments.features)) if arguments.features else None
+    groups = [{"params": list(decoder.parameters()), "peak": arguments.lr}]
+    if learned:
+        groups.append({"params": list(space.parameters()), "peak": arguments.lr * 0.2})
+    optimizer = torch.optim.AdamW([{**g, "lr": g["peak"]} for g in groups], weight_decay=0.01)
+    resolved = {**vars(arguments), "motion_space": to_dict(space.config), "decoder": to_dict(decoder.config)}
+    modules = {"motion_space": space, "decoder": decoder}
+    run = Run(arguments.out, resolved, modules, optimizer, arguments.steps, arguments.batch)
+    sampler = PairSampler(train, labels, stills=0.25, seed=arguments.seed)
+    if run.resume():
+        sampler.reseed(arguments.seed + run.step)
+    for step in run.steps():
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * schedule(step, arguments.steps)
+        pairs = animate_stills(sampler.draw(arguments.batch), space)
+        codes = read_codes(space, pairs, learned)
+        losses, frames, layers = picture_losses(space, decoder, pairs, codes, perceptual)
+        optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()
+        torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 2.0)
+        optimizer.step()
+        run.log(**{name: value.item() for name, value in losses.items()})
+        if (step + 1) % arguments.score == 0 or step + 1 == arguments.steps:
+            shown = torch.cat([pairs.picture_a, frames, pairs.picture_b, layers.masks * 2 - 1], 3)[:4]
+            run.images("source, made, true, masks", (shown.detach() + 1) / 2)
+            report(run, val, labels, learned)
+
+
+def load_module(module: nn.Module, folder: str, name: str) -> None:
+    """EMA weights of one module from another run folder."""
+    from pathlib import Path
+
+    from safetensors.torch import load_file
+
+    tensors = load_file(Path(folder) / "weights.safetensors")
+    module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
+
+
+def animate_stills(pairs: Pairs, space: MotionSpace) -> Pairs:
+    """A still becomes a pair: its source is the still moved by another pair's change of code, its target the still itself.
+
+    So the target is always a real picture. Expression changes that would open the source's mouth further are left out.
+    """
+    stills = (~pairs.labelled).nonzero().flatten()
+    moving = pairs.labelled.nonzero().flatten()
+    if not len(stills) or not len(moving):
+        return pairs
+    other = moving[torch.randint(len(moving), (len(stills),))]
+    marks, codes = pairs.landmarks_b[stills], pairs.codes_b[stills]
+    change = pairs.codes_a[other] - pairs.codes_b[other]
+    moved = space.landmarks(marks, codes, codes + change)
+    opened = lip_opening(moved) > lip_opening(marks) + 0.01
+    change[:, POSE_SIZE:] *= (~opened).float()[:, None]
+    moved = space.landmarks(marks, codes, codes + change)
+    flow = landmark_flow(marks, moved, 48, 1e-3)
+    pairs.picture_a[stills] = warp(pairs.picture_b[stills], resize(flow, (CROP, CROP)))
+    pairs.landmarks_a[stills] = moved
+    pairs.codes_a[stills] = codes + change
+    return pairs
+
+
+def read_codes(space: MotionSpace, pairs: Pairs, learned: bool) -> Codes:
+    """Codes of sources, then drives [2B]: from pixels, or the labels (with an empty appearance) while there is no encoder."""
+    labels = torch.cat([pairs.codes_a, pairs.codes_b])
+    if not learned:
+        empty = torch.zeros(len(labels), space.config.encoder.code_size)
+        return Codes(labels, empty[:, : space.config.identity_size], empty, space.hal.weights())
+    with torch.autocast("cpu", torch.bfloat16):
+        return space(torch.cat([pairs.picture_a, pairs.picture_b]))
+
+
+def picture_losses(
+    space: MotionSpace, decoder: Decoder, pairs: Pairs, codes: Codes, perceptual: nn.Module | None
+) -> tuple[dict[str, Tensor], Tensor, Layers]:
+    """Terms by name with their `total`, the frames [B,3,256,256] and their layers."""
+    count = len(pairs.labelled)
+    a, b = codes.motion[:count], codes.motion[count:]
+    # The landmarks of a user's portrait come from a network: teach the decoder with its kind of error.
+    marks = pairs.landmarks_a + torch.randn(count, 1, 3) * 0.002 + torch.randn_like(pairs.landmarks_a) * 0.001
+    target = space.landmarks(marks, a, b)
+    prepared = decoder.prepare(pairs.picture_a, marks, a.detach(), codes.appearance[:count])
+    with torch.autocast("cpu", torch.bfloat16):
+        layers = decoder.frames(prepared, target, b.detach())
+    frames = compose(pairs.picture_a, layers)
+    weight, features = importance(pairs.landmarks_b)
+    photometric = ((frames - pairs.picture_b).abs().mean(1, keepdim=True) * weight).mean()
+    rough = sum(layers.flow.diff(dim=d).diff(dim=d).abs().mean() for d in (2, 3)) * CROP
+    invented = (layers.masks[:, 2:] * (1 - features)).mean()
+    losses = {"l1": photometric, "rough": rough, "invented": invented}
+    total = photometric + ROUGH * rough + INVENTED * invented
+    if perceptual is not None:
+        losses["perceptual"] = _perceptual(perceptual, frames, pairs)
+        total = total + PERCEPTUAL * losses["perceptual"]
+    off = landmark_loss(target, pairs.landmarks_b, point_weights()).mean()
+    known = torch.cat([pairs.codes_a, pairs.codes_b]) - codes.motion
+    code = ((known / space.motion_std).abs().mean(1) * torch.where(pairs.labelled.repeat(2), 1.0, 0.1)).mean()
+    losses |= {"landmark": off, "code": code, "total": total + LANDMARK * off + CODE * code}
+    return losses, frames, layers
+
+
+def importance(landmarks: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixel weights [B,1,256,256] (background 1, face 2, around lips and eyes 6) and where lips and eyes are, 0..1."""
+    rings = draw(landmarks, (FACE_OVAL, OUTER_LIPS, RIGHT_EYE, LEFT_EYE), 64)
+    features = F.max_pool2d(rings[:, 1:].amax(1, keepdim=True), 5, 1, 2)
+    features = resize(features, (CROP, CROP))
+    return 1 + resize(rings[:, :1], (CROP, CROP)) + 4 * features, features
+
+
+def _perceptual(perceptual: nn.Module, frames: Tensor, pairs: Pairs) -> Tensor:
+    """Whole pictures at half size, and a full-size patch of 96 pixels on the mouth or on an eye."""
+    with torch.autocast("cpu", torch.bfloat16):
+        half = perceptual(F.avg_pool2d(frames, 2), F.avg_pool2d(pairs.picture_b, 2)).mean()
+        point = int((14, 14, 159, 386)[int(torch.randint(4, ()))])
+        corner = (pairs.landmarks_b[:, point, :2] * CROP - 48).round().long().clamp(0, CROP - 96)
+        cut = lambda x: torch.stack([p[:, y : y + 96, c : c + 96] for p, (c, y) in zip(x, corner.tolist(), strict=True)])  # noqa: E731
+        return half + perceptual(cut(frames), cut(pairs.picture_b)).mean()
+
+
+def report(run: Run, val: FrameCache, labels: MotionLabels, learned: bool) -> None:
+    """Print and log the averaged networks' scores on val."""
+    space, decoder = MotionSpace(MotionSpaceConfig()), Decoder(DecoderConfig())
+    for name, module in (("motion_space", space), ("decoder", decoder)):
+        parts = {k.removeprefix(f"{name}."): v for k, v in run.average.items() if k.startswith(f"{name}.")}
+        module.load_state_dict(parts)
+        module.eval()
+    scores = score_pictures(space, decoder, val, labels, learned)
+    if learned:
+        scores |= score_codes(space, val, labels, stride=4)
+    print("val " + " ".join(f"{name} {value:.3f}" for name, value in scores.items()), flush=True)
+    run.write(**{f"val/{name}": value for name, value in scores.items()})
+
+
+@torch.no_grad()
+def score_pictures(
+    space: MotionSpace, decoder: Decoder, val: FrameCache, labels: MotionLabels, learned: bool, per_clip: int = 12
+) -> dict[str, float]:
+    """PSNR of first frame -> later frames, whole and inside the face oval, for copying, the bare warp and the model."""
+    from encoders.image import to_tensor
+
+    rows: dict[str, list] = {"copy": [], "warp": [], "model": []}
+    for number, row in enumerate(val.rows):
+        mine = ((val.clip == number) & val.good).nonzero()[0]
+        mine = mine[[0, *range(1, len(mine), max(1, len(mine) // per_clip))]]
+        pictures, marks = to_tensor(torch.from_numpy(val.frames[mine])), torch.tensor(val.landmarks[mine])
+        codes = Codes(labels.codes(val.landmarks[mine], row["identity"]), None, torch.zeros(len(mine), 256), None)
+        with torch.autocast("cpu", torch.bfloat16):
+            codes = space(pictures) if learned else codes
+            first = codes.motion[:1].expand(len(mine), -1)
+            target = space.landmarks(marks[:1].expand_as(marks), first, codes.motion)
+            prepared = decoder.prepare(pictures[:1], marks[:1], codes.motion[:1], codes.appearance[:1])
+            made = compose(pictures[:1], decoder.frames(prepared, target, codes.motion)).clamp(-1, 1)
+        flow = resize(landmark_flow(marks[:1].expand_as(marks), target, 48, 1e-3), (CROP, CROP))
+        face = draw(marks, (FACE_OVAL,), CROP)[1:]
+        for name, frames in (("copy", pictures[:1].expand_as(pictures)), ("warp", warp(pictures[:1].expand_as(pictures), flow)), ("model", made)):
+            error = (frames[1:] - pictures[1:]).square().mean(1, keepdim=True) / 4
+            rows[name].append((-10 * error.mean().log10(), -10 * ((error * face).sum() / face.sum()).log10()))
+    means = {name: torch.tensor(values).mean(0).tolist() for name, values in rows.items()}
+    return {f"{name}_{part}": means[name][i] for name in means for i, part in enumerate(("whole", "face"))}
