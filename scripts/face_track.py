@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from anitalker.config import CROP, FPS, LANDMARKS
-from anitalker.landmarks import OneEuro, face_height
+from anitalker.face import FACE_IN_CROP, MIDDLE_IN_CROP, overlap
+from anitalker.landmarks import CHIN, FOREHEAD, OneEuro, face_height
 
-FACE_HEIGHT = 0.55  # of the crop, forehead to chin
-CENTRE_Y = 0.53  # where the middle of the landmarks' box stands in the crop: hair needs more room than the neck
 GAP = 5  # frames without a face that are bridged
 
 
@@ -41,13 +40,6 @@ def track(frames: Iterable[np.ndarray], finder) -> Track:
     if not change:
         return Track(np.zeros(0, np.float32), np.zeros((0, LANDMARKS, 3), np.float32), np.zeros(0, bool))
     return Track(np.float32(change), np.float32(landmarks), np.array(found))
-
-
-def overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes (x0,y0,x1,y1)."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(width, 0) * max(height, 0)
-    return both / max((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both, 1e-9)
 
 
 def segments(video: Track, scene: float, shortest: float, longest: float, smallest: float) -> list[tuple[int, int]]:
@@ -102,11 +94,10 @@ def smooth(landmarks: np.ndarray, height: float) -> np.ndarray:
 
 
 def square(landmarks: np.ndarray) -> tuple[float, float, float]:
-    """The fixed crop of a clip from its landmarks [T,468,3] in pixels: left, top, side."""
-    low, high = landmarks[..., :2].min(1), landmarks[..., :2].max(1)
-    x, y = np.median((low + high) / 2, axis=0)
-    side = float(np.median(face_height(landmarks))) / FACE_HEIGHT
-    return float(x - side / 2), float(y - side * CENTRE_Y), side
+    """The fixed crop of landmarks [T,468,3] in pixels, placed as by `anitalker.face.crop`: left, top, side."""
+    side = float(np.median(face_height(landmarks))) / FACE_IN_CROP
+    x, y = np.median(landmarks[:, [FOREHEAD, CHIN], :2].mean(1), axis=0)
+    return float(x - side * MIDDLE_IN_CROP[0]), float(y - side * MIDDLE_IN_CROP[1]), side
 
 
 def cut(frame: np.ndarray, left: float, top: float, side: float) -> np.ndarray:

@@ -184,8 +184,8 @@ def make_finder(backend: str, device: str):
     from anitalker import face, weights
 
     if backend == "face-alignment":
-        return face.FaceAlignmentFinder(device=device)
-    return face.FaceFinder(weights.build_face(), device)
+        return face.FaceAlignmentFinder(weights.read("landmarks68")[1], device)
+    return face.FaceFinder(weights.load_face(), device)
 
 
 def find_videos(root: Path) -> list[Path]:

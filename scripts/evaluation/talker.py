@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from anitalker.config import RenderOptions
+from anitalker.config import POSE_SIZE, RenderOptions
 from scripts.evaluation.subject import Source
 
 BATCH = 8
@@ -36,21 +37,34 @@ class TalkerSubject:
         self.lost = 0  # frames in which the face network saw no face
 
     def landmarks(self, frames: np.ndarray) -> np.ndarray:
-        """The face network frame by frame; where it sees no face, the nearest earlier frame's points count."""
-        found: list[np.ndarray | None] = []
-        for frame in frames:
-            faces = self.finder.find(np.ascontiguousarray(frame))
-            found.append(faces[0].landmarks / frame.shape[1] if faces else None)
-        missing = [i for i, points in enumerate(found) if points is None]
-        self.lost += len(missing)
-        seen = [points for points in found if points is not None]
-        if missing:
-            log.warning("no face in %d of %d frames", len(missing), len(frames))
-        last = seen[0] if seen else np.full((468, 3), 0.5, np.float32)
+        """The face network's points. A frame is looked at from where the face of the frames before stood, three times."""
+        found = []
+        for start in range(0, len(frames), BATCH):
+            found.append(
+                self._look(np.ascontiguousarray(frames[start : start + BATCH]), found[-1][-1] if found else None)
+            )
+        return (np.concatenate(found) / frames.shape[2]).astype(np.float32)
+
+    def _look(self, frames: np.ndarray, near: np.ndarray | None) -> np.ndarray:
+        from anitalker.face import box_of, overlap
+
+        near = self._search(frames[0]) if near is None else near
+        found = self.finder.refine(frames, np.repeat(near[None], len(frames), 0), passes=3)
         for i, points in enumerate(found):
-            last = points if points is not None else last
-            found[i] = last
-        return np.stack(found).astype(np.float32)
+            if overlap(box_of(points), box_of(near)) < 0.5:  # it has moved far, or a wrong start led astray
+                found[i] = self._search(frames[i], points)
+        return found
+
+    def _search(self, frame: np.ndarray, otherwise: np.ndarray | None = None) -> np.ndarray:
+        """Points [468,3] of the largest face in pixels; where there is none, `otherwise`, or a face in the middle."""
+        if faces := self.finder.find(frame):
+            return faces[0].landmarks
+        self.lost += 1
+        log.warning("the face network finds no face in a frame (%d so far)", self.lost)
+        if otherwise is not None:
+            return otherwise
+        middle = self.motion_space.canonical.cpu().numpy() * 0.55 + np.float32([0.5, 0.5, 0])
+        return middle * frame.shape[1]
 
     def codes(self, frames: np.ndarray) -> np.ndarray:
         from anitalker.landmarks import OneEuro
@@ -83,28 +97,36 @@ class TalkerSubject:
         return fit_pose(self._tensor(landmarks), self.motion_space.canonical).cpu().numpy()
 
     def render(self, source: Source, motion: np.ndarray) -> np.ndarray:
-        return self._frames(source, self.posed(source.landmarks, source.motion, motion), motion)
+        from anitalker import rendering
+
+        subject, motion = self._subject(source), self._tensor(motion)
+        return np.stack(list(rendering.render(self.motion_space, self.decoder, [subject], [motion], BATCH)))
 
     def render_landmarks(self, source: Source, landmarks: np.ndarray) -> np.ndarray:
-        motion = np.repeat(source.motion[None], len(landmarks), 0)
-        motion[:, :6] = self.poses(landmarks)
-        return self._frames(source, landmarks, motion)
-
-    def _frames(self, source: Source, landmarks: np.ndarray, motion: np.ndarray) -> np.ndarray:
         from anitalker.decoder import compose
+        from anitalker.rendering import to_pictures
 
-        torch, made = self.torch, []
-        with torch.inference_mode():
-            picture = self._pictures(source.image[None])
-            appearance = self.motion_space(picture).appearance
-            start = self._tensor(source.motion)[None]
-            prepared = self.decoder.prepare(picture, self._tensor(source.landmarks)[None], start, appearance)
-            for at in range(0, len(motion), BATCH):
-                pick = slice(at, at + BATCH)
-                layers = self.decoder.frames(prepared, self._tensor(landmarks[pick]), self._tensor(motion[pick]))
-                pixels = ((compose(picture, layers) + 1) * 127.5).round().clamp(0, 255).byte()
-                made.append(pixels.permute(0, 2, 3, 1).cpu().numpy())
-        return np.concatenate(made)
+        subject, made = self._subject(source), []
+        motion = np.repeat(source.motion[None], len(landmarks), 0)
+        motion[:, :POSE_SIZE] = self.poses(landmarks)
+        with self.torch.inference_mode():
+            for points, code in zip(self._tensor(landmarks), self._tensor(motion), strict=True):
+                layers = self.decoder.frames(subject.prepared, points[None], code[None])
+                made.append(to_pictures(compose(subject.source, layers))[0])
+        return np.stack(made)
+
+    def _subject(self, source: Source):
+        """The crop as a portrait of the renderer, with the code that `source` says it has."""
+        from anitalker.face import Crop
+        from anitalker.rendering import Subject
+
+        with self.torch.inference_mode():
+            picture, points = self._pictures(source.image[None]), self._tensor(source.landmarks)[None]
+            codes = replace(self.motion_space(picture), motion=self._tensor(source.motion)[None])
+            prepared = self.decoder.prepare(picture, points, codes.motion, codes.appearance)
+        side = source.image.shape[0]
+        crop = Crop(source.image, source.landmarks, (0.0, 0.0), float(side), (side, side))
+        return Subject(crop, codes, points, prepared, picture)
 
     def speak(self, source: Source, speech: np.ndarray, seed: int) -> np.ndarray:
         from anitalker.generator import Wishes, generate
