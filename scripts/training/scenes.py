@@ -26,7 +26,7 @@ def uniform(count: int, low: float, high: float) -> Tensor:
 
 
 def mirror_order(landmarks: Tensor) -> Tensor:
-    """Which point each point becomes in a mirror, from labels [B,N,3]: nearest pairs of the mean upright shape -> [N]."""
+    """Which point each point becomes in a mirror, by the mean upright shape of labels [B,N,3] -> [N]."""
     from scipy.optimize import linear_sum_assignment
 
     shape = to_crop(landmarks, *crop_frame(landmarks)).mean(0)
@@ -43,8 +43,8 @@ def face_crops(
 ) -> tuple[Tensor, Tensor]:
     """Jittered, mirrored, degraded crops [B,3,size,size] in [-1,1] and their landmarks [B,N,3] in crop sides.
 
-    A share `wide` of the crops is misplaced as a detector's box would be, turned up to 40 degrees; the rest by as much as a first estimate of
-    the landmarks.
+    A share `wide` of the crops is misplaced as a detector's box would be and turned up to 32 degrees; the rest a
+    quarter of that, as a first estimate of the landmarks would be.
     """
     count, width = len(frames), frames.shape[2]
     pixels = landmarks * width
@@ -68,7 +68,7 @@ def turn(axes: Tensor, angle: Tensor) -> Tensor:
 
 
 def degrade(pictures: Tensor, occluded: float = 0.25) -> Tensor:
-    """Light, colour, grey, occlusion, blur, low resolution, noise and JPEG, each on its share of [B,3,H,W] in [-1,1]."""
+    """Light, colour, grey, occlusion, blur, low resolution, noise, JPEG, each on its share of [B,3,H,W] in [-1,1]."""
     pictures = recolour(pictures)
     for change, share in ((occlude, occluded), (blur, 0.2), (coarsen, 0.2), (noise, 0.3), (jpeg, 0.12)):
         chosen = (torch.rand(len(pictures)) < share).nonzero().squeeze(-1)
@@ -78,10 +78,10 @@ def degrade(pictures: Tensor, occluded: float = 0.25) -> Tensor:
 
 
 def recolour(pictures: Tensor) -> Tensor:
-    """Contrast, brightness and a colour matrix near the identity; every tenth picture is grey."""
+    """Contrast, brightness and a colour matrix near the identity; every sixth picture is grey."""
     count = len(pictures)
     matrix = torch.eye(3) * uniform(count, 0.6, 1.3)[:, None, None] + torch.randn(count, 3, 3) * 0.06
-    grey = torch.rand(count) < 0.1
+    grey = torch.rand(count) < 0.17
     matrix[grey] = torch.tensor([0.3, 0.59, 0.11]) * uniform(int(grey.sum()), 0.7, 1.2)[:, None, None]
     flat = matrix @ pictures.flatten(2) + uniform(count, -0.3, 0.3)[:, None, None]
     return flat.view_as(pictures)
@@ -139,8 +139,8 @@ def occlude(pictures: Tensor) -> Tensor:
 
 
 def make_scenes(frames: Tensor, landmarks: Tensor, count: int, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Scenes with 0 to 5 of these faces -> [count,3,size,size] in [-1,1], boxes [count,5,4] and key points [count,5,K,2] in
-    pixels, valid [count,5].
+    """Scenes with 0 to 5 of these faces -> [count,3,size,size] in [-1,1], boxes [count,5,4] and key points
+    [count,5,K,2] in pixels, valid [count,5].
 
     A third are single frames, zoomed and turned; the rest are faces with their surroundings, feathered, over
     textures (procedural, or mirrored tiles of what lies beside a face), with face-free pieces pasted the same way.
@@ -218,9 +218,9 @@ def whole_frame(scene: Tensor, pictures: Tensor, pixels: Tensor) -> Tensor:
 
 
 def scatter(scene: Tensor, pictures: Tensor, pixels: Tensor, rooms: Tensor) -> list[Tensor]:
-    """Paste faces and face-free pieces into `scene` [3,S,S] where they do not cover each other -> landmarks of the faces."""
+    """Paste faces and face-free pieces into `scene` [3,S,S], clear of each other -> landmarks of the faces."""
     size, count = scene.shape[-1], int(torch.multinomial(FACES, 1))
-    pieces = int(torch.randint(3, ()))
+    pieces = int(torch.randint(5, ()))
     longest = 0.95 if count == 1 else 0.5
     sides = (size * (uniform(count + pieces, math.log(0.045), math.log(longest))).exp()).tolist()
     is_face = [True] * count + [False] * pieces
@@ -241,13 +241,14 @@ def scatter(scene: Tensor, pictures: Tensor, pixels: Tensor, rooms: Tensor) -> l
 def paste(
     scene: Tensor, pictures: Tensor, pixels: Tensor, rooms: Tensor, centre: tuple[float, float], side: float, face: bool
 ) -> Tensor:
-    """Paste one face (its landmarks' box `side` pixels long) or face-free piece into `scene` -> moved landmarks [N,3]."""
+    """Paste a face (its landmarks' box `side` pixels long) or face-free piece into `scene` -> moved landmarks."""
     which, width = int(torch.randint(len(pictures), ())), pictures.shape[-1]
     landmarks = pixels[which : which + 1]
     picture = pictures[which : which + 1]
     low, high = landmarks[0, :, :2].amin(0), landmarks[0, :, :2].amax(0)
-    if not face:  # the same seams without a face
-        picture = texture(picture, rooms[which : which + 1], 1, width // 2)
+    if not face:  # the same seams and colours without a face
+        shuffled = float(torch.rand(())) < 0.5
+        picture = shuffle(picture, low, high) if shuffled else texture(picture, rooms[which : which + 1], 1, width // 2)
         width, low, high = width // 2, torch.full((2,), width * 0.1), torch.full((2,), width * 0.4)
     middle, extent = (low + high) / 2, float((high - low).max())
     axes = turn(torch.eye(2)[None], torch.randn(1) * 0.25)
@@ -273,6 +274,17 @@ def paste(
     if face and float(torch.rand(())) < 0.2:
         cover(scene, moved, side)
     return moved
+
+
+def shuffle(picture: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The face of picture [1,3,W,W] cut into 4 to 16 tiles, none in its place -> [1,3,W/2,W/2]: skin and eyes, no face."""
+    (x0, y0), (x1, y1) = low.clamp(min=0).int().tolist(), high.ceil().int().tolist()
+    cells, size = int(torch.randint(2, 5, ())), picture.shape[-1] // 2
+    face = F.interpolate(picture[:, :, y0:y1, x0:x1], size=(size // cells * cells,) * 2, mode="bilinear")
+    tiles = face.unflatten(3, (cells, -1)).unflatten(2, (cells, -1))  # [1,3,cells,h,cells,w]
+    shift = [int(s) for s in torch.randint(1, cells, (2,))]
+    tiles = tiles.roll(shift, (2, 4)).flip(3 if float(torch.rand(())) < 0.5 else 5)
+    return F.interpolate(tiles.flatten(2, 3).flatten(3, 4), size=(size, size), mode="bilinear")
 
 
 def feathered(width: int, middle: Tensor, extent: float) -> Tensor:

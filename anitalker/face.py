@@ -1,0 +1,340 @@
+"""Find faces, choose one, cut it out, and the inverse: paste it back into the full picture.
+
+Pictures are uint8 [H,W,3] RGB; landmarks float32 [468,3] in the picture's pixels, the centre of the first pixel at 0.5.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import pickle
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from anitalker.config import CROP, InputError
+from anitalker.face_network import MARGIN, Detections, FaceNetwork, crop_frame, from_crop, sample_crops
+from anitalker.landmarks import FOREHEAD, OneEuro, face_height
+from anitalker.landmarks68 import widen
+
+SMALLEST = 20  # pixels of the face box's longer side; below, there is nothing to animate
+FACE_IN_CROP = 0.55  # face height over the crop's side, as in the training data
+MIDDLE_IN_CROP = (0.5, 0.575)  # where the middle of forehead and chin stands in the crop, as in the training data
+FEATHER = 0.06  # of the crop's side, where the picture shows through at the crop's border
+FAN_FILES = "s3fd-619a316812.pth and 2DFAN4-11f355bf06.pth.tar from www.adrianbulat.com/downloads/python-fan"
+RECHECK = 12  # frames of a video between searches with the detector
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face: box (x0,y0,x1,y1) and landmarks [468,3] in pixels, score 0..1."""
+
+    box: tuple[float, float, float, float]
+    score: float
+    landmarks: np.ndarray
+
+    @property
+    def size(self) -> float:
+        """The longer side of the box in pixels."""
+        return max(self.box[2] - self.box[0], self.box[3] - self.box[1])
+
+    @property
+    def yaw(self) -> float:
+        """Degrees; positive turns the nose to the picture's right."""
+        return self._angles()[0]
+
+    @property
+    def pitch(self) -> float:
+        """Degrees; positive looks down."""
+        return self._angles()[1]
+
+    @property
+    def roll(self) -> float:
+        """Degrees; positive turns clockwise in the picture."""
+        return self._angles()[2]
+
+    @property
+    def quality(self) -> dict[str, float]:
+        """Size in pixels, and how far the face looks away from the camera in degrees: what decides on a good result."""
+        return {"size": self.size, "away": math.hypot(self.yaw, self.pitch)}
+
+    def _angles(self) -> tuple[float, float, float]:
+        """Yaw, pitch, roll as in `anitalker.landmarks.rotation`, from the eye corners, temples and forehead."""
+        points = self.landmarks.astype(np.float64)
+        across = sum(points[b] - points[a] for a, b in ((33, 263), (127, 356), (234, 454)))
+        across /= np.linalg.norm(across)
+        down = points[[168, 6, 197]].mean(0) - points[FOREHEAD]
+        down -= across * (down @ across)
+        down /= np.linalg.norm(down)
+        ahead = np.cross(across, down)
+        yaw, roll = math.asin(np.clip(-across[2], -1, 1)), math.atan2(across[1], across[0])
+        pitch = math.atan2(down[2], ahead[2])
+        return tuple(math.degrees(angle) for angle in (yaw, pitch, roll))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of a picture: image uint8 [256,256,3], landmarks [468,3] in crop sides, and the way back.
+
+    origin (x,y) and side are whole numbers of pixels; the square may leave the picture of size (height, width).
+    """
+
+    image: np.ndarray
+    landmarks: np.ndarray
+    origin: tuple[float, float]
+    side: float
+    picture_size: tuple[int, int]
+
+
+class FaceFinder:
+    """Our own detector and landmark regressor: `network` in evaluation mode, moved to `device`."""
+
+    def __init__(self, network: FaceNetwork, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+
+    @torch.inference_mode()
+    def find(self, picture: np.ndarray) -> list[Face]:
+        """Every face of a picture, the largest first.
+
+        The picture is searched at the detector's scale; only if nothing was found finer, and then coarser (for a face
+        that fills the picture).
+        """
+        usual = self.network.detector.config.long_side
+        for long_side in (usual, 2 * usual, usual // 2):
+            if faces := self._faces(picture, self._detect(picture, long_side)):
+                return sorted(faces, key=lambda face: face.size, reverse=True)
+        return []
+
+    def track(self, frames: Iterable[np.ndarray], which: str | int = "largest", smooth: bool = True) -> Iterator[Face]:
+        """One face through the frames of a video, followed from frame to frame and smoothed over time.
+
+        The detector looks again every RECHECK frames and when the face jumps; a frame without it repeats the last face
+        with score 0. InputError if the first frame has no such face.
+        """
+        face, soften, scale = None, OneEuro(), 1.0
+        for number, frame in enumerate(frames):
+            if face is None:
+                face = choose(self.find(frame), which)[0]
+                scale = face_height(face.landmarks)
+            else:
+                face = self._follow(frame, face, number % RECHECK == 0)
+            points = soften(face.landmarks / scale) * scale if smooth else face.landmarks
+            yield Face(box_of(points), face.score, points.astype(np.float32))
+
+    @torch.inference_mode()
+    def refine(self, pictures: np.ndarray, landmarks: np.ndarray, passes: int = 1) -> np.ndarray:
+        """Landmarks [B,468,3] of faces that stand near `landmarks` in `pictures` uint8 [B,H,W,3]; pixels."""
+        points = torch.as_tensor(landmarks, dtype=torch.float32, device=self.device)
+        views = torch.as_tensor(pictures, device=self.device).permute(0, 3, 1, 2)
+        for _ in range(passes):
+            points = self._regress(views, *crop_frame(points))
+        return points.cpu().numpy()
+
+    def _follow(self, frame: np.ndarray, face: Face, check: bool) -> Face:
+        points = self.refine(frame[None], face.landmarks[None])[0]
+        if overlap(box_of(points), face.box) > 0.6 and not check:
+            return Face(box_of(points), face.score, points)
+        found = [(overlap(other.box, face.box), other) for other in self.find(frame)]
+        best, other = max(found, key=lambda pair: pair[0], default=(0.0, None))
+        if best > 0.2:
+            return other
+        return Face(face.box, 0.0, face.landmarks)
+
+    def _detect(self, picture: np.ndarray, long_side: int) -> Detections:
+        """Faces at one scale, in pixels of the picture; the sides are filled up to multiples of 32 with the border."""
+        height, width = picture.shape[:2]
+        scale = long_side / max(height, width)
+        new = (max(round(width * scale), 1), max(round(height * scale), 1))
+        small = np.asarray(Image.fromarray(picture).resize(new, Image.Resampling.BILINEAR))
+        pad_y, pad_x = -new[1] % 32, -new[0] % 32
+        small = np.pad(small, ((0, pad_y), (0, pad_x), (0, 0)), "edge")
+        tensor = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
+        found = self.network.detector.detect(tensor)[0]
+        back = torch.tensor([width / new[0], height / new[1]], device=self.device)
+        return Detections(found.boxes * back.repeat(2), found.scores, found.points * back)
+
+    def _faces(self, picture: np.ndarray, found: Detections) -> list[Face]:
+        """Landmarks of the faces found, and only of those: what has no face where it was seen is dropped."""
+        faces = []
+        for box, score, points in zip(found.boxes, found.scores, found.points, strict=True):
+            if float((box[2:] - box[:2]).max()) < SMALLEST:
+                continue
+            landmarks = self._landmarks(picture, box, points)
+            if overlap(box_of(landmarks), tuple(box.tolist())) > 0.4:
+                faces.append(Face(box_of(landmarks), float(score), landmarks))
+        return faces
+
+    def _landmarks(self, picture: np.ndarray, box: Tensor, points: Tensor) -> np.ndarray:
+        """Three looks: from the detector's box and eye-to-mouth line, then twice from the landmarks themselves."""
+        view, shift, shrink = near(picture, box.tolist())
+        view = torch.from_numpy(view).to(self.device).permute(2, 0, 1)[None]
+        shift = torch.tensor(shift, device=self.device)
+        box, points = (box - shift.repeat(2)) / shrink, (points - shift) / shrink
+        down = torch.nn.functional.normalize(points[3] - points[:2].mean(0), dim=0)
+        axes = torch.stack([torch.stack([down[1], -down[0]]), down])[None]
+        upright = (box[2:] - box[:2]).max() / (down[1].abs() + 0.8 * down[0].abs())  # a turned face fills a larger box
+        landmarks = self._regress(view, (box[:2] + box[2:])[None] / 2, upright[None] * MARGIN, axes)
+        for _ in range(2):
+            landmarks = self._regress(view, *crop_frame(landmarks))
+        landmarks = landmarks[0] * shrink
+        landmarks[:, :2] += shift
+        return landmarks.cpu().numpy()
+
+    def _regress(self, views: Tensor, centre: Tensor, side: Tensor, axes: Tensor) -> Tensor:
+        crops = sample_crops(views.float() / 127.5 - 1, centre, side, axes, self.network.landmarks.config.size)
+        return from_crop(self.network.landmarks(crops), centre, side, axes)
+
+
+class FaceAlignmentFinder(FaceFinder):
+    """The same interface over the package face-alignment (Bulat and Tzimiropoulos, 2017), which downloads its weights.
+
+    fit: tensors `mean` [68,2], `weight` [1404,136], `bias` [1404] of the shipped ridge fit from its 68 points to the
+    468; device. InputError, with what to do, where the package or its weights cannot be had.
+    """
+
+    def __init__(self, fit: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
+        self.fit, self.device = {name: tensor.float().cpu() for name, tensor in fit.items()}, torch.device(device)
+        try:
+            import face_alignment
+        except ImportError as error:
+            raise InputError(
+                "the package face-alignment is not installed; pip install face-alignment, or use --face-backend own"
+            ) from error
+        plain = {"compile": False} if "compile" in inspect.signature(face_alignment.FaceAlignment).parameters else {}
+        try:
+            self.aligner = face_alignment.FaceAlignment(
+                face_alignment.LandmarksType.TWO_D, device=str(self.device), flip_input=False, **plain
+            )
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:  # no network, or half a file
+            folder = Path(torch.hub.get_dir()) / "checkpoints"
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(
+                f"face-alignment has no usable weights ({reason}); connect to the internet once, or put {FAN_FILES} "
+                f"into {folder}, or use --face-backend own"
+            ) from error
+
+    def find(self, picture: np.ndarray) -> list[Face]:
+        """Every face of a picture, the largest first."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns where it finds nothing; we say so ourselves
+            points, _, boxes = self.aligner.get_landmarks_from_image(picture, return_bboxes=True)
+        faces = []
+        for sixty_eight, box in zip(points or [], boxes if points else [], strict=True):
+            landmarks = widen(self.fit, torch.from_numpy(np.asarray(sixty_eight, np.float32)[None, :, :2]))[0].numpy()
+            face = Face(box_of(landmarks), float(box[4]), landmarks)
+            if face.size >= SMALLEST:
+                faces.append(face)
+        return sorted(faces, key=lambda face: face.size, reverse=True)
+
+    def refine(self, pictures: np.ndarray, landmarks: np.ndarray, passes: int = 1) -> np.ndarray:
+        """Landmarks [B,468,3] of faces that stand near `landmarks`; one look from their boxes, whatever `passes` is."""
+        out = []
+        for picture, points in zip(pictures, landmarks, strict=True):
+            box = np.array([*box_of(points), 1.0], np.float32)
+            sixty_eight = self.aligner.get_landmarks_from_image(picture, detected_faces=[box])[0]
+            out.append(widen(self.fit, torch.from_numpy(np.asarray(sixty_eight, np.float32)[None, :, :2]))[0].numpy())
+        return np.stack(out)
+
+
+def near(picture: np.ndarray, box: list[float]) -> tuple[np.ndarray, tuple[float, float], int]:
+    """The surroundings of a box, shrunk by a whole factor so that a face crop does not alias: view, (x,y), factor."""
+    side = max(box[2] - box[0], box[3] - box[1])
+    x0, y0 = (max(int(v - side), 0) for v in box[:2])
+    x1, y1 = (math.ceil(v + side) for v in box[2:])
+    view = Image.fromarray(np.ascontiguousarray(picture[y0:y1, x0:x1]))
+    factor = max(int(side * MARGIN / 200), 1)
+    return np.array(view.reduce(factor)), (float(x0), float(y0)), factor
+
+
+def box_of(landmarks: np.ndarray) -> tuple[float, float, float, float]:
+    """x0,y0,x1,y1 around landmarks [N,>=2]."""
+    low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
+    return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+
+
+def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Intersection over union of two boxes."""
+    shared = max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    total = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
+    return shared / total if total > 0 else 0.0
+
+
+def choose(faces: list[Face], which: str | int) -> list[Face]:
+    """`largest` (one), `all`, or an index in the order of `find` (one); InputError if there is no such face."""
+    if not faces:
+        raise InputError(
+            f"no face was found in the picture; give one that shows a face of at least {SMALLEST} pixels from the front"
+        )
+    if which == "all":
+        return list(faces)
+    if which == "largest":
+        return [max(faces, key=lambda face: face.size)]
+    if not str(which).isdigit():
+        raise InputError(f"face is {which!r}; allowed are largest, all, or an index from `anitalker faces`")
+    if int(which) >= len(faces):
+        count = "1 face was" if len(faces) == 1 else f"{len(faces)} faces were"
+        raise InputError(f"face {which} was asked for, but {count} found; allowed are 0 to {len(faces) - 1}")
+    return [faces[int(which)]]
+
+
+def crop(picture: np.ndarray, face: Face) -> Crop:
+    """The square around a face, placed as in the training data; outside the picture its border is repeated."""
+    side = max(round(float(face_height(face.landmarks)) / FACE_IN_CROP), 2)
+    middle = face.landmarks[[FOREHEAD, 152], :2].mean(0)
+    x, y = (round(float(m - share * side)) for m, share in zip(middle, MIDDLE_IN_CROP, strict=True))
+    landmarks = (face.landmarks - np.array([x, y, 0])) / side
+    empty = np.zeros((CROP, CROP, 3), np.uint8)
+    frame = Crop(empty, landmarks.astype(np.float32), (float(x), float(y)), float(side), picture.shape[:2])
+    return crop_again(picture, frame)
+
+
+def crop_again(picture: np.ndarray, frame: Crop, landmarks: np.ndarray | None = None) -> Crop:
+    """The same square of another picture of the same size (a video's next frame); new landmarks [468,3] in pixels."""
+    image = Image.fromarray(native(picture, frame)).resize((CROP, CROP), Image.Resampling.BICUBIC)
+    points = frame.landmarks
+    if landmarks is not None:
+        points = ((landmarks - np.array([*frame.origin, 0])) / frame.side).astype(np.float32)
+    return Crop(np.asarray(image), points, frame.origin, frame.side, frame.picture_size)
+
+
+def native(picture: np.ndarray, frame: Crop) -> np.ndarray:
+    """The crop's own pixels, uint8 [side,side,3], the picture's border repeated outside of it."""
+    x, y, side = int(frame.origin[0]), int(frame.origin[1]), int(frame.side)
+    rows = np.arange(y, y + side).clip(0, picture.shape[0] - 1)
+    columns = np.arange(x, x + side).clip(0, picture.shape[1] - 1)
+    return picture[rows[:, None], columns[None]]
+
+
+def paste_back(picture: np.ndarray, patch: np.ndarray, frame: Crop) -> np.ndarray:
+    """The picture with `patch` uint8 [side,side,3] in the crop's place -> a new picture.
+
+    At the crop's border the picture is kept to the bit, and fades into the patch over FEATHER of the side; what lies
+    outside the picture is dropped. The inverse of `native`.
+    """
+    side = int(frame.side)
+    assert patch.shape == (side, side, 3), f"patch is {patch.shape}, the crop is {side} pixels wide"
+    x, y = int(frame.origin[0]), int(frame.origin[1])
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, picture.shape[1]), min(y + side, picture.shape[0])
+    out = picture.copy()
+    if x0 >= x1 or y0 >= y1:
+        return out
+    inside = (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
+    below = picture[y0:y1, x0:x1].astype(np.float32)
+    blended = below + feather(side)[inside][..., None] * (patch[inside].astype(np.float32) - below)
+    out[y0:y1, x0:x1] = np.rint(blended).astype(np.uint8)
+    return out
+
+
+def feather(side: int) -> np.ndarray:
+    """Weight of the patch [side,side]: 0 at the border, 1 from FEATHER of the side inwards, smooth in between."""
+    steps = np.minimum(np.arange(side), np.arange(side)[::-1]) / max(FEATHER * side, 1)
+    ramp = np.clip(steps, 0, 1).astype(np.float32)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return ramp[:, None] * ramp[None]
