@@ -49,9 +49,19 @@ class Entry:
 
 REGISTRY = {
     "lite": Entry("lite.safetensors", "", "Apache-2.0", "our small model: motion space, decoder, generator"),
-    "face": Entry("face.safetensors", "", "Apache-2.0", "face detector and 468 landmarks", model=False),
+    "face": Entry(
+        "face.safetensors",
+        "5702ad8f8f2265bf06a0f1dc70664f468970aa5897e3cb68d93a97b5308492c4",
+        "Apache-2.0",
+        "face detector and 468 landmarks",
+        model=False,
+    ),
     "landmarks68": Entry(
-        "landmarks68.safetensors", "", "Apache-2.0", "68 points of face-alignment -> 468", model=False
+        "landmarks68.safetensors",
+        "32b2ed89a56ff6c0a6be2ae9ec615b351685d2a2666e645a32c7715796590e46",
+        "Apache-2.0",
+        "68 points of face-alignment -> 468",
+        model=False,
     ),
 }
 
