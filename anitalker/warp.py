@@ -58,7 +58,7 @@ def landmark_flow(source: Tensor, target: Tensor, grid: int, smoothing: float) -
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     at = torch.stack([x, y], -1).view(1, -1, 2).expand(count, -1, -1)
     flow = -torch.cdist(at, places) @ solved[:, :size] + solved[:, size:]
-    fade = (torch.minimum(axis, 1 - axis) / 0.1).clamp(0, 1)
+    fade = ((torch.minimum(axis, 1 - axis) - 0.5 / grid) / 0.1).clamp(0, 1)  # nothing in the outermost cells
     fade = (fade * fade * (3 - 2 * fade))[:, None] * (fade * fade * (3 - 2 * fade))
     return flow.transpose(1, 2).view(count, 2, grid, grid) * fade
 

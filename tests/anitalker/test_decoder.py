@@ -1,0 +1,57 @@
+"""Decoder: shapes, layers that add up, the portrait at any resolution, batches, gradients."""
+
+import torch
+
+from anitalker.config import DecoderConfig
+from anitalker.decoder import Decoder, Layers, compose
+from anitalker.landmarks import from_canonical
+
+SMALL = DecoderConfig(channels=(8, 8, 16, 16))
+
+
+def prepared(face, decoder):
+    torch.manual_seed(0)
+    placed = from_canonical(face[None], torch.tensor([[0.0, 0, 0, 0, 0, -0.6]]))
+    motion = torch.zeros(1, 20)
+    return decoder.prepare(torch.rand(1, 3, 256, 256) * 2 - 1, placed, motion, torch.randn(1, 256)), placed
+
+
+def test_layers_have_their_shapes_and_masks_add_up(face):
+    decoder = Decoder(SMALL).eval()
+    ready, placed = prepared(face, decoder)
+    layers = decoder.frames(ready, placed.expand(3, -1, -1), torch.randn(3, 20))
+    assert layers.flow.shape == (3, 2, 256, 256) and layers.pixels.shape == (3, 3, 256, 256)
+    assert torch.allclose(layers.masks.sum(1), torch.ones(3, 256, 256), atol=1e-5)
+
+
+def test_batch_of_three_is_three_batches_of_one(face):
+    decoder = Decoder(SMALL).eval()
+    ready, placed = prepared(face, decoder)
+    moved = placed + torch.tensor([0.0, 0.01, 0.0])
+    motion = torch.randn(3, 20) * 0.1
+    together = compose(ready.picture, decoder.frames(ready, moved.expand(3, -1, -1), motion))
+    apart = torch.cat([compose(ready.picture, decoder.frames(ready, moved, m[None])) for m in motion])
+    assert (together - apart).abs().max() < 2 / 255 / 2
+
+
+def test_compose_keeps_the_pictures_own_pixels_at_any_resolution():
+    big = torch.rand(1, 3, 500, 700) * 2 - 1
+    rest = Layers(torch.zeros(1, 2, 256, 256), torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256))
+    rest.masks[:, 0] = 1
+    assert torch.equal(compose(big, rest), big)
+    still = Layers(rest.flow, rest.masks.roll(1, 1), rest.pixels)  # the warped layer, with no flow
+    assert (compose(big, still) - big).abs().max() < 1e-4
+
+
+def test_gradient_reaches_every_parameter(face):
+    decoder = Decoder(SMALL)
+    ready, placed = prepared(face, decoder)
+    layers = decoder.frames(ready, placed + torch.randn_like(placed) * 1e-2, torch.randn(1, 20))
+    (compose(ready.picture, layers) - torch.rand(1, 3, 256, 256)).square().mean().backward()
+    assert [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+def test_state_dict_names_are_frozen():
+    names = set(Decoder(DecoderConfig()).state_dict())
+    assert {"entry.weight", "down.0.first.weight", "modulate.weight", "middle.second.bias", "exit.weight"} <= names
+    assert {"narrow.2.weight", "up.0.norm.weight"} <= names and len(names) == 54

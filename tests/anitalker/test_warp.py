@@ -1,0 +1,57 @@
+"""Landmark flow and warping: nothing moves without reason, what moves arrives."""
+
+import torch
+
+from anitalker.landmarks import from_canonical
+from anitalker.warp import folds, landmark_flow, resize, warp
+
+STRAIGHT = torch.tensor([[0.0, 0, 0, 0, 0, -0.6]])
+
+
+def test_no_motion_is_no_flow(face):
+    placed = from_canonical(face[None], STRAIGHT)
+    assert landmark_flow(placed, placed, 32, 1e-3).abs().max() < 1e-6
+
+
+def test_flow_at_a_target_landmark_points_to_its_source(face):
+    source = from_canonical(face[None], STRAIGHT)
+    target = from_canonical(face[None], STRAIGHT + torch.tensor([[0.1, 0.05, 0.1, 0.02, 0.01, 0.05]]))
+    flow = landmark_flow(source, target, 96, 1e-3)
+    for point in (1, 33, 263, 13, 61):
+        x, y = (target[0, point, :2] * 96).long().tolist()
+        wanted = (source - target)[0, point, :2]
+        assert (flow[0, :, y, x] - wanted).norm() < 0.002
+
+
+def test_picture_border_stays(face):
+    source = from_canonical(face[None], STRAIGHT)
+    target = from_canonical(face[None], STRAIGHT + torch.tensor([[0.0, 0, 0.2, 0.05, 0.05, 0.1]]))
+    flow = resize(landmark_flow(source, target, 48, 1e-3), (256, 256))
+    edge = torch.cat([flow[..., 0, :], flow[..., -1, :], flow[..., 0], flow[..., -1]], -1)
+    assert edge.abs().max() < 0.5 / 256
+
+
+def test_warp_moves_pixels_by_the_flow():
+    picture = torch.zeros(1, 1, 64, 64)
+    picture[0, 0, 32, 32] = 1
+    flow = torch.zeros(1, 2, 64, 64)
+    flow[:, 0] = 4 / 64  # the source lies 4 pixels to the right: content moves left
+    assert warp(picture, flow)[0, 0, 32, 28] > 0.99
+
+
+def test_lips_that_close_do_not_tear(face):
+    """Upper and lower lip come to one place: the flow must stay bounded."""
+    source = from_canonical(face[None], STRAIGHT)
+    source[0, 14, 1] += 0.05
+    target = source.clone()
+    target[0, 14, :2] = target[0, 13, :2]
+    flow = landmark_flow(source, target, 96, 1e-3)
+    assert flow.abs().max() < 0.08
+
+
+def test_folds_are_found():
+    flow = torch.zeros(1, 2, 32, 32)
+    assert folds(flow).sum() == 0
+    x = (torch.arange(32) + 0.5) / 32
+    flow[:, 0] = -2 * (x - 0.5)  # the map runs backwards
+    assert folds(flow).mean() == 1
