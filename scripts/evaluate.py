@@ -35,7 +35,7 @@ def eval_clips(data_dir: str, split: str, limit: int | None, speech: bool = True
     for number, clip in enumerate(load_clips(data_dir, (split,))):
         if limit is not None and number >= limit:
             return
-        frames = decode_frames(clip.mp4)
+        frames = decode_frames(clip.mp4).copy()  # writable, as torch wants it
         count = min(len(frames), len(clip.landmarks))
         heard = decode_speech(clip.mp4) if speech and clip.row["has_audio"] == "yes" else np.zeros(0, np.float32)
         yield EvalClip(clip.row, frames[:count], clip.landmarks[:count], heard)
@@ -75,7 +75,7 @@ def evaluate(subject, arguments: argparse.Namespace) -> dict:
         report["audio_driven"] = audio.result()
     if "silence" in arguments.parts:
         report |= silence(subject, arguments)
-    report |= {"stride": arguments.stride, "seconds": round(time.monotonic() - started, 1)}
+    report |= {"faces_lost": subject.lost, "stride": arguments.stride, "seconds": round(time.monotonic() - started, 1)}
     return report
 
 

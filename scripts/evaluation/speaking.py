@@ -62,14 +62,14 @@ class AudioDriven:
         best = int(mean_curve.argmax())
         spoken = [np.mean([m.std() for m in made]) for made in self.made]
         true = [t[:: self.stride].std() for t in self.truth]
-        settled = [s[FPS // self.stride :] for s in self.silent]
+        settled = [s[-(-FPS // self.stride) :] for s in self.silent]
         return {
             "lip_correlation": float(at_zero.mean()),
             "lip_lag_frames": best - MAX_LAG,
             "loudness_baseline": float(np.mean([pearson(a, b) for a, b in zip(self.loud, self.truth, strict=True)])),
             "shuffled": self._shuffled(),
-            "silence_ratio": float(np.mean([s.std() for s in self.silent]) / max(np.mean(spoken), 1e-9)),
-            "silence_ratio_after_1s": float(np.mean([s.std() for s in settled]) / max(np.mean(spoken), 1e-9)),
+            "silence_ratio": float(np.mean([s.std() for s in settled]) / max(np.mean(spoken), 1e-9)),
+            "silence_ratio_with_closing": float(np.mean([s.std() for s in self.silent]) / max(np.mean(spoken), 1e-9)),
             "spread_ratio": float(np.mean(spoken) / max(np.mean(true), 1e-9)),
             "correlation_at_best_lag": float(mean_curve[best]),
             "interval": interval(at_zero),

@@ -31,6 +31,7 @@ class Subject(Protocol):
     """A model under evaluation. Pictures are 256x256 crops as they stand in the data: nothing is cropped again."""
 
     name: str
+    lost: int  # frames so far in which `landmarks` found no face
 
     def landmarks(self, frames: np.ndarray) -> np.ndarray:
         """The shipped face network on uint8 [T,256,256,3] -> [T,468,3] in crop units; each frame by itself."""

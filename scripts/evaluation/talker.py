@@ -24,25 +24,19 @@ class TalkerSubject:
     def __init__(self, model: str, device: str = "auto") -> None:
         import torch
 
-        from anitalker import weights
-        from anitalker.face import FaceFinder
+        from anitalker.pipeline import load
 
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.torch, self.device, self.name = torch, device, model
-        networks = weights.load_model(model)
-        self.motion_space, self.decoder = networks.motion_space.to(device), networks.decoder.to(device)
-        self.generator, self.speech = networks.generator.to(device), networks.speech.to(device)
-        self.finder = FaceFinder(weights.load_face(), device)
+        self.torch, self.name = torch, model
+        self.talker = load(model, device)
+        self.device, self.finder = self.talker.device, self.talker.finder()
         self.lost = 0  # frames in which the face network saw no face
 
     def landmarks(self, frames: np.ndarray) -> np.ndarray:
-        """The face network's points. A frame is looked at from where the face of the frames before stood, three times."""
+        """The face network's points: three looks at each frame, from where the face of earlier frames stood."""
         found = []
         for start in range(0, len(frames), BATCH):
-            found.append(
-                self._look(np.ascontiguousarray(frames[start : start + BATCH]), found[-1][-1] if found else None)
-            )
+            near = found[-1][-1] if found else None
+            found.append(self._look(np.array(frames[start : start + BATCH]), near))
         return (np.concatenate(found) / frames.shape[2]).astype(np.float32)
 
     def _look(self, frames: np.ndarray, near: np.ndarray | None) -> np.ndarray:
@@ -63,7 +57,7 @@ class TalkerSubject:
         log.warning("the face network finds no face in a frame (%d so far)", self.lost)
         if otherwise is not None:
             return otherwise
-        middle = self.motion_space.canonical.cpu().numpy() * 0.55 + np.float32([0.5, 0.5, 0])
+        middle = self.talker.space.canonical.cpu().numpy() * 0.55 + np.float32([0.5, 0.5, 0])
         return middle * frame.shape[1]
 
     def codes(self, frames: np.ndarray) -> np.ndarray:
@@ -76,7 +70,7 @@ class TalkerSubject:
     def _read(self, frames: np.ndarray) -> Iterator:
         with self.torch.inference_mode():
             for start in range(0, len(frames), 4 * BATCH):
-                yield self.motion_space(self._pictures(frames[start : start + 4 * BATCH]))
+                yield self.talker.space(self._pictures(frames[start : start + 4 * BATCH]))
 
     def _pictures(self, frames: np.ndarray):
         pictures = self.torch.tensor(frames, device=self.device).permute(0, 3, 1, 2)
@@ -89,51 +83,43 @@ class TalkerSubject:
         points = self._tensor(landmarks)[None].expand(len(motion), -1, -1)
         codes = self._tensor(start)[None].expand(len(motion), -1)
         with self.torch.inference_mode():
-            return self.motion_space.landmarks(points, codes, self._tensor(motion)).cpu().numpy()
+            return self.talker.space.landmarks(points, codes, self._tensor(motion)).cpu().numpy()
 
     def poses(self, landmarks: np.ndarray) -> np.ndarray:
         from anitalker.landmarks import fit_pose
 
-        return fit_pose(self._tensor(landmarks), self.motion_space.canonical).cpu().numpy()
+        return fit_pose(self._tensor(landmarks), self.talker.space.canonical).cpu().numpy()
 
     def render(self, source: Source, motion: np.ndarray) -> np.ndarray:
-        from anitalker import rendering
-
-        subject, motion = self._subject(source), self._tensor(motion)
-        return np.stack(list(rendering.render(self.motion_space, self.decoder, [subject], [motion], BATCH)))
+        options = RenderOptions(frame="crop", batch_size=BATCH)
+        return np.stack(list(self.talker.draw(self._portrait(source), [self._tensor(motion)], options)))
 
     def render_landmarks(self, source: Source, landmarks: np.ndarray) -> np.ndarray:
         from anitalker.decoder import compose
         from anitalker.rendering import to_pictures
 
-        subject, made = self._subject(source), []
+        subject, made = self._portrait(source).subjects[0], []
         motion = np.repeat(source.motion[None], len(landmarks), 0)
         motion[:, :POSE_SIZE] = self.poses(landmarks)
         with self.torch.inference_mode():
             for points, code in zip(self._tensor(landmarks), self._tensor(motion), strict=True):
-                layers = self.decoder.frames(subject.prepared, points[None], code[None])
+                layers = self.talker.decoder.frames(subject.prepared, points[None], code[None])
                 made.append(to_pictures(compose(subject.source, layers))[0])
         return np.stack(made)
 
-    def _subject(self, source: Source):
-        """The crop as a portrait of the renderer, with the code that `source` says it has."""
+    def _portrait(self, source: Source):
+        """The crop as a portrait, with the landmarks and the code that `source` says it has."""
         from anitalker.face import Crop
+        from anitalker.pipeline import Portrait
         from anitalker.rendering import Subject
 
         with self.torch.inference_mode():
             picture, points = self._pictures(source.image[None]), self._tensor(source.landmarks)[None]
-            codes = replace(self.motion_space(picture), motion=self._tensor(source.motion)[None])
-            prepared = self.decoder.prepare(picture, points, codes.motion, codes.appearance)
+            codes = replace(self.talker.space(picture), motion=self._tensor(source.motion)[None])
+            prepared = self.talker.decoder.prepare(picture, points, codes.motion, codes.appearance)
         side = source.image.shape[0]
         crop = Crop(source.image, source.landmarks, (0.0, 0.0), float(side), (side, side))
-        return Subject(crop, codes, points, prepared, picture)
+        return Portrait(source.image, (Subject(crop, codes, points, prepared, picture),))
 
     def speak(self, source: Source, speech: np.ndarray, seed: int) -> np.ndarray:
-        from anitalker.generator import Wishes, generate
-
-        torch, options = self.torch, RenderOptions(seed=seed)
-        wishes = Wishes(steps=options.steps, guidance=options.guidance)
-        rng = torch.Generator("cpu").manual_seed(seed)
-        with torch.inference_mode():
-            heard = self.speech(self._tensor(speech))[None]
-            return generate(self.generator, heard, self._tensor(source.motion)[None], rng, wishes).cpu().numpy()
+        return self.talker.motion(self._portrait(source), speech, RenderOptions(seed=seed))[0].cpu().numpy()

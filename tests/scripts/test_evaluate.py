@@ -41,6 +41,7 @@ class Oracle:
     """Knows the clip: a code is the number of the frame that it was read from, a rendered frame is the true one."""
 
     name = "oracle"
+    lost = 0
 
     def __init__(self, known):
         self.known = known
