@@ -49,3 +49,109 @@ def clicks(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def seeded():
     np.random.seed(0)
+
+
+@pytest.fixture
+def face():
+    """The canonical face [468,3] in face heights: a mean over many people, nobody's own."""
+    import torch
+
+    return torch.from_numpy(np.load(ROOT / "tests/canonical_face.npy"))
+
+
+def mean_face() -> np.ndarray:
+    """468 points that look roughly like a face: float32 [468,3], origin between the eyes, height 1, z towards us < 0."""
+    from anitalker import landmarks as groups
+
+    rng = np.random.default_rng(1)
+    points = np.stack([rng.uniform(-0.3, 0.3, 468), rng.uniform(-0.25, 0.55, 468), rng.uniform(-0.1, 0.1, 468)], -1)
+
+    def ring(indices, x, y, width, height):
+        angle = np.linspace(0, 2 * np.pi, len(indices), endpoint=False)
+        points[list(indices), 0] = x + width * np.cos(angle)
+        points[list(indices), 1] = y + height * np.sin(angle)
+
+    ring(groups.FACE_OVAL, 0, 0.18, 0.38, 0.5)
+    ring(groups.OUTER_LIPS, 0, 0.4, 0.14, 0.06)
+    ring(groups.INNER_LIPS, 0, 0.4, 0.1, 0.01)
+    ring(groups.RIGHT_EYE, -0.17, 0, 0.08, 0.03)
+    ring(groups.LEFT_EYE, 0.17, 0, 0.08, 0.03)
+    points[groups.FOREHEAD], points[groups.CHIN] = (0, -0.32, 0), (0, 0.68, 0)
+    for upper, lower in (*groups.LIP_PAIRS, *groups.RIGHT_LID_PAIRS, *groups.LEFT_LID_PAIRS):
+        middle = (points[upper] + points[lower]) / 2
+        points[upper], points[lower] = middle - (0, 0.012, 0), middle + (0, 0.012, 0)
+    return points.astype(np.float32)
+
+
+class FixedFinder:
+    """Finds `count` faces side by side in every picture that is not one colour."""
+
+    def __init__(self, count: int = 1) -> None:
+        self.count = count
+
+    def find(self, picture: np.ndarray) -> list:
+        from anitalker.face import Face, box_of
+
+        if picture.std() < 1:
+            return []
+        height, width = picture.shape[:2]
+        size = 0.5 * min(height, width / self.count)
+        faces = []
+        for number in range(self.count):
+            points = mean_face() * size + [width * (number + 0.5) / self.count, height * 0.4, 0]
+            faces.append(Face(box_of(points), 0.9, points.astype(np.float32)))
+        return faces
+
+
+@pytest.fixture(scope="session")
+def fixed_finder():
+    return FixedFinder
+
+
+@pytest.fixture(scope="session")
+def untrained_model(tmp_path_factory) -> Path:
+    """A small model with random weights, exported as the real one is."""
+    import torch
+
+    from anitalker.config import (
+        DecoderConfig,
+        EncoderConfig,
+        GeneratorConfig,
+        MotionSpaceConfig,
+        SpeechConfig,
+        to_dict,
+    )
+    from anitalker.weights import MODEL_PARTS, build
+    from scripts.export import write
+
+    encoder = EncoderConfig(channels=(8, 8, 8, 8, 8, 16), code_size=16)
+    config = {
+        "motion_space": to_dict(MotionSpaceConfig(encoder=encoder, hidden=16)),
+        "decoder": to_dict(DecoderConfig(channels=(8, 8, 16, 16), code_size=16, grid=24)),
+        "generator": to_dict(
+            GeneratorConfig(width=32, layers=1, heads=2, speech_layers=1, window=20, previous=5, lookahead=4)
+        ),
+        "speech": to_dict(SpeechConfig()),
+    }
+    torch.manual_seed(0)
+    modules = build(config, MODEL_PARTS, "untrained")
+    for module in modules.values():
+        for parameter in module.parameters():
+            if not parameter.any():  # outputs that start at zero would make every motion the same
+                torch.nn.init.normal_(parameter, std=0.05)
+    space = modules["motion_space"]
+    space.canonical.copy_(torch.tensor(mean_face()))
+    space.directions.copy_(torch.linalg.qr(torch.randn(space.directions.shape))[0])
+    space.motion_mean[5], space.motion_std[:] = float(np.log(0.55)), 0.02
+    path = tmp_path_factory.mktemp("model") / "untrained.safetensors"
+    write(path, config, {f"{part}.{key}": t for part, m in modules.items() for key, t in m.state_dict().items()})
+    return path
+
+
+@pytest.fixture
+def talker(untrained_model, monkeypatch):
+    """The untrained model with a finder that always finds one face."""
+    from anitalker import pipeline
+
+    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: FixedFinder())
+    return pipeline.load(untrained_model, "cpu")

@@ -1,0 +1,231 @@
+"""The whole sentence, from portrait and speech to video; the only file that knows every step.
+
+Letters: T video frames (25 per second), M = 20 motion numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anitalker import face, machine, motion_files, rendering, video, weights
+from anitalker.config import FPS, InputError, RenderOptions
+from anitalker.generator import Wishes, generate
+from anitalker.landmarks import OneEuro
+from anitalker.pictures import read_picture
+from encoders.audio import normalise_level
+
+Path = str | os.PathLike
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A picture, uint8 [H,W,3], and its chosen faces, ready to move."""
+
+    picture: np.ndarray
+    subjects: tuple[rendering.Subject, ...]
+
+
+def load(name: Path = "lite", device: str = "auto") -> Talker:
+    """A model by registry name, weight file or folder, on auto, cpu, cuda or mps."""
+    return Talker(weights.load_model(name), machine.choose_device(device))
+
+
+class Talker:
+    """One loaded model. Every step is a method; `render` and `reenact` are the sentences."""
+
+    def __init__(self, networks: weights.Networks, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.name = networks.name
+        self.space = networks.motion_space.to(self.device)
+        self.decoder = networks.decoder.to(self.device)
+        self.generator = networks.generator.to(self.device)
+        self.speech = networks.speech.to(self.device)
+        self._finders: dict[str, face.FaceFinder] = {}
+
+    def finder(self, backend: str = "own") -> face.FaceFinder:
+        """The face finder of a backend, loaded once."""
+        if backend not in self._finders:
+            self._finders[backend] = load_finder(backend, self.device)
+        return self._finders[backend]
+
+    def portrait(self, picture: Path | np.ndarray, which: str | int = "largest", backend: str = "own") -> Portrait:
+        """Picture -> faces -> crops -> codes; `which`: largest, all, or an index."""
+        pixels = picture if isinstance(picture, np.ndarray) else read_picture(picture)
+        chosen = face.choose(self.finder(backend).find(pixels), which)
+        crops = [face.crop(pixels, one) for one in chosen]
+        return Portrait(
+            pixels, tuple(rendering.prepare(self.space, self.decoder, pixels, c, self.device) for c in crops)
+        )
+
+    @torch.inference_mode()
+    def motion(
+        self, portrait: Portrait, speech: Path | np.ndarray, options: RenderOptions = RenderOptions()
+    ) -> list[Tensor]:
+        """Speech (a file, or float32 [N] at 16 kHz) -> motion [T,M] of each face; T = ceil(25 seconds)."""
+        wishes = _wishes(options)
+        samples = speech if isinstance(speech, np.ndarray) else video.read_audio(speech)
+        sound = self.speech(normalise_level(torch.tensor(samples)).to(self.device))[None]  # [1,T,S]
+        return [
+            generate(
+                self.generator, sound, subject.codes.motion, torch.Generator().manual_seed(options.seed + n), wishes
+            )
+            for n, subject in enumerate(portrait.subjects)
+        ]
+
+    def draw(
+        self, portrait: Portrait, motions: list[Tensor], options: RenderOptions = RenderOptions()
+    ) -> Iterator[np.ndarray]:
+        """Motion [T,M] of each face -> frames, uint8 [H,W,3]."""
+        picture = portrait.picture if options.frame == "full" else None
+        return rendering.render(self.space, self.decoder, portrait.subjects, motions, options.batch_size, picture)
+
+    def frames(
+        self, portrait: Portrait | Path, speech: Path | np.ndarray, options: RenderOptions = RenderOptions()
+    ) -> Iterator[np.ndarray]:
+        """The portrait speaks: frames, uint8 [H,W,3], yielded."""
+        portrait = self._ready(portrait, options)
+        yield from self.draw(portrait, self.motion(portrait, speech, options), options)
+
+    def encode(
+        self, clip: Path, which: str | int = "largest", backend: str = "own", progress: Progress | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A video's motion codes [T,M], read from the pixels of one fixed crop and smoothed, and identity code [64]."""
+        place, batch, codes, smooth = None, [], [], OneEuro()
+        total = round((video.probe(clip).seconds or 0) * FPS)
+        for frame in video.read_frames(clip):
+            if place is None:
+                place = face.crop(frame, face.choose(self.finder(backend).find(frame), which)[0])
+            batch.append(face.crop_again(frame, place).image)
+            if len(batch) == 16:
+                codes.append(self._read(batch))
+                batch = []
+                if progress:
+                    progress("encode", 16 * len(codes), max(total, 16 * len(codes)))
+        codes += [self._read(batch)] if batch else []
+        motion = np.concatenate([part[0] for part in codes])
+        identity = np.concatenate([part[1] for part in codes]).mean(0)
+        return np.stack([smooth(code) for code in motion]), identity / np.linalg.norm(identity)
+
+    @torch.inference_mode()
+    def _read(self, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        codes = self.space(torch.cat([rendering.to_tensor(image, self.device) for image in images]))
+        return codes.motion.cpu().numpy(), codes.identity.cpu().numpy()
+
+    def render(
+        self,
+        portrait: Portrait | Path,
+        speech: Path,
+        output: Path,
+        options: RenderOptions = RenderOptions(),
+        progress: Progress | None = None,
+    ) -> dict:
+        """The portrait speaks a recording: an MP4, written whole or not at all -> facts for --json."""
+        clock = _Clock()
+        _keep_inputs(output, portrait, speech)
+        samples = video.read_audio(speech)
+        clock("speech")
+        portrait = self._ready(portrait, options)
+        clock("portrait")
+        motions = self.motion(portrait, samples, options)
+        clock("motion")
+        return self._write(portrait, motions, output, speech, options, clock, progress)
+
+    def reenact(
+        self,
+        portrait: Portrait | Path,
+        clip: Path,
+        output: Path,
+        options: RenderOptions = RenderOptions(),
+        progress: Progress | None = None,
+        relative: bool = True,
+    ) -> dict:
+        """The portrait moves like the face in a video, by default relative to its first frame -> facts for --json."""
+        clock = _Clock()
+        _keep_inputs(output, portrait, clip)
+        portrait = self._ready(portrait, options)
+        clock("portrait")
+        codes = torch.tensor(self.encode(clip, backend=options.face_backend, progress=progress)[0], device=self.device)
+        clock("encode")
+        starts = [subject.codes.motion if relative else codes[:1] for subject in portrait.subjects]
+        motions = [start + codes - codes[:1] for start in starts]
+        sound = clip if video.probe(clip).audio_codec else None
+        return self._write(portrait, motions, output, sound, options, clock, progress)
+
+    def _ready(self, portrait: Portrait | Path, options: RenderOptions) -> Portrait:
+        if isinstance(portrait, Portrait):
+            return portrait
+        return self.portrait(portrait, options.face, options.face_backend)
+
+    def _write(self, portrait, motions, output, sound, options, clock, progress) -> dict:
+        side = portrait.subjects[0].prepared.picture.shape[-2:]
+        height, width = portrait.picture.shape[:2] if options.frame == "full" else side
+        total = len(motions[0])
+        with video.Writer(output, width, height, sound) as writer:
+            for done, frame in enumerate(self.draw(portrait, motions, options), 1):
+                writer.write(frame)
+                if progress:
+                    progress("frames", done, total)
+        clock("frames")
+        size = {"width": width + width % 2, "height": height + height % 2}
+        facts = {"output": str(output), "frames": total, "fps": FPS, "seconds": total / FPS, **size}
+        rate = {"timings": clock.stages, "real_time_factor": clock.total() / (total / FPS)}
+        return {**facts, **rate, "peak_rss_mb": machine.peak_memory(), "model": self.name, "seed": options.seed}
+
+
+def load_finder(backend: str, device: torch.device) -> face.FaceFinder:
+    """The face finder: own, or face-alignment."""
+    if backend == "own":
+        return face.FaceFinder(weights.load_face(), device)
+    return face.FaceAlignmentFinder(weights.read("landmarks68")[1], device)
+
+
+def find_faces(picture: Path, backend: str = "own", device: str = "auto") -> dict:
+    """The faces of a picture file as plain JSON types, the largest first."""
+    pixels = read_picture(picture, "picture")
+    found = load_finder(backend, machine.choose_device(device)).find(pixels)
+    keys = ("box", "score", "yaw", "pitch", "roll", "quality")
+    faces = [{**{key: getattr(one, key) for key in keys}, "landmarks": one.landmarks.tolist()} for one in found]
+    return {"picture": str(picture), "width": pixels.shape[1], "height": pixels.shape[0], "faces": faces}
+
+
+def _wishes(options: RenderOptions) -> Wishes:
+    """What of the options the motion generator obeys."""
+    names = {field.name for field in fields(Wishes)} & {field.name for field in fields(RenderOptions)} - {"pose"}
+    pose = None if options.pose is None else torch.tensor(motion_files.read_pose(options.pose))
+    return Wishes(**{name: getattr(options, name) for name in names}, pose=pose)
+
+
+def _keep_inputs(output: Path, *inputs: Path | Portrait) -> None:
+    """Refuse an output that would replace an input, or that cannot be written."""
+    target = video.check_output(output)
+    for one in inputs:
+        if (
+            isinstance(one, str | os.PathLike)
+            and target.exists()
+            and os.path.exists(one)
+            and os.path.samefile(target, one)
+        ):
+            raise InputError(f"output is one of the inputs: {str(target)!r}; choose another name")
+
+
+class _Clock:
+    """Seconds per stage: call it with the stage's name when the stage ends."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+        self._start = self._last = time.perf_counter()
+
+    def __call__(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.stages[stage], self._last = round(now - self._last, 3), now
+
+    def total(self) -> float:
+        return time.perf_counter() - self._start
