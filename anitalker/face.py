@@ -28,6 +28,7 @@ FACE_IN_CROP = 0.55  # face height over the crop's side, as in the training data
 MIDDLE_IN_CROP = (0.5, 0.575)  # where the middle of forehead and chin stands in the crop, as in the training data
 FEATHER = 0.06  # of the crop's side, where the picture shows through at the crop's border
 FAN_FILES = "s3fd-619a316812.pth and 2DFAN4-11f355bf06.pth.tar from www.adrianbulat.com/downloads/python-fan"
+SETTLED = 0.03  # face heights between the first and the last look; faces move by half of it, other things by twice
 RECHECK = 12  # frames of a video between searches with the detector
 
 
@@ -161,18 +162,21 @@ class FaceFinder:
         return Detections(found.boxes * back.repeat(2), found.scores, found.points * back)
 
     def _faces(self, picture: np.ndarray, found: Detections) -> list[Face]:
-        """Landmarks of the faces found, and only of those: what has no face where it was seen is dropped."""
+        """Landmarks of the faces found; what is too small is dropped, and where they do not settle there is no face."""
         faces = []
         for box, score, points in zip(found.boxes, found.scores, found.points, strict=True):
             if float((box[2:] - box[:2]).max()) < SMALLEST:
                 continue
-            landmarks = self._landmarks(picture, box, points)
-            if overlap(box_of(landmarks), tuple(box.tolist())) > 0.4:
+            landmarks, moved = self._landmarks(picture, box, points)
+            if moved < SETTLED and overlap(box_of(landmarks), tuple(box.tolist())) > 0.4:
                 faces.append(Face(box_of(landmarks), float(score), landmarks))
         return faces
 
-    def _landmarks(self, picture: np.ndarray, box: Tensor, points: Tensor) -> np.ndarray:
-        """Three looks: from the detector's box and eye-to-mouth line, then twice from the landmarks themselves."""
+    def _landmarks(self, picture: np.ndarray, box: Tensor, points: Tensor) -> tuple[np.ndarray, float]:
+        """Three looks: from the detector's box and eye-to-mouth line, then twice from the landmarks themselves.
+
+        Also how far the points moved from the first look to the last, in face heights.
+        """
         view, shift, shrink = near(picture, box.tolist())
         view = torch.from_numpy(view).to(self.device).permute(2, 0, 1)[None]
         shift = torch.tensor(shift, device=self.device)
@@ -180,12 +184,13 @@ class FaceFinder:
         down = torch.nn.functional.normalize(points[3] - points[:2].mean(0), dim=0)
         axes = torch.stack([torch.stack([down[1], -down[0]]), down])[None]
         upright = (box[2:] - box[:2]).max() / (down[1].abs() + 0.8 * down[0].abs())  # a turned face fills a larger box
-        landmarks = self._regress(view, (box[:2] + box[2:])[None] / 2, upright[None] * MARGIN, axes)
+        first = landmarks = self._regress(view, (box[:2] + box[2:])[None] / 2, upright[None] * MARGIN, axes)
         for _ in range(2):
             landmarks = self._regress(view, *crop_frame(landmarks))
+        moved = (landmarks - first)[0, :, :2].norm(dim=-1).mean() / face_height(landmarks)[0]
         landmarks = landmarks[0] * shrink
         landmarks[:, :2] += shift
-        return landmarks.cpu().numpy()
+        return landmarks.cpu().numpy(), float(moved)
 
     def _regress(self, views: Tensor, centre: Tensor, side: Tensor, axes: Tensor) -> Tensor:
         crops = sample_crops(views.float() / 127.5 - 1, centre, side, axes, self.network.landmarks.config.size)

@@ -277,7 +277,7 @@ def paste(
 
 
 def shuffle(picture: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The face of picture [1,3,W,W] cut into 4 to 16 tiles, none in its place -> [1,3,W/2,W/2]: skin and eyes, no face."""
+    """The face of picture [1,3,W,W] cut into 4 to 16 tiles, none in its place -> [1,3,W/2,W/2]: skin, eyes, no face."""
     (x0, y0), (x1, y1) = low.clamp(min=0).int().tolist(), high.ceil().int().tolist()
     cells, size = int(torch.randint(2, 5, ())), picture.shape[-1] // 2
     face = F.interpolate(picture[:, :, y0:y1, x0:x1], size=(size // cells * cells,) * 2, mode="bilinear")
