@@ -13,7 +13,7 @@ from dataclasses import fields
 from typing import NoReturn
 
 from anitalker import __version__
-from anitalker.config import InputError, RenderOptions
+from anitalker.config import FPS, InputError, RenderOptions
 
 DEFAULTS = {field.name: field.default for field in fields(RenderOptions)}
 
@@ -174,15 +174,18 @@ def _faces(arguments: argparse.Namespace) -> dict:
 
 
 def _encode(arguments: argparse.Namespace) -> dict:
+    from anitalker.motion_files import write_codes
     from anitalker.pipeline import load
     from anitalker.video import check_output
 
-    check_output(arguments.output, ".safetensors")
+    output = check_output(arguments.output, ".safetensors")
     talker, progress = load(arguments.model, arguments.device), Progress()
     try:
-        return talker.encode_to(arguments.video, arguments.output, backend=arguments.face_backend, progress=progress)
+        motion, identity = talker.encode(arguments.video, backend=arguments.face_backend, progress=progress)
     finally:
         progress.close()
+    write_codes(output, motion, identity)
+    return {"output": str(output), "frames": len(motion), "fps": FPS, "model": talker.name}
 
 
 def _models(_: argparse.Namespace) -> dict:

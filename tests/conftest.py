@@ -60,7 +60,7 @@ def face():
 
 
 def mean_face() -> np.ndarray:
-    """468 points that look roughly like a face: float32 [468,3], origin between the eyes, height 1, z towards us < 0."""
+    """468 points that look roughly like a face: [468,3], origin between the eyes, height 1."""
     from anitalker import landmarks as groups
 
     rng = np.random.default_rng(1)
@@ -79,7 +79,8 @@ def mean_face() -> np.ndarray:
     points[groups.FOREHEAD], points[groups.CHIN] = (0, -0.32, 0), (0, 0.68, 0)
     for upper, lower in (*groups.LIP_PAIRS, *groups.RIGHT_LID_PAIRS, *groups.LEFT_LID_PAIRS):
         middle = (points[upper] + points[lower]) / 2
-        points[upper], points[lower] = middle - (0, 0.012, 0), middle + (0, 0.012, 0)
+        half = np.array([0, 0.012, 0])
+        points[upper], points[lower] = middle - half, middle + half
     return points.astype(np.float32)
 
 

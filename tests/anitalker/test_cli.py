@@ -1,0 +1,96 @@
+"""The command line: JSON, progress, exit statuses, interruption."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from anitalker import pipeline
+from anitalker.cli import build_parser, main
+from anitalker.config import RenderOptions
+
+
+@pytest.fixture
+def render(monkeypatch, fixed_finder, example_portrait, clicks, untrained_model, tmp_path):
+    """Arguments of a quick render to tmp_path/out.mp4."""
+    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: fixed_finder())
+    paths = [str(example_portrait), str(clicks), "-o", str(tmp_path / "out.mp4")]
+    return ["render", *paths, "--model", str(untrained_model), "--device", "cpu", "--steps", "1", "--frame", "crop"]
+
+
+def test_json_is_one_object_and_progress_is_apart(render, capsys):
+    assert main([*render, "--json", "--seed", "7"]) == 0
+    out, err = capsys.readouterr()
+    facts = json.loads(out)
+    assert out.count("\n") == 1
+    assert {"output", "frames", "fps", "seconds", "width", "height", "timings", "real_time_factor"} < set(facts)
+    assert facts["seed"] == 7 and facts["frames"] == 26 and facts["peak_rss_mb"] > 0
+    assert "frames 26/26" in err.splitlines()[-1]
+
+
+def test_interruption_leaves_nothing(render, capsys, monkeypatch, tmp_path):
+    draw = pipeline.rendering.draw
+
+    def stop(*arguments):
+        stop.calls += 1
+        if stop.calls == 2:
+            raise KeyboardInterrupt
+        return draw(*arguments)
+
+    stop.calls = 0
+    monkeypatch.setattr(pipeline.rendering, "draw", stop)
+    assert main(render) == 130
+    assert capsys.readouterr().err.splitlines()[-1].startswith("interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fault_of_ours_is_not_hidden(render, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pipeline.rendering, "draw", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(render)
+
+
+def test_faces(render, capsys, example_portrait):
+    assert main(["faces", str(example_portrait), "--json", "--device", "cpu"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert len(facts["faces"]) == 1 and len(facts["faces"][0]["landmarks"]) == 468
+    assert main(["faces", str(example_portrait), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.startswith("0: box (")
+
+
+def test_encode(render, capsys, tmp_path):
+    from safetensors.numpy import load_file
+
+    assert main(render) == 0
+    model = render[render.index("--model") : render.index("--steps")]
+    assert main(["encode", str(tmp_path / "out.mp4"), "-o", str(tmp_path / "m.safetensors"), *model]) == 0
+    codes = load_file(tmp_path / "m.safetensors")
+    assert codes["motion"].shape == (26, 20) and codes["identity"].shape == (64,)
+
+
+def test_models(capsys):
+    assert main(["models", "list", "--json"]) == 0
+    assert "lite" in [model["name"] for model in json.loads(capsys.readouterr().out)["models"]]
+
+
+def test_defaults_are_those_of_the_options(render):
+    """No default is written twice."""
+    from anitalker.cli import _options
+
+    bare = build_parser().parse_args(["render", "a", "b", "-o", "c.mp4"])
+    assert _options(bare) == RenderOptions()
+
+
+@pytest.mark.slow
+def test_help_is_quick(root):
+    runs = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "anitalker", "--help"], cwd=root, check=True, capture_output=True)
+        runs.append(time.perf_counter() - start)
+    assert min(runs) < 0.5
