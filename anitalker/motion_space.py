@@ -42,6 +42,11 @@ def lid_scale(neutral: Tensor, canonical: Tensor) -> Tensor:
     return scale
 
 
+def _exact(like: Tensor) -> torch.autocast:
+    """Geometry in float32 whatever the caller's precision: bfloat16 knows places to half a pixel only."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
 class MotionSpace(nn.Module):
     """Image encoder + HAL + motion head + identity head, and the orthonormal directions of landmark displacement."""
 
@@ -73,10 +78,11 @@ class MotionSpace(nn.Module):
 
     def neutral(self, landmarks: Tensor, motion: Tensor) -> Tensor:
         """The neutral face behind landmarks [B,N,3] (crop widths) that show motion [B,M] -> [B,N,3] in face heights."""
-        shape = self._shape(landmarks, motion)
-        displacement = self._displacement(motion)
-        scale = lid_scale(shape - displacement, self.canonical)
-        return shape - scale * displacement
+        with _exact(landmarks):
+            shape = self._shape(landmarks, motion)
+            displacement = self._displacement(motion)
+            scale = lid_scale(shape - displacement, self.canonical)
+            return shape - scale * displacement
 
     def landmarks(self, portrait: Tensor, portrait_motion: Tensor, motion: Tensor) -> Tensor:
         """Portrait landmarks [B,N,3] that show portrait_motion [B,M], moved to show motion [B,M] -> [B,N,3].
@@ -84,10 +90,11 @@ class MotionSpace(nn.Module):
         target = pose(neutral + S D e): with the portrait's own code the portrait's landmarks come back exactly, whatever
         the directions leave out. S is `lid_scale`. All in crop widths.
         """
-        shape = self._shape(portrait, portrait_motion)
-        scale = lid_scale(shape - self._displacement(portrait_motion), self.canonical)
-        change = self._displacement(motion) - self._displacement(portrait_motion)
-        return meet(from_canonical(shape + scale * change, motion[..., :POSE_SIZE]))
+        with _exact(portrait):
+            shape = self._shape(portrait, portrait_motion)
+            scale = lid_scale(shape - self._displacement(portrait_motion), self.canonical)
+            change = self._displacement(motion) - self._displacement(portrait_motion)
+            return meet(from_canonical(shape + scale * change, motion[..., :POSE_SIZE]))
 
     def _shape(self, landmarks: Tensor, motion: Tensor) -> Tensor:
         pose = motion[..., :POSE_SIZE]

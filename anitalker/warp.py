@@ -17,6 +17,7 @@ ANCHORS = OUTER_LIPS + INNER_LIPS + RIGHT_EYE + LEFT_EYE + RIGHT_BROW + LEFT_BRO
 PAIRS = LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS
 CLOSED = 1.5 / 256  # crop widths: under this opening upper and lower points have one place and two sources
 PINS_PER_SIDE = 9
+REACH = 2.0  # crop widths; more than any distance in the picture
 
 
 def _pins(device: torch.device) -> Tensor:
@@ -40,27 +41,33 @@ def _looseness(target: Tensor, smoothing: float) -> Tensor:
 def landmark_flow(source: Tensor, target: Tensor, grid: int, smoothing: float) -> Tensor:
     """Radial basis interpolation of source - target, given at the target points; [B,N,3] twice -> flow [B,2,grid,grid].
 
-    Kernel -|r| with a constant (a linear spline in the plane; Wahba, "Spline models", 1990), borders pinned, faded to
-    nothing over the outer tenth.
+    Kernel REACH - |r| (a linear spline in the plane; Wahba, "Spline models", 1990), which is positive definite, so that
+    Cholesky solves it; borders pinned, faded to nothing over the outer tenth.
     """
+    with torch.autocast(target.device.type, enabled=False):  # the weights nearly cancel: bfloat16 would leave noise
+        return _interpolate(source.float(), target.float(), grid, smoothing)
+
+
+def _interpolate(source: Tensor, target: Tensor, grid: int, smoothing: float) -> Tensor:
     count, device = len(target), target.device
     pins = _pins(device).expand(count, -1, -1)
-    places = torch.cat([target[:, list(ANCHORS), :2], pins], 1).float()  # [B,P,2]
-    values = torch.cat([(source - target)[:, list(ANCHORS), :2], torch.zeros_like(pins)], 1).float()
+    places = torch.cat([target[:, list(ANCHORS), :2], pins], 1)  # [B,P,2]
+    values = torch.cat([(source - target)[:, list(ANCHORS), :2], torch.zeros_like(pins)], 1)
     loose = torch.cat([_looseness(target, smoothing), torch.full(pins.shape[:2], smoothing, device=device)], 1)
-    size = places.shape[1]
-    system = torch.ones(count, size + 1, size + 1, device=device)
-    system[:, :size, :size] = -torch.cdist(places, places) - torch.diag_embed(loose)
-    system[:, size, size] = 0
-    right = torch.cat([values, torch.zeros(count, 1, 2, device=device)], 1)
-    solved = torch.linalg.solve(system, right)  # [B,P+1,2]
+    kernel = REACH - _distances(places, places) + torch.diag_embed(loose)
+    weights = torch.cholesky_solve(values, torch.linalg.cholesky(kernel))  # [B,P,2]
     axis = (torch.arange(grid, device=device) + 0.5) / grid
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     at = torch.stack([x, y], -1).view(1, -1, 2).expand(count, -1, -1)
-    flow = -torch.cdist(at, places) @ solved[:, :size] + solved[:, size:]
+    flow = (REACH - _distances(at, places)) @ weights
     fade = ((torch.minimum(axis, 1 - axis) - 0.5 / grid) / 0.1).clamp(0, 1)  # nothing in the outermost cells
     fade = (fade * fade * (3 - 2 * fade))[:, None] * (fade * fade * (3 - 2 * fade))
     return flow.transpose(1, 2).view(count, 2, grid, grid) * fade
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    """[B,P,2] and [B,Q,2] -> [B,P,Q]; exact for close points, where the expanded square would cancel."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def resize(field: Tensor, size: tuple[int, int]) -> Tensor:

@@ -38,7 +38,7 @@ class Run:
         optimizer: torch.optim.Optimizer,
         steps: int,
         samples: int = 1,
-        ema: float | None = 0.999,
+        ema: float | None = 0.997,
         save_every: float = 120,
         log_every: int = 25,
     ) -> None:

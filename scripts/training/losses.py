@@ -54,7 +54,7 @@ class SqueezeFeatures(nn.Module):
     The file is .npz with the keys of torchvision's squeezenet1_0; its input is RGB 0..255 minus (123, 117, 104).
     """
 
-    TAPS = (1, 4, 7, 9)  # after relu of conv1, fire3, fire5(-ish), fire8: see forward
+    TAPS = (1, 4, 7, 9)  # conv1, the second fire module at stride 4, the first and third at stride 8
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()
@@ -67,12 +67,12 @@ class SqueezeFeatures(nn.Module):
         if missing:
             raise ValueError(f"{path} lacks {missing[:3]}; it must hold the keys of torchvision's squeezenet1_0")
         net.features.load_state_dict({k.removeprefix("features."): v for k, v in state.items()})
-        self.features = net.features[: max(self.TAPS) + 1].requires_grad_(False)
+        self.features = net.features[: max(self.TAPS) + 1].requires_grad_(False).to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor([123.0, 117.0, 104.0]).view(1, 3, 1, 1))
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """[B,3,H,W] in [-1,1] -> feature maps after the layers in TAPS."""
-        x, taps = (pictures + 1) * 127.5 - self.mean, []
+        x, taps = ((pictures + 1) * 127.5 - self.mean).contiguous(memory_format=torch.channels_last), []
         for number, layer in enumerate(self.features):
             x = layer(x)
             if number in self.TAPS:

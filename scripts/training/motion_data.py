@@ -45,7 +45,7 @@ class MotionClip:
         """How often it is drawn: one man fills half of the data; other systems' output moves less truly than people."""
         if self.row["shard"].startswith("grid"):
             return 0.5
-        return 3.0 if self.speaks and self.row["generated"] == "no" else 2.0 if self.speaks else 1.0
+        return 4.0 if self.speaks and self.row["generated"] == "no" else 2.0 if self.speaks else 0.5
 
 
 def load_motion(folder: str | Path, split: str) -> list[MotionClip]:

@@ -55,3 +55,12 @@ def test_folds_are_found():
     x = (torch.arange(32) + 0.5) / 32
     flow[:, 0] = -2 * (x - 0.5)  # the map runs backwards
     assert folds(flow).mean() == 1
+
+
+def test_lower_precision_around_it_does_not_reach_the_flow(face):
+    """Under autocast the interpolation once ran in bfloat16: the flow was off by pixels."""
+    source = from_canonical(face[None], STRAIGHT)
+    target = from_canonical(face[None], STRAIGHT + torch.tensor([[0.1, 0.05, 0.1, 0.02, 0.01, 0.05]]))
+    exact = landmark_flow(source, target, 48, 1e-3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(landmark_flow(source, target, 48, 1e-3), exact)
