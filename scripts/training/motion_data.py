@@ -1,8 +1,8 @@
 """Training examples for the motion generator: clips of codes and sound -> augmented windows.
 
-A folder made by scripts.extract_features holds `clips.json` (manifest rows), `space.safetensors` (directions) and per clip
-`ID.safetensors`: codes float32 [T,20], good uint8 [T], lips and eyes float32 [T] (openings of the labels), neutral float32
-[468,3] and sound int16 [N] at 16 kHz. Sound is augmented as sound, so features are taken here, in 3 ms per clip.
+A folder made by scripts.extract_features holds `clips.json` (manifest rows), `space.safetensors` (directions) and per
+clip `ID.safetensors`: codes float32 [T,20], good uint8 [T], lips and eyes float32 [T] (openings of the labels), neutral
+float32 [468,3] and sound int16 [N] at 16 kHz. Sound is altered as sound, so features are taken here, in 3 ms per clip.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def load_motion(folder: str | Path, split: str) -> list[MotionClip]:
     """All clips of one split."""
     folder = Path(folder)
     if not (folder / "clips.json").is_file():
-        raise InputError(f"no clips.json in {folder}; run python -m scripts.extract_features --data DIR --output {folder}")
+        raise InputError(
+            f"no clips.json in {folder}; run python -m scripts.extract_features --data DIR --output {folder}"
+        )
     clips = []
     for row in json.loads((folder / "clips.json").read_text()):
         if row["split"] != split:
@@ -62,7 +64,9 @@ def load_motion(folder: str | Path, split: str) -> list[MotionClip]:
         length = len(stored["codes"]) * audio.SAMPLES_PER_FRAME
         sound = np.pad(sound[:length], (0, max(0, length - len(sound))))
         clips.append(
-            MotionClip(row, stored["codes"], stored["good"] > 0, sound, stored["lips"], stored["eyes"], stored["neutral"])
+            MotionClip(
+                row, stored["codes"], stored["good"] > 0, sound, stored["lips"], stored["eyes"], stored["neutral"]
+            )
         )
     return clips
 
@@ -83,9 +87,10 @@ class MotionExamples:
         self.rng = np.random.default_rng(seed)
 
     def batch(self, size: int, p: int, n: int) -> dict[str, Tensor]:
-        """`size` windows of p frames before and n to make: speech [B,p+n,S], motion [B,p+n,20], start [B,20], good [B,p+n], deaf [B].
+        """`size` windows of p frames before and n to make.
 
-        With p = 1 the frame before is a portrait: its expression is anybody's, and the motion leaves it within LEAVE frames.
+        speech [B,p+n,S], motion [B,p+n,20], start [B,20], good [B,p+n] and deaf [B] bool. With p = 1 the frame before
+        is a portrait: its expression is anybody's, and the motion leaves it within LEAVE frames.
         """
         examples = [self.example(p, n) for _ in range(size)]
         stack = {key: torch.from_numpy(np.stack([e[key] for e in examples])) for key in examples[0] if key != "sound"}
@@ -128,7 +133,10 @@ class MotionExamples:
         return start.astype(np.float32)
 
     def sequence(self, clip: MotionClip, need: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sound, codes and good flags of at least `need` frames: the clip at another speed, silences put in, more of the same person."""
+        """Sound, codes and good flags of at least `need` frames.
+
+        The clip at another speed, silences put in, and more of the same person where it is too short.
+        """
         rng = self.rng
         sound, codes, good = clip.sound, clip.codes, clip.good
         if clip.speaks and rng.random() < 0.5:
@@ -136,7 +144,9 @@ class MotionExamples:
         if clip.speaks and rng.random() < 0.35:
             sound, codes, good = self.silence(sound, codes, good, int(rng.integers(10, 60)))
         while len(codes) < need:
-            same = [c for c in self.clips if c.row["identity"] == clip.row["identity"] and c.speaks] if clip.speaks else []
+            same = (
+                [c for c in self.clips if c.row["identity"] == clip.row["identity"] and c.speaks] if clip.speaks else []
+            )
             more = same[rng.integers(len(same))] if same else clip
             gap = int(rng.integers(10, 30)) if clip.speaks else 20
             joined = [np.concatenate(pair) for pair in ((sound, more.sound), (codes, more.codes), (good, more.good))]
@@ -146,7 +156,10 @@ class MotionExamples:
     def silence(
         self, sound: np.ndarray, codes: np.ndarray, good: np.ndarray, frames: int, at: int | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Put `frames` of silence before frame `at` (None: the beginning, the end, or where it is quiet): lips closed, head all but still, blinks."""
+        """Put `frames` of silence before frame `at`: lips closed, head all but still, blinks.
+
+        at None: the beginning, the end, or somewhere quiet.
+        """
         rng = self.rng
         if at is None:
             places = rng.integers(0, len(codes) + 1, 8)
@@ -211,7 +224,9 @@ class MotionExamples:
         return sound
 
 
-def _faster(sound: np.ndarray, codes: np.ndarray, good: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _faster(
+    sound: np.ndarray, codes: np.ndarray, good: np.ndarray, factor: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Play `factor` times as fast, voice and all."""
     frames = int(len(codes) / factor)
     at = np.arange(frames) * factor

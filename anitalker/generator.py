@@ -1,0 +1,346 @@
+"""Motion transformer: speech, the portrait's own motion and the frames already made -> the clean motion under noise.
+
+Letters: B clips, n frames to make, p frames already made, L = p + n frames of speech, S speech features, M motion
+numbers (POSE_SIZE of pose, the rest expression), W width of the network, C = 5 controls (yaw, pitch, roll, scale,
+location).
+
+What is unusual:
+* Inside the network motion is relative: pose minus the portrait's pose, so an off-centre or turned portrait keeps its
+  place; expression stays absolute, 0 being the neutral face. `normalise` and `denormalise` are the two ends.
+* The network sees exactly the speech that is known, p frames behind and n ahead, and was trained with windows of any
+  length. Look-ahead is limited by cutting the window, which no stack of layers can leak around (an attention mask per
+  layer would let it grow with every layer); so the same weights stream.
+* It estimates the clean motion, not the velocity (see diffusion.py).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import diffusion
+from .config import POSE_SIZE, GeneratorConfig
+
+CONTROLS = ("yaw", "pitch", "roll", "scale", "location")
+CONTROLLED = (0, 1, 2, 5, 3)  # their places in the motion code
+LEAVE = 9  # frames (0.36 s) in which motion leaves the portrait's own code
+SWAY = 0.02  # radians (1.1 degrees), log scale or crop widths: how far a head strays from a constant control
+
+
+class Attention(nn.Module):
+    """Self-attention with rotary positions (Su et al., "RoFormer", 2021, eq. 34), so only distances in time matter."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.into, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        q, k, v = self.into(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B,heads,L,W/heads] each
+        q, k = _rotate(q, rotary), _rotate(k, rotary)
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2))
+
+
+def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    cos, sin = rotary
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+def rotary_table(length: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """cos and sin [length,size/2] of rotary positions; wavelengths from 1/4 s to 40 s."""
+    rates = 1000 ** -torch.linspace(0, 1, size // 2, device=device)
+    angles = torch.arange(length, device=device)[:, None] * rates
+    return angles.cos(), angles.sin()
+
+
+class Block(nn.Module):
+    """Transformer block whose norms are set by the conditions (Peebles and Xie, "DiT", 2023: adaLN-Zero)."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.near = nn.Conv1d(width, width, 5, padding=2, groups=width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 3 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(3 * width, width)
+        )
+        self.set = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.set.weight)
+        nn.init.zeros_(self.set.bias)
+
+    def forward(self, x: Tensor, condition: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.set(condition)[:, None].chunk(6, -1)
+        y = F.layer_norm(x, x.shape[-1:]) * (1 + scale1) + shift1
+        x = x + gate1 * self.attention(y, rotary)
+        y = F.layer_norm(x, x.shape[-1:]) * (1 + scale2) + shift2
+        y = y + self.near(y.transpose(1, 2)).transpose(1, 2)
+        return x + gate2 * self.mlp(y)
+
+
+class SpeechFront(nn.Module):
+    """Speech features [B,L,S] -> [B,L,W]: a projection and residual convolutions over neighbouring frames."""
+
+    def __init__(self, speech_size: int, width: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.into = nn.Linear(speech_size, width)
+        self.drop = nn.Dropout(dropout)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.layers = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for _ in range(layers))
+        self.last = nn.LayerNorm(width)
+
+    def forward(self, speech: Tensor) -> Tensor:
+        x = self.drop(self.into(speech))
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            x = x + self.drop(F.gelu(layer(norm(x).transpose(1, 2)).transpose(1, 2)))
+        return self.last(x)
+
+
+class MotionGenerator(nn.Module):
+    """The network. Its sizes and the normalisation of its motion stand in GeneratorConfig."""
+
+    def __init__(self, config: GeneratorConfig = GeneratorConfig()) -> None:
+        super().__init__()
+        self.config = config
+        width, size = config.width, config.motion_size
+        self.speech = SpeechFront(config.speech_size, width, config.speech_layers, config.dropout)
+        self.no_speech = nn.Parameter(torch.zeros(width))
+        self.into = nn.Linear(size + 1 + 2 * len(CONTROLS), width)
+        self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
+        self.start = nn.Sequential(nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList(Block(width, config.heads, config.dropout) for _ in range(config.layers))
+        self.set = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, size)
+        for layer in (self.set, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        mean, std = config.motion_mean or (0.0,) * size, config.motion_std or (1.0,) * size
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32), persistent=False)
+        # Projection onto what speech decides (lips, jaw, cheeks) in normalised motion; measured by the training.
+        self.register_buffer("spoken", torch.zeros(size, size))
+
+    def normalise(self, motion: Tensor, start: Tensor) -> Tensor:
+        """Codes [B,L,M] of a portrait with code `start` [B,M] -> what the network sees [B,L,M]."""
+        return (motion - _pose_of(start) - self.mean) / self.std
+
+    def denormalise(self, x: Tensor, start: Tensor) -> Tensor:
+        """The inverse of `normalise`."""
+        return x * self.std + self.mean + _pose_of(start)
+
+    def hear(self, speech: Tensor) -> Tensor:
+        """Speech features [B,L,S] -> [B,L,W]; once per window, whatever the number of sampler steps."""
+        return self.speech(speech)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        time: Tensor,
+        heard: Tensor,
+        start: Tensor,
+        previous: Tensor,
+        controls: Tensor,
+        given: Tensor,
+        deaf: Tensor | None = None,
+    ) -> Tensor:
+        """Estimate the clean motion [B,n,M] (normalised, as all motion here).
+
+        noisy [B,n,M]; time [B] in 0..1; heard [B,L,W] from `hear`; start [B,M] the portrait's code as it is; previous
+        [B,p,M]; controls [B,L,C] in units of the normalised motion, obeyed where given [B,L,C] is 1; deaf [B] bool:
+        ignore the speech.
+        """
+        if deaf is not None:
+            heard = torch.where(deaf[:, None, None], self.no_speech, heard)
+        known = torch.cat([torch.ones_like(previous[..., :1]), torch.zeros_like(noisy[..., :1])], 1)
+        x = torch.cat([torch.cat([previous, noisy], 1), known, controls * given, given], -1)
+        x = self.into(x) + heard
+        condition = F.silu(self.time(_waves(time)) + self.start((start - self.mean) / self.std))
+        rotary = rotary_table(x.shape[1], self.config.width // self.config.heads, x.device)
+        for block in self.blocks:
+            x = block(x, condition, rotary)
+        shift, scale = self.set(condition)[:, None].chunk(2, -1)
+        x = F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
+        return self.out(x[:, previous.shape[1] :])
+
+
+def _pose_of(start: Tensor) -> Tensor:
+    pose = start[:, None].clone()
+    pose[..., POSE_SIZE:] = 0
+    return pose
+
+
+def _waves(time: Tensor) -> Tensor:
+    """Time [B] in 0..1 -> sines and cosines [B,64]."""
+    angles = time[:, None] * torch.exp(torch.linspace(0, math.log(200), 32, device=time.device))
+    return torch.cat([angles.sin(), angles.cos()], -1)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked of a motion; see RenderOptions for meaning, units and defaults.
+
+    temperature scales the noise in what speech decides (lips, jaw): 1 samples, 0 takes the likeliest; head and lids
+    always sample. pose [T,3] degrees: yaw, pitch, roll of every frame. Angles are absolute, scale and location relative
+    to the portrait.
+    """
+
+    steps: int = 8
+    guidance: float = 1.5
+    temperature: float = 0.5
+    yaw: float | None = None
+    pitch: float | None = None
+    roll: float | None = None
+    scale: float | None = None
+    location: float | None = None
+    pose: Tensor | None = None
+    still: bool = False
+
+
+class MotionStream:
+    """Motion frame by frame, from speech that arrives in pieces of any size.
+
+    network; start [1,M] the portrait's code; rng a CPU generator, so that a seed gives the same motion on every device;
+    wishes; window frames made at once and lookahead frames of speech that must be known behind a frame, both at most as
+    trained (None: the config's). `push` returns what is ready; the first frame of all is the portrait's own code.
+    """
+
+    def __init__(
+        self,
+        network: MotionGenerator,
+        start: Tensor,
+        rng: torch.Generator,
+        wishes: Wishes = Wishes(),
+        window: int | None = None,
+        lookahead: int | None = None,
+    ) -> None:
+        self.network, self.start, self.rng, self.wishes = network, start, rng, wishes
+        self.window = window or network.config.window
+        self.lookahead = network.config.lookahead if lookahead is None else lookahead
+        if not 0 <= self.lookahead < self.window <= network.config.window:
+            raise ValueError(
+                f"window {self.window}, lookahead {self.lookahead}; 0 <= lookahead < window <= {network.config.window}"
+            )
+        self.speech = start.new_zeros(1, 0, network.config.speech_size)  # from the oldest previous frame on
+        self.previous = start.new_zeros(1, 0, network.config.motion_size)  # normalised
+        self.noise = start.new_zeros(
+            1, 0, network.config.motion_size
+        )  # of frames made with too little look-ahead so far
+        self.made = 0
+
+    @torch.no_grad()
+    def push(self, speech: Tensor, last: bool = False) -> Tensor:
+        """Speech features [1,t,S], the next t frames -> motion [1,k,M] that is now ready; last: all that remains."""
+        self.speech = torch.cat([self.speech, speech.to(self.start)], 1)
+        pieces = [self.start.new_zeros(1, 0, self.start.shape[-1])]
+        if not self.made and self.speech.shape[1]:
+            self._keep(self.network.normalise(self.start[:, None], self.start))
+            pieces.append(self.start[:, None])
+        while ready := self._ready(last):
+            made = self._make(min(self.window, self.speech.shape[1] - self.previous.shape[1]))
+            pieces.append(self._keep(made[:, :ready]))
+        return torch.cat(pieces, 1)
+
+    def _ready(self, last: bool) -> int:
+        """Frames of the next window that may leave."""
+        waiting = self.speech.shape[1] - self.previous.shape[1]
+        if last and waiting <= self.window:
+            return waiting
+        return self.window - self.lookahead if waiting >= self.window else 0
+
+    def _keep(self, made: Tensor) -> Tensor:
+        """Turn made frames (normalised) into past ones; their codes."""
+        self.made += made.shape[1]
+        self.previous = torch.cat([self.previous, made], 1)
+        behind = max(0, self.previous.shape[1] - self.network.config.previous)
+        self.previous, self.speech = self.previous[:, behind:], self.speech[:, behind:]
+        return self.network.denormalise(made, self.start)
+
+    def _make(self, n: int) -> Tensor:
+        """The next n frames, normalised [1,n,M]."""
+        network, wishes, p = self.network, self.wishes, self.previous.shape[1]
+        heard = network.hear(self.speech[:, : p + n])
+        controls, given = self._controls(p, n)
+        double = [x.expand(2, *x.shape[1:]) for x in (heard, self.start, self.previous, controls, given)]
+        deaf = torch.tensor([False, True], device=heard.device)
+
+        def estimate(x: Tensor, time: Tensor) -> Tensor:
+            if wishes.guidance == 1:
+                return network(x, time, heard, self.start, self.previous, controls, given)
+            both = network(x.expand(2, -1, -1), time.expand(2), *double, deaf=deaf)
+            return diffusion.guide(both[:1], both[1:], wishes.guidance)
+
+        fresh = torch.randn(1, n - self.noise.shape[1], self.start.shape[-1], generator=self.rng).to(self.start)
+        noise = torch.cat([self.noise, fresh], 1)
+        ready = self.window - self.lookahead
+        self.noise = noise[:, ready:]
+        noise = noise - (1 - wishes.temperature) * noise @ network.spoken
+        made = diffusion.sample(estimate, noise, wishes.steps)
+        return self._obey(self._leave(made, n), p, n)
+
+    def _leave(self, made: Tensor, n: int) -> Tensor:
+        """Ease out of the portrait's code in the first LEAVE frames. The network was taught to: this makes it sure."""
+        if self.made >= LEAVE:
+            return made
+        part = _ease(torch.arange(self.made, self.made + n, device=made.device) / LEAVE)[:, None]
+        start = self.network.normalise(self.start[:, None], self.start)
+        return start + part * (made - start)
+
+    def _controls(self, p: int, n: int) -> tuple[Tensor, Tensor]:
+        """Controls and given [1,p+n,C] of the frames from the oldest previous one on, in normalised units."""
+        wishes, start = self.wishes, self.start[0]
+        frames = torch.arange(self.made - p, self.made + n, device=start.device)
+        controls, given = start.new_zeros(p + n, len(CONTROLS)), start.new_zeros(p + n, len(CONTROLS))
+        for i, (name, place) in enumerate(zip(CONTROLS, CONTROLLED, strict=True)):
+            value = getattr(wishes, name)
+            if wishes.still and value is None:
+                value = torch.zeros_like(frames, dtype=start.dtype)
+            elif wishes.pose is not None and i < 3:
+                value = torch.deg2rad(wishes.pose.to(start)[frames.clamp(max=len(wishes.pose) - 1), i]) - start[place]
+            elif value is None:
+                continue
+            elif i < 3:
+                value = math.radians(value) - float(start[place])
+            elif name == "scale":
+                value = math.log(value)
+            controls[:, i] = torch.as_tensor(value, device=start.device) / self.network.std[place]
+            given[:, i] = 1
+        return controls[None], given[None]
+
+    def _obey(self, made: Tensor, p: int, n: int) -> Tensor:
+        """Controlled numbers as asked, reached from the portrait's own within a second; `still` holds them all.
+
+        A head that is told one angle keeps `SWAY` of its own life around it; a pose file and `still` are exact.
+        """
+        controls, given = self._controls(p, n)
+        alive = not self.wishes.still and self.wishes.pose is None
+        now = torch.arange(self.made, self.made + n, device=made.device, dtype=made.dtype)
+        come = _ease(now / self.network.config.previous)
+        zero = -self.network.mean / self.network.std  # the portrait's own pose
+        made = made.clone()
+        for i, place in enumerate(CONTROLLED):
+            if given[0, -1, i]:
+                sway = (made[0, :, place] - controls[0, p:, i] - zero[place]) * self.network.std[place]
+                sway = sway.clamp(-SWAY, SWAY) / self.network.std[place] * alive
+                made[0, :, place] = zero[place] + come * controls[0, p:, i] + sway
+        if self.wishes.still:
+            made[..., 4] = zero[4]
+        return made
+
+
+def _ease(x: Tensor) -> Tensor:
+    """Smooth step from 0 at x <= 0 to 1 at x >= 1."""
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def generate(
+    network: MotionGenerator, speech: Tensor, start: Tensor, rng: torch.Generator, wishes: Wishes = Wishes()
+) -> Tensor:
+    """Speech features [1,T,S] and the portrait's code [1,M] -> motion [T,M]; motion[0] is the portrait's code.
+
+    Any length, window by window, time linear in T; rng is a CPU generator.
+    """
+    return MotionStream(network, start, rng, wishes).push(speech, last=True)[0]

@@ -1,0 +1,284 @@
+"""Train the motion generator (stage two) on the codes and the sound of clips: flow matching, minutes on a CPU.
+
+    python -m scripts.extract_features --data DIR --output runs/features
+    python -m scripts.train_generator --features runs/features --run runs/generator
+
+Kill it whenever you like: the same command continues from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from anitalker import diffusion
+from anitalker.config import POSE_SIZE, GeneratorConfig, SpeechConfig, to_dict
+from anitalker.generator import CONTROLLED, MotionGenerator, Wishes, generate
+from anitalker.landmarks import LIPS, lip_opening
+from encoders.audio import SAMPLE_RATE, normalise_level
+from encoders.speech import SpeechFeatures
+from scripts.training.loop import Run, seed_all
+from scripts.training.motion_data import MotionClip, MotionExamples, load_motion
+
+
+@dataclass(frozen=True)
+class Space:
+    """What the codes mean, measured on the training clips.
+
+    directions [14,468,3]; mean, std [20] of motion relative to a portrait; opening [14], linear readout of the lip
+    opening; spoken [20,20], projection of codes onto what speech decides; spoken_normalised, for normalised motion.
+    """
+
+    directions: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    opening: np.ndarray
+    spoken: np.ndarray
+    spoken_normalised: np.ndarray
+
+
+def measure(folder: str | Path, clips: list[MotionClip]) -> Space:
+    """Statistics of the training clips."""
+    directions = load_file(Path(folder) / "space.safetensors")["directions"].numpy()
+    rng = np.random.default_rng(0)
+    take = [np.sqrt(clip.weight / 4) * clip.good[:, None] for clip in clips]
+    relative = [clip.codes[:, :POSE_SIZE] - clip.codes[rng.integers(len(clip.codes)), :POSE_SIZE] for clip in clips]
+    weight = np.concatenate(take) ** 2
+    pose = np.sqrt((np.concatenate(relative) ** 2 * weight).sum(0) / weight.sum())
+    expression = np.concatenate([clip.codes[:, POSE_SIZE:] for clip in clips])
+    mean = (expression * weight).sum(0) / weight.sum()
+    spread = np.sqrt(((expression - mean) ** 2 * weight).sum(0) / weight.sum())
+    centred = np.concatenate(
+        [
+            w * (clip.codes[:, POSE_SIZE:] - clip.codes[:, POSE_SIZE:].mean(0))
+            for w, clip in zip(take, clips, strict=True)
+        ]
+    )
+    readouts = []
+    for name in ("lips", "eyes"):
+        values = [getattr(clip, name) for clip in clips]
+        target = np.concatenate([w[:, 0] * (v - v.mean()) for w, v in zip(take, values, strict=True)])
+        gram = centred.T @ centred + 1e-3 * np.trace(centred.T @ centred) / 14 * np.eye(14)
+        readouts.append((np.linalg.solve(gram, centred.T @ target), centred.T @ target))
+    (opening, _), (_, pattern) = readouts
+    # How lids move together, without the part that would open the lips.
+    lids = pattern - opening * (opening @ pattern) / (opening @ opening)
+    std = np.concatenate([pose, spread])
+    return Space(
+        directions,
+        np.concatenate([np.zeros(POSE_SIZE), mean]),
+        std,
+        opening,
+        _all_but(lids),
+        _all_but(lids / spread),
+    )
+
+
+def _all_but(direction: np.ndarray) -> np.ndarray:
+    """Projection [20,20] onto the expression numbers but for one direction [14]."""
+    unit = direction / np.linalg.norm(direction)
+    projection = np.zeros((POSE_SIZE + len(unit),) * 2)
+    projection[POSE_SIZE:, POSE_SIZE:] = np.eye(len(unit)) - np.outer(unit, unit)
+    return projection
+
+
+class MotionLoss(torch.nn.Module):
+    """Squared error of normalised motion: every number, the lips' landmarks, their opening, and the same of velocity.
+
+    Each term is 1 for a prediction of nothing, so the weights say how much each counts.
+    """
+
+    def __init__(self, space: Space, lips: float = 1.0, opening: float = 1.0, velocity: float = 1.0) -> None:
+        super().__init__()
+        self.weights = {"code": 1.0, "lips": lips, "opening": opening}
+        self.velocity = velocity
+        points = space.directions[:, list(LIPS)].reshape(len(space.directions), -1) * space.std[POSE_SIZE:, None]
+        self.register_buffer("points", torch.tensor(points / np.linalg.norm(points), dtype=torch.float32))
+        opening_row = space.opening * space.std[POSE_SIZE:]
+        self.register_buffer(
+            "opening", torch.tensor(opening_row / np.linalg.norm(opening_row), dtype=torch.float32)[:, None]
+        )
+
+    def terms(self, error: Tensor) -> Tensor:
+        """Error [B,n,20] -> [B,n]."""
+        face = error[..., POSE_SIZE:]
+        total = self.weights["code"] * error.square().mean(-1)
+        total = total + self.weights["lips"] * (face @ self.points).square().sum(-1)
+        return total + self.weights["opening"] * (face @ self.opening).square().sum(-1)
+
+    def forward(self, estimate: Tensor, clean: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:
+        """Position and velocity losses of [B,n,20]; good [B,n] frames count."""
+        error = estimate - clean
+        step = error[:, 1:] - error[:, :-1]
+        both = good[:, 1:] * good[:, :-1]
+        place = (self.terms(error) * good).sum() / good.sum()
+        return place, self.velocity * (self.terms(step) * both).sum() / both.sum().clamp(min=1)
+
+
+def shape_of_window(rng: np.random.Generator, config: GeneratorConfig) -> tuple[int, int]:
+    """(p, n): frames before and frames to make. Any n, so that look-ahead may be short; p = 1 is the portrait alone."""
+    p = [1, config.previous, int(rng.integers(2, config.previous + 1))][rng.choice(3, p=[0.3, 0.55, 0.15])]
+    n = [config.window, int(rng.integers(30, config.window)), int(rng.integers(2, 30))][
+        rng.choice(3, p=[0.3, 0.5, 0.2])
+    ]
+    return p, n
+
+
+def controls_of(motion: Tensor, p: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Variance controls of normalised motion [B,L,20], drawn at random: (motion, controls [B,L,5], given [B,L,5]).
+
+    Most windows have none; the others some: the mean of the window or the course itself. A tenth holds the head still.
+    """
+    size, length, _ = motion.shape
+    course = motion[:, :, list(CONTROLLED)]
+    smooth = torch.where(torch.rand(size, 1, 1) < 0.5, course.mean(1, keepdim=True), course)
+    given = (torch.rand(size, 1, len(CONTROLLED)) < 0.5) & (torch.rand(size, 1, 1) < 0.4)
+    still = torch.rand(size, 1, 1) < 0.1
+    given = given | still
+    pose = torch.zeros(motion.shape[-1])
+    pose[:POSE_SIZE] = 1
+    motion = torch.where(still & (pose > 0), torch.zeros_like(motion), motion)
+    smooth = torch.where(still, torch.zeros_like(smooth), smooth)
+    return motion, smooth, given.float().expand(-1, length, -1)
+
+
+def train_step(network: MotionGenerator, loss: MotionLoss, batch: dict[str, Tensor], p: int) -> dict[str, Tensor]:
+    """Losses of one batch of windows with p frames before."""
+    motion = network.normalise(batch["motion"], batch["start"]).clamp(-6, 6)
+    motion, controls, given = controls_of(motion, p)
+    previous, clean = motion[:, :p], motion[:, p:]
+    previous = previous + 0.12 * torch.rand(len(motion), 1, 1) * torch.randn_like(previous) * (p > 1)
+    time = torch.rand(len(motion)) ** 1.5  # the beginning decides what is said; the end only polishes
+    time = torch.where(torch.rand(len(motion)) < 0.15, torch.zeros_like(time), time)
+    deaf = batch["deaf"] | (torch.rand(len(motion)) < 0.12)
+    noisy = diffusion.interpolate(clean, torch.randn_like(clean), time)
+    estimate = network(noisy, time, network.hear(batch["speech"]), batch["start"], previous, controls, given, deaf)
+    place, velocity = loss(estimate, clean, batch["good"][:, p:].float())
+    return {"place": place, "velocity": velocity}
+
+
+@torch.no_grad()
+def openings(clip: MotionClip, codes: Tensor, space: Space) -> np.ndarray:
+    """Lip opening of codes [T,20] on this clip's own neutral face."""
+    shape = clip.neutral + np.einsum("tk,knc->tnc", codes[:, POSE_SIZE:].numpy(), space.directions)
+    return lip_opening(shape)
+
+
+@torch.no_grad()
+def validate(
+    network: MotionGenerator,
+    features: SpeechFeatures,
+    clips: list[MotionClip],
+    space: Space,
+    wishes: Wishes,
+    samples: int = 2,
+) -> dict[str, float]:
+    """Scores of single samples on clips of real people who speak in the picture, from codes, without pictures.
+
+    correlation, of the lip opening at zero lag; spread, its deviation over the true one's; shuffled, the correlation
+    with somebody else's clip; silence, its deviation in digital silence after a second, over that in speech.
+    """
+    network.eval()
+    scores: dict[str, list[float]] = {"correlation": [], "spread": [], "shuffled": [], "silence": []}
+    heard = [clip for clip in clips if clip.speaks and clip.row["generated"] == "no"]
+    for number, clip in enumerate(heard):
+        speech = features(normalise_level(torch.from_numpy(clip.sound)))[None]
+        start = torch.from_numpy(clip.codes[:1])
+        other = heard[(number + 1) % len(heard)]
+        quiet = features(torch.zeros(3 * SAMPLE_RATE))[None]
+        for seed in range(samples):
+            made = openings(clip, generate(network, speech, start, torch.Generator().manual_seed(seed), wishes), space)
+            scores["correlation"].append(_pearson(made, clip.lips))
+            scores["spread"].append(made.std() / clip.lips.std())
+            n = min(len(made), len(other.lips))
+            scores["shuffled"].append(_pearson(made[:n], other.lips[:n]))
+            rest = openings(clip, generate(network, quiet, start, torch.Generator().manual_seed(seed), wishes), space)
+            scores["silence"].append(rest[25:].std() / made.std())
+    network.train()
+    return {name: float(np.mean(values)) for name, values in scores.items()}
+
+
+def _pearson(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 1e-6 and b.std() > 1e-6 else 0.0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description="Train the motion generator.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--features", default="runs/features", help="folder made by scripts.extract_features")
+    parser.add_argument(
+        "--run", default="runs/generator", help="folder for checkpoints, weights and logs; continues if it has some"
+    )
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument(
+        "--rate", type=float, default=6e-4, help="highest learning rate; falls to a hundredth along a cosine"
+    )
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the network's products in training"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
+    parser.add_argument("--validate-every", type=int, default=500, help="steps between scores on val; 0 never")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    seed_all(options.seed)
+
+    clips, held_out = load_motion(options.features, "train"), load_motion(options.features, "val")
+    space = measure(options.features, clips)
+    speech = SpeechConfig()
+    features = SpeechFeatures(**to_dict(speech))
+    config = GeneratorConfig(
+        speech_size=features.size,
+        width=options.width,
+        layers=options.layers,
+        dropout=options.dropout,
+        motion_mean=tuple(space.mean.tolist()),
+        motion_std=tuple(space.std.tolist()),
+    )
+    network, loss = MotionGenerator(config), MotionLoss(space)
+    network.spoken.copy_(torch.from_numpy(space.spoken_normalised))
+    optimizer = torch.optim.AdamW(network.parameters(), options.rate, betas=(0.9, 0.98), weight_decay=0.03)
+    resolved = {"generator": to_dict(config), "speech": to_dict(speech), **vars(options)}
+    run = Run(options.run, resolved, {"generator": network}, optimizer, options.steps, options.batch)
+    run.resume()
+    examples = MotionExamples(clips, features, space.spoken, options.seed)
+    reduced = torch.autocast("cpu", torch.bfloat16, enabled=options.dtype == "bfloat16")
+    network.train()
+    for step in run.steps():
+        rng = np.random.default_rng((options.seed, step))  # so that a resumed run draws what an unbroken one would
+        examples.reseed(int(rng.integers(2**62)))
+        p, n = shape_of_window(rng, config)
+        batch = examples.batch(options.batch, p, n)
+        warm, done = min(1.0, (step + 1) / 200), step / options.steps
+        for group in optimizer.param_groups:
+            group["lr"] = options.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+        with reduced:
+            losses = train_step(network, loss, batch, p)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        run.log(**{name: value.detach() for name, value in losses.items()})
+        if options.validate_every and (step + 1) % options.validate_every == 0 and held_out:
+            average = MotionGenerator(config)
+            average.load_state_dict({name.split(".", 1)[1]: tensor for name, tensor in run.average.items()})
+            scores = validate(average, features, held_out, space, Wishes())
+            run.write(**{f"val/{name}": value for name, value in scores.items()})
+            print("val " + " ".join(f"{name} {value:.3f}" for name, value in scores.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Speech features: their number, causality, level, silence, and pitch of a known tone."""
+
+import math
+
+import pytest
+import torch
+
+from encoders.speech import CLIP, SpeechFeatures
+
+
+@pytest.fixture(scope="module")
+def features():
+    return SpeechFeatures()
+
+
+def voice(seconds: float, pitch: float = 120.0) -> torch.Tensor:
+    """A buzzing tone with falling overtones and a syllable rhythm of 4 Hz."""
+    time = torch.arange(int(seconds * 16_000)) / 16_000
+    buzz = sum(torch.sin(2 * math.pi * pitch * k * time) / k for k in range(1, 20))
+    return 0.05 * buzz * (0.6 + 0.4 * torch.sin(2 * math.pi * 4 * time))
+
+
+@pytest.mark.parametrize("samples", [1, 639, 640, 641, 16_000, 16_001])
+def test_one_row_per_video_frame(features, samples):
+    made = features(torch.randn(samples))
+    assert made.shape == (math.ceil(25 * samples / 16_000), features.size)
+    assert made.isfinite().all()
+
+
+def test_size_is_what_the_sizes_say():
+    small = SpeechFeatures(n_mels=20, per_frame=2, pitch=False)
+    assert small.size == 41
+    assert small(torch.randn(3200)).shape == (5, 41)
+
+
+def test_batch_equals_one_by_one(features):
+    sound = torch.stack([voice(1), voice(1, 200)])
+    assert torch.allclose(features(sound)[1], features(sound[1]), atol=1e-4)
+
+
+def test_mel_agrees_with_torchaudio(features):
+    """Our frames are centred on their hop, torchaudio's on its beginning: shift by half a hop and compare."""
+    import torchaudio
+
+    sound = voice(1)
+    reference = torchaudio.transforms.MelSpectrogram(
+        16_000,
+        n_fft=1024,
+        win_length=400,
+        hop_length=160,
+        f_min=60,
+        f_max=8000,
+        n_mels=80,
+        center=True,
+        pad_mode="constant",
+    )(torch.nn.functional.pad(sound[80:], (0, 80)))
+    bands = torchaudio.functional.melscale_fbanks(513, 60, 8000, 80, 16_000).sum(0)
+    reference = (reference / bands[:, None] / torch.hann_window(400).square().sum()).clamp(min=1e-7).log().T[:100]
+    assert torch.allclose(features.log_mel(sound[None])[0, 4:96], reference[4:96], atol=0.02)
+
+
+def test_the_past_does_not_know_the_future(features):
+    """Frames up to 1 s do not change when what follows changes, but for the window's 32 ms."""
+    sound = voice(2)
+    changed = sound.clone()
+    changed[16_000:] = torch.randn(16_000)
+    assert torch.allclose(features(sound)[:24], features(changed)[:24], atol=1e-4)
+    assert not torch.allclose(features(sound)[26:], features(changed)[26:], atol=0.1)
+
+
+def test_level_fades_from_the_features(features):
+    """After some seconds of speech 12 dB softer, features are nearly those of the louder one."""
+    sound = voice(12)
+    soft = features(sound * 0.25)[-50:, : features.size - 2]
+    assert (features(sound)[-50:, : features.size - 2] - soft).abs().mean() < 0.25
+
+
+def test_silence_is_quiet_and_flat(features):
+    made = features(torch.zeros(48_000))
+    assert made.isfinite().all() and made.abs().max() <= CLIP
+    assert made.std(0).max() < 0.01
+    after_speech = features(torch.cat([voice(3), torch.zeros(48_000)]))[80:]
+    assert after_speech[:, -2:].abs().max() == 0  # neither voice nor pitch
+    assert after_speech[:, : features.size - 2].mean() < -2
+
+
+def test_noise_floor_is_no_voice(features):
+    noise = 1e-4 * torch.randn(32_000, generator=torch.Generator().manual_seed(0))
+    assert features.pitch(noise[None])[..., 0].mean() < 0.05
+
+
+@pytest.mark.parametrize("pitch", [80.0, 120.0, 210.0, 330.0])
+def test_pitch_of_a_known_tone(features, pitch):
+    voicing, octaves = features.pitch(voice(1, pitch)[None])[0, 2:-2].unbind(-1)
+    assert voicing.min() > 0.9
+    assert torch.allclose(octaves / voicing, torch.tensor(math.log2(pitch / 150)), atol=0.05)
