@@ -57,8 +57,8 @@ class SpeechConfig:
 
     n_mels: int = 80
     per_frame: int = 4  # mel frames (100 Hz) stacked per video frame (25 Hz)
-    n_fft: int = 512
-    pitch: bool = True  # log fundamental frequency and voicing
+    n_fft: int = 1024
+    pitch: bool = True  # voicing and log fundamental frequency
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,14 @@ class GeneratorConfig:
 
     speech_size: int = 323
     motion_size: int = 20
-    width: int = 256
-    layers: int = 6
+    width: int = 192
+    layers: int = 4
     heads: int = 4
+    speech_layers: int = 3  # convolutions over neighbouring frames of speech
+    dropout: float = 0.1  # in training
     window: int = 125  # frames made at once (5 s)
     previous: int = 25  # frames already made that condition the next window
+    lookahead: int = 12  # frames at a window's end that are made again with more speech ahead, where there is more
     motion_mean: tuple[float, ...] = ()  # normalisation of the motion code, measured on the training clips
     motion_std: tuple[float, ...] = ()
 

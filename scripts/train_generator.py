@@ -222,9 +222,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--rate", type=float, default=6e-4, help="highest learning rate; falls to a hundredth along a cosine"
     )
-    parser.add_argument("--width", type=int, default=192)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--width", type=int, default=GeneratorConfig.width)
+    parser.add_argument("--layers", type=int, default=GeneratorConfig.layers)
+    parser.add_argument("--dropout", type=float, default=GeneratorConfig.dropout)
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the network's products in training"
     )
