@@ -1,16 +1,17 @@
 """Decoder: portrait, its landmarks and a motion code -> one face frame, by warping the portrait and drawing the rest.
 
-Letters: B frames, M = 20 motion, N = 468 landmarks, D appearance code. Pictures are [B,3,256,256] in [-1,1]; the U-Net works
-at 128x128, where every place holds 2x2 pixels (space to depth).
+Letters: B frames, M = 20 motion, N = 468 landmarks, D appearance code. Pictures are [B,3,256,256] in [-1,1]; the
+U-Net works at 128x128, where every place holds 2x2 pixels (space to depth).
 
-A frame is three layers under soft masks that add up to one: the portrait at rest (background), the portrait warped by the
-landmark flow plus a learned residual flow, and synthesised pixels (mouth interior, lids, what was hidden). The first two
-are resampled from the original picture at any resolution: sharpness comes from the user's own pixels.
+A frame is three layers under soft masks that add up to one: the portrait at rest (background), the portrait warped by
+the landmark flow plus a learned residual flow, and synthesised pixels (mouth interior, lids, what was hidden). The
+first two are resampled from the original picture at any resolution: sharpness comes from the user's own pixels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -70,10 +71,10 @@ class Decoder(nn.Module):
         self.config = config
         widths = config.channels
         self.entry = nn.Conv2d(INPUTS, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(_Block(a, b, 2) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(_Block(a, b, 2) for a, b in pairwise(widths))
         self.modulate = nn.Linear(config.code_size + 2 * config.motion_size, 2 * widths[-1])
         self.middle = _Block(widths[-1], widths[-1])
-        pairs = list(zip(widths, widths[1:], strict=False))[::-1]
+        pairs = list(pairwise(widths))[::-1]
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
         self.up = nn.ModuleList(_Block(2 * a, a) for a, _ in pairs)
         self.exit = nn.Conv2d(widths[0], OUTPUTS, 3, padding=1)
@@ -105,7 +106,9 @@ class Decoder(nn.Module):
         blocks = prepared.blocks.expand(count, -1, -1, -1)
         still = prepared.rings.expand(count, -1, -1, -1)
         x = torch.cat([F.pixel_unshuffle(warped, 2), blocks, flow * 10, folds(flow), rings, still], 1)
-        codes = torch.cat([prepared.appearance.expand(count, -1), _code(motion), _code(prepared.motion).expand(count, -1)], 1)
+        codes = torch.cat(
+            [prepared.appearance.expand(count, -1), _code(motion), _code(prepared.motion).expand(count, -1)], 1
+        )
         out = self._unet(x.contiguous(memory_format=torch.channels_last), codes).float()
         pixels = torch.tanh(F.pixel_shuffle(out[:, :12], 2))
         masks = F.pixel_shuffle(out[:, 12:24], 2).softmax(1)

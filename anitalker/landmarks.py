@@ -2,9 +2,9 @@
 
 Letters: B frames, N = 468 points. Landmarks are [B,N,3] in crop widths, x to the right, y down, z in the same unit
 (relative, negative towards the camera). A canonical shape has the origin between the eyes' stable points, a face
-height (forehead 10 to chin 152 of the mean face) of 1, and looks straight ahead.
-A pose is [B,6]: yaw, pitch, roll in radians, x and y in crop widths from the picture's middle, log of the face height in crop
-widths: point = exp(log scale) * Rz(roll) Ry(yaw) Rx(pitch) * shape + (x + 1/2, y + 1/2, 0).
+height (forehead 10 to chin 152 of the mean face) of 1, and looks straight ahead. A pose is [B,6]: yaw, pitch, roll in
+radians, x and y in crop widths from the picture's middle, log of the face height in crop widths: point = exp(log
+scale) * Rz(roll) Ry(yaw) Rx(pitch) * shape + (x + 1/2, y + 1/2, 0).
 """
 
 from __future__ import annotations

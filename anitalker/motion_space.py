@@ -87,8 +87,8 @@ class MotionSpace(nn.Module):
     def landmarks(self, portrait: Tensor, portrait_motion: Tensor, motion: Tensor) -> Tensor:
         """Portrait landmarks [B,N,3] that show portrait_motion [B,M], moved to show motion [B,M] -> [B,N,3].
 
-        target = pose(neutral + S D e): with the portrait's own code the portrait's landmarks come back exactly, whatever
-        the directions leave out. S is `lid_scale`. All in crop widths.
+        target = pose(neutral + S D e): with the portrait's own code the portrait's landmarks come back exactly,
+        whatever the directions leave out. S is `lid_scale`. All in crop widths.
         """
         with _exact(portrait):
             shape = self._shape(portrait, portrait_motion)

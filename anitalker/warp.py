@@ -1,7 +1,7 @@
 """Landmark flow: a smooth dense displacement that carries a portrait's landmarks to where they shall be.
 
-Letters: B frames, P anchors, N = 468 points, H x W pixels. Flow is in crop widths: at a target place it says how far away the
-source of that pixel lies (backward warp).
+Letters: B frames, P anchors, N = 468 points, H x W pixels. Flow is in crop widths: at a target place it says how far
+away the source of that pixel lies (backward warp).
 """
 
 from __future__ import annotations
@@ -10,8 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anitalker.landmarks import FACE_OVAL, INNER_LIPS, LEFT_BROW, LEFT_EYE, LEFT_LID_PAIRS, LIP_PAIRS, NOSE, OUTER_LIPS
-from anitalker.landmarks import RIGHT_BROW, RIGHT_EYE, RIGHT_LID_PAIRS
+from anitalker.landmarks import (
+    FACE_OVAL,
+    INNER_LIPS,
+    LEFT_BROW,
+    LEFT_EYE,
+    LEFT_LID_PAIRS,
+    LIP_PAIRS,
+    NOSE,
+    OUTER_LIPS,
+    RIGHT_BROW,
+    RIGHT_EYE,
+    RIGHT_LID_PAIRS,
+)
 
 ANCHORS = OUTER_LIPS + INNER_LIPS + RIGHT_EYE + LEFT_EYE + RIGHT_BROW + LEFT_BROW + FACE_OVAL + NOSE
 PAIRS = LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS
@@ -29,7 +40,9 @@ def _pins(device: torch.device) -> Tensor:
 
 
 def _looseness(target: Tensor, smoothing: float) -> Tensor:
-    """How little each anchor [B,P] binds the flow: `smoothing`, and up to 1 for lips and lids that are about to close."""
+    """How little each anchor [B,P] binds the flow: `smoothing`, and up to 1 for lips and lids that are about to
+    close.
+    """
     gap = torch.full(target.shape[:2], 1.0, device=target.device, dtype=target.dtype)
     pairs = torch.tensor(PAIRS, device=target.device)
     opening = (target[:, pairs[:, 0], :2] - target[:, pairs[:, 1], :2]).norm(dim=-1)
@@ -86,7 +99,9 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
 
 
 def folds(flow: Tensor) -> Tensor:
-    """1 where the flow [B,2,H,W] folds over itself (Jacobian determinant of the map not positive), else 0: [B,1,H,W]."""
+    """1 where the flow [B,2,H,W] folds over itself (Jacobian determinant of the map not positive), else 0:
+    [B,1,H,W].
+    """
     height, width = flow.shape[-2:]
     dx = torch.gradient(flow, spacing=1 / width, dim=3)[0]
     dy = torch.gradient(flow, spacing=1 / height, dim=2)[0]

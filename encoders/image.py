@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,9 @@ class _Norm(nn.GroupNorm):
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions, the second halves the size; the shortcut averages (residual block of LIA, Wang et al. 2022)."""
+    """Two 3x3 convolutions, the second halves the size; the shortcut averages (residual block of LIA, Wang et al.
+    2022).
+    """
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
@@ -29,18 +33,19 @@ class _Residual(nn.Module):
 
 
 class Lia(nn.Module):
-    """The original's residual pyramid, slimmer: a space-to-depth stem (4x4 pixels) to 64x64, halved down to 4x4, then 1x1.
+    """The original's residual pyramid, slimmer: a space-to-depth stem (4x4 pixels) to 64x64, halved down to 4x4,
+    then 1x1.
 
-    channels: one width per stage, first at 64x64, last at 1x1; with six stages 64, 32, 16, 8, 4, 1 pixels. The last stage is a
-    convolution over the whole 4x4 map, which keeps place where averaging forgets it.
+    channels: one width per stage, first at 64x64, last at 1x1; with six stages 64, 32, 16, 8, 4, 1 pixels. The last
+    stage is a convolution over the whole 4x4 map, which keeps place where averaging forgets it.
     """
 
     def __init__(self, channels: tuple[int, ...] = (32, 64, 128, 192, 256, 256)) -> None:
         super().__init__()
         self.out_channels = tuple(channels)
-        self.strides = tuple(4 * 2**i for i in range(len(channels) - 1)) + (256,)
+        self.strides = (*(4 * 2**i for i in range(len(channels) - 1)), 256)
         self.stem = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, channels[0], 3, padding=1), nn.SiLU())
-        pairs = zip(channels[:-2], channels[1:-1], strict=True)
+        pairs = pairwise(channels[:-1])
         self.blocks = nn.ModuleList(_Residual(a, b) for a, b in pairs)
         self.last = nn.Conv2d(channels[-2], channels[-1], 256 // self.strides[-2])
 

@@ -14,7 +14,7 @@ from scripts.training.data import FrameCache, build_cache
 from scripts.training.labels import MotionLabels, build_labels
 from scripts.training.loop import Run, schedule, seed_all
 from scripts.training.losses import point_weights
-from scripts.training.pairs import PairSampler
+from scripts.training.pairs import PairSampler, animate_stills
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,7 +57,7 @@ def train_codes(arguments: argparse.Namespace, train: FrameCache, val: FrameCach
     for step in run.steps():
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(step, arguments.steps)
-        losses = loss(space, sampler.draw(arguments.batch))
+        losses = loss(space, animate_stills(sampler.draw(arguments.batch), space))
         optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
         torch.nn.utils.clip_grad_norm_(rest + logits, 5.0)

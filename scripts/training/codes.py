@@ -75,7 +75,6 @@ class CodesLoss(nn.Module):
 def score_codes(space: MotionSpace, cache: FrameCache, labels: MotionLabels, stride: int = 3) -> dict[str, float]:
     """Codes against labels on the clips of a split: R2 of pose, lip opening r per clip, relative landmark error (%)."""
     from encoders.image import to_tensor
-    from scripts.training.losses import point_weights
 
     was, correlations, relative, predicted, true = space.training, [], [], [], []
     space.eval()

@@ -101,7 +101,9 @@ def decode_frames(mp4: bytes, every: int = 1) -> np.ndarray:
 
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-threads", "1", "-i", "pipe:0", "-an"]
     command += ["-vf", f"select=not(mod(n\\,{every}))", "-fps_mode", "passthrough"]
-    done = subprocess.run([*command, "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"], input=mp4, capture_output=True, check=True)
+    done = subprocess.run(
+        [*command, "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"], input=mp4, capture_output=True, check=True
+    )
     return np.frombuffer(done.stdout, np.uint8).reshape(-1, CROP, CROP, 3)
 
 
@@ -125,7 +127,9 @@ class FrameCache:
     def __init__(self, cache_dir: str | Path, split: str) -> None:
         folder = Path(cache_dir) / split
         if not (folder / "rows.json").is_file():
-            raise InputError(f"no decoded frames in {folder}; run python -m scripts.training.data --data DIR --cache {cache_dir}")
+            raise InputError(
+                f"no decoded frames in {folder}; run python -m scripts.training.data --data DIR --cache {cache_dir}"
+            )
         self.frames = np.load(folder / "frames.npy", mmap_mode="r")
         index = np.load(folder / "index.npz")
         self.landmarks, self.clip, self.frame = index["landmarks"], index["clip"], index["frame"]

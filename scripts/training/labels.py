@@ -13,8 +13,18 @@ import numpy as np
 import torch
 
 from anitalker.config import LANDMARKS, MotionSpaceConfig
-from anitalker.landmarks import EYES, FACE_OVAL, LIPS, STABLE, eye_opening, face_height, fit_pose, level_depth, lip_opening
-from anitalker.landmarks import to_canonical
+from anitalker.landmarks import (
+    EYES,
+    FACE_OVAL,
+    LIPS,
+    STABLE,
+    eye_opening,
+    face_height,
+    fit_pose,
+    level_depth,
+    lip_opening,
+    to_canonical,
+)
 from anitalker.motion_space import lid_scale
 from scripts.training.data import load_clips, load_stills
 
@@ -55,7 +65,9 @@ def align(landmarks: torch.Tensor, canonical: torch.Tensor) -> tuple[torch.Tenso
 
 
 def canonical_face(landmarks: torch.Tensor, start: torch.Tensor, rounds: int = 6) -> torch.Tensor:
-    """Generalized Procrustes mean of [B,468,3], beginning from one frontal face; origin and size as in anitalker.landmarks."""
+    """Generalized Procrustes mean of [B,468,3], beginning from one frontal face; origin and size as in
+    anitalker.landmarks.
+    """
     canonical = _centred(start)
     for _ in range(rounds):
         pose = fit_pose(landmarks, canonical)
@@ -73,8 +85,8 @@ def _centred(shape: torch.Tensor) -> torch.Tensor:
 def neutral_face(shapes: torch.Tensor) -> torch.Tensor:
     """A person's neutral from canonical shapes [T,468,3]: closed, relaxed frames; their median.
 
-    Closed: lip opening in the lowest fifth (or under 1.5%); of those, eyes at least as open as the median, and the third
-    that lies nearest to their common median, which leaves out smiles and pressed lips.
+    Closed: lip opening in the lowest fifth (or under 1.5%); of those, eyes at least as open as the median, and the
+    third that lies nearest to their common median, which leaves out smiles and pressed lips.
     """
     lips, eyes = lip_opening(shapes), eye_opening(shapes)
     keep = (lips <= max(lips.quantile(0.2).item(), 0.015)) & (eyes >= eyes.median())
@@ -121,7 +133,9 @@ def close_lips(neutral: torch.Tensor, directions: torch.Tensor, allowed: float =
 
 def _most_frontal(faces: torch.Tensor) -> torch.Tensor:
     """The face whose left and right halves look most alike (cheeks equally far from the nose) and upright eyes."""
-    turn = (faces[:, 234, 0] + faces[:, 454, 0] - 2 * faces[:, 168, 0]).abs() + (faces[:, 33, 1] - faces[:, 263, 1]).abs()
+    turn = (faces[:, 234, 0] + faces[:, 454, 0] - 2 * faces[:, 168, 0]).abs() + (
+        faces[:, 33, 1] - faces[:, 263, 1]
+    ).abs()
     return faces[(turn / face_height(faces)).argmin()]
 
 

@@ -156,7 +156,6 @@ def schedule(step: int, total: int, warm: int = 200) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
-
 def seed_all(seed: int) -> None:
     """Seed Python, NumPy and torch."""
     random.seed(seed)

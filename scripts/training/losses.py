@@ -30,7 +30,9 @@ def landmark_loss(predicted: Tensor, true: Tensor, weights: Tensor) -> Tensor:
 
 
 def closed_neutral_loss(neutral: Tensor, allowed: float = 0.012) -> Tensor:
-    """Lips of an inferred neutral face [B,468,3] must be shut: gap 13-14 outside 0 .. allowed, percent of face height; [B]."""
+    """Lips of an inferred neutral face [B,468,3] must be shut: gap 13-14 outside 0 .. allowed, percent of face
+    height; [B].
+    """
     gap = (neutral[:, 14, 1] - neutral[:, 13, 1]) / face_height(neutral)
     return 100 * (F.relu(gap - allowed) + F.relu(-gap))
 
@@ -81,7 +83,9 @@ class SqueezeFeatures(nn.Module):
 
 
 class PerceptualLoss(nn.Module):
-    """Distance of channel-normalised features (LPIPS without its learned weights, Zhang et al. 2018); [B,3,H,W] twice -> [B]."""
+    """Distance of channel-normalised features (LPIPS without its learned weights, Zhang et al. 2018); [B,3,H,W]
+    twice -> [B].
+    """
 
     def __init__(self, features: nn.Module) -> None:
         super().__init__()

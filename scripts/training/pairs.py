@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.motion_space import lid_scale
+from anitalker.config import CROP, POSE_SIZE
+from anitalker.landmarks import lip_opening
+from anitalker.motion_space import MotionSpace, lid_scale
+from anitalker.warp import landmark_flow, resize, warp
 from encoders.image import to_tensor
 from scripts.training.augment import Affine, mirror_index
 from scripts.training.data import FrameCache
@@ -94,6 +97,31 @@ class PairSampler:
         moved = ((shape - neutral) / lid_scale(neutral, self.labels.canonical)).flatten(1) @ self.labels.directions
         guess = self.prior(shape)
         return torch.cat([pose, torch.where(labelled[:, None], moved, guess)], 1)
+
+
+@torch.no_grad()
+def animate_stills(pairs: Pairs, space: MotionSpace) -> Pairs:
+    """A still becomes a pair: its source is the still moved by another pair's change of code, its target the still
+    itself.
+
+    So the target is always a real picture. Expression changes that would open the source's mouth further are left out.
+    """
+    stills = (~pairs.labelled).nonzero().flatten()
+    moving = pairs.labelled.nonzero().flatten()
+    if not len(stills) or not len(moving):
+        return pairs
+    other = moving[torch.randint(len(moving), (len(stills),))]
+    marks, codes = pairs.landmarks_b[stills], pairs.codes_b[stills]
+    change = pairs.codes_a[other] - pairs.codes_b[other]
+    moved = space.landmarks(marks, codes, codes + change)
+    opened = lip_opening(moved) > lip_opening(marks) + 0.01
+    change[:, POSE_SIZE:] *= (~opened).float()[:, None]
+    moved = space.landmarks(marks, codes, codes + change)
+    flow = landmark_flow(marks, moved, 48, 1e-3)
+    pairs.picture_a[stills] = warp(pairs.picture_b[stills], resize(flow, (CROP, CROP)))
+    pairs.landmarks_a[stills] = moved
+    pairs.codes_a[stills] = codes + change
+    return pairs
 
 
 class _ExpressionPrior:

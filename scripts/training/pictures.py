@@ -1,4 +1,6 @@
-"""Stage one, second part: the decoder learns residual flow, masks and synthesised pixels; the encoder is refined through it."""
+"""Stage one, second part: the decoder learns residual flow, masks and synthesised pixels; the encoder is refined
+through it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import CROP, POSE_SIZE, DecoderConfig, MotionSpaceConfig, to_dict
+from anitalker.config import CROP, DecoderConfig, MotionSpaceConfig, to_dict
 from anitalker.decoder import Decoder, Layers, compose
-from anitalker.landmarks import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw, lip_opening
+from anitalker.landmarks import FACE_OVAL, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw
 from anitalker.motion_space import Codes, MotionSpace
 from anitalker.warp import landmark_flow, resize, warp
 from scripts.training.codes import score_codes, start_from_labels
@@ -18,7 +20,7 @@ from scripts.training.data import FrameCache
 from scripts.training.labels import MotionLabels
 from scripts.training.loop import Run, schedule
 from scripts.training.losses import PerceptualLoss, SqueezeFeatures, landmark_loss, point_weights
-from scripts.training.pairs import Pairs, PairSampler
+from scripts.training.pairs import Pairs, PairSampler, animate_stills
 
 # Weights of the terms; L1 is the unit.
 PERCEPTUAL, RESIDUAL, ROUGH, INVENTED, LANDMARK, CODE = 0.25, 0.02, 0.2, 0.03, 0.02, 0.02
@@ -71,31 +73,10 @@ def load_module(module: nn.Module, folder: str, name: str) -> None:
     module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
 
 
-def animate_stills(pairs: Pairs, space: MotionSpace) -> Pairs:
-    """A still becomes a pair: its source is the still moved by another pair's change of code, its target the still itself.
-
-    So the target is always a real picture. Expression changes that would open the source's mouth further are left out.
-    """
-    stills = (~pairs.labelled).nonzero().flatten()
-    moving = pairs.labelled.nonzero().flatten()
-    if not len(stills) or not len(moving):
-        return pairs
-    other = moving[torch.randint(len(moving), (len(stills),))]
-    marks, codes = pairs.landmarks_b[stills], pairs.codes_b[stills]
-    change = pairs.codes_a[other] - pairs.codes_b[other]
-    moved = space.landmarks(marks, codes, codes + change)
-    opened = lip_opening(moved) > lip_opening(marks) + 0.01
-    change[:, POSE_SIZE:] *= (~opened).float()[:, None]
-    moved = space.landmarks(marks, codes, codes + change)
-    flow = landmark_flow(marks, moved, 48, 1e-3)
-    pairs.picture_a[stills] = warp(pairs.picture_b[stills], resize(flow, (CROP, CROP)))
-    pairs.landmarks_a[stills] = moved
-    pairs.codes_a[stills] = codes + change
-    return pairs
-
-
 def read_codes(space: MotionSpace, pairs: Pairs, learned: bool) -> Codes:
-    """Codes of sources, then drives [2B]: from pixels, or the labels (with an empty appearance) while there is no encoder."""
+    """Codes of sources, then drives [2B]: from pixels, or the labels (with an empty appearance) while there is no
+    encoder.
+    """
     labels = torch.cat([pairs.codes_a, pairs.codes_b])
     if not learned:
         empty = torch.zeros(len(labels), space.config.encoder.code_size)
@@ -147,8 +128,13 @@ def _perceptual(perceptual: nn.Module, frames: Tensor, pairs: Pairs) -> Tensor:
         half = perceptual(F.avg_pool2d(frames, 2), F.avg_pool2d(pairs.picture_b, 2)).mean()
         point = int((14, 14, 159, 386)[int(torch.randint(4, ()))])
         corner = (pairs.landmarks_b[:, point, :2] * CROP - 48).round().long().clamp(0, CROP - 96)
-        cut = lambda x: torch.stack([p[:, y : y + 96, c : c + 96] for p, (c, y) in zip(x, corner.tolist(), strict=True)])  # noqa: E731
-        return half + perceptual(cut(frames), cut(pairs.picture_b)).mean()
+        at = corner.tolist()
+        return half + perceptual(_patches(frames, at), _patches(pairs.picture_b, at)).mean()
+
+
+def _patches(pictures: Tensor, corners: list[list[int]], side: int = 96) -> Tensor:
+    """One patch of each picture [B,3,H,W], its corner given as x, y -> [B,3,side,side]."""
+    return torch.stack([p[:, y : y + side, x : x + side] for p, (x, y) in zip(pictures, corners, strict=True)])
 
 
 def report(run: Run, val: FrameCache, labels: MotionLabels, learned: bool) -> None:
@@ -186,7 +172,11 @@ def score_pictures(
             made = compose(pictures[:1], decoder.frames(prepared, target, codes.motion)).clamp(-1, 1)
         flow = resize(landmark_flow(marks[:1].expand_as(marks), target, 48, 1e-3), (CROP, CROP))
         face = draw(marks, (FACE_OVAL,), CROP)[1:]
-        for name, frames in (("copy", pictures[:1].expand_as(pictures)), ("warp", warp(pictures[:1].expand_as(pictures), flow)), ("model", made)):
+        for name, frames in (
+            ("copy", pictures[:1].expand_as(pictures)),
+            ("warp", warp(pictures[:1].expand_as(pictures), flow)),
+            ("model", made),
+        ):
             error = (frames[1:] - pictures[1:]).square().mean(1, keepdim=True) / 4
             rows[name].append((-10 * error.mean().log10(), -10 * ((error * face).sum() / face.sum()).log10()))
     means = {name: torch.tensor(values).mean(0).tolist() for name, values in rows.items()}

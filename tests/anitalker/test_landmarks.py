@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.landmarks import INNER_LIPS, OneEuro, draw, eye_opening, face_height, fit_pose, from_canonical
-from anitalker.landmarks import level_depth, lip_opening, meet, to_canonical
+from anitalker.landmarks import (
+    INNER_LIPS,
+    OneEuro,
+    draw,
+    eye_opening,
+    face_height,
+    fit_pose,
+    from_canonical,
+    level_depth,
+    lip_opening,
+    meet,
+    to_canonical,
+)
 
 
 def poses(count):

@@ -1,4 +1,6 @@
-"""Motion space: pixels only, own code gives the portrait back, orthonormal directions, batch independence, frozen names."""
+"""Motion space: pixels only, own code gives the portrait back, orthonormal directions, batch independence, frozen
+names.
+"""
 
 import inspect
 

@@ -33,7 +33,12 @@ def cache(tmp_path, face):
         np.save(folder / "frames.npy", rng.integers(0, 256, (10, 256, 256, 3), np.uint8))
         clip = np.array([0] * 4 + [1] * 4 + [-1] * 2)
         index = {"clip": clip, "frame": np.arange(10), "identity": np.array([0] * 4 + [1] * 4 + [2, 3])}
-        np.savez(folder / "index.npz", landmarks=from_canonical(shapes, codes[:, :6]).numpy(), good=np.ones(10, bool), **index)
+        np.savez(
+            folder / "index.npz",
+            landmarks=from_canonical(shapes, codes[:, :6]).numpy(),
+            good=np.ones(10, bool),
+            **index,
+        )
         rows = [{"id": f"c{i}", "identity": name, "shard": "mixed-0"} for i, name in enumerate(("ann", "bob"))]
         (folder / "rows.json").write_text(json.dumps(rows))
     made.save(tmp_path / "cache" / "labels.npz")
@@ -101,7 +106,20 @@ def test_pairs_of_a_person_share_identity_and_stills_are_their_own_pair(cache, f
 @pytest.mark.parametrize("stage", ["codes", "decoder"])
 def test_training_runs_exports_and_resumes(cache, stage, capsys):
     out = cache.parent / stage
-    common = ["--data", "unused", "--cache", str(cache), "--stage", stage, "--out", str(out), "--batch", "2", "--threads", "2"]
+    common = [
+        "--data",
+        "unused",
+        "--cache",
+        str(cache),
+        "--stage",
+        stage,
+        "--out",
+        str(out),
+        "--batch",
+        "2",
+        "--threads",
+        "2",
+    ]
     train_motion_space.main([*common, "--steps", "2", "--score", "100"])
     assert (out / "weights.safetensors").is_file() and json.loads((out / "config.json").read_text())["motion_space"]
     train_motion_space.main([*common, "--steps", "3", "--score", "100"])
