@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -19,12 +20,17 @@ EXACT = ("directions", "canonical", "motion_mean", "motion_std", "mean", "std", 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
+    if arguments.register:
+        register(Path(__file__).resolve().parent.parent)
+        return
+    if not arguments.runs or not arguments.output:
+        raise SystemExit("error: give RUN and -o FILE.safetensors, or --register")
     config, tensors = collect([weights_of(run) for run in arguments.runs], arguments.kind)
     output = Path(arguments.output)
     write(output, config, tensors)
     KINDS[arguments.kind][2](output)  # what does not load here would not load anywhere
     print(f"{output}: {len(tensors)} tensors, {output.stat().st_size / 2**20:.2f} MiB, SHA-256 {sha256(output)}")
-    print("registry: put this hash beside the file's name in anitalker/weights.py and checkpoints/README.md")
+    print("if it is to be shipped: put it into checkpoints/, then python -m scripts.export --register")
 
 
 def weights_of(run: str) -> Path:
@@ -64,11 +70,28 @@ def write(path: Path, config: dict, tensors: dict[str, Tensor]) -> None:
     partial.replace(path)
 
 
+def register(root: Path) -> None:
+    """Put size and SHA-256 of every shipped file into the registry and into the model card's table."""
+    registry, card = root / "anitalker/weights.py", root / "checkpoints/README.md"
+    code, text = registry.read_text(encoding="utf-8"), card.read_text(encoding="utf-8")
+    for path in sorted((root / "checkpoints").glob("*.safetensors")):
+        name, digest = re.escape(path.name), sha256(path)
+        size = f"{path.stat().st_size / 2**20:.2f} MiB"
+        code, known = re.subn(rf'("{name}",\s*)"[0-9a-f]*"', rf'\g<1>"{digest}"', code)
+        text, told = re.subn(rf"(\| `{name}` \|[^|]*\|)[^|]*\|[^|]*\|", rf"\g<1> {size} | `{digest}` |", text)
+        if not known or not told:
+            raise SystemExit(f"error: {path.name} has no line in {registry.name} or in {card}; add one first")
+        print(f"{path.name}: {size}, {digest}")
+    registry.write_text(code, encoding="utf-8")
+    card.write_text(text, encoding="utf-8")
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders or weight files")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders or weight files")
     parser.add_argument("--kind", choices=tuple(KINDS), default="model")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE.safetensors")
+    parser.add_argument("-o", "--output", metavar="FILE.safetensors")
+    parser.add_argument("--register", action="store_true", help="only: hashes of checkpoints/ into registry and card")
     return parser.parse_args(argv)
 
 

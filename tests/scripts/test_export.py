@@ -1,0 +1,57 @@
+"""Export: the parts of several runs become one file that loads; large tensors in float16, measured ones untouched."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from anitalker import weights
+from scripts import export
+
+
+@pytest.fixture
+def runs(untrained_model, tmp_path):
+    """Three runs as training leaves them: each with its own parts, with something that inference does not need."""
+    config, tensors = weights.read(untrained_model)
+    for run, parts in {
+        "codes": ["motion_space"],
+        "decoder": ["motion_space", "decoder"],
+        "generator": ["generator"],
+    }.items():
+        own = {key: tensor for key, tensor in tensors.items() if key.split(".")[0] in parts}
+        if run == "codes":
+            own = {key: tensor + 1 for key, tensor in own.items()} | {"loss.weight": torch.ones(3)}
+        kept = {name: config[name] for name in [*parts, *(["speech"] if run == "generator" else [])]}
+        (tmp_path / run).mkdir()
+        save_file(own, tmp_path / run / "weights.safetensors", {"config": json.dumps({**kept, "seed": 3})})
+    return tmp_path, tensors
+
+
+def test_runs_become_one_model(runs, capsys):
+    folder, tensors = runs
+    output = folder / "model.safetensors"
+    export.main([*(str(folder / name) for name in ("codes", "decoder", "generator")), "-o", str(output)])
+    assert weights.sha256(output) in capsys.readouterr().out
+    config, exported = weights.read(output)
+    assert set(config) == {"motion_space", "decoder", "generator", "speech"}
+    assert exported.keys() == tensors.keys()
+    for key, tensor in tensors.items():  # the later run's motion space counts
+        torch.testing.assert_close(exported[key], tensor, atol=2e-3, rtol=2e-3)
+    with safe_open(output, "pt") as file:
+        assert file.get_tensor("motion_space.directions").dtype == torch.float32
+        assert file.get_tensor("motion_space.encoder.last.weight").dtype == torch.float32  # small here
+    assert weights.load_model(output).name == "model"
+
+
+def test_large_tensors_become_half():
+    assert export.slim("decoder.entry.weight", torch.zeros(100, 100)).dtype == torch.float16
+    assert export.slim("motion_space.directions", torch.zeros(1404, 14)).dtype == torch.float32
+
+
+def test_a_missing_part_is_named(runs):
+    folder, _ = runs
+    with pytest.raises(SystemExit, match="generator, speech"):
+        export.main([str(folder / "decoder"), "-o", str(folder / "x.safetensors")])
+    assert not (folder / "x.safetensors").exists()
