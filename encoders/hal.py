@@ -16,7 +16,7 @@ class HierarchicalAggregation(nn.Module):
     In training the last stage is left out now and then, so that the shallow ones learn to carry motion as well.
     """
 
-    def __init__(self, channels: tuple[int, ...], code_size: int, hal: bool = True, drop_last: float = 0.1) -> None:
+    def __init__(self, channels: tuple[int, ...], code_size: int, hal: bool = True, drop_last: float = 0.05) -> None:
         super().__init__()
         self.hal, self.drop_last = hal, drop_last
         # Every stage but the 1x1 one is pooled three times: plain, weighted by x, weighted by y.
@@ -32,6 +32,21 @@ class HierarchicalAggregation(nn.Module):
         if not self.hal:
             return nn.functional.one_hot(torch.tensor(len(self.logits) - 1), len(self.logits)).to(self.logits)
         return self.logits.softmax(0)
+
+    @torch.no_grad()
+    def rebalance(self, last: float) -> float:
+        """Give the last stage this share of the weight, the others the rest as they had it, without changing their part.
+
+        Returns the factor by which the last stage itself must be scaled for the code to stay the same.
+        """
+        before = self.logits.softmax(0)
+        after = before * (1 - last) / (1 - before[-1])
+        after[-1] = last
+        for lift, old, new in zip(self.lift[:-1], before, after, strict=False):
+            for parameter in lift.parameters():
+                parameter.mul_(old / new)
+        self.logits.copy_(after.log())
+        return float(before[-1] / after[-1])
 
     def stages(self, pyramid: list[Tensor]) -> Tensor:
         """Each stage's own code, before weighing: list of [B,C,H,W] -> [B,stages,code_size]."""

@@ -12,9 +12,11 @@ from anitalker.motion_space import MotionSpace
 from scripts.training.codes import CodesLoss, score_codes, start_from_labels
 from scripts.training.data import FrameCache, build_cache
 from scripts.training.labels import MotionLabels, build_labels
-from scripts.training.loop import Run, schedule, seed_all
+from scripts.training.loop import Run, load_module, schedule, seed_all
 from scripts.training.losses import point_weights
 from scripts.training.pairs import PairSampler, animate_stills
+
+LAST_STAGE = 0.6  # share of HAL's last stage at a restart
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -42,12 +44,15 @@ def train_codes(arguments: argparse.Namespace, train: FrameCache, val: FrameCach
     space = MotionSpace(config)
     start_from_labels(space, labels, train)
     loss = CodesLoss(int(train.identity.max()) + 1, config.identity_size, point_weights())
-    logits = [space.hal.logits]
-    rest = [p for m in (space, loss) for p in m.parameters() if p is not space.hal.logits]
-    groups = [{"params": rest}, {"params": logits, "lr": 10 * arguments.lr, "weight_decay": 0}]
-    optimizer = torch.optim.AdamW(groups, lr=arguments.lr, weight_decay=0.01)
-    for group in optimizer.param_groups:
-        group["peak"] = group["lr"]
+    if arguments.start:
+        load_module(space, arguments.start, "motion_space")
+        factor = space.hal.rebalance(LAST_STAGE)
+        with torch.no_grad():
+            for parameter in space.encoder.last.parameters():
+                parameter.mul_(factor)
+    # A higher rate for HAL's logits (once ten times) lets the quick pooled stages starve the last one, which keeps place.
+    parameters = [*space.parameters(), *loss.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=arguments.lr, weight_decay=0.01)
     sampler = PairSampler(train, labels, seed=arguments.seed)
     resolved = {**vars(arguments), "motion_space": to_dict(config)}
     modules = {"motion_space": space, "loss": loss}
@@ -56,11 +61,11 @@ def train_codes(arguments: argparse.Namespace, train: FrameCache, val: FrameCach
         sampler.reseed(arguments.seed + run.step)
     for step in run.steps():
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * schedule(step, arguments.steps)
+            group["lr"] = arguments.lr * schedule(step, arguments.steps)
         losses = loss(space, animate_stills(sampler.draw(arguments.batch), space))
         optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
-        torch.nn.utils.clip_grad_norm_(rest + logits, 5.0)
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
         run.log(**{name: value.item() for name, value in losses.items()}, last_stage=space.hal.weights()[-1].item())
         if (step + 1) % arguments.score == 0 or step + 1 == arguments.steps:
@@ -80,7 +85,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--stage", choices=("codes", "decoder"), default="codes")
     parser.add_argument("--out", required=True, help="run folder; an existing run there is continued")
     parser.add_argument("--codes", help="decoder stage: run folder of the codes stage; without it, label codes")
-    parser.add_argument("--start", help="decoder stage: run folder whose decoder to begin with")
+    parser.add_argument("--start", help="run folder whose networks to begin with")
     parser.add_argument("--features", help="decoder stage: .npz of SqueezeNet 1.0 for the perceptual loss")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=24, help="pairs per step")

@@ -67,7 +67,7 @@ class CodesLoss(nn.Module):
         code = (off.mean(1) * torch.where(known, 1.0, 0.1)).mean()
         identity = self.identity(codes.identity, pairs.identity.repeat(2))
         losses = {"absolute": absolute.mean(), "relative": relative.mean(), "neutral": shut.mean()}
-        total = absolute.mean() + relative.mean() + 0.5 * shut.mean() + code + 0.1 * identity
+        total = absolute.mean() + relative.mean() + 0.5 * shut.mean() + 3 * code + 0.1 * identity
         return {**losses, "code": code, "identity": identity, "total": total}
 
 

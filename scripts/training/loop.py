@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 
@@ -141,6 +141,12 @@ class Run:
         weights = {name: tensor.contiguous() for name, tensor in self.average.items()}
         meta = {"config": json.dumps(self.config), "step": str(self.step)}
         _replace(self.folder / "weights.safetensors", lambda path: save_file(weights, path, meta))
+
+
+def load_module(module: nn.Module, folder: str, name: str) -> None:
+    """EMA weights of one module from another run folder."""
+    tensors = load_file(Path(folder) / "weights.safetensors")
+    module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
 
 
 def _replace(path: Path, write) -> None:

@@ -18,7 +18,7 @@ from anitalker.warp import landmark_flow, resize, warp
 from scripts.training.codes import score_codes, start_from_labels
 from scripts.training.data import FrameCache
 from scripts.training.labels import MotionLabels
-from scripts.training.loop import Run, schedule
+from scripts.training.loop import Run, load_module, schedule
 from scripts.training.losses import PerceptualLoss, SqueezeFeatures, landmark_loss, point_weights
 from scripts.training.pairs import Pairs, PairSampler, animate_stills
 
@@ -61,16 +61,6 @@ def train_decoder(arguments: argparse.Namespace, train: FrameCache, val: FrameCa
             shown = torch.cat([pairs.picture_a, frames, pairs.picture_b, layers.masks * 2 - 1], 3)[:4]
             run.images("source, made, true, masks", (shown.detach() + 1) / 2)
             report(run, val, labels, learned)
-
-
-def load_module(module: nn.Module, folder: str, name: str) -> None:
-    """EMA weights of one module from another run folder."""
-    from pathlib import Path
-
-    from safetensors.torch import load_file
-
-    tensors = load_file(Path(folder) / "weights.safetensors")
-    module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
 
 
 def read_codes(space: MotionSpace, pairs: Pairs, learned: bool) -> Codes:
