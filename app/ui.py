@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,11 +25,11 @@ NOTE = (
 def build_ui(talker: Talker) -> gr.Blocks:
     """The page over one loaded model; jobs wait for each other."""
     default = RenderOptions()
+    workplace = tempfile.TemporaryDirectory(prefix="anitalker-")  # gone when the page ends; Gradio serves a copy
 
     def speak(portrait, speech, seed, steps, still, frame, face, turn, yaw, pitch, roll, progress=gr.Progress()):  # noqa: B008
         if not portrait or not speech:
-            raise gr.Error("Give a portrait and a recording.")
-        folder = Path(tempfile.mkdtemp(prefix="anitalker-"))
+            raise gr.Error("Give a portrait and a recording.", print_exception=False)
         try:
             options = replace(default, seed=int(seed), steps=int(steps), still=still, frame=frame, face=face)
             if turn:
@@ -37,15 +38,17 @@ def build_ui(talker: Talker) -> gr.Blocks:
             def tell(stage: str, done: int, total: int) -> None:
                 progress((done, total), desc=stage)
 
-            made = talker.render(portrait, speech, folder / "anitalker.mp4", options, progress=tell)
+            made = talker.render(
+                portrait, speech, Path(workplace.name) / f"{uuid.uuid4().hex}.mp4", options, progress=tell
+            )
         except InputError as error:
-            raise gr.Error(str(error)) from None
+            raise gr.Error(str(error), print_exception=False) from None
         report = (
             f"{made['frames']} frames, {made['width']}x{made['height']}, {sum(made['timings'].values()):.1f} s of work"
         )
         return made["output"], report
 
-    with gr.Blocks(title="AniTalker") as page:
+    with gr.Blocks(title="AniTalker", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown(f"# AniTalker\n{NOTE}")
         with gr.Row():
             with gr.Column():

@@ -49,7 +49,8 @@ def speech_level(waveform: Tensor) -> float | None:
     """
     if waveform.numel() < BLOCK:
         waveform = torch.nn.functional.pad(waveform, (0, BLOCK - waveform.numel()))
-    power = waveform.double().unfold(-1, BLOCK, BLOCK_STEP).square().mean(-1)
+    steps = waveform.unfold(-1, BLOCK_STEP, BLOCK_STEP).square().mean(-1, dtype=torch.float64)
+    power = steps.unfold(-1, BLOCK // BLOCK_STEP, 1).mean(-1)
     power = power[power > 10 ** (SILENCE / 10)]
     if not len(power):
         return None

@@ -27,6 +27,7 @@ PRIOR = (
 PRIOR_LOUDNESS = -6.0  # log of its mean power
 SPREAD = 2.0  # log power by which features are divided
 CLIP = 3.5  # features stay within +-CLIP
+PIECE = 750  # video frames (30 s) measured at once: the memory of long recordings stays that of their features
 PITCH_REFERENCE = 150.0  # Hz, pitch feature 0
 
 
@@ -64,7 +65,16 @@ class SpeechFeatures(nn.Module):
         """Samples [N] or [B,N] in -1..1 -> features [T,S] or [B,T,S]; T = ceil(N / 640)."""
         if waveform.ndim == 1:
             return self(waveform[None])[0]
-        return self.assemble(self.log_mel(waveform), self.pitch(waveform))
+        pieces = [self._measure(waveform, first) for first in range(0, audio.frame_count(waveform.shape[-1]), PIECE)]
+        return self.assemble(*(torch.cat(parts, 1) for parts in zip(*pieces, strict=True)))
+
+    def _measure(self, waveform: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """log_mel and pitch of PIECE video frames from `first` on, from those frames and one neighbour on each side."""
+        last = min(first + PIECE, audio.frame_count(waveform.shape[-1]))
+        before = min(first, 1)
+        near = waveform[:, (first - before) * audio.SAMPLES_PER_FRAME : (last + 1) * audio.SAMPLES_PER_FRAME]
+        inside = slice(before * self.per_frame, (before + last - first) * self.per_frame)
+        return self.log_mel(near)[:, inside], self.pitch(near)[:, before : before + last - first]
 
     def log_mel(self, waveform: Tensor) -> Tensor:
         """Samples [B,N] -> log power per mel band [B,K,n_mels], not below log(FLOOR)."""

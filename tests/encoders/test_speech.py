@@ -94,3 +94,13 @@ def test_pitch_of_a_known_tone(features, pitch):
     voicing, octaves = features.pitch(voice(1, pitch)[None])[0, 2:-2].unbind(-1)
     assert voicing.min() > 0.9
     assert torch.allclose(octaves / voicing, torch.tensor(math.log2(pitch / 150)), atol=0.05)
+
+
+def test_long_recordings_are_measured_in_pieces(features, monkeypatch):
+    """The seam between two pieces is not heard: the same features as in one go."""
+    from encoders import speech
+
+    sound = voice(3) + 0.01 * torch.randn(48_000)
+    whole = features(sound)
+    monkeypatch.setattr(speech, "PIECE", 20)
+    assert torch.allclose(features(sound), whole, atol=1e-5)
