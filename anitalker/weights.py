@@ -51,7 +51,7 @@ REGISTRY = {
     "lite": Entry("lite.safetensors", "", "Apache-2.0", "our small model: motion space, decoder, generator"),
     "face": Entry(
         "face.safetensors",
-        "5702ad8f8f2265bf06a0f1dc70664f468970aa5897e3cb68d93a97b5308492c4",
+        "dff0d4b1a47da58d6fceb9b8dae1a00b40f0eb8a2d4188b994b4990df4d91689",
         "Apache-2.0",
         "face detector and 468 landmarks",
         model=False,

@@ -166,9 +166,12 @@ FACES = torch.tensor([0.12, 0.45, 0.2, 0.12, 0.07, 0.04])  # chance of 0..5 face
 
 
 def key_points(landmarks: Tensor) -> Tensor:
-    """Right eye, left eye, nose tip, mouth: [...,N,>=2] -> [...,K,2]."""
+    """Right eye, left eye, nose tip, mouth of landmarks [N,>=2] -> [K,2]; in a mirrored face the eyes change names."""
     groups = (list(RIGHT_EYE), list(LEFT_EYE), [1], [61, 291])
-    return torch.stack([landmarks[..., group, :2].mean(-2) for group in groups], -2)
+    points = torch.stack([landmarks[group, :2].mean(0) for group in groups])
+    across, down = points[1] - points[0], points[3] - points[:2].mean(0)
+    mirrored = across[0] * down[1] - across[1] * down[0] < 0
+    return points[[1, 0, 2, 3]] if mirrored else points
 
 
 def beside_face(landmarks: Tensor) -> Tensor:

@@ -79,6 +79,7 @@ def test_scenes_hold_the_faces_that_they_say(people, monkeypatch):
     assert inside.all()
     eyes, mouth = points[valid][:, :2].mean(1), points[valid][:, 3]
     assert (eyes[:, 1] < mouth[:, 1]).all()
+    assert (points[valid][:, 0, 0] < points[valid][:, 1, 0]).all()  # also where a face was pasted mirrored
 
 
 def test_beside_a_face_is_no_face(people):
