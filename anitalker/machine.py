@@ -1,4 +1,4 @@
-"""What this machine offers: device, the quicker number format, memory used."""
+"""What this machine offers and what a job took of it: device, the quicker number format, memory, time."""
 
 from __future__ import annotations
 
@@ -56,3 +56,19 @@ def peak_memory() -> float | None:
 
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size / 2**20 if sys.platform == "darwin" else size / 2**10  # bytes on macOS, KiB elsewhere
+
+
+class Clock:
+    """Seconds per stage of a job: call it with the stage's name when the stage ends."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+        self._start = self._last = time.perf_counter()
+
+    def __call__(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.stages[stage], self._last = round(now - self._last, 3), now
+
+    def total(self) -> float:
+        """Seconds since the job began."""
+        return time.perf_counter() - self._start

@@ -6,7 +6,6 @@ Letters: T video frames (25 per second), M = 20 motion numbers.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
@@ -14,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import face, machine, motion_files, rendering, video, weights
+from anitalker import driving, face, machine, motion_files, rendering, video, weights
 from anitalker.config import FPS, InputError, RenderOptions
 from anitalker.generator import Wishes, generate
-from anitalker.landmarks import OneEuro
 from anitalker.pictures import read_picture
 from encoders.audio import normalise_level
 
@@ -97,27 +95,10 @@ class Talker:
     def encode(
         self, clip: Path, which: str | int = "largest", backend: str = "own", progress: Progress | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A video's motion codes [T,M], read from the pixels of one fixed crop and smoothed, and identity code [64]."""
-        place, batch, codes, smooth = None, [], [], OneEuro()
+        """A video -> motion codes [T,M], read from the pixels of one fixed crop and smoothed; identity code [64]."""
         total = round((video.probe(clip).seconds or 0) * FPS)
-        for frame in video.read_frames(clip):
-            if place is None:
-                place = face.crop(frame, face.choose(self.finder(backend).find(frame), which)[0])
-            batch.append(face.crop_again(frame, place).image)
-            if len(batch) == 16:
-                codes.append(self._read(batch))
-                batch = []
-                if progress:
-                    progress("encode", 16 * len(codes), max(total, 16 * len(codes)))
-        codes += [self._read(batch)] if batch else []
-        motion = np.concatenate([part[0] for part in codes])
-        identity = np.concatenate([part[1] for part in codes]).mean(0)
-        return np.stack([smooth(code) for code in motion]), identity / np.linalg.norm(identity)
-
-    @torch.inference_mode()
-    def _read(self, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        codes = self.space(torch.cat([rendering.to_tensor(image, self.device) for image in images]))
-        return codes.motion.cpu().numpy(), codes.identity.cpu().numpy()
+        crops = driving.crops(video.read_frames(clip), self.finder(backend), which)
+        return driving.read_codes(self.space, crops, self.device, total, progress)
 
     def render(
         self,
@@ -128,7 +109,7 @@ class Talker:
         progress: Progress | None = None,
     ) -> dict:
         """The portrait speaks a recording: an MP4, written whole or not at all -> facts for --json."""
-        clock = _Clock()
+        clock = machine.Clock()
         _keep_inputs(output, portrait, speech)
         samples = video.read_audio(speech)
         clock("speech")
@@ -148,7 +129,7 @@ class Talker:
         relative: bool = True,
     ) -> dict:
         """The portrait moves like the face in a video, by default relative to its first frame -> facts for --json."""
-        clock = _Clock()
+        clock = machine.Clock()
         _keep_inputs(output, portrait, clip)
         portrait = self._ready(portrait, options)
         clock("portrait")
@@ -214,18 +195,3 @@ def _keep_inputs(output: Path, *inputs: Path | Portrait) -> None:
             and os.path.samefile(target, one)
         ):
             raise InputError(f"output is one of the inputs: {str(target)!r}; choose another name")
-
-
-class _Clock:
-    """Seconds per stage: call it with the stage's name when the stage ends."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, float] = {}
-        self._start = self._last = time.perf_counter()
-
-    def __call__(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.stages[stage], self._last = round(now - self._last, 3), now
-
-    def total(self) -> float:
-        return time.perf_counter() - self._start

@@ -1,0 +1,49 @@
+"""Driving videos: the crop stays where it was, batches do not matter, codes are smoothed, no frame is lost."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from anitalker import driving
+from anitalker.config import InputError
+
+CPU = torch.device("cpu")
+
+
+def level_space(pictures):
+    """A motion space that reads the mean level of a picture."""
+    level = pictures.mean((1, 2, 3))[:, None]
+    return SimpleNamespace(motion=level.expand(-1, 20), identity=torch.ones(len(pictures), 64))
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 33])
+def test_every_frame_is_read(count):
+    pictures = [np.full((256, 256, 3), 100 + n, np.uint8) for n in range(count)]
+    told = []
+    motion, identity = driving.read_codes(level_space, pictures, CPU, count, lambda *step: told.append(step))
+    assert motion.shape == (count, 20) and told[-1] == ("encode", count, count)
+    assert (np.diff(motion[:, 0]) > 0).all()
+    assert abs(np.linalg.norm(identity) - 1) < 1e-6
+
+
+def test_codes_are_smoothed():
+    """A code that flickers by one level comes out with less flicker."""
+    pictures = [np.full((256, 256, 3), 100 + n % 2, np.uint8) for n in range(40)]
+    motion, _ = driving.read_codes(level_space, pictures, CPU, 40)
+    assert motion[20:, 0].std() < 0.5 * (0.5 / 127.5)
+
+
+def test_the_crop_stays(fixed_finder):
+    """The second frame is looked at where the face of the first one was."""
+    first = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)
+    finder = fixed_finder()
+    one, two = driving.crops([first, np.zeros_like(first)], finder, "largest")
+    assert one.shape == two.shape == (256, 256, 3)
+    assert one.any() and not two.any()
+
+
+def test_no_face(fixed_finder):
+    with pytest.raises(InputError, match="no face"):
+        next(driving.crops([np.zeros((200, 300, 3), np.uint8)], fixed_finder(), "largest"))
