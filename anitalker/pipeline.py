@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import driving, face, machine, motion_files, rendering, video, weights
+from anitalker import driving, machine, motion_files, rendering, video, weights
 from anitalker.config import FPS, InputError, RenderOptions
+from anitalker.face import FaceAlignmentFinder, FaceFinder, choose, crop
 from anitalker.generator import Wishes, generate
 from anitalker.pictures import read_picture
 from encoders.audio import normalise_level
@@ -33,7 +34,9 @@ class Portrait:
 
 def load(name: Path = "lite", device: str = "auto") -> Talker:
     """A model by registry name, weight file or folder, on auto, cpu, cuda or mps."""
-    return Talker(weights.load_model(name), machine.choose_device(device))
+    chosen = machine.choose_device(device)
+    torch.backends.cudnn.allow_tf32 = False  # all devices shall agree within rounding
+    return Talker(weights.load_model(name), chosen)
 
 
 class Talker:
@@ -46,22 +49,20 @@ class Talker:
         self.decoder = networks.decoder.to(self.device)
         self.generator = networks.generator.to(self.device)
         self.speech = networks.speech.to(self.device)
-        self._finders: dict[str, face.FaceFinder] = {}
+        self._finders: dict[str, FaceFinder] = {}
 
-    def finder(self, backend: str = "own") -> face.FaceFinder:
+    def finder(self, backend: str = "own") -> FaceFinder:
         """The face finder of a backend, loaded once."""
         if backend not in self._finders:
             self._finders[backend] = load_finder(backend, self.device)
         return self._finders[backend]
 
-    def portrait(self, picture: Path | np.ndarray, which: str | int = "largest", backend: str = "own") -> Portrait:
-        """Picture -> faces -> crops -> codes; `which`: largest, all, or an index."""
+    def portrait(self, picture: Path | np.ndarray, face: str | int = "largest", backend: str = "own") -> Portrait:
+        """Picture -> faces -> crops -> codes; `face`: largest, all, or an index."""
         pixels = picture if isinstance(picture, np.ndarray) else read_picture(picture)
-        chosen = face.choose(self.finder(backend).find(pixels), which)
-        crops = [face.crop(pixels, one) for one in chosen]
-        return Portrait(
-            pixels, tuple(rendering.prepare(self.space, self.decoder, pixels, c, self.device) for c in crops)
-        )
+        crops = [crop(pixels, one) for one in choose(self.finder(backend).find(pixels), face)]
+        ready = [rendering.prepare(self.space, self.decoder, pixels, one, self.device) for one in crops]
+        return Portrait(pixels, tuple(ready))
 
     @torch.inference_mode()
     def motion(
@@ -82,6 +83,8 @@ class Talker:
         self, portrait: Portrait, motions: list[Tensor], options: RenderOptions = RenderOptions()
     ) -> Iterator[np.ndarray]:
         """Motion [T,M] of each face -> frames, uint8 [H,W,3]."""
+        if options.frame == "crop" and len(motions) > 1:
+            raise InputError(f"frame is crop, but {len(motions)} faces speak; choose one face, or --frame full")
         picture = portrait.picture if options.frame == "full" else None
         return rendering.render(self.space, self.decoder, portrait.subjects, motions, options.batch_size, picture)
 
@@ -93,11 +96,11 @@ class Talker:
         yield from self.draw(portrait, self.motion(portrait, speech, options), options)
 
     def encode(
-        self, clip: Path, which: str | int = "largest", backend: str = "own", progress: Progress | None = None
+        self, clip: Path, face: str | int = "largest", backend: str = "own", progress: Progress | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """A video -> motion codes [T,M], read from the pixels of one fixed crop and smoothed; identity code [64]."""
         total = round((video.probe(clip).seconds or 0) * FPS)
-        crops = driving.crops(video.read_frames(clip), self.finder(backend), which)
+        crops = driving.crops(video.read_frames(clip), self.finder(backend), face)
         return driving.read_codes(self.space, crops, self.device, total, progress)
 
     def render(
@@ -161,11 +164,11 @@ class Talker:
         return {**facts, **rate, "peak_rss_mb": machine.peak_memory(), "model": self.name, "seed": options.seed}
 
 
-def load_finder(backend: str, device: torch.device) -> face.FaceFinder:
+def load_finder(backend: str, device: torch.device) -> FaceFinder:
     """The face finder: own, or face-alignment."""
     if backend == "own":
-        return face.FaceFinder(weights.load_face(), device)
-    return face.FaceAlignmentFinder(weights.read("landmarks68")[1], device)
+        return FaceFinder(weights.load_face(), device)
+    return FaceAlignmentFinder(weights.read("landmarks68")[1], device)
 
 
 def find_faces(picture: Path, backend: str = "own", device: str = "auto") -> dict:

@@ -22,7 +22,9 @@ def tree():
     return folders
 
 
-@pytest.mark.parametrize("folder", ["anitalker", "encoders", "app", "scripts", "scripts/training", "scripts/evaluation"])
+@pytest.mark.parametrize(
+    "folder", ["anitalker", "encoders", "app", "scripts", "scripts/training", "scripts/evaluation"]
+)
 def test_each_file_is_in_the_tree(folder):
     there = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
     assert tree()[folder] - {"examples/"} == there

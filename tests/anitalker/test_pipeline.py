@@ -74,6 +74,8 @@ def test_all_faces_speak(talker, clicks, fixed_finder):
     for half in (slice(0, 200), slice(200, 400)):
         assert (frame[:, half] != picture[:, half]).any()
     assert len(talker.portrait(picture, "1").subjects) == 1
+    with pytest.raises(InputError, match="2 faces speak"):
+        talker.draw(both, talker.motion(both, clicks, QUICK), replace(QUICK, frame="crop"))
     with pytest.raises(InputError, match="2 faces"):
         talker.portrait(picture, "2")
 
