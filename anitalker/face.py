@@ -28,7 +28,7 @@ FACE_IN_CROP = 0.55  # face height over the crop's side, as in the training data
 MIDDLE_IN_CROP = (0.5, 0.575)  # where the middle of forehead and chin stands in the crop, as in the training data
 FEATHER = 0.06  # of the crop's side, where the picture shows through at the crop's border
 FAN_FILES = "s3fd-619a316812.pth and 2DFAN4-11f355bf06.pth.tar from www.adrianbulat.com/downloads/python-fan"
-SETTLED = 0.03  # face heights between the first and the last look; faces move by half of it, other things by twice
+SETTLED = 0.05  # face heights between the first and the last look, times score squared: faces move far less
 RECHECK = 12  # frames of a video between searches with the detector
 
 
@@ -133,7 +133,7 @@ class FaceFinder:
     def refine(self, pictures: np.ndarray, landmarks: np.ndarray, passes: int = 1) -> np.ndarray:
         """Landmarks [B,468,3] of faces that stand near `landmarks` in `pictures` uint8 [B,H,W,3]; pixels."""
         points = torch.as_tensor(landmarks, dtype=torch.float32, device=self.device)
-        views = torch.as_tensor(pictures, device=self.device).permute(0, 3, 1, 2)
+        views = torch.tensor(np.asarray(pictures), device=self.device).permute(0, 3, 1, 2)
         for _ in range(passes):
             points = self._regress(views, *crop_frame(points))
         return points.cpu().numpy()
@@ -168,7 +168,7 @@ class FaceFinder:
             if float((box[2:] - box[:2]).max()) < SMALLEST:
                 continue
             landmarks, moved = self._landmarks(picture, box, points)
-            if moved < SETTLED and overlap(box_of(landmarks), tuple(box.tolist())) > 0.4:
+            if moved < SETTLED * float(score) ** 2 and overlap(box_of(landmarks), tuple(box.tolist())) > 0.4:
                 faces.append(Face(box_of(landmarks), float(score), landmarks))
         return faces
 
