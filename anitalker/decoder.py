@@ -24,6 +24,7 @@ from anitalker.warp import folds, landmark_flow, resize, warp
 DRAWN = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
 INPUTS = 12 + 12 + 2 + 1 + 2 * len(DRAWN)  # warped, portrait, flow, folds, rings of target and portrait
 OUTPUTS = 12 + 12 + 2  # pixels, mask logits, residual flow
+OPENING = 3.0  # added to the synthesised layer's logit inside the drawn lips: no warp can open a closed mouth
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Decoder(nn.Module):
         self.exit = nn.Conv2d(widths[0], OUTPUTS, 3, padding=1)
         nn.init.normal_(self.exit.weight, std=1e-3)
         start = torch.zeros(OUTPUTS)
-        start[12:16], start[16:20], start[20:24] = -1.0, 2.0, -1.0  # begin with the warped portrait
+        start[12:16], start[16:20], start[20:24] = -0.5, 1.0, -1.0  # begin near the warped portrait, none shut out
         self.exit.bias.data.copy_(start)
 
     def prepare(self, picture: Tensor, landmarks: Tensor, motion: Tensor, appearance: Tensor) -> Prepared:
@@ -111,7 +112,9 @@ class Decoder(nn.Module):
         )
         out = self._unet(x.contiguous(memory_format=torch.channels_last), codes).float()
         pixels = torch.tanh(F.pixel_shuffle(out[:, :12], 2))
-        masks = F.pixel_shuffle(out[:, 12:24], 2).softmax(1)
+        logits = F.pixel_shuffle(out[:, 12:24], 2)
+        mouth = resize(rings[:, 1:2], (CROP, CROP)) * OPENING
+        masks = torch.cat([logits[:, :2], logits[:, 2:] + mouth], 1).softmax(1)
         residual = self.config.max_residual * torch.tanh(out[:, 24:])
         return Layers(resize(flow + residual, (CROP, CROP)), masks, pixels)
 

@@ -24,7 +24,9 @@ from anitalker.landmarks import (
     RIGHT_LID_PAIRS,
 )
 
-ANCHORS = OUTER_LIPS + INNER_LIPS + RIGHT_EYE + LEFT_EYE + RIGHT_BROW + LEFT_BROW + FACE_OVAL + NOSE
+FEATURES = OUTER_LIPS + INNER_LIPS + RIGHT_EYE + LEFT_EYE + RIGHT_BROW + LEFT_BROW + FACE_OVAL + NOSE
+# Every fifth of the other points keeps cheeks and forehead round when the head turns: +0.13 dB in the face on val.
+ANCHORS = FEATURES + tuple(i for i in range(LANDMARKS) if i not in FEATURES)[::5]
 PAIRS = LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS
 CLOSED = 1.5 / 256  # crop widths: under this opening upper and lower points have one place and two sources
 PINS_PER_SIDE = 9

@@ -43,7 +43,7 @@ def train_codes(arguments: argparse.Namespace, train: FrameCache, val: FrameCach
     config = MotionSpaceConfig()
     space = MotionSpace(config)
     start_from_labels(space, labels, train)
-    loss = CodesLoss(int(train.identity.max()) + 1, config.identity_size, point_weights())
+    loss = CodesLoss(int(train.identity.max()) + 1, config.identity_size, config.encoder.code_size, point_weights())
     if arguments.start:
         load_module(space, arguments.start, "motion_space")
         factor = space.hal.rebalance(LAST_STAGE)

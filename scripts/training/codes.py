@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import POSE_SIZE
+from anitalker.config import LANDMARKS, POSE_SIZE
 from anitalker.landmarks import from_canonical, lip_opening
 from anitalker.motion_space import MotionSpace, lid_scale
 from scripts.training.augment import colour, degrade
@@ -37,11 +37,14 @@ class CodesLoss(nn.Module):
     neutral   the lips of the inferred neutral are shut
     code      smooth L1 of the codes in units of their spread; a tenth for people without a known neutral
     identity  cosine softmax over the training people
+    place     all landmarks by one linear layer from HAL's code (training only): who knows where the features of a face
+              lie can tell a pitched head from a short one
     """
 
-    def __init__(self, people: int, identity_size: int, weights: Tensor) -> None:
+    def __init__(self, people: int, identity_size: int, code_size: int, weights: Tensor) -> None:
         super().__init__()
         self.identity = IdentityLoss(people, identity_size)
+        self.place = nn.Linear(code_size, 2 * LANDMARKS)
         self.register_buffer("weights", weights)
 
     def forward(self, space: MotionSpace, pairs: Pairs) -> dict[str, Tensor]:
@@ -66,8 +69,10 @@ class CodesLoss(nn.Module):
         off = nn.functional.smooth_l1_loss(motion, label, reduction="none", beta=1e-3) / space.motion_std
         code = (off.mean(1) * torch.where(known, 1.0, 0.1)).mean()
         identity = self.identity(codes.identity, pairs.identity.repeat(2))
-        losses = {"absolute": absolute.mean(), "relative": relative.mean(), "neutral": shut.mean()}
-        total = absolute.mean() + relative.mean() + 0.5 * shut.mean() + 3 * code + 0.1 * identity
+        mean = from_canonical(space.canonical[None], space.motion_mean[None, :POSE_SIZE])[..., :2]
+        place = landmark_loss(mean + 0.1 * self.place(codes.appearance).unflatten(1, (LANDMARKS, 2)), marks, self.weights)
+        losses = {"place": place.mean(), "absolute": absolute.mean(), "relative": relative.mean(), "neutral": shut.mean()}
+        total = absolute.mean() + relative.mean() + 0.5 * shut.mean() + 3 * code + 0.1 * identity + place.mean()
         return {**losses, "code": code, "identity": identity, "total": total}
 
 

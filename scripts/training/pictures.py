@@ -23,7 +23,7 @@ from scripts.training.losses import PerceptualLoss, SqueezeFeatures, landmark_lo
 from scripts.training.pairs import Pairs, PairSampler, animate_stills
 
 # Weights of the terms; L1 is the unit.
-PERCEPTUAL, RESIDUAL, ROUGH, INVENTED, LANDMARK, CODE = 0.25, 0.02, 0.2, 0.03, 0.02, 0.02
+PERCEPTUAL, ROUGH, INVENTED, DRAWN, LANDMARK, CODE = 0.25, 0.2, 0.03, 0.3, 0.02, 0.02
 
 
 def train_decoder(arguments: argparse.Namespace, train: FrameCache, val: FrameCache, labels: MotionLabels) -> None:
@@ -92,8 +92,10 @@ def picture_losses(
     photometric = ((frames - pairs.picture_b).abs().mean(1, keepdim=True) * weight).mean()
     rough = sum(layers.flow.diff(dim=d).diff(dim=d).abs().mean() for d in (2, 3)) * CROP
     invented = (layers.masks[:, 2:] * (1 - features)).mean()
-    losses = {"l1": photometric, "rough": rough, "invented": invented}
-    total = photometric + ROUGH * rough + INVENTED * invented
+    # The synthesised pixels are also judged by themselves, so that they learn before the masks let them through.
+    drawn = ((layers.pixels - pairs.picture_b).abs().mean(1, keepdim=True) * (0.2 + 4 * features)).mean()
+    losses = {"l1": photometric, "rough": rough, "invented": invented, "drawn": drawn}
+    total = photometric + ROUGH * rough + INVENTED * invented + DRAWN * drawn
     if perceptual is not None:
         losses["perceptual"] = _perceptual(perceptual, frames, pairs)
         total = total + PERCEPTUAL * losses["perceptual"]

@@ -138,7 +138,7 @@ def test_codes_loss_falls_on_a_repeated_batch(cache, face):
     data = FrameCache(cache, "train")
     space = MotionSpace(MotionSpaceConfig())
     start_from_labels(space, labels(face), data)
-    loss = CodesLoss(4, 64, point_weights())
+    loss = CodesLoss(4, 64, 256, point_weights())
     pairs = PairSampler(data, labels(face), stills=0.0).draw(4)
     optimizer = torch.optim.AdamW(space.parameters(), lr=1e-3)
     values = []
