@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anitalker.config import LANDMARKS
 from anitalker.landmarks import (
     FACE_OVAL,
     INNER_LIPS,
