@@ -77,6 +77,8 @@ class GeneratorConfig:
     lookahead: int = 12  # frames at a window's end that are made again with more speech ahead, where there is more
     motion_mean: tuple[float, ...] = ()  # normalisation of the motion code, measured on the training clips
     motion_std: tuple[float, ...] = ()
+    blink: tuple[tuple[float, ...], ...] = ()  # course of one blink [frames,20], measured; empty: none are added
+    blink_every: float = 4.0  # seconds, on average
 
 
 @dataclass(frozen=True)

@@ -23,80 +23,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import diffusion
-from .config import POSE_SIZE, GeneratorConfig
+from .config import FPS, POSE_SIZE, GeneratorConfig
+from .transformer import Block, SpeechFront, rotary_table
 
 CONTROLS = ("yaw", "pitch", "roll", "scale", "location")
 CONTROLLED = (0, 1, 2, 5, 3)  # their places in the motion code
 LEAVE = 9  # frames (0.36 s) in which motion leaves the portrait's own code
+BLINK_REST = 30  # frames (1.2 s) between the beginnings of two blinks, and before the first
 SWAY = 0.02  # radians (1.1 degrees), log scale or crop widths: how far a head strays from a constant control
-
-
-class Attention(nn.Module):
-    """Self-attention with rotary positions (Su et al., "RoFormer", 2021, eq. 34), so only distances in time matter."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.into, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        q, k, v = self.into(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B,heads,L,W/heads] each
-        q, k = _rotate(q, rotary), _rotate(k, rotary)
-        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2))
-
-
-def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    cos, sin = rotary
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
-
-
-def rotary_table(length: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """cos and sin [length,size/2] of rotary positions; wavelengths from 1/4 s to 40 s."""
-    rates = 1000 ** -torch.linspace(0, 1, size // 2, device=device)
-    angles = torch.arange(length, device=device)[:, None] * rates
-    return angles.cos(), angles.sin()
-
-
-class Block(nn.Module):
-    """Transformer block whose norms are set by the conditions (Peebles and Xie, "DiT", 2023: adaLN-Zero)."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.attention = Attention(width, heads)
-        self.near = nn.Conv1d(width, width, 5, padding=2, groups=width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 3 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(3 * width, width)
-        )
-        self.set = nn.Linear(width, 6 * width)
-        nn.init.zeros_(self.set.weight)
-        nn.init.zeros_(self.set.bias)
-
-    def forward(self, x: Tensor, condition: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.set(condition)[:, None].chunk(6, -1)
-        y = F.layer_norm(x, x.shape[-1:]) * (1 + scale1) + shift1
-        x = x + gate1 * self.attention(y, rotary)
-        y = F.layer_norm(x, x.shape[-1:]) * (1 + scale2) + shift2
-        y = y + self.near(y.transpose(1, 2)).transpose(1, 2)
-        return x + gate2 * self.mlp(y)
-
-
-class SpeechFront(nn.Module):
-    """Speech features [B,L,S] -> [B,L,W]: a projection and residual convolutions over neighbouring frames."""
-
-    def __init__(self, speech_size: int, width: int, layers: int, dropout: float) -> None:
-        super().__init__()
-        self.into = nn.Linear(speech_size, width)
-        self.drop = nn.Dropout(dropout)
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
-        self.layers = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for _ in range(layers))
-        self.last = nn.LayerNorm(width)
-
-    def forward(self, speech: Tensor) -> Tensor:
-        x = self.drop(self.into(speech))
-        for norm, layer in zip(self.norms, self.layers, strict=True):
-            x = x + self.drop(F.gelu(layer(norm(x).transpose(1, 2)).transpose(1, 2)))
-        return self.last(x)
 
 
 class MotionGenerator(nn.Module):
@@ -199,6 +133,35 @@ class Wishes:
     still: bool = False
 
 
+class Blinks:
+    """Blinks at random times, added to the motion.
+
+    They are rare, quick and alike in everybody, so a measured course serves better than what a small network makes of
+    some hundred examples. At least BLINK_REST apart, else without memory (exponential waiting).
+    """
+
+    def __init__(self, config: GeneratorConfig, rng: torch.Generator, device: torch.device | str) -> None:
+        self.course = torch.tensor(config.blink, device=device).reshape(-1, config.motion_size)
+        self.mean, self.rng = max(0.0, config.blink_every * FPS - BLINK_REST), rng
+        self.next = self._wait()
+        self.begun: list[int] = []
+
+    def _wait(self) -> int:
+        return BLINK_REST + int(self.mean * float(torch.empty(1).exponential_(generator=self.rng)))
+
+    def __call__(self, first: int, frames: int) -> Tensor:
+        """What to add to frames first, first + 1, ...: [1,frames,M]. Ask in order."""
+        added, length = self.course.new_zeros(1, frames, self.course.shape[1]), len(self.course)
+        while length and self.next < first + frames:
+            self.begun.append(self.next)
+            self.next += self._wait()
+        self.begun = [begin for begin in self.begun if begin + length > first]
+        for begin in self.begun:
+            low, high = max(begin, first), min(begin + length, first + frames)
+            added[0, low - first : high - first] += self.course[low - begin : high - begin]
+        return added
+
+
 class MotionStream:
     """Motion frame by frame, from speech that arrives in pieces of any size.
 
@@ -228,6 +191,7 @@ class MotionStream:
         self.noise = start.new_zeros(
             1, 0, network.config.motion_size
         )  # of frames made with too little look-ahead so far
+        self.blinks = Blinks(network.config, torch.Generator().manual_seed(_draw_seed(rng)), start.device)
         self.made = 0
 
     @torch.no_grad()
@@ -251,12 +215,13 @@ class MotionStream:
         return self.window - self.lookahead if waiting >= self.window else 0
 
     def _keep(self, made: Tensor) -> Tensor:
-        """Turn made frames (normalised) into past ones; their codes."""
+        """Turn made frames (normalised) into past ones; their codes, blinks added."""
+        blinks = self.blinks(self.made, made.shape[1])
         self.made += made.shape[1]
         self.previous = torch.cat([self.previous, made], 1)
         behind = max(0, self.previous.shape[1] - self.network.config.previous)
         self.previous, self.speech = self.previous[:, behind:], self.speech[:, behind:]
-        return self.network.denormalise(made, self.start)
+        return self.network.denormalise(made, self.start) + blinks
 
     def _make(self, n: int) -> Tensor:
         """The next n frames, normalised [1,n,M]."""
@@ -328,6 +293,10 @@ class MotionStream:
         if self.wishes.still:
             made[..., 4] = zero[4]
         return made
+
+
+def _draw_seed(rng: torch.Generator) -> int:
+    return int(torch.randint(2**62, (1,), generator=rng))
 
 
 def _ease(x: Tensor) -> Tensor:

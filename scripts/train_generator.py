@@ -9,13 +9,12 @@ Kill it whenever you like: the same command continues from the last checkpoint.
 from __future__ import annotations
 
 import argparse
+import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from anitalker import diffusion
@@ -26,67 +25,7 @@ from encoders.audio import SAMPLE_RATE, normalise_level
 from encoders.speech import SpeechFeatures
 from scripts.training.loop import Run, seed_all
 from scripts.training.motion_data import MotionClip, MotionExamples, load_motion
-
-
-@dataclass(frozen=True)
-class Space:
-    """What the codes mean, measured on the training clips.
-
-    directions [14,468,3]; mean, std [20] of motion relative to a portrait; opening [14], linear readout of the lip
-    opening; spoken [20,20], projection of codes onto what speech decides; spoken_normalised, for normalised motion.
-    """
-
-    directions: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
-    opening: np.ndarray
-    spoken: np.ndarray
-    spoken_normalised: np.ndarray
-
-
-def measure(folder: str | Path, clips: list[MotionClip]) -> Space:
-    """Statistics of the training clips."""
-    directions = load_file(Path(folder) / "space.safetensors")["directions"].numpy()
-    rng = np.random.default_rng(0)
-    take = [np.sqrt(clip.weight / 4) * clip.good[:, None] for clip in clips]
-    relative = [clip.codes[:, :POSE_SIZE] - clip.codes[rng.integers(len(clip.codes)), :POSE_SIZE] for clip in clips]
-    weight = np.concatenate(take) ** 2
-    pose = np.sqrt((np.concatenate(relative) ** 2 * weight).sum(0) / weight.sum())
-    expression = np.concatenate([clip.codes[:, POSE_SIZE:] for clip in clips])
-    mean = (expression * weight).sum(0) / weight.sum()
-    spread = np.sqrt(((expression - mean) ** 2 * weight).sum(0) / weight.sum())
-    centred = np.concatenate(
-        [
-            w * (clip.codes[:, POSE_SIZE:] - clip.codes[:, POSE_SIZE:].mean(0))
-            for w, clip in zip(take, clips, strict=True)
-        ]
-    )
-    readouts = []
-    for name in ("lips", "eyes"):
-        values = [getattr(clip, name) for clip in clips]
-        target = np.concatenate([w[:, 0] * (v - v.mean()) for w, v in zip(take, values, strict=True)])
-        gram = centred.T @ centred + 1e-3 * np.trace(centred.T @ centred) / 14 * np.eye(14)
-        readouts.append((np.linalg.solve(gram, centred.T @ target), centred.T @ target))
-    (opening, _), (_, pattern) = readouts
-    # How lids move together, without the part that would open the lips.
-    lids = pattern - opening * (opening @ pattern) / (opening @ opening)
-    std = np.concatenate([pose, spread])
-    return Space(
-        directions,
-        np.concatenate([np.zeros(POSE_SIZE), mean]),
-        std,
-        opening,
-        _all_but(lids),
-        _all_but(lids / spread),
-    )
-
-
-def _all_but(direction: np.ndarray) -> np.ndarray:
-    """Projection [20,20] onto the expression numbers but for one direction [14]."""
-    unit = direction / np.linalg.norm(direction)
-    projection = np.zeros((POSE_SIZE + len(unit),) * 2)
-    projection[POSE_SIZE:, POSE_SIZE:] = np.eye(len(unit)) - np.outer(unit, unit)
-    return projection
+from scripts.training.motion_statistics import Space, blink_course, measure
 
 
 class MotionLoss(torch.nn.Module):
@@ -205,8 +144,45 @@ def validate(
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
+@torch.no_grad()
+def measure_sync(network: MotionGenerator, features: SpeechFeatures, clips: list[MotionClip], space: Space) -> dict:
+    """How late each clip's sound is, judged by a network that learned from all of them: id -> (frames, correlation).
+
+    Lips of the network's single-step estimate against the labels' at lags of up to 7 frames; the peak by a parabola.
+    """
+    network.eval()
+    found = {}
+    for clip in (clip for clip in clips if clip.speaks):
+        speech = features(normalise_level(torch.from_numpy(clip.sound)))[None]
+        wishes = Wishes(steps=1, guidance=1.0, temperature=0.0)
+        made = generate(network, speech, torch.from_numpy(clip.codes[:1]), torch.Generator().manual_seed(0), wishes)
+        lips, n = openings(clip, made, space), len(clip.lips)
+        curve = [_pearson(lips[max(0, k) : n + min(0, k)], clip.lips[max(0, -k) : n - max(0, k)]) for k in range(-8, 9)]
+        best = 1 + int(np.argmax(curve[1:-1]))
+        low, top, high = curve[best - 1 : best + 2]
+        part = 0.5 * (low - high) / min(low - 2 * top + high, -1e-6)
+        found[clip.row["id"]] = (round(best - 8 + float(np.clip(part, -0.5, 0.5)), 2), round(top, 3))
+    network.train()
+    return found
+
+
+def apply_sync(found: dict, clips: list[MotionClip]) -> None:
+    """Shift the sound of clips that are clearly late or early; sound that fits nowhere teaches no speech."""
+    for clip in clips:
+        late, correlation = found.get(clip.row["id"], (0.0, 1.0))
+        clip.unrelated = clip.speaks and correlation < 0.2
+        if correlation > 0.35 and 0.6 <= abs(late) <= 6:
+            clip.shift(late)
+
+
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 1e-6 and b.std() > 1e-6 else 0.0
+
+
+def _averaged(run: Run, config: GeneratorConfig) -> MotionGenerator:
+    average = MotionGenerator(config)
+    average.load_state_dict({name.split(".", 1)[1]: tensor for name, tensor in run.average.items()})
+    return average
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -230,6 +206,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
     parser.add_argument("--validate-every", type=int, default=500, help="steps between scores on val; 0 never")
+    parser.add_argument("--sync-at", type=int, default=400, help="step at which late sound is found; 0 never")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     if options.threads:
@@ -247,6 +224,7 @@ def main(arguments: list[str] | None = None) -> None:
         dropout=options.dropout,
         motion_mean=tuple(space.mean.tolist()),
         motion_std=tuple(space.std.tolist()),
+        blink=tuple(map(tuple, blink_course(clips, space.directions).round(5).tolist())),
     )
     network, loss = MotionGenerator(config), MotionLoss(space)
     network.spoken.copy_(torch.from_numpy(space.spoken_normalised))
@@ -254,6 +232,9 @@ def main(arguments: list[str] | None = None) -> None:
     resolved = {"generator": to_dict(config), "speech": to_dict(speech), **vars(options)}
     run = Run(options.run, resolved, {"generator": network}, optimizer, options.steps, options.batch)
     run.resume()
+    sync = Path(options.run) / "sync.json"
+    if sync.is_file():
+        apply_sync(json.loads(sync.read_text()), clips)
     examples = MotionExamples(clips, features, space.spoken, options.seed)
     reduced = torch.autocast("cpu", torch.bfloat16, enabled=options.dtype == "bfloat16")
     network.train()
@@ -272,10 +253,13 @@ def main(arguments: list[str] | None = None) -> None:
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         run.log(**{name: value.detach() for name, value in losses.items()})
+        if step + 1 == options.sync_at:
+            average = _averaged(run, config)
+            sync.write_text(json.dumps(measure_sync(average, features, clips, space)))
+            apply_sync(json.loads(sync.read_text()), clips)
+            print("sync: shifted or silenced clips by", sync, flush=True)
         if options.validate_every and (step + 1) % options.validate_every == 0 and held_out:
-            average = MotionGenerator(config)
-            average.load_state_dict({name.split(".", 1)[1]: tensor for name, tensor in run.average.items()})
-            scores = validate(average, features, held_out, space, Wishes())
+            scores = validate(_averaged(run, config), features, held_out, space, Wishes())
             run.write(**{f"val/{name}": value for name, value in scores.items()})
             print("val " + " ".join(f"{name} {value:.3f}" for name, value in scores.items()), flush=True)
 

@@ -34,11 +34,12 @@ class MotionClip:
     lips: np.ndarray  # float32 [T]
     eyes: np.ndarray
     neutral: np.ndarray  # float32 [468,3]
+    unrelated: bool = False  # its sound turned out to say nothing about its lips
 
     @property
     def speaks(self) -> bool:
         """The speaker is in the picture, so the sound says what the lips do."""
-        return self.row["speaking_visible"] == "yes" and self.row["has_audio"] == "yes"
+        return self.row["speaking_visible"] == "yes" and self.row["has_audio"] == "yes" and not self.unrelated
 
     @property
     def weight(self) -> float:
@@ -46,6 +47,15 @@ class MotionClip:
         if self.row["shard"].startswith("grid"):
             return 0.5
         return 4.0 if self.speaks and self.row["generated"] == "no" else 2.0 if self.speaks else 0.5
+
+    def shift(self, frames: float) -> None:
+        """Bring sound that is `frames` late (negative: early) back to its lips; what has no partner is cut off."""
+        samples = round(abs(frames) * audio.SAMPLES_PER_FRAME)
+        late, drop = frames > 0, -(-samples // audio.SAMPLES_PER_FRAME)
+        keep = slice(0, len(self.codes) - drop) if late else slice(drop, None)
+        first = samples if late else drop * audio.SAMPLES_PER_FRAME - samples
+        self.codes, self.good, self.lips, self.eyes = (x[keep] for x in (self.codes, self.good, self.lips, self.eyes))
+        self.sound = self.sound[first : first + len(self.codes) * audio.SAMPLES_PER_FRAME]
 
 
 def load_motion(folder: str | Path, split: str) -> list[MotionClip]:

@@ -1,6 +1,8 @@
 """Training of the motion generator on made-up clips: examples, losses, one short run, resuming, what is written."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from anitalker.config import POSE_SIZE, GeneratorConfig, from_dict
 from anitalker.generator import MotionGenerator, Wishes
 from encoders.speech import SpeechFeatures
 from scripts import train_generator
-from scripts.training.motion_data import MotionExamples, load_motion
+from scripts.training.motion_data import MotionClip, MotionExamples, load_motion
+from scripts.training.motion_statistics import blink_course
 
 ROW = {"speaking_visible": "yes", "has_audio": "yes", "generated": "no", "shard": "mixed-0", "identity": "a"}
 
@@ -99,6 +102,42 @@ def test_silence_closes_the_lips_and_keeps_sound_and_codes_together(examples, cl
     assert np.array_equal(codes[:50], clip.codes[:50]) and np.array_equal(codes[90:], clip.codes[50:])
     assert np.abs(sound[50 * 640 : 90 * 640]).max() < 0.01
     assert np.abs(np.diff(spoken[:, POSE_SIZE])).max() <= np.abs(np.diff(clip.codes[:, POSE_SIZE])).max()
+
+
+@pytest.mark.parametrize("late", [2.0, -2.0, 1.25, -0.75])
+def test_late_sound_comes_back_to_its_lips(clips, late):
+    """A click in the sound `late` frames after frame 40 ends where frame 40 now is."""
+    clip = replace(clips[0], sound=np.zeros(160 * 640, np.float32), codes=clips[0].codes.copy())
+    clip.codes[40] = 9
+    clip.sound[int((40 + late) * 640)] = 1
+    clip.shift(late)
+    assert len(clip.sound) == 640 * len(clip.codes) and len(clip.codes) == len(clip.good) == len(clip.lips) <= 160
+    assert abs(int(clip.sound.argmax()) - 640 * int((clip.codes[:, 0] == 9).argmax())) <= 1
+
+
+def test_sound_that_fits_nowhere_teaches_no_speech(clips):
+    found = {"one": (1.0, 0.1)}
+    clip = replace(clips[0])
+    train_generator.apply_sync(found, [clip])
+    assert clip.unrelated and not clip.speaks and len(clip.codes) == 160
+
+
+def test_the_course_of_a_blink_is_found_and_closes_the_eyes():
+    """Thirty made-up blinks on one direction that lowers the upper lids: the course begins and ends open."""
+    face = np.load(Path(__file__).parent.parent / "canonical_face.npy")
+    directions = np.zeros((14, 468, 3), np.float32)
+    for upper, lower in ((160, 144), (158, 153), (385, 380), (387, 373)):
+        directions[3, upper] = 0.5 * (face[lower] - face[upper])
+    course = np.array([0.1, 0.4, 1.0, 0.7, 0.4, 0.2, 0.1], np.float32)
+    codes = np.zeros((1500, 20), np.float32)
+    for begin in range(20, 1480, 50):
+        codes[begin : begin + 7, 9] = course
+    eyes = 0.3 - 0.15 * codes[:, 9]
+    row = {**ROW, "id": "blinker", "split": "train"}
+    clip = MotionClip(row, codes, np.ones(1500, bool), np.zeros(1500 * 640, np.float32), 0 * eyes, eyes, face)
+    found = blink_course([clip], directions)
+    assert found.shape == (14, 20) and np.abs(found[[0, -1]]).max() < 1e-6
+    assert found[5, 9] == pytest.approx(2.0, abs=0.1) == np.abs(found).max()  # half closed in the labels: twice as far
 
 
 def test_controls_are_given_or_not_and_still_is_still():
