@@ -40,6 +40,28 @@ class MotionSpaceConfig:
 
 
 @dataclass(frozen=True)
+class DetectorConfig:
+    """Face detector: space-to-depth stem, three levels, square anchors."""
+
+    channels: tuple[int, ...] = (24, 40, 72, 96)  # at strides 4, 8, 16 and 32
+    pyramid: int = 48
+    anchors: tuple[tuple[float, ...], ...] = ((16, 27), (46, 79), (135, 230))  # sides in pixels at strides 8, 16, 32
+    long_side: int = 320  # pictures are scaled to this before the first search
+
+
+@dataclass(frozen=True)
+class LandmarkConfig:
+    """Landmark regressor on a square crop: trunk, low-rank shape, a second look at lips and eyes."""
+
+    size: int = 128
+    channels: tuple[int, ...] = (48, 96, 144)  # at strides 4, 8 and 16
+    blocks: int = 2
+    neck: int = 32
+    coefficients: int = 64
+    part_size: int = 16
+
+
+@dataclass(frozen=True)
 class DecoderConfig:
     """Landmark flow, then a U-Net at half resolution: residual flow, three layer masks, synthesised pixels."""
 
@@ -138,5 +160,8 @@ def from_dict(kind: type, values: dict) -> object:
     if unknown := set(values) - known:
         raise InputError(f"{kind.__name__} got unknown {sorted(unknown)}; it knows {sorted(known)}")
     nested = {"encoder": EncoderConfig}
-    made = {k: from_dict(nested[k], v) if k in nested else tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return kind(**made)
+    return kind(**{k: from_dict(nested[k], v) if k in nested else _tuples(v) for k, v in values.items()})
+
+
+def _tuples(value: object) -> object:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
