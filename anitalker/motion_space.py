@@ -8,15 +8,21 @@ AniTalker (Liu et al. 2024, section 3.2) calls the aggregated code the input of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from anitalker.config import LANDMARKS, POSE_SIZE, MotionSpaceConfig
 from anitalker.landmarks import LEFT_EYE, RIGHT_EYE, from_canonical, level_depth, meet, to_canonical
+from anitalker.similarity import Similarity
 from encoders.hal import HierarchicalAggregation
 from encoders.image import build_encoder
+
+
+FACE = 0.75  # face height in crop widths at the second look
+PLACE = (0.0, -0.06)  # of the canonical origin then, from the middle: forehead and chin are equally far from the edges
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,14 @@ class Codes:
     identity: Tensor
     appearance: Tensor
     hal_weights: Tensor
+
+
+def upright(motion: Tensor) -> Similarity:
+    """The similarity that takes heads with motion code [B,M] upright, centred, FACE high."""
+    size = math.log(FACE) - motion[:, 5]
+    still = Similarity(-motion[:, 2], size, torch.zeros_like(motion[:, 3:5]))
+    place = torch.tensor(PLACE, device=motion.device, dtype=motion.dtype)
+    return replace(still, shift=place - (still.matrix() @ motion[:, 3:5, None]).squeeze(-1))
 
 
 def lid_scale(neutral: Tensor, canonical: Tensor) -> Tensor:
@@ -70,7 +84,19 @@ class MotionSpace(nn.Module):
         self.register_buffer("directions", torch.zeros(LANDMARKS * 3, config.expression_size))
 
     def forward(self, image: Tensor) -> Codes:
-        """Pictures [B,3,256,256] in [-1,1] -> Codes. Nothing but pixels comes in."""
+        """Pictures [B,3,256,256] in [-1,1] -> Codes. Nothing but pixels comes in.
+
+        Looks twice: the first look finds the head, the second sees it upright, centred and larger, which leaves the
+        network's precision to turn and expression; its pose is carried back into the picture's frame.
+        """
+        with torch.no_grad():
+            first = self.look(image).motion
+        turn = upright(first)
+        codes = self.look(turn.pictures(image))
+        return Codes(turn.pose_back(codes.motion), codes.identity, codes.appearance, codes.hal_weights)
+
+    def look(self, image: Tensor) -> Codes:
+        """One look at pictures [B,3,256,256] in [-1,1] -> Codes in the frame of these pictures."""
         appearance, weights = self.hal(self.encoder(image))
         motion = self.motion_out(self.motion_head(appearance)).float() * self.motion_std + self.motion_mean
         identity = nn.functional.normalize(self.identity_head(appearance).float(), dim=-1)

@@ -50,10 +50,10 @@ def train_codes(arguments: argparse.Namespace, train: FrameCache, val: FrameCach
         with torch.no_grad():
             for parameter in space.encoder.last.parameters():
                 parameter.mul_(factor)
-    # A higher rate for HAL's logits (once ten times) lets the quick pooled stages starve the last one, which keeps place.
+    # HAL's logits at the common rate: at ten times, the quick pooled stages starved the last one, which keeps place.
     parameters = [*space.parameters(), *loss.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=arguments.lr, weight_decay=0.01)
-    sampler = PairSampler(train, labels, seed=arguments.seed)
+    sampler = PairSampler(train, labels, aligned=0.65, seed=arguments.seed)
     resolved = {**vars(arguments), "motion_space": to_dict(config)}
     modules = {"motion_space": space, "loss": loss}
     run = Run(arguments.out, resolved, modules, optimizer, arguments.steps, 2 * arguments.batch)

@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anitalker.similarity import Similarity
 
-@dataclass(frozen=True)
-class Affine:
-    """Similarity transforms [B]: roll in radians, log size, shift [B,2] in crop widths, mirror (bool)."""
 
-    roll: Tensor
-    size: Tensor
-    shift: Tensor
-    mirror: Tensor
+def random_similarity(count: int, roll: float = 0.2, size: float = 0.15, shift: float = 0.06) -> Similarity:
+    """Uniform within +-roll radians, +-size (log), +-shift crop widths."""
+    spread = torch.rand(4, count) * 2 - 1
+    return Similarity(spread[0] * roll, spread[1] * size, (spread[2:] * shift).T)
 
-    @staticmethod
-    def random(count: int, roll: float = 0.2, size: float = 0.15, shift: float = 0.06, mirror: float = 0.5) -> Affine:
-        """Uniform within +-roll, +-size, +-shift; mirrored with probability `mirror`."""
-        spread = torch.rand(4, count) * 2 - 1
-        flips = torch.rand(count) < mirror
-        return Affine(spread[0] * roll, spread[1] * size, (spread[2:] * shift).T, flips)
 
-    def _matrix(self) -> Tensor:
-        """[B,2,2] that takes centred source points to centred target points."""
-        cos, sin, size = self.roll.cos(), self.roll.sin(), self.size.exp()
-        sign = 1 - 2 * self.mirror.float()
-        return torch.stack([cos * sign, -sin, sin * sign, cos], -1).view(-1, 2, 2) * size[:, None, None]
+def after(first: Similarity, then: Similarity) -> Similarity:
+    """`first` followed by `then`."""
+    moved = (then.matrix() @ first.shift[..., None]).squeeze(-1) + then.shift
+    return Similarity(first.roll + then.roll, first.size + then.size, moved)
 
-    def landmarks(self, landmarks: Tensor, mirrored: Tensor) -> Tensor:
-        """[B,468,3] in crop widths -> transformed; `mirrored` is the index of each point's partner."""
-        moved = (landmarks[..., :2] - 0.5) @ self._matrix().transpose(1, 2) + 0.5 + self.shift[:, None]
-        moved = torch.cat([moved, landmarks[..., 2:] * self.size.exp()[:, None, None]], -1)
-        return torch.where(self.mirror[:, None, None], moved[:, mirrored], moved)
 
-    def pictures(self, pictures: Tensor) -> Tensor:
-        """float [B,C,H,W] -> transformed with reflected borders."""
-        inverse = torch.linalg.inv(self._matrix())
-        offset = -(inverse @ (2 * self.shift)[..., None])
-        grid = F.affine_grid(torch.cat([inverse, offset], -1), list(pictures.shape), align_corners=False)
-        return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+def choose(where: Tensor, yes: Similarity, no: Similarity) -> Similarity:
+    """Per transform: `yes` where the mask [B] is set, else `no`."""
+    shift = torch.where(where[:, None], yes.shift, no.shift)
+    return Similarity(torch.where(where, yes.roll, no.roll), torch.where(where, yes.size, no.size), shift)
+
+
+def mirror(pictures: Tensor, landmarks: Tensor, partner: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Flip pictures [B,C,H,W] and landmarks [B,468,3] left to right where the mask [B] says so."""
+    flipped = (landmarks * torch.tensor([-1.0, 1.0, 1.0]) + torch.tensor([1.0, 0.0, 0.0]))[:, partner]
+    pictures = torch.where(where[:, None, None, None], pictures.flip(3), pictures)
+    return pictures, torch.where(where[:, None, None], flipped, landmarks)
 
 
 def mirror_index(canonical: Tensor) -> Tensor:

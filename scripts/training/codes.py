@@ -52,7 +52,7 @@ class CodesLoss(nn.Module):
         pictures = degrade(colour(torch.cat([pairs.picture_a, pairs.picture_b])))
         count = len(pairs.labelled)
         with torch.autocast(pictures.device.type, torch.bfloat16):
-            codes = space(pictures)
+            codes = space.look(pictures)
         motion, label = codes.motion, torch.cat([pairs.codes_a, pairs.codes_b])
         marks = torch.cat([pairs.landmarks_a, pairs.landmarks_b])
         known = pairs.labelled.repeat(2)
@@ -70,8 +70,14 @@ class CodesLoss(nn.Module):
         code = (off.mean(1) * torch.where(known, 1.0, 0.1)).mean()
         identity = self.identity(codes.identity, pairs.identity.repeat(2))
         mean = from_canonical(space.canonical[None], space.motion_mean[None, :POSE_SIZE])[..., :2]
-        place = landmark_loss(mean + 0.1 * self.place(codes.appearance).unflatten(1, (LANDMARKS, 2)), marks, self.weights)
-        losses = {"place": place.mean(), "absolute": absolute.mean(), "relative": relative.mean(), "neutral": shut.mean()}
+        places = mean + 0.1 * self.place(codes.appearance).unflatten(1, (LANDMARKS, 2))
+        place = landmark_loss(places, marks, self.weights)
+        losses = {
+            "place": place.mean(),
+            "absolute": absolute.mean(),
+            "relative": relative.mean(),
+            "neutral": shut.mean(),
+        }
         total = absolute.mean() + relative.mean() + 0.5 * shut.mean() + 3 * code + 0.1 * identity + place.mean()
         return {**losses, "code": code, "identity": identity, "total": total}
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from anitalker.config import CROP, POSE_SIZE
-from anitalker.landmarks import lip_opening
-from anitalker.motion_space import MotionSpace, lid_scale
+from anitalker.landmarks import fit_pose, lip_opening
+from anitalker.motion_space import MotionSpace, lid_scale, upright
+from anitalker.similarity import Similarity
 from anitalker.warp import landmark_flow, resize, warp
 from encoders.image import to_tensor
-from scripts.training.augment import Affine, mirror_index
+from scripts.training.augment import after, choose, mirror, mirror_index, random_similarity
 from scripts.training.data import FrameCache
 from scripts.training.labels import MotionLabels, align
 
@@ -46,8 +47,10 @@ class PairSampler:
     One man's clips (ids `grid-`) count `grid_weight` of the frames that chance would give him.
     """
 
-    def __init__(self, cache: FrameCache, labels: MotionLabels, stills: float = 0.3, seed: int = 0) -> None:
-        self.cache, self.labels, self.stills = cache, labels, stills
+    def __init__(
+        self, cache: FrameCache, labels: MotionLabels, stills: float = 0.3, aligned: float = 0.0, seed: int = 0
+    ) -> None:
+        self.cache, self.labels, self.stills, self.aligned = cache, labels, stills, aligned
         self.rng = np.random.default_rng(seed)
         usable = np.flatnonzero(cache.good & (cache.clip >= 0))
         self.by_clip = [usable[cache.clip[usable] == c] for c in range(len(cache.rows))]
@@ -67,8 +70,11 @@ class PairSampler:
         """A fresh order after a resume."""
         self.rng = np.random.default_rng(seed)
 
-    def draw(self, count: int, affine: bool = True) -> Pairs:
-        """`count` pairs; with `affine` both pictures of a pair get the same mirror, roll, size and shift."""
+    def draw(self, count: int) -> Pairs:
+        """`count` pairs, each mirrored, rolled, sized and shifted at random; both pictures of a pair alike.
+
+        A share `aligned` of the pairs is seen as `MotionSpace`'s second look sees them: each picture upright and large.
+        """
         stills = int(self.rng.binomial(count, self.stills)) if len(self.still_numbers) else 0
         clips = self.rng.choice(self.clips, count - stills, p=self.weight)
         numbers = [self.rng.choice(self.by_clip[c], 2, replace=False) for c in clips]
@@ -77,17 +83,25 @@ class PairSampler:
         names = [self.cache.rows[c]["identity"] for c in clips]
         labelled = torch.arange(count) < count - stills
         neutral = torch.stack([self.labels.neutrals[n] for n in names] + [self.labels.canonical] * stills)
-        picture_a, picture_b = self._pictures(a), self._pictures(b)
-        landmarks_a, landmarks_b = (torch.tensor(self.cache.landmarks[n]) for n in (a, b))
-        if affine:
-            change = Affine.random(count)
-            landmarks_a, landmarks_b = (change.landmarks(x, self.mirrored) for x in (landmarks_a, landmarks_b))
-            flipped = (neutral * torch.tensor([-1.0, 1.0, 1.0]))[:, self.mirrored]
-            neutral = torch.where(change.mirror[:, None, None], flipped, neutral)
-            picture_a, picture_b = change.pictures(picture_a), change.pictures(picture_b)
+        flipped = torch.rand(count) < 0.5
+        mirrored = (neutral * torch.tensor([-1.0, 1.0, 1.0]))[:, self.mirrored]
+        neutral = torch.where(flipped[:, None, None], mirrored, neutral)
+        change, aligned = random_similarity(count), torch.rand(count) < self.aligned
+        picture_a, landmarks_a = self._see(a, flipped, change, aligned)
+        picture_b, landmarks_b = self._see(b, flipped, change, aligned)
         codes_a, codes_b = (self._codes(x, neutral, labelled) for x in (landmarks_a, landmarks_b))
         identity = torch.tensor(self.cache.identity[a])
         return Pairs(picture_a, picture_b, landmarks_a, landmarks_b, codes_a, codes_b, neutral, labelled, identity)
+
+    def _see(self, numbers: np.ndarray, flipped: Tensor, change: Similarity, aligned: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures and landmarks of these frames under `change`, or upright with the first look's kind of error."""
+        pictures, marks = self._pictures(numbers), torch.tensor(self.cache.landmarks[numbers])
+        pictures, marks = mirror(pictures, marks, self.mirrored, flipped)
+        if aligned.any():
+            pose = fit_pose(marks, self.labels.canonical)
+            error = random_similarity(len(marks), roll=0.08, size=0.06, shift=0.02)
+            change = choose(aligned, after(upright(pose), error), change)
+        return change.pictures(pictures), change.landmarks(marks)
 
     def _pictures(self, numbers: np.ndarray) -> Tensor:
         return to_tensor(torch.from_numpy(np.stack([self.cache.frames[n] for n in numbers])))

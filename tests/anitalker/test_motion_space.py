@@ -7,8 +7,8 @@ import inspect
 import torch
 
 from anitalker.config import MotionSpaceConfig
-from anitalker.landmarks import from_canonical
-from anitalker.motion_space import Codes, MotionSpace, lid_scale
+from anitalker.landmarks import fit_pose, from_canonical
+from anitalker.motion_space import Codes, MotionSpace, lid_scale, upright
 
 
 def made(face):
@@ -41,6 +41,15 @@ def test_batch_of_two_is_two_batches_of_one(face):
     space, pictures = made(face), torch.rand(2, 3, 256, 256) * 2 - 1
     together, apart = space(pictures).motion, torch.cat([space(p[None]).motion for p in pictures])
     assert torch.allclose(together, apart, atol=1e-5)
+
+
+def test_second_look_sees_the_head_upright_and_large(face):
+    motion = codes(4)
+    motion[:, 2] = torch.tensor([0.4, -0.3, 0.0, 0.2])
+    moved = upright(motion).landmarks(from_canonical(face.expand(4, -1, -1), motion[:, :6]))
+    seen = fit_pose(moved, face)
+    assert seen[:, 2].abs().max() < 1e-3
+    assert torch.allclose(seen[:, 5].exp(), torch.full((4,), 0.75), atol=1e-3)
 
 
 def test_own_code_gives_the_portrait_back(face):

@@ -8,7 +8,7 @@ import torch
 
 from anitalker.landmarks import from_canonical, lip_opening
 from scripts import train_motion_space
-from scripts.training.augment import Affine, mirror_index
+from scripts.training.augment import after, mirror, mirror_index, random_similarity
 from scripts.training.data import decode_landmarks, encode_landmarks
 from scripts.training.labels import MotionLabels, close_lips
 from scripts.training.pairs import PairSampler
@@ -69,32 +69,24 @@ def test_somebody_who_never_shuts_the_mouth_gets_a_shut_neutral(face):
 def test_mirror_is_a_permutation_of_pairs_and_mirrored_landmarks_fit_the_mirrored_picture(face):
     index = mirror_index(face)
     assert torch.equal(index[index], torch.arange(468)) and index[33] == 263 and index[61] == 291
-    change = Affine(torch.zeros(1), torch.zeros(1), torch.zeros(1, 2), torch.ones(1, dtype=torch.bool))
-    marks = from_canonical(face[None], torch.tensor([[0.2, 0, 0.1, 0.05, 0, -0.6]]))
-    moved = change.landmarks(marks, index)
-    assert torch.allclose(moved[0, 263, 0], 1 - marks[0, 33, 0], atol=1e-5)
-    picture = torch.zeros(1, 1, 64, 64)
+    marks = from_canonical(face.expand(2, -1, -1), torch.tensor([[0.2, 0, 0.1, 0.05, 0, -0.6]]).expand(2, -1))
+    picture = torch.zeros(2, 1, 64, 64)
     picture[..., 10] = 1
-    assert change.pictures(picture)[0, 0, 0, 53] > 0.9
+    pictures, moved = mirror(picture, marks, index, torch.tensor([True, False]))
+    assert torch.allclose(moved[0, 263, 0], 1 - marks[0, 33, 0], atol=1e-5) and torch.equal(moved[1], marks[1])
+    assert pictures[0, 0, 0, 53] == 1 and pictures[1, 0, 0, 10] == 1
 
 
-def test_affine_moves_picture_and_landmarks_alike(face):
-    torch.manual_seed(3)
-    change = Affine.random(4, mirror=0.5)
-    marks = from_canonical(face.expand(4, -1, -1), torch.tensor([[0.0, 0, 0, 0, 0, -0.8]]).expand(4, -1))
-    pictures = torch.zeros(4, 1, 128, 128)
-    x, y = (marks[:, 1, :2] * 128).long().unbind(-1)
-    pictures[torch.arange(4), 0, y, x] = 1
-    moved = change.pictures(torch.nn.functional.avg_pool2d(pictures, 5, 1, 2))
-    peak = moved.flatten(1).argmax(1)
-    found = torch.stack([peak % 128, peak // 128], -1) / 128
-    assert (found - change.landmarks(marks, mirror_index(face))[:, 1, :2]).abs().max() < 0.04
+def test_one_transform_after_another_is_their_composition(face):
+    first, then = random_similarity(3), random_similarity(3)
+    marks = from_canonical(face.expand(3, -1, -1), torch.tensor([[0.0, 0, 0, 0, 0, -0.8]]).expand(3, -1))
+    assert torch.allclose(after(first, then).landmarks(marks), then.landmarks(first.landmarks(marks)), atol=1e-5)
 
 
 def test_pairs_of_a_person_share_identity_and_stills_are_their_own_pair(cache, face):
     from scripts.training.data import FrameCache
 
-    pairs = PairSampler(FrameCache(cache, "train"), labels(face), stills=0.5).draw(12)
+    pairs = PairSampler(FrameCache(cache, "train"), labels(face), stills=0.5, aligned=0.5).draw(12)
     assert pairs.picture_a.shape == (12, 3, 256, 256) and pairs.picture_a.abs().max() <= 1
     still = ~pairs.labelled
     assert 0 < still.sum() < 12
