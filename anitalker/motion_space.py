@@ -91,9 +91,12 @@ class MotionSpace(nn.Module):
         """
         with torch.no_grad():
             first = self.look(image).motion
-        turn = upright(first)
-        codes = self.look(turn.pictures(image))
-        return Codes(turn.pose_back(codes.motion), codes.identity, codes.appearance, codes.hal_weights)
+        with _exact(image):
+            turn = upright(first)
+            seen = turn.pictures(image)
+        codes = self.look(seen)
+        with _exact(image):
+            return replace(codes, motion=turn.pose_back(codes.motion))
 
     def look(self, image: Tensor) -> Codes:
         """One look at pictures [B,3,256,256] in [-1,1] -> Codes in the frame of these pictures."""

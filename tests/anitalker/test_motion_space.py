@@ -89,3 +89,13 @@ def test_state_dict_names_are_frozen(face):
     frozen |= {"encoder.last.weight", "motion_head.0.weight", "motion_out.bias", "identity_head.2.weight"}
     frozen |= {"canonical", "directions", "motion_mean", "motion_std"}
     assert frozen <= names and len(names) == 57
+
+
+def test_lower_precision_around_it_does_not_reach_the_geometry(face):
+    """Similarity and pose are exact under autocast; only the network itself may be coarse."""
+    space, motion = made(face), codes(2)
+    space.look = lambda image: Codes(motion, motion[:, :1], motion, motion[0])
+    pictures = torch.rand(2, 3, 256, 256)
+    exact = space(pictures).motion
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(space(pictures).motion, exact)
