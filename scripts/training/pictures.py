@@ -5,6 +5,7 @@ through it.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from anitalker.config import CROP, DecoderConfig, MotionSpaceConfig, to_dict
 from anitalker.decoder import Decoder, Layers, compose
-from anitalker.landmarks import FACE_OVAL, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw
+from anitalker.landmarks import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw, lip_opening
 from anitalker.motion_space import Codes, MotionSpace
 from anitalker.warp import landmark_flow, resize, warp
 from scripts.training.codes import score_codes, start_from_labels
@@ -49,7 +50,7 @@ def train_decoder(arguments: argparse.Namespace, train: FrameCache, val: FrameCa
     for step in run.steps():
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(step, arguments.steps)
-        pairs = animate_stills(sampler.draw(arguments.batch), space)
+        pairs = animate_stills(opening_pairs(sampler.draw(arguments.batch)), space)
         codes = read_codes(space, pairs, learned)
         losses, frames, layers = picture_losses(space, decoder, pairs, codes, perceptual)
         optimizer.zero_grad(set_to_none=True)
@@ -61,6 +62,19 @@ def train_decoder(arguments: argparse.Namespace, train: FrameCache, val: FrameCa
             shown = torch.cat([pairs.picture_a, frames, pairs.picture_b, layers.masks * 2 - 1], 3)[:4]
             run.images("source, made, true, masks", (shown.detach() + 1) / 2)
             report(run, val, labels, learned)
+
+
+def opening_pairs(pairs: Pairs, share: float = 0.75) -> Pairs:
+    """Let the drive be the one with the wider mouth in most pairs: opening a closed mouth is what must be learned."""
+    wider = lip_opening(pairs.landmarks_a) > lip_opening(pairs.landmarks_b)
+    swap = wider & (torch.rand(len(wider)) < share)
+    names = ("picture", "landmarks", "codes")
+    swapped = {}
+    for name in names:
+        a, b = getattr(pairs, f"{name}_a"), getattr(pairs, f"{name}_b")
+        mask = swap.view(-1, *[1] * (a.ndim - 1))
+        swapped |= {f"{name}_a": torch.where(mask, b, a), f"{name}_b": torch.where(mask, a, b)}
+    return replace(pairs, **swapped)
 
 
 def read_codes(space: MotionSpace, pairs: Pairs, learned: bool) -> Codes:
@@ -93,7 +107,7 @@ def picture_losses(
     rough = sum(layers.flow.diff(dim=d).diff(dim=d).abs().mean() for d in (2, 3)) * CROP
     invented = (layers.masks[:, 2:] * (1 - features)).mean()
     # The synthesised pixels are also judged by themselves, so that they learn before the masks let them through.
-    drawn = ((layers.pixels - pairs.picture_b).abs().mean(1, keepdim=True) * (0.2 + 4 * features)).mean()
+    drawn = ((layers.pixels - pairs.picture_b).abs().mean(1, keepdim=True) * weight).mean()
     losses = {"l1": photometric, "rough": rough, "invented": invented, "drawn": drawn}
     total = photometric + ROUGH * rough + INVENTED * invented + DRAWN * drawn
     if perceptual is not None:
@@ -107,11 +121,14 @@ def picture_losses(
 
 
 def importance(landmarks: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixel weights [B,1,256,256] (background 1, face 2, around lips and eyes 6) and where lips and eyes are, 0..1."""
+    """Pixel weights [B,1,256,256] and where lips and eyes are, 0..1.
+
+    Background 1, face 2, around lips and eyes 6, inside the open mouth 16.
+    """
     rings = draw(landmarks, (FACE_OVAL, OUTER_LIPS, RIGHT_EYE, LEFT_EYE), 64)
-    features = F.max_pool2d(rings[:, 1:].amax(1, keepdim=True), 5, 1, 2)
-    features = resize(features, (CROP, CROP))
-    return 1 + resize(rings[:, :1], (CROP, CROP)) + 4 * features, features
+    features = resize(F.max_pool2d(rings[:, 1:].amax(1, keepdim=True), 5, 1, 2), (CROP, CROP))
+    mouth = resize(draw(landmarks, (INNER_LIPS,), CROP // 2), (CROP, CROP))
+    return 1 + resize(rings[:, :1], (CROP, CROP)) + 4 * features + 10 * mouth, features
 
 
 def _perceptual(perceptual: nn.Module, frames: Tensor, pairs: Pairs) -> Tensor:
