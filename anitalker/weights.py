@@ -51,7 +51,7 @@ REGISTRY = {
     "lite": Entry("lite.safetensors", "", "Apache-2.0", "our small model: motion space, decoder, generator"),
     "face": Entry(
         "face.safetensors",
-        "dff0d4b1a47da58d6fceb9b8dae1a00b40f0eb8a2d4188b994b4990df4d91689",
+        "58c7a63ed9fb0e59099bd3b3f0fae8ccf97788578d0ee468011f5af1881f9009",
         "Apache-2.0",
         "face detector and 468 landmarks",
         model=False,

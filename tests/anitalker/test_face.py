@@ -51,7 +51,7 @@ class Bright:
     def eval(self):
         return self
 
-    def detect(self, pictures):
+    def detect(self, pictures, threshold):
         self.scales.append(max(pictures.shape[-2:]))
         bright = (pictures[0].mean(0) > 0.5).nonzero().float()
         if len(bright) < 9:
