@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# Before torch is loaded: for tiny networks threads cost more than they bring, and on a busy machine they stall.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 
