@@ -30,6 +30,9 @@ CONTROLS = ("yaw", "pitch", "roll", "scale", "location")
 CONTROLLED = (0, 1, 2, 5, 3)  # their places in the motion code
 LEAVE = 9  # frames (0.36 s) in which motion leaves the portrait's own code
 BLINK_REST = 30  # frames (1.2 s) between the beginnings of two blinks, and before the first
+CALM = 0.9  # correlation of the head's noise from frame to frame, so that heads sway and do not tremble
+HEAD_NOISE = 0.8  # its deviation
+STEADY = 2  # frames (0.08 s), deviation of the Gaussian over the head's course
 SWAY = 0.02  # radians (1.1 degrees), log scale or crop widths: how far a head strays from a constant control
 
 
@@ -188,9 +191,9 @@ class MotionStream:
             )
         self.speech = start.new_zeros(1, 0, network.config.speech_size)  # from the oldest previous frame on
         self.previous = start.new_zeros(1, 0, network.config.motion_size)  # normalised
-        self.noise = start.new_zeros(
-            1, 0, network.config.motion_size
-        )  # of frames made with too little look-ahead so far
+        # Noise of frames made with too little look-ahead so far: they are made again from the same.
+        self.noise = start.new_zeros(1, 0, network.config.motion_size)
+        self.calm = torch.randn(1, 1, POSE_SIZE, generator=rng).to(start)
         self.blinks = Blinks(network.config, torch.Generator().manual_seed(_draw_seed(rng)), start.device)
         self.made = 0
 
@@ -231,19 +234,41 @@ class MotionStream:
         double = [x.expand(2, *x.shape[1:]) for x in (heard, self.start, self.previous, controls, given)]
         deaf = torch.tensor([False, True], device=heard.device)
 
+        firsts = []
+
         def estimate(x: Tensor, time: Tensor) -> Tensor:
             if wishes.guidance == 1:
-                return network(x, time, heard, self.start, self.previous, controls, given)
-            both = network(x.expand(2, -1, -1), time.expand(2), *double, deaf=deaf)
-            return diffusion.guide(both[:1], both[1:], wishes.guidance)
+                clean = network(x, time, heard, self.start, self.previous, controls, given)
+            else:
+                both = network(x.expand(2, -1, -1), time.expand(2), *double, deaf=deaf)
+                clean = diffusion.guide(both[:1], both[1:], wishes.guidance)
+            firsts.append(clean)
+            return clean
 
-        fresh = torch.randn(1, n - self.noise.shape[1], self.start.shape[-1], generator=self.rng).to(self.start)
-        noise = torch.cat([self.noise, fresh], 1)
-        ready = self.window - self.lookahead
-        self.noise = noise[:, ready:]
+        noise = self._noise(n)
         noise = noise - (1 - wishes.temperature) * noise @ network.spoken
         made = diffusion.sample(estimate, noise, wishes.steps)
-        return self._obey(self._leave(made, n), p, n)
+        # The first estimate is the mean of all motions that fit: nearer to the true lips than any one of them, but flat.
+        made = made + (1 - wishes.temperature) * (firsts[0] - made) @ network.spoken
+        return self._obey(self._leave(self._steady(made), n), p, n)
+
+    def _noise(self, n: int) -> Tensor:
+        """Noise of the next n frames [1,n,M]: white for the face, slow for the head (a first-order autoregression)."""
+        while self.noise.shape[1] < n:
+            fresh = torch.randn(1, 1, self.start.shape[-1], generator=self.rng).to(self.start)
+            self.calm = CALM * self.calm + (1 - CALM**2) ** 0.5 * fresh[..., :POSE_SIZE]
+            self.noise = torch.cat([self.noise, torch.cat([HEAD_NOISE * self.calm, fresh[..., POSE_SIZE:]], -1)], 1)
+        noise, self.noise = self.noise[:, :n], self.noise[:, self.window - self.lookahead :]
+        return noise
+
+    def _steady(self, made: Tensor) -> Tensor:
+        """Take the tremble out of the head's course: labels of pose have some, and the network learned it."""
+        course = torch.cat([self.previous, made], 1)[..., :POSE_SIZE].transpose(1, 2)
+        reach = torch.arange(-3 * STEADY, 3 * STEADY + 1, device=made.device, dtype=made.dtype)
+        kernel = torch.exp(-0.5 * (reach / STEADY) ** 2)
+        kernel = (kernel / kernel.sum()).expand(POSE_SIZE, 1, -1)
+        smooth = F.conv1d(F.pad(course, (3 * STEADY, 3 * STEADY), "replicate"), kernel, groups=POSE_SIZE)
+        return torch.cat([smooth[..., -made.shape[1] :].transpose(1, 2), made[..., POSE_SIZE:]], -1)
 
     def _leave(self, made: Tensor, n: int) -> Tensor:
         """Ease out of the portrait's code in the first LEAVE frames. The network was taught to: this makes it sure."""

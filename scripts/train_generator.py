@@ -95,7 +95,7 @@ def train_step(network: MotionGenerator, loss: MotionLoss, batch: dict[str, Tens
     previous, clean = motion[:, :p], motion[:, p:]
     previous = previous + 0.12 * torch.rand(len(motion), 1, 1) * torch.randn_like(previous) * (p > 1)
     time = torch.rand(len(motion)) ** 1.5  # the beginning decides what is said; the end only polishes
-    time = torch.where(torch.rand(len(motion)) < 0.15, torch.zeros_like(time), time)
+    time = torch.where(torch.rand(len(motion)) < 0.25, torch.zeros_like(time), time)
     deaf = batch["deaf"] | (torch.rand(len(motion)) < 0.12)
     noisy = diffusion.interpolate(clean, torch.randn_like(clean), time)
     estimate = network(noisy, time, network.hear(batch["speech"]), batch["start"], previous, controls, given, deaf)

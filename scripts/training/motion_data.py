@@ -105,9 +105,22 @@ class MotionExamples:
         examples = [self.example(p, n) for _ in range(size)]
         stack = {key: torch.from_numpy(np.stack([e[key] for e in examples])) for key in examples[0] if key != "sound"}
         # One by one: a batch of spectra would not stay in the processor's cache. The past is for the running mean.
-        speech = [self.features(torch.from_numpy(e["sound"]))[-(p + n) :] for e in examples]
+        speech = [self.mask(self.features(torch.from_numpy(e["sound"]))[-(p + n) :]) for e in examples]
         stack["speech"] = torch.stack(speech)
         return stack
+
+    def mask(self, speech: Tensor) -> Tensor:
+        """Hide some bands and some frames of features [L,S], in place (Park et al., "SpecAugment", 2019)."""
+        n_mels, rng = self.features.n_mels, self.rng
+        bands = speech[:, : n_mels * self.features.per_frame].unflatten(1, (-1, n_mels))  # a view
+        if rng.random() < 0.5:
+            width = int(rng.integers(4, 16))
+            first = int(rng.integers(0, n_mels - width))
+            bands[:, :, first : first + width] = 0
+        if rng.random() < 0.4:
+            first = int(rng.integers(0, len(speech)))
+            speech[first : first + int(rng.integers(1, 6))] = 0
+        return speech
 
     def example(self, p: int, n: int) -> dict[str, np.ndarray]:
         rng, need = self.rng, p + n
@@ -115,6 +128,9 @@ class MotionExamples:
         past = FPS * 2
         sound, codes, good = self.sequence(clip, need)
         first = rng.integers(0, len(codes) - need + 1)
+        if p == 1 and clip.speaks and rng.random() < 0.35:  # a portrait, whatever its mouth, in silence
+            sound, codes, good = self.silence(sound, codes, good, int(rng.integers(20, 90)), at=0)
+            first = int(rng.integers(0, 10))
         before = max(0, first - past)
         piece = sound[before * audio.SAMPLES_PER_FRAME : (first + need) * audio.SAMPLES_PER_FRAME]
         piece = np.pad(piece, ((past - first + before) * audio.SAMPLES_PER_FRAME, 0))
@@ -149,10 +165,10 @@ class MotionExamples:
         """
         rng = self.rng
         sound, codes, good = clip.sound, clip.codes, clip.good
-        if clip.speaks and rng.random() < 0.5:
-            sound, codes, good = _faster(sound, codes, good, rng.uniform(0.9, 1.12))
+        if clip.speaks and rng.random() < 0.6:
+            sound, codes, good = _faster(sound, codes, good, rng.uniform(0.87, 1.15))
         if clip.speaks and rng.random() < 0.35:
-            sound, codes, good = self.silence(sound, codes, good, int(rng.integers(10, 60)))
+            sound, codes, good = self.silence(sound, codes, good, int(rng.integers(10, 80)))
         while len(codes) < need:
             same = (
                 [c for c in self.clips if c.row["identity"] == clip.row["identity"] and c.speaks] if clip.speaks else []

@@ -100,7 +100,7 @@ def test_temperature_leaves_lids_and_head_their_noise(network, start):
     stream.network = network_with(network, fake)
     stream.push(speech(20), last=True)
     assert seen[0][..., 6:19].abs().max() < 1e-5
-    assert seen[0][..., :6].std() > 0.8 and seen[0][..., 19].std() > 0.5
+    assert seen[0][..., :6].std() > 0.2 and seen[0][..., 19].std() > 0.5
 
 
 def test_streaming_pieces_do_not_change_the_motion(network, start):
