@@ -38,7 +38,7 @@ def test_compose_keeps_the_pictures_own_pixels_at_any_resolution():
     big = torch.rand(1, 3, 500, 700) * 2 - 1
     rest = Layers(torch.zeros(1, 2, 256, 256), torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256))
     rest.masks[:, 0] = 1
-    assert torch.equal(compose(big, rest), big)
+    assert (compose(big, rest) - big).abs().max() < 1e-6  # masks are interpolated: one unit in the last place
     still = Layers(rest.flow, rest.masks.roll(1, 1), rest.pixels)  # the warped layer, with no flow
     assert (compose(big, still) - big).abs().max() < 1e-4
 
