@@ -61,11 +61,11 @@ def average_precision(hits: np.ndarray, scores: np.ndarray, faces: int) -> float
     return float((best * hits).sum() / faces)
 
 
-def score_landmarks(network: FaceNetwork, data: str, every: int = 3) -> dict:
+def score_landmarks(network: FaceNetwork, data: str) -> dict:
     """Stills and clips of val: mean errors in percent of face height and of the distance of the outer eye corners.
 
-    Clips: every `every`-th frame by itself (stills' path), the correlation of lip opening within each clip, and jitter,
-    the frame-to-frame tremble (second difference) over the labels', when the face is followed through the video.
+    Clips: the face followed from frame to frame, not smoothed; also the correlations of lip and eye opening within each
+    clip, and jitter, the frame-to-frame tremble (second difference) over that of the labels.
     """
     finder = FaceFinder(network)
     stills = [(lm * picture.shape[1], finder.find(picture)) for _, picture, lm in load_stills(data, ("val",))]
