@@ -20,7 +20,6 @@ from anitalker.similarity import Similarity
 from encoders.hal import HierarchicalAggregation
 from encoders.image import build_encoder
 
-
 FACE = 0.75  # face height in crop widths at the second look
 PLACE = (0.0, -0.06)  # of the canonical origin then, from the middle: forehead and chin are equally far from the edges
 

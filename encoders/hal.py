@@ -35,7 +35,7 @@ class HierarchicalAggregation(nn.Module):
 
     @torch.no_grad()
     def rebalance(self, last: float) -> float:
-        """Give the last stage this share of the weight, the others the rest as they had it, without changing their part.
+        """Give the last stage this share of the weight and the others the rest, their part unchanged among themselves.
 
         Returns the factor by which the last stage itself must be scaled for the code to stay the same.
         """
