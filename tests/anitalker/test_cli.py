@@ -1,9 +1,6 @@
 """The command line: JSON, progress, exit statuses, interruption."""
 
 import json
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -84,13 +81,3 @@ def test_defaults_are_those_of_the_options(render):
 
     bare = build_parser().parse_args(["render", "a", "b", "-o", "c.mp4"])
     assert _options(bare) == RenderOptions()
-
-
-@pytest.mark.slow
-def test_help_is_quick(root):
-    runs = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "anitalker", "--help"], cwd=root, check=True, capture_output=True)
-        runs.append(time.perf_counter() - start)
-    assert min(runs) < 0.5
