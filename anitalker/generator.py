@@ -31,7 +31,7 @@ CONTROLLED = (0, 1, 2, 5, 3)  # their places in the motion code
 LEAVE = 9  # frames (0.36 s) in which motion leaves the portrait's own code
 BLINK_REST = 30  # frames (1.2 s) between the beginnings of two blinks, and before the first
 CALM = 0.9  # correlation of the head's noise from frame to frame, so that heads sway and do not tremble
-HEAD_NOISE = 0.8  # its deviation
+HEAD_NOISE = 0.6  # its deviation
 STEADY = 2  # frames (0.08 s), deviation of the Gaussian over the head's course
 SWAY = 0.02  # radians (1.1 degrees), log scale or crop widths: how far a head strays from a constant control
 
@@ -119,14 +119,14 @@ def _waves(time: Tensor) -> Tensor:
 class Wishes:
     """What is asked of a motion; see RenderOptions for meaning, units and defaults.
 
-    temperature scales the noise in what speech decides (lips, jaw): 1 samples, 0 takes the likeliest; head and lids
-    always sample. pose [T,3] degrees: yaw, pitch, roll of every frame. Angles are absolute, scale and location relative
-    to the portrait.
+    temperature: how far what speech decides (lips, jaw) is from the mean of all motions that fit; 1 is a sample, 0 the
+    mean; head and lids are always samples. pose [T,3] degrees: yaw, pitch, roll of every frame. Angles are absolute,
+    scale and location relative to the portrait.
     """
 
     steps: int = 8
-    guidance: float = 1.5
-    temperature: float = 0.5
+    guidance: float = 1.75
+    temperature: float = 0.2
     yaw: float | None = None
     pitch: float | None = None
     roll: float | None = None
@@ -248,7 +248,7 @@ class MotionStream:
         noise = self._noise(n)
         noise = noise - (1 - wishes.temperature) * noise @ network.spoken
         made = diffusion.sample(estimate, noise, wishes.steps)
-        # The first estimate is the mean of all motions that fit: nearer to the true lips than any one of them, but flat.
+        # The first estimate is the mean of all motions that fit: nearer to the true lips than any of them, but flat.
         made = made + (1 - wishes.temperature) * (firsts[0] - made) @ network.spoken
         return self._obey(self._leave(self._steady(made), n), p, n)
 
