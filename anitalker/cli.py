@@ -225,9 +225,9 @@ def _interrupt(*_: object) -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 1 our fault, 2 wrong input or usage, 130 interrupted."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    before = signal.signal(signal.SIGTERM, _interrupt)  # being stopped leaves nothing half-written either
     try:
         arguments = build_parser().parse_args(argv)
-        signal.signal(signal.SIGTERM, _interrupt)  # being stopped leaves nothing half-written either
         result = COMMANDS[arguments.command](arguments)
         if arguments.json:
             print(json.dumps(result))
@@ -239,4 +239,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
