@@ -109,7 +109,7 @@ class RenderOptions:
 
     seed: int = 0
     steps: int = 8  # sampler steps
-    guidance: float = 1.5  # classifier-free guidance on speech; 1 is none
+    guidance: float = 1.75  # classifier-free guidance on speech; 1 is none
     yaw: float | None = None  # degrees, constant head pose; None lets the model choose
     pitch: float | None = None
     roll: float | None = None
