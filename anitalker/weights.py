@@ -48,7 +48,12 @@ class Entry:
 
 
 REGISTRY = {
-    "lite": Entry("lite.safetensors", "26f4eaf5a401558e2f2aa7a4e984a1b12397892ef6d8ee68f239fb026cece57e", "Apache-2.0", "our small model: motion space, decoder, generator"),
+    "lite": Entry(
+        "lite.safetensors",
+        "26f4eaf5a401558e2f2aa7a4e984a1b12397892ef6d8ee68f239fb026cece57e",
+        "Apache-2.0",
+        "our small model: motion space, decoder, generator",
+    ),
     "face": Entry(
         "face.safetensors",
         "58c7a63ed9fb0e59099bd3b3f0fae8ccf97788578d0ee468011f5af1881f9009",
