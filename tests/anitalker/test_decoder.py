@@ -55,3 +55,22 @@ def test_state_dict_names_are_frozen():
     names = set(Decoder(DecoderConfig()).state_dict())
     assert {"entry.weight", "down.0.first.weight", "modulate.weight", "middle.second.bias", "exit.weight"} <= names
     assert {"narrow.2.weight", "up.0.norm.weight"} <= names and len(names) == 54
+
+
+def test_a_mouth_that_opens_is_drawn_and_one_that_was_open_keeps_its_own_pixels(face):
+    torch.manual_seed(0)
+    decoder = Decoder(SMALL).eval()
+    shut = from_canonical(face[None], torch.tensor([[0.0, 0, 0, 0, 0, -0.6]]))
+    middle = (
+        shut[:, [13, 82, 81, 80, 191, 312, 311, 310, 415]] + shut[:, [14, 87, 178, 88, 95, 317, 402, 318, 324]]
+    ) / 2
+    shut[:, [13, 82, 81, 80, 191, 312, 311, 310, 415]] = middle
+    shut[:, [14, 87, 178, 88, 95, 317, 402, 318, 324]] = middle
+    opened = shut.clone()
+    opened[:, [14, 87, 178, 88, 95, 317, 402, 318, 324], 1] += 0.06
+    x, y = ((opened[0, 13] + opened[0, 14])[:2] * 128).long().tolist()
+    shares = []
+    for portrait in (shut, opened):
+        ready = decoder.prepare(torch.zeros(1, 3, 256, 256), portrait, torch.zeros(1, 20), torch.zeros(1, 256))
+        shares.append(decoder.frames(ready, opened, torch.zeros(1, 20)).masks[0, 2, y, x].item())
+    assert shares[0] > 0.9 and shares[0] > shares[1] + 0.1
