@@ -12,7 +12,9 @@ from torch.nn import functional as F
 
 from anitalker.config import LANDMARKS
 from anitalker.landmarks import (
+    CHIN,
     FACE_OVAL,
+    FOREHEAD,
     INNER_LIPS,
     LEFT_BROW,
     LEFT_EYE,
@@ -29,7 +31,7 @@ FEATURES = OUTER_LIPS + INNER_LIPS + RIGHT_EYE + LEFT_EYE + RIGHT_BROW + LEFT_BR
 # Every fifth of the other points keeps cheeks and forehead round when the head turns: +0.13 dB in the face on val.
 ANCHORS = FEATURES + tuple(i for i in range(LANDMARKS) if i not in FEATURES)[::5]
 PAIRS = LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS
-CLOSED = 1.5 / 256  # crop widths: under this opening upper and lower points have one place and two sources
+SEAM = 1.5 / 256  # crop widths
 PINS_PER_SIDE = 9
 REACH = 2.0  # crop widths; more than any distance in the picture
 
@@ -42,16 +44,22 @@ def _pins(device: torch.device) -> Tensor:
     return torch.cat([torch.stack(side, -1) for side in sides])
 
 
-def _looseness(target: Tensor, smoothing: float) -> Tensor:
-    """How little each anchor [B,P] binds the flow: `smoothing`, and up to 1 for lips and lids that are about to
-    close.
+def part(source: Tensor, target: Tensor) -> Tensor:
+    """Keep lips and lids that close SEAM apart where the portrait shows them open; [B,N,3] twice -> target [B,N,3].
+
+    Upper and lower point would come to one place from two sources, and the flow would settle on neither. A seam lets
+    it press what lies between them, an eye or a mouth, into a line.
     """
-    gap = torch.full(target.shape[:2], 1.0, device=target.device, dtype=target.dtype)
     pairs = torch.tensor(PAIRS, device=target.device)
-    opening = (target[:, pairs[:, 0], :2] - target[:, pairs[:, 1], :2]).norm(dim=-1)
-    gap[:, pairs[:, 0]] = opening
-    gap[:, pairs[:, 1]] = opening
-    return smoothing + torch.exp(-((gap[:, list(ANCHORS)] / CLOSED) ** 2))
+    upper, lower = pairs[:, 0], pairs[:, 1]
+    shown = (source[:, lower, :2] - source[:, upper, :2]).norm(dim=-1, keepdim=True)
+    gap = (target[:, lower, :2] - target[:, upper, :2]).norm(dim=-1, keepdim=True)
+    down = F.normalize(target[:, CHIN, :2] - target[:, FOREHEAD, :2], dim=-1)[:, None]
+    step = 0.5 * (shown.clamp(max=SEAM) - gap).clamp(min=0) * down
+    moved = target.clone()
+    moved[:, upper, :2] = target[:, upper, :2] - step
+    moved[:, lower, :2] = target[:, lower, :2] + step
+    return moved
 
 
 def landmark_flow(source: Tensor, target: Tensor, grid: int, smoothing: float) -> Tensor:
@@ -66,11 +74,12 @@ def landmark_flow(source: Tensor, target: Tensor, grid: int, smoothing: float) -
 
 def _interpolate(source: Tensor, target: Tensor, grid: int, smoothing: float) -> Tensor:
     count, device = len(target), target.device
+    target = part(source, target)
     pins = _pins(device).expand(count, -1, -1)
     places = torch.cat([target[:, list(ANCHORS), :2], pins], 1)  # [B,P,2]
     values = torch.cat([(source - target)[:, list(ANCHORS), :2], torch.zeros_like(pins)], 1)
-    loose = torch.cat([_looseness(target, smoothing), torch.full(pins.shape[:2], smoothing, device=device)], 1)
-    kernel = REACH - _distances(places, places) + torch.diag_embed(loose)
+    loose = smoothing * torch.eye(places.shape[1], device=device)
+    kernel = REACH - _distances(places, places) + loose
     weights = torch.cholesky_solve(values, torch.linalg.cholesky(kernel))  # [B,P,2]
     axis = (torch.arange(grid, device=device) + 0.5) / grid
     y, x = torch.meshgrid(axis, axis, indexing="ij")

@@ -3,7 +3,7 @@
 import torch
 
 from anitalker.landmarks import from_canonical
-from anitalker.warp import folds, landmark_flow, resize, warp
+from anitalker.warp import folds, landmark_flow, part, resize, warp
 
 STRAIGHT = torch.tensor([[0.0, 0, 0, 0, 0, -0.6]])
 
@@ -64,3 +64,22 @@ def test_lower_precision_around_it_does_not_reach_the_flow(face):
     exact = landmark_flow(source, target, 48, 1e-3)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(landmark_flow(source, target, 48, 1e-3), exact)
+
+
+def test_lids_that_close_press_the_eye_into_a_line(face):
+    """Both lids came to one place, neither was followed, and nobody blinked."""
+    source = from_canonical(face[None], STRAIGHT)
+    target = source.clone()
+    upper, lower = [161, 160, 159, 158, 157], [163, 144, 145, 153, 154]
+    target[0, upper, 1] = target[0, lower, 1]
+    flow = resize(landmark_flow(source, target, 48, 1e-3), (256, 256))
+    height = source[0, 145, 1] - source[0, 159, 1]
+    x, y = (target[0, 159, :2] * 256).long().tolist()
+    above = flow[0, 1, y - 3, x]  # just above the closed lids; the grid smooths half of it away
+    assert above < -0.4 * height
+
+
+def test_lips_that_are_shut_stay_as_they_are(face):
+    source = from_canonical(face[None], STRAIGHT)
+    source[0, 14] = source[0, 13]
+    assert torch.equal(part(source, source.clone())[0, [13, 14]], source[0, [13, 14]])
