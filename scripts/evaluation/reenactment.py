@@ -67,14 +67,16 @@ class SelfReenactment:
         self.scorer.append(float(landmark_distance(subject.landmarks(target), labels).mean()))
         self.sheet = [target, output]
         for name in self.ablations:
-            self._ablate(name, source, codes[picks[::3]], target[::3], labels[::3])
+            # Labels at both ends: the network's and the labels' own habits must not count as motion.
+            begin = Source(source.image, clip.landmarks[0], codes[0]) if name == "true_landmarks" else source
+            self._ablate(name, begin, codes[picks[::3]], target[::3], labels[::3])
         self._append("full_code", score(output[::3], subject.landmarks(output[::3]), target[::3], labels[::3]))
 
     def _ablate(self, name: str, source: Source, codes: np.ndarray, target: np.ndarray, labels: np.ndarray) -> None:
         start, drive = source.motion.copy(), codes.copy()
         first = POSE_SIZE if name == "mean_expression" else 0
         if name == "true_landmarks":
-            output = self.subject.render_landmarks(source, labels)
+            output = self.subject.render_landmarks(source, labels, codes)
         else:
             start[first:] = drive[:, first:] = self.mean_code[first:]
             output = self.subject.render(Source(source.image, source.landmarks, start), drive)

@@ -38,6 +38,7 @@ class AudioDriven:
         self.loud: list[np.ndarray] = []
         self.silent: list[np.ndarray] = []
         self.people: list[str] = []
+        self.scorer: list[float] = []  # the face network's lips on the true frames against the labels
 
     def add(self, clip: EvalClip, codes: np.ndarray) -> None:
         """Render one clip; codes [T,20] are those of its frames, of which the first is used."""
@@ -53,6 +54,8 @@ class AudioDriven:
         motion = subject.speak(source, np.zeros(SILENCE * SAMPLE_RATE, np.float32), 0)
         self.silent.append(lips_of(subject, source, motion[:: self.stride]))
         self.people.append(clip.row["identity"])
+        seen = lip_opening(subject.landmarks(clip.frames[:: self.stride]))
+        self.scorer.append(pearson(seen, self.truth[-1][:: self.stride]))
 
     def result(self) -> dict:
         """The contract's keys first; correlations are Pearson at zero lag, mean over samples, then over clips."""
@@ -72,6 +75,8 @@ class AudioDriven:
             "silence_ratio_with_closing": float(np.mean([s.std() for s in self.silent]) / max(np.mean(spoken), 1e-9)),
             "spread_ratio": float(np.mean(spoken) / max(np.mean(true), 1e-9)),
             "correlation_at_best_lag": float(mean_curve[best]),
+            "scorer_lip_correlation": float(np.mean(self.scorer)),
+            "per_clip": [float(x) for x in at_zero],
             "interval": interval(at_zero),
             "clips": len(self.truth),
             "samples": self.samples,

@@ -42,8 +42,8 @@ class Subject(Protocol):
     def render(self, source: Source, motion: np.ndarray) -> np.ndarray:
         """`source` under the motion codes [T,20] -> uint8 [T,256,256,3]."""
 
-    def render_landmarks(self, source: Source, landmarks: np.ndarray) -> np.ndarray:
-        """`source` with its points brought to landmarks [T,468,3] -> uint8 [T,256,256,3]."""
+    def render_landmarks(self, source: Source, landmarks: np.ndarray, motion: np.ndarray) -> np.ndarray:
+        """`source` with its points brought to landmarks [T,468,3], under codes [T,20] -> uint8 [T,256,256,3]."""
 
     def posed(self, landmarks: np.ndarray, start: np.ndarray, motion: np.ndarray) -> np.ndarray:
         """Points [468,3] whose motion code is `start` [20], under motion [T,20] -> [T,468,3]; no picture is made."""

@@ -94,13 +94,12 @@ class TalkerSubject:
         options = RenderOptions(frame="crop", batch_size=BATCH)
         return np.stack(list(self.talker.draw(self._portrait(source), [self._tensor(motion)], options)))
 
-    def render_landmarks(self, source: Source, landmarks: np.ndarray) -> np.ndarray:
+    def render_landmarks(self, source: Source, landmarks: np.ndarray, motion: np.ndarray) -> np.ndarray:
         from anitalker.decoder import compose
         from anitalker.rendering import to_pictures
 
         subject, made = self._portrait(source).subjects[0], []
-        motion = np.repeat(source.motion[None], len(landmarks), 0)
-        motion[:, :POSE_SIZE] = self.poses(landmarks)
+        motion = np.concatenate([self.poses(landmarks), motion[:, POSE_SIZE:]], 1)
         with self.torch.inference_mode():
             for points, code in zip(self._tensor(landmarks), self._tensor(motion), strict=True):
                 layers = self.talker.decoder.frames(subject.prepared, points[None], code[None])

@@ -58,7 +58,7 @@ class Oracle:
     def render(self, source, motion):
         return self.known.frames[motion[:, 0].round().astype(int)]
 
-    def render_landmarks(self, source, landmarks):
+    def render_landmarks(self, source, landmarks, motion):
         return np.repeat(source.image[None], len(landmarks), 0)
 
     def posed(self, landmarks, start, motion):
@@ -204,6 +204,7 @@ def test_audio_driven_oracle_shuffled_and_silent():
     result = part.result()
     assert result["lip_correlation"] == pytest.approx(1, abs=1e-5)
     assert result["lip_lag_frames"] == 0
+    assert result["scorer_lip_correlation"] == pytest.approx(1, abs=1e-5)
     assert abs(result["shuffled"]) < 0.3
     assert result["silence_ratio"] < 1e-5
     assert result["spread_ratio"] == pytest.approx(1, abs=1e-5)
