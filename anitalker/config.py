@@ -68,7 +68,7 @@ class DecoderConfig:
     channels: tuple[int, ...] = (24, 48, 96, 128)  # at 128, 64, 32 and 16 pixels
     code_size: int = 256  # appearance code that modulates the bottleneck
     motion_size: int = 20
-    grid: int = 48  # the radial basis interpolation of the flow is evaluated on grid x grid points
+    grid: int = 96  # the radial basis interpolation of the flow is evaluated on grid x grid points
     smoothing: float = 1e-3
     max_residual: float = 0.06  # crop widths
 
@@ -109,7 +109,7 @@ class RenderOptions:
 
     seed: int = 0
     steps: int = 8  # sampler steps
-    guidance: float = 1.75  # classifier-free guidance on speech; 1 is none
+    guidance: float = 2.5  # classifier-free guidance on speech; 1 is none
     yaw: float | None = None  # degrees, constant head pose; None lets the model choose
     pitch: float | None = None
     roll: float | None = None

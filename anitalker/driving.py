@@ -13,6 +13,8 @@ from anitalker.motion_space import MotionSpace
 
 BATCH = 16  # crops read at once
 
+CUTOFF = 15.0  # Hz; codes tremble little, and a slower filter lags behind the head
+
 
 def crops(frames: Iterable[np.ndarray], finder: FaceFinder, which: str | int) -> Iterator[np.ndarray]:
     """Frames uint8 [H,W,3] -> crops uint8 [256,256,3], all at the place of the face in the first frame.
@@ -34,7 +36,7 @@ def read_codes(
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crops -> motion codes [T,20], smoothed over time, and their mean identity code [64], of unit length."""
-    motion, identity, smooth = [], [], OneEuro()
+    motion, identity, smooth = [], [], OneEuro(cutoff=CUTOFF)
     for batch in _batches(pictures):
         codes = _read(space, batch, device)
         motion += [smooth(code) for code in codes.motion.cpu().numpy()]

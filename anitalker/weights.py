@@ -50,7 +50,7 @@ class Entry:
 REGISTRY = {
     "lite": Entry(
         "lite.safetensors",
-        "26f4eaf5a401558e2f2aa7a4e984a1b12397892ef6d8ee68f239fb026cece57e",
+        "c4bab1e63d47cb7edecc7fe4378ae4c65dd081ad14dd73552430108742173cf8",
         "Apache-2.0",
         "our small model: motion space, decoder, generator",
     ),
