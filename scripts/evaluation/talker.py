@@ -61,10 +61,10 @@ class TalkerSubject:
         return middle * frame.shape[1]
 
     def codes(self, frames: np.ndarray) -> np.ndarray:
-        from anitalker.driving import CUTOFF
+        from anitalker.driving import CALM
         from anitalker.landmarks import OneEuro
 
-        one_euro = OneEuro(cutoff=CUTOFF)
+        one_euro = OneEuro(**CALM)
         raw = [codes.motion for codes in self._read(frames)]
         return np.stack([one_euro(code) for code in self.torch.cat(raw).cpu().numpy()]).astype(np.float32)
 
