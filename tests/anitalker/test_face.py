@@ -243,8 +243,6 @@ def test_missing_package_says_how_to_get_it(monkeypatch, fit):
 def test_shipped_network_finds_the_example(example_portrait):
     from anitalker.weights import load_face
 
-    if not example_portrait.is_file():
-        pytest.skip("no example portrait")
     portrait = np.asarray(Image.open(example_portrait).convert("RGB"))
     height, width = portrait.shape[:2]
     scene = np.full((height * 2, width * 2, 3), 90, np.uint8)
