@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import CROP, POSE_SIZE
+from anitalker.config import CROP, POSE_SIZE, DecoderConfig
 from anitalker.landmarks import fit_pose, lip_opening
 from anitalker.motion_space import MotionSpace, lid_scale, upright
 from anitalker.similarity import Similarity
@@ -131,7 +131,7 @@ def animate_stills(pairs: Pairs, space: MotionSpace) -> Pairs:
     opened = lip_opening(moved) > lip_opening(marks) + 0.01
     change[:, POSE_SIZE:] *= (~opened).float()[:, None]
     moved = space.landmarks(marks, codes, codes + change)
-    flow = landmark_flow(marks, moved, 48, 1e-3)
+    flow = landmark_flow(marks, moved, DecoderConfig.grid, DecoderConfig.smoothing)
     pairs.picture_a[stills] = warp(pairs.picture_b[stills], resize(flow, (CROP, CROP)))
     pairs.landmarks_a[stills] = moved
     pairs.codes_a[stills] = codes + change
@@ -150,7 +150,7 @@ class _ExpressionPrior:
         self.mean = neutrals.mean(0)
         inside = (neutrals - self.mean).flatten(1) @ labels.directions
         people = torch.cov(inside.T)
-        # Spread of expressions along each direction in the training clips, in face heights (measured once).
+        # About the spread of expressions along the directions in the training clips, in face heights.
         motion = torch.diag(torch.linspace(0.27, 0.03, labels.directions.shape[1]).square())
         self.gain = motion @ torch.linalg.inv(motion + people)
         self.directions = labels.directions

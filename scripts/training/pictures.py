@@ -179,7 +179,9 @@ def score_pictures(
             target = space.landmarks(marks[:1].expand_as(marks), first, codes.motion)
             prepared = decoder.prepare(pictures[:1], marks[:1], codes.motion[:1], codes.appearance[:1])
             made = compose(pictures[:1], decoder.frames(prepared, target, codes.motion)).clamp(-1, 1)
-        flow = resize(landmark_flow(marks[:1].expand_as(marks), target, 48, 1e-3), (CROP, CROP))
+        flow = resize(
+            landmark_flow(marks[:1].expand_as(marks), target, DecoderConfig.grid, DecoderConfig.smoothing), (CROP, CROP)
+        )
         face = draw(marks, (FACE_OVAL,), CROP)[1:]
         for name, frames in (
             ("copy", pictures[:1].expand_as(pictures)),
