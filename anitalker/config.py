@@ -103,6 +103,56 @@ class GeneratorConfig:
     blink_every: float = 4.0  # seconds, on average
 
 
+# The original's five motion generators: what they hear, and the signals they obey, in the order in which they work.
+VARIANTS = {
+    "hubert_audio_only": ("hubert", ()),
+    "hubert_pose_only": ("hubert", ("pose",)),
+    "hubert_full_control": ("hubert", ("location", "scale", "pose")),
+    "mfcc_pose_only": ("mfcc", ("pose",)),
+    "mfcc_full_control": ("mfcc", ("location", "scale", "pose")),
+}
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """The original's motion generator: conformers over speech, control signals, noisy motion and time."""
+
+    variant: str = "hubert_full_control"  # key of VARIANTS
+    motion: int = 20
+    start: int = 512  # the portrait's appearance code
+    hubert: int = 1024  # width of HuBERT's hidden states
+    hubert_layers: int = 25  # the embedding and 24 layers
+    mfcc: int = 39
+    mfcc_hidden: int = 256  # between the two convolutions over cepstra
+    width: int = 512  # speech as the conformer sees it
+    speech_layers: int = 4  # HuBERT only
+    speech_hidden: int = 512  # feed-forward
+    decoder_layers: int = 2
+    decoder_hidden: int = 1024
+    side: int = 128  # each of the portrait's motion and appearance, the noisy motion and time
+    control: int = 128  # LSTMs of the control signals
+    heads: int = 2
+    kernel: int = 13  # depthwise convolution [frames]
+
+    def __post_init__(self) -> None:
+        _choice("variant", self.variant, tuple(VARIANTS))
+
+    @property
+    def hears(self) -> str:
+        """hubert or mfcc."""
+        return VARIANTS[self.variant][0]
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Control signals that the variant obeys, in its order."""
+        return VARIANTS[self.variant][1]
+
+    @property
+    def sound_rate(self) -> int:
+        """Speech features per video frame."""
+        return 2 if self.hears == "hubert" else 4
+
+
 @dataclass(frozen=True)
 class RenderOptions:
     """What the user chooses. The one place of every default; checked here, read by command line, page and batch."""
