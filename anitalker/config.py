@@ -154,6 +154,20 @@ class DenoiserConfig:
 
 
 @dataclass(frozen=True)
+class StageOneConfig:
+    """The original's encoder and decoder. channels: one width per resolution, 4, 8, 16 ... size pixels."""
+
+    size: int = 256  # pixels of a picture's side
+    style: int = 512  # width of the image code and of the latent that styles every layer
+    motion: int = 20  # directions
+    channels: tuple[int, ...] = (512, 512, 512, 512, 256, 128, 64)
+
+    def __post_init__(self) -> None:
+        if self.size != 2 ** (len(self.channels) + 1):
+            raise ValueError(f"size is {self.size}, but {len(self.channels)} channels belong to resolutions from 4 up")
+
+
+@dataclass(frozen=True)
 class RenderOptions:
     """What the user chooses. The one place of every default; checked here, read by command line, page and batch."""
 
