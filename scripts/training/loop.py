@@ -143,9 +143,10 @@ class Run:
         _replace(self.folder / "weights.safetensors", lambda path: save_file(weights, path, meta))
 
 
-def load_module(module: nn.Module, folder: str, name: str) -> None:
-    """EMA weights of one module from another run folder."""
-    tensors = load_file(Path(folder) / "weights.safetensors")
+def load_module(module: nn.Module, source: str | Path, name: str) -> None:
+    """EMA weights of one module from another run's folder, or from a file of weights such as a shipped one."""
+    path = Path(source)
+    tensors = load_file(path / "weights.safetensors" if path.is_dir() else path)
     module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
 
 

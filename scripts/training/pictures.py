@@ -38,7 +38,7 @@ def train_decoder(arguments: argparse.Namespace, train: FrameCache, val: FrameCa
         load_module(decoder, arguments.start, "decoder")
     perceptual = PerceptualLoss(SqueezeFeatures(arguments.features)) if arguments.features else None
     groups = [{"params": list(decoder.parameters()), "peak": arguments.lr}]
-    if learned:
+    if learned and not arguments.frozen:
         groups.append({"params": list(space.parameters()), "peak": arguments.lr * 0.2})
     optimizer = torch.optim.AdamW([{**g, "lr": g["peak"]} for g in groups], weight_decay=0.01)
     resolved = {**vars(arguments), "motion_space": to_dict(space.config), "decoder": to_dict(decoder.config)}
@@ -51,7 +51,8 @@ def train_decoder(arguments: argparse.Namespace, train: FrameCache, val: FrameCa
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(step, arguments.steps)
         pairs = animate_stills(opening_pairs(sampler.draw(arguments.batch)), space)
-        codes = read_codes(space, pairs, learned)
+        with torch.set_grad_enabled(not arguments.frozen):
+            codes = read_codes(space, pairs, learned)
         losses, frames, layers = picture_losses(space, decoder, pairs, codes, perceptual)
         optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
