@@ -1,16 +1,14 @@
-"""Weights: a registry with hashes, where to look, reading tensors (never code), and strict loading into networks."""
+"""Weights: a registry with hashes, where to look, and strict loading into networks."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import pickle
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anitalker import weight_files
 from anitalker.config import (
     DecoderConfig,
     DetectorConfig,
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from anitalker.motion_space import MotionSpace
 
 MODEL_PARTS = ("motion_space", "decoder", "generator")
-LARGEST_FILE = 8 * 2**30  # bytes
 LARGEST_SIZE = 65_536  # of any number in a network's config: a forged one must not eat the memory
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"  # beside pyproject.toml; absent in an installed wheel
 
@@ -121,20 +118,15 @@ def listing() -> list[dict]:
 def read(name: str | os.PathLike) -> tuple[dict, dict[str, Tensor]]:
     """Config and float32 tensors of a registry name, file or folder. Nothing in the file is ever executed."""
     path, entry = find(name)
-    if path.stat().st_size > LARGEST_FILE:
-        raise InputError(f"weights {str(path)!r} are {path.stat().st_size} bytes; allowed are {LARGEST_FILE}")
     if entry is not None and sha256(path) != entry.sha256:
         raise InputError(
             f"weights {str(path)!r} are not the registered {str(name)!r} (SHA-256 differs); "
             "restore the file, or give its path as the model to use it as it is"
         )
-    reader = {".safetensors": _read_safetensors, ".pt": _read_pt}.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"weights {str(path)!r} end in {path.suffix!r}; allowed are .safetensors and .pt")
-    config, tensors = reader(path)
-    for key, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise InputError(f"weights {str(path)!r} hold NaN or infinity in {key!r}; export them again")
+    config, tensors = weight_files.read(path)
+    if config is None:
+        raise InputError(f"weights {str(path)!r} carry no config; make them with scripts.export")
+    weight_files.check_finite(path, tensors)
     return config, {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
 
 
@@ -231,50 +223,3 @@ def _check_sizes(value: object, name: str | os.PathLike) -> None:
         _check_sizes(item, name)
     if isinstance(value, int | float) and not abs(value) <= LARGEST_SIZE:
         raise InputError(f"weights {str(name)!r} have {value} in their config; allowed is up to {LARGEST_SIZE}")
-
-
-def _read_safetensors(path: Path) -> tuple[dict, dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = json.loads((file.metadata() or {}).get("config", "null"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise InputError(
-            f"weights {str(path)!r} are not a whole safetensors file ({_line(error)}); get them again"
-        ) from None
-    return _checked(config, tensors, path)
-
-
-def _read_pt(path: Path) -> tuple[dict, dict[str, Tensor]]:
-    """{"config": dict, "weights": {name: tensor}} written by torch.save; a pickle that names any code is refused."""
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old pickle protocols; what is wrong is said below
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise InputError(
-            f"weights {str(path)!r} hold code, not only tensors, and are refused; ask for .safetensors"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"weights {str(path)!r} are damaged ({_line(error)}); get them again") from None
-    if not isinstance(content, dict) or not isinstance(content.get("weights"), dict):
-        raise InputError(f"weights {str(path)!r} have no 'config' and 'weights'; convert them to .safetensors")
-    return _checked(content.get("config"), content["weights"], path)
-
-
-def _checked(config: object, tensors: dict, path: Path) -> tuple[dict, dict[str, Tensor]]:
-    import torch
-
-    if not isinstance(config, dict):
-        raise InputError(f"weights {str(path)!r} carry no config; make them with scripts.export")
-    if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
-        raise InputError(f"weights {str(path)!r} hold something else than named tensors; make them with scripts.export")
-    return config, tensors
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -136,7 +136,7 @@ def test_where_names_are_looked_for(tmp_path, monkeypatch):
 def test_unknown_names_list_the_known(tmp_path):
     assert "lite" in refused("nonsense", "nonsense", weights.find)
     (tmp_path / "model.onnx").touch()
-    refused(tmp_path / "model.onnx", ".safetensors and .pt", weights.read)
+    refused(tmp_path / "model.onnx", ".safetensors, .pt, .ckpt", weights.read)
 
 
 def test_the_registry_is_what_is_shipped(root):
