@@ -1,20 +1,30 @@
-"""Flow matching: the path from noise to data and samplers along it. Knows no network.
+"""Flow matching, and the original's diffusion: the path from noise to data and samplers along it. Knows no network.
 
-Letters: x noisy value of any shape [B,...], t time [B] in 0 (noise) .. 1 (data). The path is straight,
+Letters of flow matching: x noisy value of any shape [B,...], t time [B] in 0 (noise) .. 1 (data). The path is straight,
 x_t = (1 - t) noise + t clean, so its velocity is clean - noise (Lipman et al., "Flow matching for generative
 modeling", 2023, eq. 20-23 with sigma_min = 0; Liu et al., "Flow straight and fast", 2023, eq. 1).
 
 A network here is any function (x, t) -> estimate of the clean value; `velocity` turns it into a direction.
+
+The original's diffusion (from `ddim_schedule` on) counts time the other way, 999 is noise and 0 data; its path is
+x_t = sqrt(ab_t) clean + sqrt(1 - ab_t) noise with ab the cumulative product of 1 - beta (Ho et al. 2020, eq. 4), and
+its network estimates the noise. Its sampler is DDIM with eta 0 (Song et al., "Denoising diffusion implicit models",
+2021, eq. 12), with the estimate of the clean value kept within -1..1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from anitalker.config import InputError
+
 Network = Callable[[Tensor, Tensor], Tensor]
+TRAINED = 1000  # time steps of the original's diffusion
+BETA_FIRST, BETA_LAST = 1e-4, 0.02
 
 
 def interpolate(clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
@@ -68,4 +78,63 @@ def sample(
         x = ahead
         if callback:
             callback(step, x)
+    return x
+
+
+@dataclass(frozen=True)
+class DdimSchedule:
+    """The kept time steps, smallest first; all [N], float64 but for the times."""
+
+    times: Tensor  # int64, 0, k, 2k ... below TRAINED
+    alpha_bar: Tensor
+    alpha_bar_before: Tensor  # of the next smaller kept step; 1 at the end
+
+
+def ddim_steps() -> list[int]:
+    """The numbers of steps that exist: those that a whole stride through TRAINED steps gives, 2 to 1000."""
+    return sorted({-(-TRAINED // stride) for stride in range(1, TRAINED)})
+
+
+def ddim_schedule(steps: int) -> DdimSchedule:
+    """The original's time steps: the smallest whole stride that keeps exactly `steps` of TRAINED ones.
+
+    Not every number exists (`ddim_steps`); others raise InputError with the nearest that do.
+    """
+    stride = next((k for k in range(1, TRAINED) if -(-TRAINED // k) == steps), None)
+    if stride is None:
+        known = ddim_steps()
+        near = [*[n for n in known if n < steps][-2:], *[n for n in known if n > steps][:2]]
+        raise InputError(
+            f"steps is {steps}; the original's schedule has no such number, near it are {', '.join(map(str, near))}"
+        )
+    betas = torch.linspace(BETA_FIRST, BETA_LAST, TRAINED, dtype=torch.float64)
+    times = torch.arange(0, TRAINED, stride)
+    kept = (1 - betas).cumprod(0)[times]
+    return DdimSchedule(times, kept, torch.cat([kept.new_ones(1), kept[:-1]]))
+
+
+@torch.no_grad()
+def ddim_sample(
+    network: Network,
+    noise: Tensor,
+    steps: int,
+    callback: Callable[[int, Tensor, Tensor], None] | None = None,
+) -> Tensor:
+    """The original's sampler: from `noise` [B,...] to data within -1..1, without further randomness.
+
+    network(x, time [B]) estimates the noise in x; time is one of the kept steps, as float32. callback(step, x, clean)
+    is called after every step with the next x and the estimate of the clean value. The result is the last estimate.
+    """
+    schedule, x = ddim_schedule(steps), noise
+    for step in range(steps):
+        at = steps - 1 - step
+        now, before = schedule.alpha_bar[at], schedule.alpha_bar_before[at]
+        # In float64, then cast: 1 - ab is 1e-4 at the end.
+        grow, spread = float((1 / now).sqrt()), float((1 / now - 1).sqrt())
+        time = torch.full((len(x),), float(schedule.times[at]), device=x.device)
+        clean = (grow * x - spread * network(x, time)).clamp(-1, 1)
+        kept = (grow * x - clean) / spread  # the noise that would have led to it
+        x = float(before.sqrt()) * clean + float((1 - before).sqrt()) * kept
+        if callback:
+            callback(step, x, clean)
     return x
