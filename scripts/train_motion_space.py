@@ -84,10 +84,22 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", default="runs/cache", help="decoded frames and labels")
     parser.add_argument("--stage", choices=("codes", "decoder"), default="codes")
     parser.add_argument("--out", required=True, help="run folder; an existing run there is continued")
-    parser.add_argument("--codes", help="decoder stage: run folder of the codes stage, or weights; without it, label codes")
-    parser.add_argument("--frozen", action="store_true", help="decoder stage: leave the encoder as it is; twice as fast")
+    parser.add_argument(
+        "--codes", help="decoder stage: run folder of the codes stage, or weights; without it, label codes"
+    )
+    parser.add_argument(
+        "--frozen", action="store_true", help="decoder stage: leave the encoder as it is; twice as fast"
+    )
     parser.add_argument("--start", help="run folder, or weights, whose networks to begin with")
     parser.add_argument("--features", help="decoder stage: .npz of SqueezeNet 1.0 for the perceptual loss")
+    parser.add_argument(
+        "--adversarial",
+        type=float,
+        default=0.0,
+        metavar="WEIGHT",
+        help="decoder stage: of the adversarial term, a share of the reconstruction's gradient (0: none)",
+    )
+    parser.add_argument("--adversarial-after", type=int, default=500, metavar="STEPS", help="before it sets in")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=24, help="pairs per step")
     parser.add_argument("--lr", type=float, default=1e-3)

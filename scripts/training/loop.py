@@ -27,7 +27,8 @@ class Run:
 
     Arguments: folder; config, JSON types only, which also carries the network's own config; modules by name;
     optimizer; steps, how many in all; samples, per step, for samples/s; ema, decay (None: the weights themselves are
-    exported); save_every, seconds between checkpoints.
+    exported); save_every, seconds between checkpoints; helpers, modules that only training needs (a discriminator): in
+    the checkpoint, not in the weights.
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class Run:
         ema: float | None = 0.997,
         save_every: float = 120,
         log_every: int = 25,
+        helpers: dict[str, nn.Module] | None = None,
     ) -> None:
         self.folder, self.config, self.modules, self.optimizer = Path(folder), config, modules, optimizer
         self.total, self.samples, self.decay = steps, samples, ema
-        self.save_every, self.log_every = save_every, log_every
+        self.save_every, self.log_every, self.helpers = save_every, log_every, helpers or {}
         self.step, self.stopping, self.sums, self.writer = 0, False, {}, None
         self.average = {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +63,11 @@ class Run:
         state = torch.load(path, map_location="cpu", weights_only=True)
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
+        for name, module in self.helpers.items():
+            if name in state.get("helpers", {}):
+                module.load_state_dict(state["helpers"][name])
+            else:
+                print(f"{self.folder.name}: its checkpoint has no {name}, which begins anew", flush=True)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.average = state["step"], state["average"]
         torch.set_rng_state(state["torch_rng"])
@@ -133,6 +140,7 @@ class Run:
             "step": self.step,
             "seed": int(self.config.get("seed", 0)),
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "helpers": {name: module.state_dict() for name, module in self.helpers.items()},
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "torch_rng": torch.get_rng_state(),

@@ -5,7 +5,7 @@ through it.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from anitalker.decoder import Decoder, Layers, compose
 from anitalker.landmarks import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw, lip_opening
 from anitalker.motion_space import Codes, MotionSpace
 from anitalker.warp import landmark_flow, resize, warp
+from scripts.training.adversarial import Adversarial, random_shift, views
 from scripts.training.codes import score_codes, start_from_labels
 from scripts.training.data import FrameCache
 from scripts.training.labels import MotionLabels
@@ -43,7 +44,9 @@ def train_decoder(arguments: argparse.Namespace, train: FrameCache, val: FrameCa
     optimizer = torch.optim.AdamW([{**g, "lr": g["peak"]} for g in groups], weight_decay=0.01)
     resolved = {**vars(arguments), "motion_space": to_dict(space.config), "decoder": to_dict(decoder.config)}
     modules = {"motion_space": space, "decoder": decoder}
-    run = Run(arguments.out, resolved, modules, optimizer, arguments.steps, arguments.batch)
+    adversarial = Adversarial(arguments.adversarial, arguments.adversarial_after) if arguments.adversarial else None
+    helpers = {"adversarial": adversarial} if adversarial else {}
+    run = Run(arguments.out, resolved, modules, optimizer, arguments.steps, arguments.batch, helpers=helpers)
     sampler = PairSampler(train, labels, stills=0.25, seed=arguments.seed)
     if run.resume():
         sampler.reseed(arguments.seed + run.step)
@@ -53,15 +56,25 @@ def train_decoder(arguments: argparse.Namespace, train: FrameCache, val: FrameCa
         pairs = animate_stills(opening_pairs(sampler.draw(arguments.batch)), space)
         with torch.set_grad_enabled(not arguments.frozen):
             codes = read_codes(space, pairs, learned)
-        losses, frames, layers = picture_losses(space, decoder, pairs, codes, perceptual)
+        losses, made = picture_losses(space, decoder, pairs, codes, perceptual)
+        judged = adversarial is not None and adversarial.active(step)
+        if judged:
+            shift = random_shift(arguments.batch)
+            shown = views(made.frames, made.target, shift)
+            losses["adversarial"], weight = adversarial.term(shown, made.asked, decoder.exit.weight, step)
+            losses["total"] = losses["total"] + weight * losses["adversarial"]
         optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
         torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 2.0)
         optimizer.step()
-        run.log(**{name: value.item() for name, value in losses.items()})
+        numbers = {name: value.item() for name, value in losses.items()}
+        if judged:
+            numbers |= adversarial.learn(shown, views(pairs.picture_b, pairs.landmarks_b, shift), step)
+            numbers["d_weight"] = float(weight)
+        run.log(**numbers)
         if (step + 1) % arguments.score == 0 or step + 1 == arguments.steps:
-            shown = torch.cat([pairs.picture_a, frames, pairs.picture_b, layers.masks * 2 - 1], 3)[:4]
-            run.images("source, made, true, masks", (shown.detach() + 1) / 2)
+            row = torch.cat([pairs.picture_a, made.frames, pairs.picture_b, made.layers.masks * 2 - 1], 3)[:4]
+            run.images("source, made, true, masks", (row.detach() + 1) / 2)
             report(run, val, labels, learned)
 
 
@@ -78,6 +91,18 @@ def opening_pairs(pairs: Pairs, share: float = 0.75) -> Pairs:
     return replace(pairs, **swapped)
 
 
+@dataclass(frozen=True)
+class Made:
+    """frames [B,3,256,256] in [-1,1], their layers, the landmarks [B,468,3] that they shall show, and what the
+    reconstruction terms ask of the frames (scalar).
+    """
+
+    frames: Tensor
+    layers: Layers
+    target: Tensor
+    asked: Tensor
+
+
 def read_codes(space: MotionSpace, pairs: Pairs, learned: bool) -> Codes:
     """Codes of sources, then drives [2B]: from pixels, or the labels (with an empty appearance) while there is no
     encoder.
@@ -92,8 +117,8 @@ def read_codes(space: MotionSpace, pairs: Pairs, learned: bool) -> Codes:
 
 def picture_losses(
     space: MotionSpace, decoder: Decoder, pairs: Pairs, codes: Codes, perceptual: nn.Module | None
-) -> tuple[dict[str, Tensor], Tensor, Layers]:
-    """Terms by name with their `total`, the frames [B,3,256,256] and their layers."""
+) -> tuple[dict[str, Tensor], Made]:
+    """Terms by name with their `total`, and what was made."""
     count = len(pairs.labelled)
     a, b = codes.motion[:count], codes.motion[count:]
     # The landmarks of a user's portrait come from a network: teach the decoder with its kind of error.
@@ -114,11 +139,12 @@ def picture_losses(
     if perceptual is not None:
         losses["perceptual"] = _perceptual(perceptual, frames, pairs)
         total = total + PERCEPTUAL * losses["perceptual"]
+    asked = photometric + PERCEPTUAL * losses.get("perceptual", 0.0)
     off = landmark_loss(target, pairs.landmarks_b, point_weights()).mean()
     known = torch.cat([pairs.codes_a, pairs.codes_b]) - codes.motion
     code = ((known / space.motion_std).abs().mean(1) * torch.where(pairs.labelled.repeat(2), 1.0, 0.1)).mean()
     losses |= {"landmark": off, "code": code, "total": total + LANDMARK * off + CODE * code}
-    return losses, frames, layers
+    return losses, Made(frames, layers, target, asked)
 
 
 def importance(landmarks: Tensor) -> tuple[Tensor, Tensor]:
