@@ -21,7 +21,7 @@ PATCH = 64  # pixels of the crop
 LIPS, EYES = 14, (159, 386)  # landmarks in the middle of a patch
 JITTER = 6  # pixels that a patch is moved at random, the same in true and made pictures of a pair
 R1_EVERY = 16  # steps between gradient penalties ("lazy": Karras et al. 2020, "Analyzing StyleGAN", section 3.1)
-BALANCE_EVERY = 4  # steps between measurements of the adaptive weight
+BALANCE_EVERY = 8  # steps between measurements of the adaptive weight
 RAMP = 300  # steps from the discriminator's first to the term's full weight
 
 
@@ -45,6 +45,9 @@ class PatchDiscriminator(nn.Module):
         self.entry = nn.Conv2d(12 + len(RINGS), channels[0], 2 + first, first, 1)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(channels))
         self.exit = nn.Conv2d(channels[-1], 1, 3, 1, 1)
+        for layer in (self.entry, *self.down, self.exit):
+            nn.init.kaiming_normal_(layer.weight, 0.2)
+            nn.init.zeros_(layer.bias)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, view: View) -> Tensor:
@@ -133,24 +136,19 @@ def views(pictures: Tensor, landmarks: Tensor, shift: Tensor) -> list[View]:
 
     shift [2,B,2], -1..1: jitter of the two patches in units of JITTER; its sign in the last pair chooses the eye.
     """
-    rings = draw(landmarks.detach().float(), RINGS, CROP // 2)
+    marks = landmarks.detach().float()[..., :2]
     left = (shift[1, :, :1] > 0).float()
-    eye = landmarks[:, EYES[0], :2] * (1 - left) + landmarks[:, EYES[1], :2] * left
-    places = (landmarks[:, LIPS, :2], eye)
-    patches = [cut(pictures, rings, p.detach() * CROP + JITTER * s) for p, s in zip(places, shift, strict=True)]
-    return [*patches, View(F.avg_pool2d(pictures, 2), F.avg_pool2d(rings, 2))]
+    eye = marks[:, EYES[0]] * (1 - left) + marks[:, EYES[1]] * left
+    patches = [cut(pictures, marks, p * CROP + JITTER * s) for p, s in zip((marks[:, LIPS], eye), shift, strict=True)]
+    return [*patches, View(F.avg_pool2d(pictures, 2), draw(marks, RINGS, CROP // 4))]
 
 
-def cut(pictures: Tensor, rings: Tensor, centre: Tensor) -> View:
-    """Patches of PATCH pixels around centre [B,2] (x, y in pixels), kept inside; corners are even."""
-    corners = ((centre - PATCH / 2) / 2).round().long().clamp(0, (CROP - PATCH) // 2).tolist()
-    half = PATCH // 2
-    return View(
-        torch.stack(
-            [p[:, 2 * y : 2 * y + PATCH, 2 * x : 2 * x + PATCH] for p, (x, y) in zip(pictures, corners, strict=True)]
-        ),
-        torch.stack([r[:, y : y + half, x : x + half] for r, (x, y) in zip(rings, corners, strict=True)]),
-    )
+def cut(pictures: Tensor, landmarks: Tensor, centre: Tensor) -> View:
+    """Patches of PATCH pixels around centre [B,2] (x, y in pixels), kept inside the crop."""
+    corners = (centre - PATCH / 2).round().clamp(0, CROP - PATCH)
+    places = zip(pictures, corners.long().tolist(), strict=True)
+    patches = torch.stack([p[:, y : y + PATCH, x : x + PATCH] for p, (x, y) in places])
+    return View(patches, draw((landmarks * CROP - corners[:, None]) / PATCH, RINGS, PATCH // 2))
 
 
 def random_shift(count: int) -> Tensor:

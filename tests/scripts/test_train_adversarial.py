@@ -34,7 +34,7 @@ def test_patches_hold_mouth_and_eye_at_full_resolution_under_their_rings(marks):
 def test_discriminators_learn_to_tell_and_the_generator_to_deceive(marks):
     judge, true = adversarial(rate=4e-3), torch.rand(2, 3, 256, 256) - 0.5
     made = torch.nn.Parameter(torch.zeros(2, 3, 256, 256))
-    for step in range(1, 6):
+    for step in range(1, 9):
         shift = random_shift(2)
         shown = views(made, marks, shift)
         judged = judge.learn(shown, views(true, marks, shift), step)
