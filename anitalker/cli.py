@@ -61,9 +61,10 @@ def build_parser() -> Parser:
     _backend(encode)
     _shared(encode)
 
-    models = commands.add_parser("models", help="the known models")
-    models.add_argument("action", nargs="?", choices=("list",), default="list")
-    models.add_argument("--json", action="store_true")
+    models = commands.add_parser("models", help="the known weights: list, fetch NAME..., convert IN OUT.safetensors")
+    models.add_argument("action", nargs="?", choices=("list", "fetch", "convert"), default="list")
+    models.add_argument("names", nargs="*", metavar="NAME | IN OUT.safetensors", help="what to fetch or convert")
+    models.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     return parser
 
 
@@ -188,10 +189,26 @@ def _encode(arguments: argparse.Namespace) -> dict:
     return {"output": str(output), "frames": len(motion), "fps": FPS, "model": talker.name}
 
 
-def _models(_: argparse.Namespace) -> dict:
-    from anitalker.weights import listing
+def _models(arguments: argparse.Namespace) -> dict:
+    from anitalker import fetch, weights
+    from anitalker.video import check_output
 
-    return {"models": listing()}
+    action, names = arguments.action, arguments.names
+    if action == "list" and not names:
+        return {"models": weights.listing()}
+    if action == "fetch" and names:
+        progress = Progress()
+        try:
+            return {"fetched": [fetch.fetch(name, progress) for name in names]}
+        except KeyboardInterrupt:
+            print("what has arrived is kept; the same command continues", file=sys.stderr)
+            raise
+        finally:
+            progress.close()
+    if action == "convert" and len(names) == 2:
+        return weights.convert(names[0], check_output(names[1], ".safetensors"))
+    wanted = {"list": "nothing more", "fetch": "one name or more", "convert": "IN and OUT.safetensors"}[action]
+    raise InputError(f"models {action} got {len(names)} arguments; it takes {wanted}; see `anitalker models --help`")
 
 
 COMMANDS = {"render": _render, "reenact": _render, "faces": _faces, "encode": _encode, "models": _models}
@@ -207,8 +224,7 @@ def _say(command: str, result: dict) -> None:
         if not result["faces"]:
             print("no face found")
     elif command == "models":
-        for model in result["models"]:
-            print(f"{model['name']:12} {model['file'] or 'not here':50} {model['licence']:12} {model['about']}")
+        _say_models(result)
     elif command == "encode":
         print(f"{result['output']}: {result['frames']} frames")
     else:
@@ -216,6 +232,21 @@ def _say(command: str, result: dict) -> None:
         print(
             f"{result['output']}: {result['frames']} frames, {result['seconds']:.2f} s, {size}, seed {result['seed']}"
         )
+
+
+def _say_models(result: dict) -> None:
+    for model in result.get("models", ()):
+        size = f"{model['bytes'] / 1e6:.1f} MB" if model["bytes"] else ""
+        print(f"{model['name']:20} {size:>9}  {model['licence']:10}  {model['about']}")
+        way = f": anitalker models fetch {model['name']}" if model["repository"] else ""
+        print(f"{'':20} {model['file'] or 'not here' + way}")
+    for one in result.get("fetched", ()):
+        done = f"{one['bytes']} bytes, SHA-256 {one['sha256']}" if one["fetched"] else "was here, and is whole"
+        print(f"{one['file']}: {done}")
+    if "output" in result:
+        before, after = (f"{result[key] / 1e6:.1f} MB" for key in ("bytes_before", "bytes_after"))
+        what = result.get("variant") or result["kind"]
+        print(f"{result['output']}: {what}, {result['tensors']} tensors; {before} -> {after}")
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -237,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
+        print("interrupted: no output was written", file=sys.stderr)
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)

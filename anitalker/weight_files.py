@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".safetensors", ".pt", ".ckpt")
 LARGEST_FILE = 8 * 2**30  # bytes
+LARGEST_SIZE = 65_536  # of any number in a network's config: a forged one must not eat the memory
 LFS = b"version https://git-lfs"  # what a clone without Git LFS has in the place of a large file
 
 
@@ -63,6 +64,20 @@ def check_finite(path: Path, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise InputError(f"weights {str(path)!r} hold NaN or infinity in {name!r}; get or export them again")
+
+
+def check_sizes(path: str | os.PathLike, value: object) -> None:
+    """Refuse configs with numbers that would build a network larger than any file of ours."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    for item in inside:
+        check_sizes(path, item)
+    if isinstance(value, int | float) and not abs(value) <= LARGEST_SIZE:
+        raise InputError(f"weights {str(path)!r} have {value} in their config; allowed is up to {LARGEST_SIZE}")
+
+
+def some(names: list[str], most: int = 3) -> str:
+    """The first names of a list, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _plain(name: object, tensor: object) -> bool:

@@ -133,6 +133,21 @@ def test_where_names_are_looked_for(tmp_path, monkeypatch):
     assert weights.find(str(shipped)) == (shipped / "lite.safetensors", None)
 
 
+def test_names_of_files_in_the_folders(tmp_path, monkeypatch):
+    """A converted file is found by its name, also one with the name of a published file."""
+    monkeypatch.setenv("ANITALKER_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+    refused("stage1", "models fetch stage1", weights.find)
+    for name in ("stage1.safetensors", "mine.ckpt"):
+        (tmp_path / name).touch()
+    assert weights.find("stage1") == (tmp_path / "stage1.safetensors", None)
+    assert weights.find("mine") == (tmp_path / "mine.ckpt", None)
+    (tmp_path / "stage1.ckpt").touch()
+    assert weights.find("stage1") == (tmp_path / "stage1.ckpt", weights.REGISTRY["stage1"])
+    (tmp_path / "stage2_more_controllable_mfcc.ckpt").touch()
+    assert weights.find("mfcc_full_control")[0].name == "stage2_more_controllable_mfcc.ckpt"
+
+
 def test_unknown_names_list_the_known(tmp_path):
     assert "lite" in refused("nonsense", "nonsense", weights.find)
     (tmp_path / "model.onnx").touch()
