@@ -190,12 +190,12 @@ def _encode(arguments: argparse.Namespace) -> dict:
 
 
 def _models(arguments: argparse.Namespace) -> dict:
-    from anitalker import fetch, weights
+    from anitalker import fetch, registry, weights
     from anitalker.video import check_output
 
     action, names = arguments.action, arguments.names
     if action == "list" and not names:
-        return {"models": weights.listing()}
+        return {"models": registry.listing()}
     if action == "fetch" and names:
         progress = Progress()
         try:

@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from anitalker import __version__, weights
+from anitalker import __version__, registry
 from anitalker.config import InputError
 
 HUB = "https://huggingface.co"
@@ -45,25 +45,25 @@ def fetch(name: str, progress: Progress | None = None) -> dict:
 
     The hash must be the registered one; where none is registered, the first fetch records it beside the file.
     """
-    entry = weights.REGISTRY.get(name)
+    entry = registry.REGISTRY.get(name)
     if entry is None or not entry.repository:
-        known = ", ".join(key for key, one in weights.REGISTRY.items() if one.repository)
+        known = ", ".join(key for key, one in registry.REGISTRY.items() if one.repository)
         raise InputError(f"there is nothing to fetch for {name!r}; allowed are {known}")
-    target = weights.here(entry)
+    target = registry.here(entry)
     if fetched := target is None:
-        target = weights.folders()[-1] / entry.file
+        target = registry.folders()[-1] / entry.file
         url = f"{hub()}/{entry.repository}/resolve/main/{entry.file}"
-        wanted = entry.sha256 or weights.recorded(target)
+        wanted = entry.sha256 or registry.recorded(target)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            weights.record(target, url, download(url, target, entry.size, wanted, progress))
+            registry.record(target, url, download(url, target, entry.size, wanted, progress))
         except OSError as error:
             raise InputError(
                 f"cannot write {str(target)!r} ({error.strerror}); set XDG_CACHE_HOME to another folder"
             ) from None
     else:
-        weights.verify(name, target, entry)
-    digest = entry.sha256 or weights.recorded(target)
+        registry.verify(name, target, entry)
+    digest = entry.sha256 or registry.recorded(target)
     return {"name": name, "file": str(target), "bytes": target.stat().st_size, "sha256": digest, "fetched": fetched}
 
 
@@ -86,7 +86,7 @@ def download(url: str, target: Path, size: int = 0, sha256: str = "", progress: 
                 kept = f"; {part.bytes()} bytes are kept, the same command continues" if part.bytes() else ""
                 raise InputError(f"{_unreached(url, target, error)}{kept}") from None
             time.sleep(PAUSES[max(failures, 1) - 1])
-    digest = weights.sha256(part.path)
+    digest = registry.sha256(part.path)
     if sha256 and digest != sha256:
         part.discard()
         raise InputError(f"{url} is not the registered file (SHA-256 {digest[:12]}... instead of {sha256[:12]}...)")

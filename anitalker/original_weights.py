@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Tensors = dict[str, Tensor]
 
 KINDS = {"original_stage1": "stage1", "original_stage2": "stage2"}  # "kind" of a config -> where its sizes stand
+TYPES = {"original_stage1": StageOneConfig, "original_stage2": DenoiserConfig}
 CALLED = {"original_stage1": "stage one", "original_stage2": "stage two"}
 LIVE = "ema_model."
 
@@ -37,6 +38,14 @@ def read_stage_one(path: Path) -> tuple[dict, Tensors]:
 def read_stage_two(path: Path) -> tuple[dict, Tensors]:
     """{"kind": "original_stage2", "stage2": DenoiserConfig as a dict} and the tensors of `conformer.Denoiser`."""
     return _read(path, "original_stage2")
+
+
+def load(path: Path, kind: str) -> nn.Module:
+    """The network of a file, by key of KINDS: StageOne or Denoiser, float32, in evaluation mode."""
+    config, tensors = _read(path, kind)
+    built = network(from_dict(TYPES[kind], config[KINDS[kind]]))
+    built.load_state_dict(tensors)
+    return built.eval().requires_grad_(False)
 
 
 def convert(source: Path, target: Path) -> dict:
@@ -85,9 +94,9 @@ def _read(path: Path, kind: str) -> tuple[dict, Tensors]:
 
 def _slim(path: Path, kind: str, config: dict | None, tensors: Tensors) -> tuple[dict, Tensors]:
     """Config and exactly the tensors of the network; everything else is left in the file."""
-    part, type_ = KINDS[kind], {"original_stage1": StageOneConfig, "original_stage2": DenoiserConfig}[kind]
+    part = KINDS[kind]
     if config is not None:
-        candidates, strict = [_stored(path, config.get(part), type_)], True
+        candidates, strict = [_stored(path, config.get(part), TYPES[kind])], True
     elif kind == "original_stage1":
         tensors, strict = {_plain(name): tensor for name, tensor in tensors.items()}, False
         candidates = [StageOneConfig, lambda: stage_one_config(tensors)]
@@ -150,12 +159,13 @@ def network(config: Config) -> nn.Module:
 
 
 def stage_one_config(tensors: Tensors) -> StageOneConfig:
-    """Sizes from shapes."""
-    style, motion = tensors["dec.direction.weight"].shape
-    widths = [tensors["dec.conv1.conv.weight"].shape[1]]
-    while (weight := tensors.get(f"dec.convs.{2 * len(widths) - 2}.conv.weight")) is not None:
-        widths.append(weight.shape[1])
-    return StageOneConfig(2 ** (len(widths) + 1), style, motion, tuple(widths))
+    """Sizes from shapes; the published ones where a tensor that would tell is missing."""
+    usual = StageOneConfig()
+    layers = [int(match[1]) for name in tensors if (match := re.match(r"dec\.convs\.(\d{1,2})\.", name))]
+    names = ["dec.conv1.conv.weight", *(f"dec.convs.{n}.conv.weight" for n in range(0, max(layers, default=0) + 1, 2))]
+    widths = tuple(tensors[name].shape[1] if name in tensors else usual.style for name in names)
+    style, motion = tensors["dec.direction.weight"].shape if "dec.direction.weight" in tensors else (None, None)
+    return StageOneConfig(2 ** (len(widths) + 1), style or usual.style, motion or usual.motion, widths)
 
 
 def denoiser_config(variant: str, tensors: Tensors) -> DenoiserConfig:

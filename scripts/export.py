@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from anitalker.weights import MODEL_PARTS, load_face, load_model, read, sha256
+from anitalker.registry import sha256
+from anitalker.weights import MODEL_PARTS, load_face, load_model, read
 
 KINDS = {"model": (MODEL_PARTS, ("speech",), load_model), "face": (("detector", "landmarks"), (), load_face)}
 SMALL = 4096  # elements: biases, norms and the like stay in float32
@@ -72,7 +73,7 @@ def write(path: Path, config: dict, tensors: dict[str, Tensor]) -> None:
 
 def register(root: Path) -> None:
     """Put size and SHA-256 of every shipped file into the registry and into the model card's table."""
-    registry, card = root / "anitalker/weights.py", root / "checkpoints/README.md"
+    registry, card = root / "anitalker/registry.py", root / "checkpoints/README.md"
     code, text = registry.read_text(encoding="utf-8"), card.read_text(encoding="utf-8")
     for path in sorted((root / "checkpoints").glob("*.safetensors")):
         name, digest = re.escape(path.name), sha256(path)

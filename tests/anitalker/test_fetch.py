@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from anitalker import fetch, weights
+from anitalker import fetch, registry
 from anitalker.cli import main
 from anitalker.config import InputError
 
@@ -85,13 +85,13 @@ def remote(monkeypatch, tmp_path):
 
 
 def register(monkeypatch, data):
-    entry = replace(weights.REGISTRY["stage1"], sha256=digest(data), size=len(data))
-    monkeypatch.setitem(weights.REGISTRY, "stage1", entry)
+    entry = replace(registry.REGISTRY["stage1"], sha256=digest(data), size=len(data))
+    monkeypatch.setitem(registry.REGISTRY, "stage1", entry)
 
 
 def forget(monkeypatch):
     """The hash is not known before the first fetch."""
-    monkeypatch.setitem(weights.REGISTRY, "stage1", replace(weights.REGISTRY["stage1"], sha256="", size=0))
+    monkeypatch.setitem(registry.REGISTRY, "stage1", replace(registry.REGISTRY["stage1"], sha256="", size=0))
 
 
 def files(tmp_path):
@@ -113,7 +113,7 @@ def test_a_file_arrives_whole_and_is_found(remote, tmp_path):
         "name": "stage1", "file": str(path), "bytes": len(DATA), "sha256": digest(DATA), "fetched": True
     }  # fmt: skip
     assert path.read_bytes() == DATA and files(tmp_path) == ["fetched.json", "stage1.ckpt"]
-    assert weights.find("stage1")[0] == path
+    assert registry.find("stage1")[0] == path
     assert told[-1] == ("stage1.ckpt [MB]", 3, 3) and [done for _, done, _ in told] == sorted(d for _, d, _ in told)
     assert fetch.fetch("stage1") == {**facts, "fetched": False} and len(remote.requests) == 1
 
@@ -191,7 +191,7 @@ def test_what_was_fetched_is_checked_when_it_is_used(remote, tmp_path):
     (tmp_path / "anitalker/stage1.ckpt").write_bytes(OTHER)
     assert "models fetch stage1" in refused("SHA-256 differs")
     with pytest.raises(InputError, match="SHA-256 differs"):
-        weights.read("stage1")
+        registry.verified("stage1")
 
 
 def test_an_unknown_hash_is_recorded_and_then_holds(remote, monkeypatch, tmp_path):
@@ -201,7 +201,7 @@ def test_an_unknown_hash_is_recorded_and_then_holds(remote, monkeypatch, tmp_pat
     assert json.loads(notes.read_text())["stage1.ckpt"]["sha256"] == digest(DATA)
     path.write_bytes(OTHER)
     with pytest.raises(InputError, match="SHA-256 differs"):
-        weights.read("stage1")
+        registry.verified("stage1")
     path.unlink()
     remote.files[PATH] = OTHER  # another file under the same name: not what was recorded
     refused("not the registered file")

@@ -1,4 +1,4 @@
-"""Weights: strict, tensors only, checked by hash; what is wrong is named in one line."""
+"""Weights: strict, tensors only; what is wrong is named in one line."""
 
 import json
 import pickle
@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from anitalker import weights
+from anitalker import registry, weights
 from anitalker.config import DetectorConfig, InputError, LandmarkConfig, to_dict
 from anitalker.face_network import FaceNetwork
 
@@ -108,11 +108,10 @@ def test_a_forged_size_builds_nothing(tmp_path, tensors):
     refused(save(tmp_path / "x.safetensors", tensors, config), "allowed is up to")
 
 
-def test_the_registry_checks_the_hash(tmp_path, tensors, monkeypatch):
+def test_files_by_name_are_checked(tmp_path, tensors, monkeypatch):
     path = save(tmp_path / "face.safetensors", tensors)
     monkeypatch.setenv("ANITALKER_CHECKPOINTS", str(tmp_path))
-    entry = replace(weights.REGISTRY["face"], sha256=weights.sha256(path))
-    monkeypatch.setitem(weights.REGISTRY, "face", entry)
+    monkeypatch.setitem(registry.REGISTRY, "face", replace(registry.REGISTRY["face"], sha256=registry.sha256(path)))
     weights.load_face("face")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -120,44 +119,13 @@ def test_the_registry_checks_the_hash(tmp_path, tensors, monkeypatch):
     refused("face", "SHA-256")
 
 
-def test_where_names_are_looked_for(tmp_path, monkeypatch):
-    shipped, mine, cache = (tmp_path / name for name in ("shipped", "mine", "cache/anitalker"))
-    monkeypatch.setattr(weights, "SHIPPED", shipped)
-    monkeypatch.setenv("ANITALKER_CHECKPOINTS", str(mine))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    refused("lite", "not here", weights.find)
-    for folder in (cache, shipped, mine):  # each one found before the ones that were there
-        folder.mkdir(parents=True)
-        (folder / "lite.safetensors").touch()
-        assert weights.find("lite")[0].parent == folder
-    assert weights.find(str(shipped)) == (shipped / "lite.safetensors", None)
-
-
-def test_names_of_files_in_the_folders(tmp_path, monkeypatch):
-    """A converted file is found by its name, also one with the name of a published file."""
-    monkeypatch.setenv("ANITALKER_CHECKPOINTS", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
-    refused("stage1", "models fetch stage1", weights.find)
-    for name in ("stage1.safetensors", "mine.ckpt"):
-        (tmp_path / name).touch()
-    assert weights.find("stage1") == (tmp_path / "stage1.safetensors", None)
-    assert weights.find("mine") == (tmp_path / "mine.ckpt", None)
-    (tmp_path / "stage1.ckpt").touch()
-    assert weights.find("stage1") == (tmp_path / "stage1.ckpt", weights.REGISTRY["stage1"])
-    (tmp_path / "stage2_more_controllable_mfcc.ckpt").touch()
-    assert weights.find("mfcc_full_control")[0].name == "stage2_more_controllable_mfcc.ckpt"
-
-
-def test_unknown_names_list_the_known(tmp_path):
-    assert "lite" in refused("nonsense", "nonsense", weights.find)
+def test_what_is_no_weight_file(tmp_path):
     (tmp_path / "model.onnx").touch()
     refused(tmp_path / "model.onnx", ".safetensors, .pt, .ckpt", weights.read)
 
 
-def test_the_registry_is_what_is_shipped(root):
-    """Each shipped file is registered under its own hash, which the model card repeats."""
-    card = (root / "checkpoints/README.md").read_text(encoding="utf-8")
-    entries = {entry.file: entry for entry in weights.REGISTRY.values()}
-    for path in (root / "checkpoints").glob("*.safetensors"):
-        assert entries[path.name].sha256 == weights.sha256(path)
-        assert entries[path.name].sha256 in card
+def test_the_original_s_files_are_no_model_of_ours(tmp_path):
+    torch.save({"enc.fc.0.bias": torch.ones(3)}, tmp_path / "stage1.ckpt")
+    refused(tmp_path / "stage1.ckpt", "use --model original --stage1", weights.load_model)
+    torch.save({"ema_model.out_proj.bias": torch.ones(3)}, tmp_path / "x.ckpt")
+    refused(tmp_path / "x.ckpt", "use --model original --stage2", weights.load_model)

@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from anitalker import weights
+from anitalker import registry, weights
 from scripts import export
 
 
@@ -33,7 +33,7 @@ def test_runs_become_one_model(runs, capsys):
     folder, tensors = runs
     output = folder / "model.safetensors"
     export.main([*(str(folder / name) for name in ("codes", "decoder", "generator")), "-o", str(output)])
-    assert weights.sha256(output) in capsys.readouterr().out
+    assert registry.sha256(output) in capsys.readouterr().out
     config, exported = weights.read(output)
     assert set(config) == {"motion_space", "decoder", "generator", "speech"}
     assert exported.keys() == tensors.keys()
