@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.config import CROP, POSE_SIZE, DecoderConfig
-from anitalker.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw, lip_opening
-from anitalker.warp import folds, landmark_flow, resize, warp
+from anitalker.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw
+from anitalker.warp import folds, landmark_flow, resize, skull_flow, warp
 
 DRAWN = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
 INPUTS = 12 + 12 + 2 + 1 + 2 * len(DRAWN)  # warped, portrait, flow, folds, rings of target and portrait
 OUTPUTS = 12 + 12 + 2  # pixels, mask logits, residual flow
-OPENING = 3.0  # added to the synthesised layer's logit inside the drawn lips: no warp can open a closed mouth
-FRESH = 4.0  # more of it for the share of the opening that the portrait does not show
+# Added to the synthesised layer's logit inside the drawn lips where, seen from the skull, the portrait shows no mouth.
+OPENING = 6.0
 DARK = 0.6  # and there the pixels begin this much darker, before tanh: the inside of a mouth is dark
 
 
@@ -102,10 +102,14 @@ class Decoder(nn.Module):
     def refine(self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor) -> Layers:
         """The learned part: coarse flow [B,2,g,g] -> Layers."""
         count, half = len(motion), CROP // 2
-        flow = resize(coarse, (half, half))
         picture = prepared.picture.expand(count, -1, -1, -1)
-        warped = warp(picture, resize(coarse, (CROP, CROP)))
         rings = draw(landmarks.float(), DRAWN, half)
+        mouth = rings[:, 1:2]
+        skull = skull_flow(prepared.landmarks.expand(count, -1, -1), landmarks, half)
+        teeth = mouth * warp(prepared.rings[:, 1:2].expand(count, -1, -1, -1), skull)
+        flow = resize(coarse, (half, half))
+        flow = flow + teeth * (skull - flow)  # what the portrait shows between its lips does not stretch with them
+        warped = warp(picture, resize(flow, (CROP, CROP)))
         blocks = prepared.blocks.expand(count, -1, -1, -1)
         still = prepared.rings.expand(count, -1, -1, -1)
         x = torch.cat([F.pixel_unshuffle(warped, 2), blocks, flow * 10, folds(flow), rings, still], 1)
@@ -113,11 +117,10 @@ class Decoder(nn.Module):
             [prepared.appearance.expand(count, -1), _code(motion), _code(prepared.motion).expand(count, -1)], 1
         )
         out = self._unet(x.contiguous(memory_format=torch.channels_last), codes).float()
-        mouth = resize(rings[:, 1:2], (CROP, CROP))
-        fresh = mouth * _fresh(prepared.landmarks, landmarks)
+        fresh = resize(mouth - teeth, (CROP, CROP))
         pixels = torch.tanh(F.pixel_shuffle(out[:, :12], 2) - DARK * fresh)
         logits = F.pixel_shuffle(out[:, 12:24], 2)
-        masks = torch.cat([logits[:, :2], logits[:, 2:] + OPENING * mouth + FRESH * fresh], 1).softmax(1)
+        masks = torch.cat([logits[:, :2], logits[:, 2:] + OPENING * fresh], 1).softmax(1)
         residual = self.config.max_residual * torch.tanh(out[:, 24:])
         return Layers(resize(flow + residual, (CROP, CROP)), masks, pixels)
 
@@ -131,12 +134,6 @@ class Decoder(nn.Module):
             skip = skips.pop()
             x = up(torch.cat([F.interpolate(narrow(x), scale_factor=2.0, mode="nearest"), skip], 1))
         return self.exit(x)
-
-
-def _fresh(portrait: Tensor, target: Tensor) -> Tensor:
-    """Share of the target's lip opening [B,N,3] that the portrait [1 or B,N,3] lacks, 0..1: [B,1,1,1]."""
-    lacking = 1 - lip_opening(portrait) / lip_opening(target).clamp_min(1e-4)
-    return lacking.clamp(0, 1)[:, None, None, None]
 
 
 def _code(motion: Tensor) -> Tensor:

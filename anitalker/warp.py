@@ -31,6 +31,8 @@ FEATURES = OUTER_LIPS + INNER_LIPS + RIGHT_EYE + LEFT_EYE + RIGHT_BROW + LEFT_BR
 # Every fifth of the other points keeps cheeks and forehead round when the head turns: +0.13 dB in the face on val.
 ANCHORS = FEATURES + tuple(i for i in range(LANDMARKS) if i not in FEATURES)[::5]
 PAIRS = LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS
+SKULL = (33, 133, 362, 263, 168, 6, 197, 195, 2, 94, 98, 327, 97, 326, 129, 358)  # eye corners and nose
+UPPER_LIP = (82, 13, 312)  # its inner middle
 SEAM = 1.5 / 256  # crop widths
 PINS_PER_SIDE = 9
 REACH = 2.0  # crop widths; more than any distance in the picture
@@ -93,6 +95,28 @@ def _interpolate(source: Tensor, target: Tensor, grid: int, smoothing: float) ->
 def _distances(a: Tensor, b: Tensor) -> Tensor:
     """[B,P,2] and [B,Q,2] -> [B,P,Q]; exact for close points, where the expanded square would cancel."""
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def skull_flow(source: Tensor, target: Tensor, size: int) -> Tensor:
+    """The flow of what is fixed to the skull, upper teeth above all: [B,N,3] twice -> [B,2,size,size], crop widths.
+
+    The affine map that takes the target's nose and eye corners to the source's (least squares), lifted where the upper
+    lip rises, so that the teeth stay behind it.
+    """
+    with torch.autocast(target.device.type, enabled=False):
+        source, target = source[..., :2].float(), target[..., :2].float()
+        fixed, ones = list(SKULL), torch.ones(len(target), len(SKULL), 1, device=target.device)
+        points = torch.cat([target[:, fixed], ones], -1)  # [B,P,3]
+        square = points.mT @ points + 1e-6 * torch.eye(3, device=target.device)
+        affine = torch.linalg.solve(square, points.mT @ source[:, fixed])  # [B,3,2]
+        down = F.normalize(source[:, CHIN] - source[:, FOREHEAD], dim=-1)
+        lips = torch.cat([target[:, list(UPPER_LIP)], ones[:, : len(UPPER_LIP)]], -1) @ affine
+        rise = ((source[:, list(UPPER_LIP)] - lips).mean(1) * down).sum(-1, keepdim=True).clamp(min=0)
+        axis = (torch.arange(size, device=target.device) + 0.5) / size
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        at = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3)
+        flow = at @ affine + (rise * down)[:, None] - at[..., :2]
+        return flow.mT.unflatten(-1, (size, size))
 
 
 def resize(field: Tensor, size: tuple[int, int]) -> Tensor:
