@@ -13,7 +13,7 @@ from dataclasses import fields
 from typing import NoReturn
 
 from anitalker import __version__
-from anitalker.config import FPS, InputError, RenderOptions
+from anitalker.config import FPS, LITE_GUIDANCE, LITE_STEPS, ORIGINAL_STEPS, InputError, RenderOptions
 
 DEFAULTS = {field.name: field.default for field in fields(RenderOptions)}
 
@@ -77,9 +77,17 @@ def _motion_flags(parser: Parser) -> None:
     group.add_argument(
         "--seed", type=int, default=DEFAULTS["seed"], help="same seed, same motion (default: %(default)s)"
     )
-    group.add_argument("--steps", type=int, default=DEFAULTS["steps"], help="sampler steps (default: %(default)s)")
     group.add_argument(
-        "--guidance", type=float, default=DEFAULTS["guidance"], help="weight of speech (default: %(default)s)"
+        "--steps",
+        type=int,
+        default=DEFAULTS["steps"],
+        help=f"sampler steps (default: {LITE_STEPS}, original {ORIGINAL_STEPS})",
+    )
+    group.add_argument(
+        "--guidance",
+        type=float,
+        default=DEFAULTS["guidance"],
+        help=f"weight of speech (default: {LITE_GUIDANCE}; the original has none)",
     )
     for name in ("yaw", "pitch", "roll"):
         group.add_argument(f"--{name}", type=float, metavar="DEGREES", help=f"keep this {name}")
@@ -107,7 +115,13 @@ def _backend(parser) -> None:
 
 
 def _shared(parser: Parser) -> None:
-    parser.add_argument("--model", default="lite", metavar="NAME|FILE", help="default: %(default)s")
+    parser.add_argument(
+        "--model", default="lite", metavar="NAME|FILE", help="default: %(default)s; original: the published networks"
+    )
+    group = parser.add_argument_group("files of --model original, by name (see `anitalker models list`) or path")
+    group.add_argument("--stage1", metavar="NAME|FILE", help="encoder and decoder (default: stage1)")
+    group.add_argument("--stage2", metavar="NAME|FILE", help="motion generator (default: one that is here)")
+    group.add_argument("--hubert", metavar="FOLDER|NAME", help="HuBERT's weights, for variants that hear with it")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     _device(parser)
 
@@ -120,6 +134,11 @@ def _options(arguments: argparse.Namespace) -> RenderOptions:
     """The flags that are render options; checked by RenderOptions itself."""
     given = vars(arguments)
     return RenderOptions(**{name: given[name] for name in DEFAULTS if name in given})
+
+
+def _model(arguments: argparse.Namespace) -> dict:
+    """The flags that say which model and where."""
+    return {"name": arguments.model, **{key: vars(arguments)[key] for key in ("device", "stage1", "stage2", "hubert")}}
 
 
 class Progress:
@@ -158,7 +177,7 @@ def _render(arguments: argparse.Namespace) -> dict:
 
     options = _options(arguments)
     check_output(arguments.output)  # before anything slow
-    talker, progress = load(arguments.model, arguments.device), Progress()
+    talker, progress = load(**_model(arguments)), Progress()
     drive = talker.render if arguments.command == "render" else talker.reenact
     source = arguments.speech if arguments.command == "render" else arguments.video
     extra = {} if arguments.command == "render" else {"relative": not arguments.absolute}
@@ -180,7 +199,7 @@ def _encode(arguments: argparse.Namespace) -> dict:
     from anitalker.video import check_output
 
     output = check_output(arguments.output, ".safetensors")
-    talker, progress = load(arguments.model, arguments.device), Progress()
+    talker, progress = load(**_model(arguments)), Progress()
     try:
         motion, identity = talker.encode(arguments.video, backend=arguments.face_backend, progress=progress)
     finally:

@@ -167,13 +167,17 @@ class StageOneConfig:
             raise ValueError(f"size is {self.size}, but {len(self.channels)} channels belong to resolutions from 4 up")
 
 
+LITE_STEPS, LITE_GUIDANCE = 8, 2.5  # what a family takes where RenderOptions leave it the choice
+ORIGINAL_STEPS = 50
+
+
 @dataclass(frozen=True)
 class RenderOptions:
     """What the user chooses. The one place of every default; checked here, read by command line, page and batch."""
 
     seed: int = 0
-    steps: int = 8  # sampler steps
-    guidance: float = 2.5  # classifier-free guidance on speech; 1 is none
+    steps: int | None = None  # sampler steps; None: the model's own
+    guidance: float | None = None  # classifier-free guidance on speech, 1 is none; None: the model's own
     yaw: float | None = None  # degrees, constant head pose; None lets the model choose
     pitch: float | None = None
     roll: float | None = None

@@ -47,7 +47,7 @@ class Face:
 
     @property
     def yaw(self) -> float:
-        """Degrees; positive turns the nose to the picture's right."""
+        """Degrees; positive turns the nose to the picture's left."""
         return self._angles()[0]
 
     @property
@@ -289,11 +289,16 @@ def choose(faces: list[Face], which: str | int) -> list[Face]:
     return [faces[int(which)]]
 
 
-def crop(picture: np.ndarray, face: Face) -> Crop:
-    """The square around a face, placed as in the training data; outside the picture its border is repeated."""
-    side = max(round(float(face_height(face.landmarks)) / FACE_IN_CROP), 2)
+def crop(
+    picture: np.ndarray, face: Face, height: float = FACE_IN_CROP, place: tuple[float, float] = MIDDLE_IN_CROP
+) -> Crop:
+    """The square around a face, placed as in the training data; outside the picture its border is repeated.
+
+    height of the face and place of its middle (x,y), both in crop sides.
+    """
+    side = max(round(float(face_height(face.landmarks)) / height), 2)
     middle = face.landmarks[[FOREHEAD, 152], :2].mean(0)
-    x, y = (round(float(m - share * side)) for m, share in zip(middle, MIDDLE_IN_CROP, strict=True))
+    x, y = (round(float(m - share * side)) for m, share in zip(middle, place, strict=True))
     landmarks = (face.landmarks - np.array([x, y, 0])) / side
     empty = np.zeros((CROP, CROP, 3), np.uint8)
     frame = Crop(empty, landmarks.astype(np.float32), (float(x), float(y)), float(side), picture.shape[:2])

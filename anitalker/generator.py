@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import diffusion
-from .config import FPS, POSE_SIZE, GeneratorConfig, RenderOptions
+from .config import FPS, LITE_GUIDANCE, LITE_STEPS, POSE_SIZE, GeneratorConfig
 from .transformer import Block, SpeechFront, rotary_table
 
 CONTROLS = ("yaw", "pitch", "roll", "scale", "location")
@@ -124,8 +124,8 @@ class Wishes:
     scale and location relative to the portrait.
     """
 
-    steps: int = RenderOptions.steps
-    guidance: float = RenderOptions.guidance
+    steps: int = LITE_STEPS
+    guidance: float = LITE_GUIDANCE
     temperature: float = 0.2
     yaw: float | None = None
     pitch: float | None = None

@@ -6,22 +6,18 @@ Letters: T video frames (25 per second), M = 20 motion numbers.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import driving, machine, motion_files, rendering, video, weights
+from anitalker import driving, machine, model, rendering, video, weights
 from anitalker.config import FPS, InputError, RenderOptions
-from anitalker.face import FaceAlignmentFinder, FaceFinder, choose, crop
-from anitalker.generator import Wishes, generate
+from anitalker.face import FaceAlignmentFinder, FaceFinder, choose
+from anitalker.model import Model, Path, Progress
 from anitalker.pictures import read_picture
-from encoders.audio import normalise_level
-
-Path = str | os.PathLike
-Progress = Callable[[str, int, int], None]  # stage, done, total
 
 
 @dataclass(frozen=True)
@@ -29,26 +25,27 @@ class Portrait:
     """A picture, uint8 [H,W,3], and its chosen faces, ready to move."""
 
     picture: np.ndarray
-    subjects: tuple[rendering.Subject, ...]
+    subjects: tuple[model.Subject, ...]
 
 
-def load(name: Path = "lite", device: str = "auto") -> Talker:
-    """A model by registry name, weight file or folder, on auto, cpu, cuda or mps."""
+def load(
+    name: Path = "lite",
+    device: str = "auto",
+    stage1: Path | None = None,
+    stage2: Path | None = None,
+    hubert: Path | None = None,
+) -> Talker:
+    """A model by registry name, weight file or folder, on auto, cpu, cuda or mps; see `model.load` for the rest."""
     chosen = machine.choose_device(device)
     torch.backends.cudnn.allow_tf32 = False  # all devices shall agree within rounding
-    return Talker(weights.load_model(name), chosen)
+    return Talker(model.load(name, chosen, stage1, stage2, hubert))
 
 
 class Talker:
     """One loaded model. Every step is a method; `render` and `reenact` are the sentences."""
 
-    def __init__(self, networks: weights.Networks, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
-        self.name = networks.name
-        self.space = networks.motion_space.to(self.device)
-        self.decoder = networks.decoder.to(self.device)
-        self.generator = networks.generator.to(self.device)
-        self.speech = networks.speech.to(self.device)
+    def __init__(self, model: Model) -> None:
+        self.model, self.device, self.name = model, model.device, model.name
         self._finders: dict[str, FaceFinder] = {}
 
     def finder(self, backend: str = "own") -> FaceFinder:
@@ -60,22 +57,22 @@ class Talker:
     def portrait(self, picture: Path | np.ndarray, face: str | int = "largest", backend: str = "own") -> Portrait:
         """Picture -> faces -> crops -> codes; `face`: largest, all, or an index."""
         pixels = picture if isinstance(picture, np.ndarray) else read_picture(picture)
-        crops = [crop(pixels, one) for one in choose(self.finder(backend).find(pixels), face)]
-        ready = [rendering.prepare(self.space, self.decoder, pixels, one, self.device) for one in crops]
-        return Portrait(pixels, tuple(ready))
+        crops = [self.model.crop(pixels, one) for one in choose(self.finder(backend).find(pixels), face)]
+        return Portrait(pixels, tuple(self.model.subject(pixels, one) for one in crops))
 
-    @torch.inference_mode()
     def motion(
-        self, portrait: Portrait, speech: Path | np.ndarray, options: RenderOptions = RenderOptions()
+        self,
+        portrait: Portrait,
+        speech: Path | np.ndarray,
+        options: RenderOptions = RenderOptions(),
+        progress: Progress | None = None,
     ) -> list[Tensor]:
         """Speech (a file, or float32 [N] at 16 kHz) -> motion [T,M] of each face; T = ceil(25 seconds)."""
-        wishes = _wishes(options)
+        self.model.check(options)
         samples = speech if isinstance(speech, np.ndarray) else video.read_audio(speech)
-        sound = self.speech(normalise_level(torch.tensor(samples)).to(self.device))[None]  # [1,T,S]
+        sound = self.model.hear(torch.tensor(samples))  # [1,rT,S]
         return [
-            generate(
-                self.generator, sound, subject.codes.motion, torch.Generator().manual_seed(options.seed + n), wishes
-            )
+            self.model.move(sound, subject, options, options.seed + n, progress)
             for n, subject in enumerate(portrait.subjects)
         ]
 
@@ -86,7 +83,7 @@ class Talker:
         if options.frame == "crop" and len(motions) > 1:
             raise InputError(f"frame is crop, but {len(motions)} faces speak; choose one face, or --frame full")
         picture = portrait.picture if options.frame == "full" else None
-        return rendering.render(self.space, self.decoder, portrait.subjects, motions, options.batch_size, picture)
+        return rendering.render(self.model, portrait.subjects, motions, options.batch_size, picture)
 
     def frames(
         self, portrait: Portrait | Path, speech: Path | np.ndarray, options: RenderOptions = RenderOptions()
@@ -98,10 +95,10 @@ class Talker:
     def encode(
         self, clip: Path, face: str | int = "largest", backend: str = "own", progress: Progress | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A video -> motion codes [T,M], read from the pixels of one fixed crop and smoothed; identity code [64]."""
+        """A video -> motion codes [T,M], read from the pixels of one fixed crop and smoothed; identity code [D]."""
         total = round((video.probe(clip).seconds or 0) * FPS)
-        crops = driving.crops(video.read_frames(clip), self.finder(backend), face)
-        return driving.read_codes(self.space, crops, self.device, total, progress)
+        crops = driving.crops(video.read_frames(clip), self.finder(backend), face, self.model.crop)
+        return driving.read_codes(self.model.read, crops, total, progress, self.model.calm)
 
     def render(
         self,
@@ -114,11 +111,12 @@ class Talker:
         """The portrait speaks a recording: an MP4, written whole or not at all -> facts for --json."""
         clock = machine.Clock()
         _keep_inputs(output, portrait, speech)
+        self.model.check(options)
         samples = video.read_audio(speech)
         clock("speech")
         portrait = self._ready(portrait, options)
         clock("portrait")
-        motions = self.motion(portrait, samples, options)
+        motions = self.motion(portrait, samples, options, progress)
         clock("motion")
         return self._write(portrait, motions, output, speech, options, clock, progress)
 
@@ -138,7 +136,7 @@ class Talker:
         clock("portrait")
         codes = torch.tensor(self.encode(clip, backend=options.face_backend, progress=progress)[0], device=self.device)
         clock("encode")
-        starts = [subject.codes.motion if relative else codes[:1] for subject in portrait.subjects]
+        starts = [subject.motion if relative else codes[:1] for subject in portrait.subjects]
         motions = [start + codes - codes[:1] for start in starts]
         sound = clip if video.probe(clip).audio_codec else None
         return self._write(portrait, motions, output, sound, options, clock, progress)
@@ -149,8 +147,7 @@ class Talker:
         return self.portrait(portrait, options.face, options.face_backend)
 
     def _write(self, portrait, motions, output, sound, options, clock, progress) -> dict:
-        side = portrait.subjects[0].prepared.picture.shape[-2:]
-        height, width = portrait.picture.shape[:2] if options.frame == "full" else side
+        height, width = portrait.picture.shape[:2] if options.frame == "full" else (self.model.size,) * 2
         total = len(motions[0])
         with video.Writer(output, width, height, sound) as writer:
             for done, frame in enumerate(self.draw(portrait, motions, options), 1):
@@ -178,13 +175,6 @@ def find_faces(picture: Path, backend: str = "own", device: str = "auto") -> dic
     keys = ("box", "score", "yaw", "pitch", "roll", "quality")
     faces = [{**{key: getattr(one, key) for key in keys}, "landmarks": one.landmarks.tolist()} for one in found]
     return {"picture": str(picture), "width": pixels.shape[1], "height": pixels.shape[0], "faces": faces}
-
-
-def _wishes(options: RenderOptions) -> Wishes:
-    """What of the options the motion generator obeys."""
-    names = {field.name for field in fields(Wishes)} & {field.name for field in fields(RenderOptions)} - {"pose"}
-    pose = None if options.pose is None else torch.tensor(motion_files.read_pose(options.pose))
-    return Wishes(**{name: getattr(options, name) for name in names}, pose=pose)
 
 
 def _keep_inputs(output: Path, *inputs: Path | Portrait) -> None:

@@ -56,7 +56,7 @@ def build_ui(talker: Talker) -> gr.Blocks:
                 speech = gr.Audio(type="filepath", label="Speech", sources=["upload", "microphone"])
                 with gr.Accordion("Options", open=False):
                     seed = gr.Number(default.seed, label="Seed", precision=0, minimum=0)
-                    steps = gr.Slider(1, 50, default.steps, step=1, label="Sampler steps")
+                    steps = gr.Slider(1, 50, default.steps or talker.model.steps, step=1, label="Sampler steps")
                     still = gr.Checkbox(default.still, label="Keep the head still")
                     frame = gr.Radio(["full", "crop"], value=default.frame, label="Picture")
                     face = gr.Radio(["largest", "all"], value=default.face, label="Who speaks")

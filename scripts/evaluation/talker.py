@@ -57,7 +57,7 @@ class TalkerSubject:
         log.warning("the face network finds no face in a frame (%d so far)", self.lost)
         if otherwise is not None:
             return otherwise
-        middle = self.talker.space.canonical.cpu().numpy() * 0.55 + np.float32([0.5, 0.5, 0])
+        middle = self.talker.model.space.canonical.cpu().numpy() * 0.55 + np.float32([0.5, 0.5, 0])
         return middle * frame.shape[1]
 
     def codes(self, frames: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ class TalkerSubject:
     def _read(self, frames: np.ndarray) -> Iterator:
         with self.torch.inference_mode():
             for start in range(0, len(frames), 4 * BATCH):
-                yield self.talker.space(self._pictures(frames[start : start + 4 * BATCH]))
+                yield self.talker.model.space(self._pictures(frames[start : start + 4 * BATCH]))
 
     def _pictures(self, frames: np.ndarray):
         pictures = self.torch.tensor(frames, device=self.device).permute(0, 3, 1, 2)
@@ -84,12 +84,12 @@ class TalkerSubject:
         points = self._tensor(landmarks)[None].expand(len(motion), -1, -1)
         codes = self._tensor(start)[None].expand(len(motion), -1)
         with self.torch.inference_mode():
-            return self.talker.space.landmarks(points, codes, self._tensor(motion)).cpu().numpy()
+            return self.talker.model.space.landmarks(points, codes, self._tensor(motion)).cpu().numpy()
 
     def poses(self, landmarks: np.ndarray) -> np.ndarray:
         from anitalker.landmarks import fit_pose
 
-        return fit_pose(self._tensor(landmarks), self.talker.space.canonical).cpu().numpy()
+        return fit_pose(self._tensor(landmarks), self.talker.model.space.canonical).cpu().numpy()
 
     def render(self, source: Source, motion: np.ndarray) -> np.ndarray:
         options = RenderOptions(frame="crop", batch_size=BATCH)
@@ -103,20 +103,20 @@ class TalkerSubject:
         motion = np.concatenate([self.poses(landmarks), motion[:, POSE_SIZE:]], 1)
         with self.torch.inference_mode():
             for points, code in zip(self._tensor(landmarks), self._tensor(motion), strict=True):
-                layers = self.talker.decoder.frames(subject.prepared, points[None], code[None])
+                layers = self.talker.model.decoder.frames(subject.prepared, points[None], code[None])
                 made.append(to_pictures(compose(subject.source, layers))[0])
         return np.stack(made)
 
     def _portrait(self, source: Source):
         """The crop as a portrait, with the landmarks and the code that `source` says it has."""
         from anitalker.face import Crop
+        from anitalker.lite import Subject
         from anitalker.pipeline import Portrait
-        from anitalker.rendering import Subject
 
         with self.torch.inference_mode():
             picture, points = self._pictures(source.image[None]), self._tensor(source.landmarks)[None]
-            codes = replace(self.talker.space(picture), motion=self._tensor(source.motion)[None])
-            prepared = self.talker.decoder.prepare(picture, points, codes.motion, codes.appearance)
+            codes = replace(self.talker.model.space(picture), motion=self._tensor(source.motion)[None])
+            prepared = self.talker.model.decoder.prepare(picture, points, codes.motion, codes.appearance)
         side = source.image.shape[0]
         crop = Crop(source.image, source.landmarks, (0.0, 0.0), float(side), (side, side))
         return Portrait(source.image, (Subject(crop, codes, points, prepared, picture),))

@@ -7,6 +7,7 @@ import pytest
 from anitalker import pipeline
 from anitalker.cli import build_parser, main
 from anitalker.config import RenderOptions
+from anitalker.lite import Lite
 
 
 @pytest.fixture
@@ -28,16 +29,16 @@ def test_json_is_one_object_and_progress_is_apart(render, capsys):
 
 
 def test_interruption_leaves_nothing(render, capsys, monkeypatch, tmp_path):
-    draw = pipeline.rendering.draw
+    layers = Lite.layers
 
     def stop(*arguments):
         stop.calls += 1
         if stop.calls == 2:
             raise KeyboardInterrupt
-        return draw(*arguments)
+        return layers(*arguments)
 
     stop.calls = 0
-    monkeypatch.setattr(pipeline.rendering, "draw", stop)
+    monkeypatch.setattr(Lite, "layers", stop)
     assert main(render) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("interrupted")
     assert list(tmp_path.iterdir()) == []
@@ -47,7 +48,7 @@ def test_a_fault_of_ours_is_not_hidden(render, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(pipeline.rendering, "draw", broken)
+    monkeypatch.setattr(Lite, "layers", broken)
     with pytest.raises(ZeroDivisionError):
         main(render)
 

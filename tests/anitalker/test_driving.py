@@ -1,7 +1,5 @@
 """Driving videos: the crop stays where it was, batches do not matter, codes are smoothed, no frame is lost."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -9,20 +7,18 @@ import torch
 from anitalker import driving
 from anitalker.config import InputError
 
-CPU = torch.device("cpu")
 
-
-def level_space(pictures):
-    """A motion space that reads the mean level of a picture."""
-    level = pictures.mean((1, 2, 3))[:, None]
-    return SimpleNamespace(motion=level.expand(-1, 20), identity=torch.ones(len(pictures), 64))
+def read_level(pictures):
+    """A model that reads the mean level of a picture, in -1..1."""
+    level = pictures.float().mean((1, 2, 3))[:, None] / 127.5 - 1
+    return level.expand(-1, 20), torch.ones(len(pictures), 64)
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 33])
 def test_every_frame_is_read(count):
     pictures = [np.full((256, 256, 3), 100 + n, np.uint8) for n in range(count)]
     told = []
-    motion, identity = driving.read_codes(level_space, pictures, CPU, count, lambda *step: told.append(step))
+    motion, identity = driving.read_codes(read_level, pictures, count, lambda *step: told.append(step), driving.CALM)
     assert motion.shape == (count, 20) and told[-1] == ("encode", count, count)
     assert (np.diff(motion[:, 0]) > 0).all()
     assert abs(np.linalg.norm(identity) - 1) < 1e-6
@@ -31,8 +27,10 @@ def test_every_frame_is_read(count):
 def test_codes_are_smoothed():
     """A code that flickers by one level comes out with less flicker."""
     pictures = [np.full((256, 256, 3), 100 + n % 2, np.uint8) for n in range(40)]
-    motion, _ = driving.read_codes(level_space, pictures, CPU, 40)
+    motion, _ = driving.read_codes(read_level, pictures, 40, calm=driving.CALM)
     assert motion[20:, 0].std() < 0.5 * (0.5 / 127.5)
+    as_read, _ = driving.read_codes(read_level, pictures, 40)
+    assert as_read[20:, 0].std() == pytest.approx(0.5 / 127.5, rel=1e-4)
 
 
 def test_the_crop_stays(fixed_finder):

@@ -101,8 +101,8 @@ def test_an_input_is_never_overwritten(talker, example_portrait, clicks, tmp_pat
 def test_frames_are_made_when_they_are_asked_for(talker, example_portrait, make_wav, tmp_path, monkeypatch):
     """A long recording: the first frame comes before the second batch is drawn."""
     drawn = []
-    draw = pipeline.rendering.draw
-    monkeypatch.setattr(pipeline.rendering, "draw", lambda *a: drawn.append(1) or draw(*a))
+    layers = talker.model.layers
+    monkeypatch.setattr(talker.model, "layers", lambda *a: drawn.append(1) or layers(*a))
     speech = make_wav(tmp_path / "long.wav", np.zeros(16_000 * 4))
     frames = talker.frames(example_portrait, speech, replace(QUICK, batch_size=4))
     next(frames)
@@ -114,7 +114,7 @@ def test_the_first_frame_is_the_portrait(talker, example_portrait, clicks):
     portrait = talker.portrait(example_portrait)
     subject = portrait.subjects[0]
     motion = talker.motion(portrait, clicks, QUICK)[0][:1]
-    moved = talker.space.landmarks(subject.landmarks, subject.codes.motion, motion)
+    moved = talker.model.space.landmarks(subject.landmarks, subject.codes.motion, motion)
     torch.testing.assert_close(moved[..., :2], subject.landmarks[..., :2], atol=1e-5, rtol=0)
 
 

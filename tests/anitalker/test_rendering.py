@@ -1,4 +1,4 @@
-"""Rendering with a decoder that paints the frame number: order, batches, overlapping faces, large pictures."""
+"""Rendering with a model that paints the frame number: order, batches, overlapping faces, large pictures."""
 
 from types import SimpleNamespace
 
@@ -6,18 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker import rendering
+from anitalker import lite, rendering
 from anitalker.decoder import Layers
 from anitalker.face import Crop
 
 
-def painted(space, decoder, subject, motion):
+class Painter(lite.Lite):
     """Layers whose synthesised pixels show the first number of the motion code, everywhere."""
-    count = len(motion)
-    masks = torch.zeros(count, 3, 256, 256)
-    masks[:, 2] = 1
-    pixels = motion[:, :1, None, None].expand(count, 3, 256, 256)
-    return Layers(torch.zeros(count, 2, 256, 256), masks, pixels)
+
+    def __init__(self):
+        """No networks."""
+
+    def layers(self, subject, motion):
+        count = len(motion)
+        masks = torch.zeros(count, 3, 256, 256)
+        masks[:, 2] = 1
+        pixels = motion[:, :1, None, None].expand(count, 3, 256, 256)
+        return Layers(torch.zeros(count, 2, 256, 256), masks, pixels)
 
 
 def subject_at(x, y, side, size):
@@ -25,7 +30,7 @@ def subject_at(x, y, side, size):
         np.zeros((256, 256, 3), np.uint8), np.zeros((468, 3), np.float32), (float(x), float(y)), float(side), size
     )
     prepared = SimpleNamespace(picture=torch.zeros(1, 3, 256, 256))
-    return rendering.Subject(crop, None, None, prepared, torch.zeros(1, 3, side, side))
+    return lite.Subject(crop, None, None, prepared, torch.zeros(1, 3, side, side))
 
 
 def levels(count):
@@ -35,14 +40,9 @@ def levels(count):
     return motion
 
 
-@pytest.fixture(autouse=True)
-def paint(monkeypatch):
-    monkeypatch.setattr(rendering, "draw", painted)
-
-
 @pytest.mark.parametrize("batch", [1, 4, 7, 100])
 def test_every_frame_once_and_in_order(batch):
-    frames = list(rendering.render(None, None, [subject_at(0, 0, 64, (64, 64))], [levels(9)], batch, None))
+    frames = list(rendering.render(Painter(), [subject_at(0, 0, 64, (64, 64))], [levels(9)], batch, None))
     assert [frame[128, 128, 0] for frame in frames] == [round((v + 1) * 127.5) for v in np.linspace(-1, 1, 9)]
 
 
@@ -51,14 +51,14 @@ def test_crops_that_overlap_add_their_changes():
     picture = np.full((100, 160, 3), 100, np.uint8)
     subjects = [subject_at(0, 0, 100, (100, 160)), subject_at(60, 0, 100, (100, 160))]
     motions = [torch.full((1, 20), 120 / 127.5 - 1), torch.full((1, 20), 90 / 127.5 - 1)]
-    frame = next(rendering.render(None, None, subjects, motions, 1, picture))
+    frame = next(rendering.render(Painter(), subjects, motions, 1, picture))
     assert frame[50, 30, 0] == 120 and frame[50, 130, 0] == 90 and frame[50, 80, 0] == 110
 
 
 def test_large_crops_go_in_pieces(monkeypatch):
-    monkeypatch.setattr(rendering, "PIXELS_AT_ONCE", 3 * 50 * 50)
+    monkeypatch.setattr(lite, "PIXELS_AT_ONCE", 3 * 50 * 50)
     picture = np.zeros((50, 50, 3), np.uint8)
-    frames = list(rendering.render(None, None, [subject_at(0, 0, 50, (50, 50))], [levels(8)], 8, picture))
+    frames = list(rendering.render(Painter(), [subject_at(0, 0, 50, (50, 50))], [levels(8)], 8, picture))
     assert [frame[25, 25, 0] for frame in frames] == [round((v + 1) * 127.5) for v in np.linspace(-1, 1, 8)]
 
 

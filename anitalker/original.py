@@ -1,0 +1,267 @@
+"""The family `original`: the published AniTalker networks behind `anitalker.model.Model`.
+
+Letters: B frames at once, T video frames, M = 20 motion numbers, S = 512 width of a code, n = 256 pixels of a frame.
+
+Stage one (encoder and decoder) reads a portrait once and draws frames, stage two (the denoiser) makes motion of speech.
+Both are the published ones; what is ours is around them: the face is found and cropped as they expect and pasted back,
+any length of sound, batches, and controls in the units of RenderOptions.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from anitalker import face, machine
+from anitalker.config import CROP, FPS, ORIGINAL_STEPS, InputError, RenderOptions, StageOneConfig
+from anitalker.conformer import Denoiser
+from anitalker.diffusion import ddim_sample, ddim_schedule
+from anitalker.hearing import Hearing, hearing
+from anitalker.landmarks import CHIN
+from anitalker.motion_files import read_pose
+from anitalker.rendering import to_pictures, to_tensor
+from anitalker.styled_decoder import Constants, Drawn, Ready, StyledDecoder
+from encoders import hubert
+from encoders.pyramid import Look, StageOneEncoder
+
+if TYPE_CHECKING:
+    from anitalker.model import Progress
+
+# Where a face stands in the pictures that the networks know: medians over the 13 portraits of the original's demo,
+# measured with our face network (face height .49 to .67 of the side, roll as it came, up to 10 degrees).
+FACE_IN_CROP = 0.587
+MIDDLE_IN_CROP = (0.5, 0.62)
+# How its angles lie to ours: compared with angles that its authors published for a clip of 127 frames (made with
+# 3DDFA_V2). Yaw follows ours (r = .97), roll runs the other way (r = -.89), pitch follows (r = .78) with an offset.
+ROLL, PITCH = -1, 8.0
+TURN = 90.0  # degrees of one unit
+NOSE_TIP, INNER_BROWS = 4, (107, 336)  # its location is the nose's x; its scale goes from between the brows to the chin
+CONTROLS = {"yaw": "pose", "pitch": "pose", "roll": "pose", "pose": "pose", "location": "location", "scale": "scale"}
+WINDOW = 30 * FPS  # frames that attend to each other; shorter clips are made whole, as the original makes all
+OVERLAP = 2 * FPS  # frames that two windows share at least, and over which one fades into the next
+
+
+class StageOne(nn.Module):
+    """Encoder and decoder; keys of the state dict are those of the published file."""
+
+    def __init__(self, config: StageOneConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.enc = StageOneEncoder(config.channels, config.style, config.motion)
+        self.dec = StyledDecoder(config)
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> Look:
+        """Pictures [B,3,n,n] in [-1,1] -> everything that the encoder says."""
+        return self.enc(image)
+
+    def render(self, look: Look, motion: Tensor, dtype: torch.dtype = torch.float32) -> Drawn:
+        """One portrait, as `encode` saw it, under motion [B,M] -> pictures [B,3,n,n], not clamped, and raw flows."""
+        constants = self.dec.constants(dtype)
+        return self.dec.draw(constants, self.dec.prepare(constants, look.image_code, look.skips), motion)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One face of a portrait, ready to move. own: its control signals, pose [3], location [1] and scale [1]."""
+
+    crop: face.Crop
+    image_code: Tensor  # [1,S]
+    motion: Tensor  # [1,M]
+    identity: Tensor  # [1,S]
+    ready: Ready
+    own: dict[str, Tensor]
+
+
+class Original:
+    """Stage one and stage two as a `Model`; source: of HuBERT's weights, used by the variants that hear with it."""
+
+    steps, calm = ORIGINAL_STEPS, None  # driving videos are read as the original reads them, without a filter
+
+    def __init__(
+        self,
+        stage_one: StageOne,
+        denoiser: Denoiser,
+        device: torch.device | str = "cpu",
+        source: str | os.PathLike | None = None,
+    ) -> None:
+        self.device, self.source = torch.device(device), source or hubert.NAME
+        self.stage_one = stage_one.to(self.device).eval().requires_grad_(False)
+        self.denoiser = denoiser.to(self.device).eval().requires_grad_(False)
+        self.name, self.size = f"original-{denoiser.config.variant}", stage_one.config.size
+        wanted = (stage_one.config.motion, stage_one.config.style)
+        if (denoiser.config.motion, denoiser.config.start) != wanted:
+            raise InputError(f"stage one and stage two do not belong together: codes of {wanted} numbers in stage one")
+
+    @cached_property
+    def constants(self) -> Constants:
+        """The decoder's own, in the format that draws fastest here."""
+        low = machine.draws_in_bfloat16(self.device, self.stage_one.config.channels[-1])
+        return self.stage_one.dec.constants(torch.bfloat16 if low else torch.float32)
+
+    @cached_property
+    def ears(self) -> Hearing:
+        """What the variant hears with, loaded when it is first needed."""
+        return hearing(self.denoiser, self.source, self.device)
+
+    def check(self, options: RenderOptions) -> None:
+        """InputError for what this family cannot do."""
+        ddim_schedule(options.steps or self.steps)
+        if options.guidance is not None:
+            raise InputError(f"guidance is {options.guidance}, but the original has none; leave --guidance away")
+        known = self.denoiser.config.signals
+        asked = {name: signal for name, signal in CONTROLS.items() if getattr(options, name) is not None}
+        asked |= {"still": "pose"} if options.still else {}
+        for name, signal in asked.items():
+            if signal not in known:
+                obeys = ", ".join(known) or "nothing but speech"
+                raise InputError(
+                    f"--{name} needs the signal {signal}, but {self.denoiser.config.variant} obeys {obeys}; "
+                    "take a full_control file as --stage2"
+                )
+
+    def crop(self, picture: np.ndarray, found: face.Face) -> face.Crop:
+        """The square around a face, placed as in the pictures that the networks know."""
+        return face.crop(picture, found, FACE_IN_CROP, MIDDLE_IN_CROP)
+
+    @torch.inference_mode()
+    def subject(self, picture: np.ndarray, crop: face.Crop) -> Subject:
+        """Everything that is done once per face."""
+        look = self.stage_one.encode(self._sized(to_tensor(crop.image, self.device)))
+        ready = self.stage_one.dec.prepare(self.constants, look.image_code, look.skips)
+        return Subject(crop, look.image_code, look.motion_code, look.identity, ready, own_signals(crop))
+
+    @torch.inference_mode()
+    def read(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 [B,256,256,3] -> motion codes [B,M] and identity codes [B,S]."""
+        views = (pictures.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1).split(4)  # more gains nothing
+        looks = [self.stage_one.encode(self._sized(part)) for part in views]
+        return torch.cat([look.motion_code for look in looks]), torch.cat([look.identity for look in looks])
+
+    def hear(self, samples: Tensor) -> Tensor:
+        """Samples [N] at 16 kHz, as recorded -> features [1,rT,S], T = ceil(25 seconds)."""
+        return self.ears.hear(samples)
+
+    @torch.inference_mode()
+    def move(
+        self,
+        sound: Tensor,
+        subject: Subject,
+        options: RenderOptions = RenderOptions(),
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Features of `hear` -> motion [T,M], within -1..1.
+
+        Clips above WINDOW are made in windows, each from the motion just before it, as the network was taught to start.
+        """
+        rate = self.denoiser.config.sound_rate
+        frames = sound.shape[1] // rate
+        noise = torch.randn(1, frames, self.denoiser.config.motion, generator=torch.Generator().manual_seed(seed))
+        signals = control_signals(subject.own, options, frames)
+        made = noise[:, :0].to(self.device)
+        for begin, end in windows(frames):
+            start = made[:, begin - 1] if begin else subject.motion
+            own = {name: signal[:, begin:end].to(self.device) for name, signal in signals.items()}
+            heard = sound[:, begin * rate : end * rate].to(self.device)
+            condition = self.denoiser.condition(heard, subject.image_code, start, own, obey=bool(own))
+            piece = ddim_sample(
+                lambda x, time, condition=condition: self.denoiser(condition, x, time),
+                noise[:, begin:end].to(self.device),
+                options.steps or self.steps,
+            )
+            made = join(made, piece, begin)
+            if progress:
+                progress("motion", end, frames)
+        return made[0]
+
+    @torch.inference_mode()
+    def draw(self, subject: Subject, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
+        """Motion [B,M] -> the moved crop, uint8, [side,side,3] in the picture's pixels if `full`, else [n,n,3]."""
+        # A processor's cores are busy with one frame, and large batches leave its caches: one by one.
+        for part in motion.split(1 if motion.device.type == "cpu" else len(motion)):
+            for frame in to_pictures(self.stage_one.dec.draw(self.constants, subject.ready, part).pictures):
+                yield enlarge(frame, int(subject.crop.side)) if full else frame
+
+    def _sized(self, pictures: Tensor) -> Tensor:
+        """Crops of CROP pixels to the size of the networks, which is the same for the published ones."""
+        if self.size == CROP:
+            return pictures
+        return nn.functional.interpolate(pictures, (self.size, self.size), mode="bilinear", antialias=True)
+
+
+def enlarge(frame: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [n,n,3] -> [side,side,3], bicubic."""
+    return np.asarray(Image.fromarray(frame).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def own_signals(crop: face.Crop) -> dict[str, Tensor]:
+    """The portrait's own control signals in the original's units: pose [3], location [1], scale [1]."""
+    points = crop.landmarks
+    seen = face.Face(face.box_of(points), 1.0, points)
+    between = points[list(INNER_BROWS), :2].mean(0)
+    pose = [seen.yaw, seen.pitch, seen.roll]
+    scale = float(np.linalg.norm(points[CHIN, :2] - between))
+    return {
+        "location": torch.tensor([float(points[NOSE_TIP, 0])]),
+        "scale": torch.tensor([scale]),
+        "pose": units(torch.tensor(pose)),
+    }
+
+
+def units(angles: Tensor) -> Tensor:
+    """Yaw, pitch, roll in our degrees [...,3] -> in the original's units, within -1..1."""
+    yaw, pitch, roll = angles.float().unbind(-1)
+    return (torch.stack([yaw, pitch + PITCH, ROLL * roll], -1) / TURN).clamp(-1, 1)
+
+
+def control_signals(own: dict[str, Tensor], options: RenderOptions, frames: int) -> dict[str, Tensor]:
+    """What the options ask for as signals [1,frames,1 or 3]; none if they ask for nothing.
+
+    The original knows one switch for all signals, so what is not asked for stays the portrait's own. Constants are
+    reached from there within a second; a pose file is followed exactly, and its last row stays.
+    """
+    if not options.still and all(getattr(options, name) is None for name in CONTROLS):
+        return {}
+    angles = units(torch.tensor([getattr(options, name) or 0.0 for name in ("yaw", "pitch", "roll")]))
+    given = torch.tensor([getattr(options, name) is not None for name in ("yaw", "pitch", "roll")])
+    wanted = {
+        "location": own["location"] + (options.location or 0.0),
+        "scale": own["scale"] * (options.scale or 1.0),
+        "pose": torch.where(given, angles, own["pose"]),
+    }
+    come = (torch.arange(frames) / FPS).clamp(max=1)[:, None]
+    come = come * come * (3 - 2 * come)
+    signals = {name: own[name] + come * (value - own[name]) for name, value in wanted.items()}
+    if options.pose is not None:
+        rows = units(torch.tensor(read_pose(options.pose)))
+        signals["pose"] = rows[torch.arange(frames).clamp(max=len(rows) - 1)]
+    return {name: signal[None].clamp(-1 if name == "pose" else 0, 1) for name, signal in signals.items()}
+
+
+def windows(frames: int) -> list[tuple[int, int]]:
+    """Beginnings and ends of windows of WINDOW frames, evenly spread, that share OVERLAP frames at least."""
+    if frames <= WINDOW:
+        return [(0, frames)]
+    count = math.ceil((frames - OVERLAP) / (WINDOW - OVERLAP))
+    begins = [round(i * (frames - WINDOW) / (count - 1)) for i in range(count)]
+    return [(begin, begin + WINDOW) for begin in begins]
+
+
+def join(made: Tensor, piece: Tensor, begin: int) -> Tensor:
+    """Motion [1,t,M] and a window [1,w,M] that begins at frame `begin` <= t: the shared frames fade from one to the
+    other."""
+    shared = made.shape[1] - begin
+    share = (torch.arange(1, shared + 1, device=made.device) / (shared + 1))[:, None]
+    share = share * share * (3 - 2 * share)
+    mixed = made[:, begin:] + share * (piece[:, :shared] - made[:, begin:])
+    return torch.cat([made[:, :begin], mixed, piece[:, shared:]], 1)
