@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,8 +140,9 @@ def _best(path: Path, candidates: list, tensors: Tensors, strict: bool) -> tuple
     return best[1:]
 
 
+@lru_cache(maxsize=8)
 def expected_tensors(config: Config) -> Tensors:
-    """Names and shapes of the network of a config; on the meta device, so that it costs nothing."""
+    """Names and shapes of the network of a config; on the meta device, so that it costs no memory."""
     import torch
 
     with torch.device("meta"):
@@ -163,9 +165,10 @@ def stage_one_config(tensors: Tensors) -> StageOneConfig:
     usual = StageOneConfig()
     layers = [int(match[1]) for name in tensors if (match := re.match(r"dec\.convs\.(\d{1,2})\.", name))]
     names = ["dec.conv1.conv.weight", *(f"dec.convs.{n}.conv.weight" for n in range(0, max(layers, default=0) + 1, 2))]
-    widths = tuple(tensors[name].shape[1] if name in tensors else usual.style for name in names)
-    style, motion = tensors["dec.direction.weight"].shape if "dec.direction.weight" in tensors else (None, None)
-    return StageOneConfig(2 ** (len(widths) + 1), style or usual.style, motion or usual.motion, widths)
+    widths = tuple(tensors[name].shape[1] if name in tensors else usual.channels[0] for name in names)
+    style = tensors["enc.fc.0.weight"].shape[1] if "enc.fc.0.weight" in tensors else usual.style
+    motion = tensors["enc.fc.4.bias"].shape[0] if "enc.fc.4.bias" in tensors else usual.motion
+    return StageOneConfig(2 ** (len(widths) + 1), style, motion, widths)
 
 
 def denoiser_config(variant: str, tensors: Tensors) -> DenoiserConfig:

@@ -68,14 +68,20 @@ def load_model(name: str | os.PathLike) -> Networks:
     return Networks(**modules, speech=speech, name=Path(name).stem)
 
 
-def load_stage_one(name: str | os.PathLike = "stage1") -> StageOne:
-    """The original's encoder and decoder from a registry name or a file of any spelling, in evaluation mode."""
-    return original_weights.load(verified(name), "original_stage1")
+def kind(name: str | os.PathLike) -> str | None:
+    """Whose weights a name or file has: original_stage1, original_stage2, or None for ours."""
+    return original_weights.recognise(*weight_files.read(find(name)[0]))
 
 
-def load_stage_two(name: str | os.PathLike | None = None) -> Denoiser:
-    """The original's motion generator, likewise; None takes one that is here, full control before others."""
-    return original_weights.load(verified(_default_variant() if name is None else name), "original_stage2")
+def load_original(
+    stage1: str | os.PathLike | None = None, stage2: str | os.PathLike | None = None
+) -> tuple[StageOne, Denoiser]:
+    """The original's two networks, float32 on the CPU, from registry names or files of any spelling.
+
+    Without a name, stage one is the fetched one and stage two the first that is here, full control before others.
+    """
+    first = original_weights.load(verified(stage1 or "stage1"), "original_stage1")
+    return first, original_weights.load(verified(stage2 or _default_variant()), "original_stage2")
 
 
 def _default_variant() -> str:
