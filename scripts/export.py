@@ -1,4 +1,7 @@
-"""Training runs -> one file of weights for inference: the parts that it needs, float16, with their configs inside."""
+"""Training runs -> one file of weights for inference: the parts that it needs, float16, with their configs inside.
+
+`--kind stage1`: a run of `full-256` -> stage one of the original's family, in float32 under the original's names.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from anitalker.original_weights import read_stage_one
 from anitalker.registry import sha256
 from anitalker.weights import MODEL_PARTS, load_face, load_model, read
 
-KINDS = {"model": (MODEL_PARTS, ("speech",), load_model), "face": (("detector", "landmarks"), (), load_face)}
+KINDS = {
+    "model": (MODEL_PARTS, ("speech",), load_model),
+    "face": (("detector", "landmarks"), (), load_face),
+    "stage1": (("stage1",), (), read_stage_one),
+}
 SMALL = 4096  # elements: biases, norms and the like stay in float32
 EXACT = ("directions", "canonical", "motion_mean", "motion_std", "mean", "std", "spoken")  # measured, not learned
 
@@ -27,6 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     if not arguments.runs or not arguments.output:
         raise SystemExit("error: give RUN and -o FILE.safetensors, or --register")
     config, tensors = collect([weights_of(run) for run in arguments.runs], arguments.kind)
+    if arguments.kind == "stage1":
+        config, tensors = as_original(config, tensors)
     output = Path(arguments.output)
     write(output, config, tensors)
     KINDS[arguments.kind][2](output)  # what does not load here would not load anywhere
@@ -54,7 +64,14 @@ def collect(files: list[Path], kind: str) -> tuple[dict, dict[str, Tensor]]:
         config |= {name: run_config[name] for name in settings if name in run_config}
     if missing := [name for name in (*parts, *settings) if name not in config]:
         raise SystemExit(f"error: no run has {', '.join(missing)}; name the runs that trained them")
-    return config, {key: slim(key, tensor) for own in found.values() for key, tensor in own.items()}
+    pairs = [(key, tensor) for own in found.values() for key, tensor in own.items()]
+    return config, {key: tensor.contiguous() if kind == "stage1" else slim(key, tensor) for key, tensor in pairs}
+
+
+def as_original(config: dict, tensors: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """Stage one as `anitalker.original_weights` reads it."""
+    kept = {key.removeprefix("stage1."): tensor for key, tensor in tensors.items()}
+    return {"kind": "original_stage1", "stage1": config["stage1"]}, kept
 
 
 def slim(key: str, tensor: Tensor) -> Tensor:

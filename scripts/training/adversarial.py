@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import CROP
 from anitalker.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw
+from scripts.training.engine import Engine, Opponent
 
 RINGS = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
-PATCH = 64  # pixels of the crop
+PATCH = 4  # patches to a side of the crop: 64 pixels of 256
 LIPS, EYES = 14, (159, 386)  # landmarks in the middle of a patch
-JITTER = 6  # pixels that a patch is moved at random, the same in true and made pictures of a pair
+JITTER = 0.1  # patch sides that a patch is moved at random, the same in true and made pictures of a pair
 R1_EVERY = 16  # steps between gradient penalties ("lazy": Karras et al. 2020, "Analyzing StyleGAN", section 3.1)
 BALANCE_EVERY = 8  # steps between measurements of the adaptive weight
 RAMP = 300  # steps from the discriminator's first to the term's full weight
@@ -59,7 +59,7 @@ class PatchDiscriminator(nn.Module):
         return self.exit(x)
 
 
-class Adversarial(nn.Module):
+class Adversarial(Opponent):
     """Both discriminators, their optimizer and the weight of the term; `state_dict` holds all three.
 
     Non-saturating loss (Goodfellow et al. 2014), softplus(-D(made)), with R1 on true pictures every R1_EVERY steps:
@@ -70,18 +70,15 @@ class Adversarial(nn.Module):
     their optimizer; gamma of R1.
     """
 
+    NAME = "adversarial"
+
     def __init__(self, weight: float, after: int = 0, rate: float = 4e-4, gamma: float = 2.0) -> None:
         super().__init__()
         self.weight, self.after, self.gamma = weight, after, gamma
         self.patch, self.whole = PatchDiscriminator(), PatchDiscriminator((32, 64, 128), first=2)
         self.register_buffer("ratio", torch.tensor(-1.0))  # running mean of the adaptive weight; below 0: none yet
+        self.measured: list[Tensor] = []
         self.optimizer = torch.optim.Adam(self.parameters(), rate, betas=(0.0, 0.99))
-
-    def get_extra_state(self) -> dict:
-        return self.optimizer.state_dict()
-
-    def set_extra_state(self, state: dict) -> None:
-        self.optimizer.load_state_dict(state)
 
     def active(self, step: int) -> bool:
         return self.weight > 0 and step >= self.after
@@ -99,25 +96,29 @@ class Adversarial(nn.Module):
         if step % BALANCE_EVERY == 0 or self.ratio < 0:
             wanted = torch.autograd.grad(reconstruction, last, retain_graph=True)[0].norm()
             given = torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
-            ratio = (wanted / (given + 1e-6)).clamp(max=100.0)
-            self.ratio.copy_(ratio if self.ratio < 0 else torch.lerp(self.ratio, ratio, 0.1))
-        return loss, self.weight * min(1.0, (step - self.after) / RAMP) * self.ratio
+            self.measured.append((wanted / (given + 1e-6)).clamp(max=100.0))
+        return loss, self.weight * min(1.0, (step - self.after) / RAMP) * self.ratio.clamp_min(0)
 
-    def learn(self, made: list[View], true: list[View], step: int) -> dict[str, float]:
-        """One step of the discriminators; how often they are right about true and made pictures (0.5: at random)."""
-        made = [View(v.pictures.detach(), v.rings) for v in made]
+    def loss(self, made: list[View], true: list[View], step: int) -> tuple[Tensor, dict[str, float]]:
+        """The discriminators' loss, and how often they are right about true and made pictures (0.5: at random)."""
         with torch.autocast(made[0].pictures.device.type, torch.bfloat16):
             false_logits, true_logits = self._logits(made), self._logits(true)
         loss = sum(_mean(F.softplus(x), v) for x, v in zip(false_logits, made, strict=True))
         loss = loss + sum(_mean(F.softplus(-x), v) for x, v in zip(true_logits, true, strict=True))
-        if step % R1_EVERY == 0:
-            loss = loss + 0.5 * self.gamma * R1_EVERY * self._penalty(true)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
         right = sum((x.detach() < 0).float().mean() for x in false_logits)
         right = right + sum((x.detach() > 0).float().mean() for x in true_logits)
-        return {"d_loss": loss.item(), "d_right": right.item() / 2 / len(made)}
+        numbers = {"d_loss": loss.item(), "d_right": right.item() / 2 / len(made), "d_ratio": self.ratio.item()}
+        if step % R1_EVERY == 0:
+            loss = loss + 0.5 * self.gamma * R1_EVERY * self._penalty(true)
+        return loss, numbers
+
+    def update(self, engine: Engine) -> None:
+        """One step of the discriminators; the running mean of the adaptive weight moves to what was measured."""
+        super().update(engine)
+        if self.measured:
+            ratio = engine.average(torch.stack(self.measured).mean())
+            self.ratio.copy_(ratio if self.ratio < 0 else torch.lerp(self.ratio, ratio, 0.2))
+            self.measured = []
 
     def _logits(self, views: list[View]) -> list[Tensor]:
         *patches, whole = views
@@ -132,28 +133,31 @@ class Adversarial(nn.Module):
 
 
 def views(pictures: Tensor, landmarks: Tensor, shift: Tensor) -> list[View]:
-    """Mouth, one eye and the whole crop at half size of pictures [B,3,256,256] with landmarks [B,468,>=2].
+    """Mouth, one eye and the whole crop at half size of pictures [B,3,n,n] with landmarks [B,468,>=2].
 
     shift [2,B,2], -1..1: jitter of the two patches in units of JITTER; its sign in the last pair chooses the eye.
     """
-    marks = landmarks.detach().float()[..., :2]
+    marks, size = landmarks.detach().float()[..., :2], pictures.shape[-1]
     left = (shift[1, :, :1] > 0).float()
     eye = marks[:, EYES[0]] * (1 - left) + marks[:, EYES[1]] * left
-    patches = [cut(pictures, marks, p * CROP + JITTER * s) for p, s in zip((marks[:, LIPS], eye), shift, strict=True)]
-    return [*patches, View(F.avg_pool2d(pictures, 2), draw(marks, RINGS, CROP // 4))]
+    places = zip((marks[:, LIPS], eye), shift, strict=True)
+    patches = [cut(pictures, marks, place * size + JITTER * size / PATCH * s) for place, s in places]
+    return [*patches, View(F.avg_pool2d(pictures, 2), draw(marks, RINGS, size // 4))]
 
 
 def cut(pictures: Tensor, landmarks: Tensor, centre: Tensor) -> View:
-    """Patches of PATCH pixels around centre [B,2] (x, y in pixels), kept inside the crop."""
-    corners = (centre - PATCH / 2).round().clamp(0, CROP - PATCH)
+    """Patches, a PATCH-th of the side n of pictures, around centre [B,2] (x, y in pixels), kept inside."""
+    size = pictures.shape[-1]
+    side = size // PATCH
+    corners = (centre - side / 2).round().clamp(0, size - side)
     places = zip(pictures, corners.long().tolist(), strict=True)
-    patches = torch.stack([p[:, y : y + PATCH, x : x + PATCH] for p, (x, y) in places])
-    return View(patches, draw((landmarks * CROP - corners[:, None]) / PATCH, RINGS, PATCH // 2))
+    patches = torch.stack([p[:, y : y + side, x : x + side] for p, (x, y) in places])
+    return View(patches, draw((landmarks * size - corners[:, None]) / side, RINGS, side // 2))
 
 
-def random_shift(count: int) -> Tensor:
+def random_shift(count: int, device: torch.device | str = "cpu") -> Tensor:
     """[2,B,2] uniform in -1..1, for `views`."""
-    return torch.rand(2, count, 2) * 2 - 1
+    return torch.rand(2, count, 2, device=device) * 2 - 1
 
 
 def _mean(values: Tensor, view: View) -> Tensor:

@@ -30,7 +30,7 @@ def choose(where: Tensor, yes: Similarity, no: Similarity) -> Similarity:
 def mirror(pictures: Tensor, landmarks: Tensor, partner: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
     """Flip pictures [B,C,H,W] and landmarks [B,468,3] left to right where the mask [B] says so."""
     flipped = (landmarks * torch.tensor([-1.0, 1.0, 1.0]) + torch.tensor([1.0, 0.0, 0.0]))[:, partner]
-    pictures = torch.where(where[:, None, None, None], pictures.flip(3), pictures)
+    pictures = torch.where(where.to(pictures.device)[:, None, None, None], pictures.flip(3), pictures)
     return pictures, torch.where(where[:, None, None], flipped, landmarks)
 
 
@@ -58,7 +58,15 @@ def colour(pictures: Tensor, strength: float = 0.25) -> Tensor:
         pictures[i] = pictures[i].mean(0, keepdim=True)
     gain = 1 + strength * (torch.rand(count, 3, 1, 1) - 0.5)
     shift = strength * 0.8 * (torch.rand(count, 1, 1, 1) - 0.5)
-    return pictures.mul_(gain).add_(shift).clamp_(-1, 1)
+    return pictures.mul_(gain.to(pictures.device)).add_(shift.to(pictures.device)).clamp_(-1, 1)
+
+
+def colour_pairs(pictures_a: Tensor, pictures_b: Tensor, strength: float) -> None:
+    """`colour` with the same change for both pictures of a pair; changes its arguments."""
+    both = torch.cat([pictures_a, pictures_b], 3)
+    colour(both, strength)
+    pictures_a.copy_(both[..., : both.shape[-1] // 2])
+    pictures_b.copy_(both[..., both.shape[-1] // 2 :])
 
 
 def degrade(pictures: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from anitalker.config import CROP, LANDMARKS, InputError
@@ -117,20 +118,21 @@ def decode_speech(mp4: bytes, rate: int = 16_000) -> np.ndarray:
 
 
 class FrameCache:
-    """Memory-mapped frames of one split, made by `build_cache`.
+    """Memory-mapped frames of one split, made by `build_cache`; `size` other than 256: halved to it once, by averages.
 
     frames uint8 [N,256,256,3]; landmarks float32 [N,468,3]; clip int [N], -1 for a still; frame int [N], number within
     the clip; identity int [N], one number per person (each still is a person); good bool [N]; rows: manifest rows of
     the clips.
     """
 
-    def __init__(self, cache_dir: str | Path, split: str) -> None:
+    def __init__(self, cache_dir: str | Path, split: str, size: int = CROP) -> None:
         folder = Path(cache_dir) / split
         if not (folder / "rows.json").is_file():
             raise InputError(
                 f"no decoded frames in {folder}; run python -m scripts.training.data --data DIR --cache {cache_dir}"
             )
-        self.frames = np.load(folder / "frames.npy", mmap_mode="r")
+        self.frames = np.load(folder / "frames.npy" if size == CROP else _smaller(folder, size), mmap_mode="r")
+        self._held: torch.Tensor | None = None
         index = np.load(folder / "index.npz")
         self.landmarks, self.clip, self.frame = index["landmarks"], index["clip"], index["frame"]
         self.identity, self.good = index["identity"], index["good"]
@@ -138,6 +140,39 @@ class FrameCache:
 
     def __len__(self) -> int:
         return len(self.clip)
+
+    def hold(self, device: torch.device, share: float = 0.6) -> bool:
+        """Keep all frames on a GPU as uint8 if they take at most `share` of its free memory; whether they are there."""
+        if device.type == "cuda" and self.frames.nbytes <= share * torch.cuda.mem_get_info(device)[0]:
+            self._held = torch.empty(self.frames.shape, dtype=torch.uint8, device=device)
+            for first in range(0, len(self.frames), 1024):
+                self._held[first : first + 1024] = torch.from_numpy(
+                    np.ascontiguousarray(self.frames[first : first + 1024])
+                )
+        return self._held is not None
+
+    def pictures(self, numbers: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Frames by number as uint8 [n,H,W,3] on the device."""
+        if self._held is not None:
+            return self._held[torch.from_numpy(np.asarray(numbers)).to(self._held.device)].to(device)
+        chosen = torch.from_numpy(np.stack([self.frames[n] for n in numbers]))
+        return chosen.to(device, non_blocking=True)
+
+
+def _smaller(folder: Path, size: int) -> Path:
+    """The file of a split's frames at size x size pixels, made from the full ones if it is not there."""
+    path = folder / f"frames-{size}.npy"
+    if not path.is_file():
+        full = np.load(folder / "frames.npy", mmap_mode="r")
+        partial = path.with_suffix(".partial.npy")
+        made = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(full), size, size, 3))
+        for first in range(0, len(full), 256):
+            piece = torch.from_numpy(np.array(full[first : first + 256])).permute(0, 3, 1, 2).float()
+            small = torch.nn.functional.adaptive_avg_pool2d(piece, size).round_().to(torch.uint8)
+            made[first : first + 256] = small.permute(0, 2, 3, 1).numpy()
+        made.flush()
+        partial.replace(path)
+    return path
 
 
 def build_cache(data_dir: str | Path, cache_dir: str | Path, split: str, every: int = 2, every_grid: int = 10) -> None:

@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from anitalker.config import InputError
+
 
 class Run:
     """One training run in one folder.
@@ -28,7 +30,7 @@ class Run:
     Arguments: folder; config, JSON types only, which also carries the network's own config; modules by name;
     optimizer; steps, how many in all; samples, per step, for samples/s; ema, decay (None: the weights themselves are
     exported); save_every, seconds between checkpoints; helpers, modules that only training needs (a discriminator): in
-    the checkpoint, not in the weights.
+    the checkpoint, not in the weights; main, False for all but one of several processes, which then write nothing.
     """
 
     def __init__(
@@ -43,12 +45,16 @@ class Run:
         save_every: float = 120,
         log_every: int = 25,
         helpers: dict[str, nn.Module] | None = None,
+        main: bool = True,
     ) -> None:
         self.folder, self.config, self.modules, self.optimizer = Path(folder), config, modules, optimizer
         self.total, self.samples, self.decay = steps, samples, ema
         self.save_every, self.log_every, self.helpers = save_every, log_every, helpers or {}
+        self.main, self.seed = main, int(config.get("seed", 0))
         self.step, self.stopping, self.sums, self.writer = 0, False, {}, None
         self.average = {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
+        if not main:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.json").write_text(json.dumps(config, indent=1))
 
@@ -68,12 +74,19 @@ class Run:
                 module.load_state_dict(state["helpers"][name])
             else:
                 print(f"{self.folder.name}: its checkpoint has no {name}, which begins anew", flush=True)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.average = state["step"], state["average"]
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise InputError(
+                f"{path} is of other settings ({error}); give another --out, and --start {self.folder}"
+            ) from error
+        self.step = state["step"]
+        self.average = {name: tensor.to(self.average[name].device) for name, tensor in state["average"].items()}
         torch.set_rng_state(state["torch_rng"])
         random.seed(state["seed"] + self.step)
         np.random.seed((state["seed"] + self.step) % 2**32)
-        print(f"{self.folder.name}: resumed at step {self.step} of {self.total}", flush=True)
+        if self.main:
+            print(f"{self.folder.name}: resumed at step {self.step} of {self.total}", flush=True)
         return True
 
     def steps(self) -> Iterator[int]:
@@ -112,6 +125,8 @@ class Run:
         self.sums = {}
         done = self.step + 1 - self.first
         rate = done / (time.monotonic() - self.since)
+        if not self.main:
+            return
         left = (self.total - self.step - 1) / rate
         numbers = " ".join(f"{name} {value:.4g}" for name, value in means.items())
         pace = f"{rate * self.samples:.1f} samples/s, {left / 60:.1f} min left"
@@ -129,6 +144,16 @@ class Run:
         for name, value in scalars.items():
             self.writer.add_scalar(name, value, self.step + 1)
 
+    def scores(self, scores: dict[str, float]) -> None:
+        """Print scores on val and write them to TensorBoard."""
+        print("val " + " ".join(f"{name} {value:.3f}" for name, value in scores.items()), flush=True)
+        self.write(**{f"val/{name}": value for name, value in scores.items()})
+
+    def averaged(self, module: str) -> dict[str, torch.Tensor]:
+        """State dict of a module's running mean."""
+        prefix = f"{module}."
+        return {k.removeprefix(prefix): v for k, v in self.average.items() if k.startswith(prefix)}
+
     def images(self, name: str, pictures: torch.Tensor) -> None:
         """Pictures [N,3,H,W] in 0..1 to TensorBoard."""
         if self.writer is not None:
@@ -136,9 +161,11 @@ class Run:
 
     def save(self) -> None:
         """Write checkpoint and EMA weights, each whole or not at all."""
+        if not self.main:
+            return
         state = {
             "step": self.step,
-            "seed": int(self.config.get("seed", 0)),
+            "seed": self.seed,
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "helpers": {name: module.state_dict() for name, module in self.helpers.items()},
             "average": self.average,

@@ -1,4 +1,8 @@
-"""Losses of stage one; each says what it measures and in which unit. Weights stand in scripts/training/presets.py."""
+"""Losses of stage one that compare pictures and places; each says what it measures, in which unit and after whom.
+
+Their weights stand in scripts/training/presets.py; the terms that keep who and how apart in separation.py, the
+adversarial one in adversarial.py.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import LANDMARKS
-from anitalker.landmarks import EYES, LIPS, face_height
+from anitalker.config import LANDMARKS, InputError
+from anitalker.landmarks import EYES, LEFT_LID_PAIRS, LIP_PAIRS, LIPS, RIGHT_LID_PAIRS, face_height, rotation
+from anitalker.warp import SEAM
 
-# The adversarial, mutual-information (CLUB) and margin (AAM) terms join here as classes of their own.
+HEAD = 0.6  # face heights from the canonical origin back to the middle of the head
+EDGE = 0.1  # cosine of a point's normal with the line of sight under which its place says little
 
 
 def point_weights() -> Tensor:
@@ -37,17 +43,67 @@ def closed_neutral_loss(neutral: Tensor, allowed: float = 0.012) -> Tensor:
     return 100 * (F.relu(gap - allowed) + F.relu(-gap))
 
 
-class IdentityLoss(nn.Module):
-    """Cosine softmax over the training people: who the code belongs to (no margin yet: NormFace, Wang et al. 2017)."""
+class Photometric(nn.Module):
+    """Multi-scale weighted L1: the mean over s of sum |down^s x - down^s y| w_s / sum w_s, down halving by averages.
 
-    def __init__(self, people: int, size: int, scale: float = 16.0) -> None:
+    L1 after Zhao et al. 2017, "Loss functions for image restoration with neural networks", on a pyramid as in Siarohin
+    et al. 2019, "First order motion model", section 3.3: coarse levels still agree where edges have moved.
+    """
+
+    def __init__(self, levels: int = 1) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(people, size))
-        self.scale = scale
+        self.levels = levels
 
-    def forward(self, code: Tensor, person: Tensor) -> Tensor:
-        """Unit codes [B,size] and person numbers [B] -> scalar."""
-        return F.cross_entropy(self.scale * code @ F.normalize(self.weight, dim=1).T, person)
+    def forward(self, predicted: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+        """Pictures [B,3,H,W] twice in [-1,1], weights [B,1,H,W] -> scalar, in the pictures' units."""
+        total = 0.0
+        for level in range(self.levels):
+            if level:
+                predicted, true, weight = (F.avg_pool2d(x, 2) for x in (predicted, true, weight))
+            total = total + ((predicted - true).abs().mean(1, keepdim=True) * weight).mean()
+        return total / self.levels
+
+
+class LandmarkFlow(nn.Module):
+    """Landmark-flow supervision: at a target landmark p_b the frame's pixel must come from the source landmark p_a.
+
+    100 E_p w_p |place(p_b) - p_a| / face height, place(x) = where the flow at x points. It tells a flow where to go
+    before pixels can (the gradient of L1 reaches a pixel or two), and fades, half as strong every `half_life` steps,
+    because pixels know better in the end. Points that face away weigh nothing, nor do inner lips and lids that the
+    source shows shut: there one place has two sources.
+    """
+
+    def __init__(self, canonical: Tensor, half_life: float) -> None:
+        super().__init__()
+        self.half_life = half_life
+        self.register_buffer("weights", point_weights(), persistent=False)
+        centre = torch.tensor([0.0, canonical[:, 1].mean(), HEAD], device=canonical.device)
+        self.register_buffer("normals", F.normalize(canonical - centre, dim=1), persistent=False)
+
+    def strength(self, step: int) -> float:
+        """Factor at this step: 1, falling to 0."""
+        return 0.5 ** (step / self.half_life)
+
+    def forward(self, place: Tensor, source: Tensor, target: Tensor, pose_a: Tensor, pose_b: Tensor) -> Tensor:
+        """place [B,2,n,n] in crop widths; landmarks [B,468,3], poses [B,6] of source and target -> scalar, percent."""
+        at = 2 * target[:, None, :, :2] - 1
+        found = F.grid_sample(place, at, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)
+        off = ((found - source[..., :2]).square().sum(-1) + 1e-8).sqrt() / face_height(target)[:, None]
+        weight = self.weights * self._seen(pose_a) * self._seen(pose_b) * _open(source)
+        return 100 * (off * weight).sum() / weight.sum().clamp_min(1)
+
+    def _seen(self, pose: Tensor) -> Tensor:
+        """[B,6] -> [B,468], 1 where the head's surface looks at the camera (towards -z)."""
+        depth = (self.normals @ rotation(pose[:, :3]).transpose(1, 2))[..., 2]
+        return (depth < -EDGE).float()
+
+
+def _open(landmarks: Tensor) -> Tensor:
+    """[B,468,3] -> [B,468]: 0 for points of inner lips and lids that are shut (closer than SEAM), else 1."""
+    pairs = torch.tensor(LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS, device=landmarks.device)
+    gap = (landmarks[:, pairs[:, 0], :2] - landmarks[:, pairs[:, 1], :2]).norm(dim=-1)
+    keep = torch.ones_like(landmarks[..., 0])
+    return keep.scatter(1, pairs.T.reshape(1, -1).expand(len(keep), -1), (gap > SEAM).float().repeat(1, 2))
 
 
 class SqueezeFeatures(nn.Module):
@@ -80,6 +136,53 @@ class SqueezeFeatures(nn.Module):
             if number in self.TAPS:
                 taps.append(x)
         return taps
+
+
+class VGGFeatures(nn.Module):
+    """Feature maps of torchvision's VGG19 (Simonyan & Zisserman 2015) after relu1_2 ... relu5_2, trained on ImageNet.
+
+    Without a path torchvision fetches its own weights (548 MB, once, into its cache) and this says so.
+    """
+
+    TAPS = (3, 8, 13, 22, 31)
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        super().__init__()
+        from torchvision.models import VGG19_Weights, vgg19
+
+        if path is None:
+            print(
+                "perceptual loss: torchvision's VGG19 weights, fetched once (548 MB) if they are not there", flush=True
+            )
+        net = vgg19(weights=VGG19_Weights.IMAGENET1K_V1 if path is None else None)
+        if path is not None:
+            net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.features = net.features[: max(self.TAPS) + 1].requires_grad_(False).to(memory_format=torch.channels_last)
+        for layer in self.features:
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False  # what is tapped must stay as it is
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        """[B,3,H,W] in [-1,1] -> feature maps after the layers in TAPS."""
+        x, taps = (((pictures + 1) / 2 - self.mean) / self.std).contiguous(memory_format=torch.channels_last), []
+        for number, layer in enumerate(self.features):
+            x = layer(x)
+            if number in self.TAPS:
+                taps.append(x)
+        return taps
+
+
+def feature_network(source: str) -> nn.Module | None:
+    """`vgg19` (fetched by torchvision), `none`, or a file: .npz of SqueezeNet 1.0, else a state dict of VGG19."""
+    if source == "none":
+        return None
+    if source == "vgg19":
+        return VGGFeatures()
+    if not Path(source).is_file():
+        raise InputError(f"feature network {source!r} is no file; give vgg19, none, or a file (.npz of SqueezeNet 1.0)")
+    return SqueezeFeatures(source) if source.endswith(".npz") else VGGFeatures(source)
 
 
 class PerceptualLoss(nn.Module):

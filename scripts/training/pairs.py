@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import CROP, POSE_SIZE, DecoderConfig
+from anitalker.config import POSE_SIZE, DecoderConfig
 from anitalker.landmarks import fit_pose, lip_opening
 from anitalker.motion_space import MotionSpace, lid_scale, upright
 from anitalker.similarity import Similarity
@@ -21,7 +21,7 @@ from scripts.training.labels import MotionLabels, align
 
 @dataclass(frozen=True)
 class Pairs:
-    """B pairs, a the source and b the drive: pictures [B,3,256,256] in [-1,1], landmarks [B,468,3], codes [B,20].
+    """B pairs, a the source and b the drive: pictures [B,3,n,n] in [-1,1], landmarks [B,468,3], codes [B,20].
 
     labelled [B]: the person's neutral is known, so the expression part of the codes is a label; for stills it is an
     estimate. neutral [B,468,3]; identity [B].
@@ -40,17 +40,28 @@ class Pairs:
     def select(self, keep: Tensor) -> Pairs:
         return Pairs(*(getattr(self, f.name)[keep] for f in fields(self)))
 
+    def to(self, device: torch.device) -> Pairs:
+        return Pairs(*(getattr(self, f.name).to(device) for f in fields(self)))
+
 
 class PairSampler:
     """Draws pairs: a person by weight, a clip, two frames of it; a still is paired with itself.
 
-    One man's clips (ids `grid-`) count `grid_weight` of the frames that chance would give him.
+    A person counts with the square root of the frames there are. Random numbers are drawn on the CPU, pictures made on
+    `device` from the cache's uint8 frames of any size.
     """
 
     def __init__(
-        self, cache: FrameCache, labels: MotionLabels, stills: float = 0.3, aligned: float = 0.0, seed: int = 0
+        self,
+        cache: FrameCache,
+        labels: MotionLabels,
+        stills: float = 0.3,
+        aligned: float = 0.0,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.cache, self.labels, self.stills, self.aligned = cache, labels, stills, aligned
+        self.device = torch.device(device)
         self.rng = np.random.default_rng(seed)
         usable = np.flatnonzero(cache.good & (cache.clip >= 0))
         self.by_clip = [usable[cache.clip[usable] == c] for c in range(len(cache.rows))]
@@ -67,7 +78,7 @@ class PairSampler:
         self.prior = _ExpressionPrior(labels)
 
     def reseed(self, seed: int) -> None:
-        """A fresh order after a resume."""
+        """What is drawn next depends on this number and torch's random state alone."""
         self.rng = np.random.default_rng(seed)
 
     def draw(self, count: int) -> Pairs:
@@ -91,20 +102,20 @@ class PairSampler:
         picture_b, landmarks_b = self._see(b, flipped, change, aligned)
         codes_a, codes_b = (self._codes(x, neutral, labelled) for x in (landmarks_a, landmarks_b))
         identity = torch.tensor(self.cache.identity[a])
-        return Pairs(picture_a, picture_b, landmarks_a, landmarks_b, codes_a, codes_b, neutral, labelled, identity)
+        pairs = Pairs(picture_a, picture_b, landmarks_a, landmarks_b, codes_a, codes_b, neutral, labelled, identity)
+        return pairs.to(self.device)
 
     def _see(self, numbers: np.ndarray, flipped: Tensor, change: Similarity, aligned: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures and landmarks of these frames under `change`, or upright with the first look's kind of error."""
-        pictures, marks = self._pictures(numbers), torch.tensor(self.cache.landmarks[numbers])
+        pictures = to_tensor(self.cache.pictures(numbers, self.device))
+        marks = torch.tensor(self.cache.landmarks[numbers])
         pictures, marks = mirror(pictures, marks, self.mirrored, flipped)
         if aligned.any():
             pose = fit_pose(marks, self.labels.canonical)
             error = random_similarity(len(marks), roll=0.08, size=0.06, shift=0.02)
             change = choose(aligned, after(upright(pose), error), change)
-        return change.pictures(pictures), change.landmarks(marks)
-
-    def _pictures(self, numbers: np.ndarray) -> Tensor:
-        return to_tensor(torch.from_numpy(np.stack([self.cache.frames[n] for n in numbers])))
+        there = Similarity(*(x.to(self.device) for x in (change.roll, change.size, change.shift)))
+        return there.pictures(pictures), change.landmarks(marks)
 
     def _codes(self, landmarks: Tensor, neutral: Tensor, labelled: Tensor) -> Tensor:
         shape, pose = align(landmarks, self.labels.canonical)
@@ -132,10 +143,22 @@ def animate_stills(pairs: Pairs, space: MotionSpace) -> Pairs:
     change[:, POSE_SIZE:] *= (~opened).float()[:, None]
     moved = space.landmarks(marks, codes, codes + change)
     flow = landmark_flow(marks, moved, DecoderConfig.grid, DecoderConfig.smoothing)
-    pairs.picture_a[stills] = warp(pairs.picture_b[stills], resize(flow, (CROP, CROP)))
+    pairs.picture_a[stills] = warp(pairs.picture_b[stills], resize(flow, tuple(pairs.picture_b.shape[-2:])))
     pairs.landmarks_a[stills] = moved
     pairs.codes_a[stills] = codes + change
     return pairs
+
+
+def opening_pairs(pairs: Pairs, share: float = 0.75) -> Pairs:
+    """Let the drive be the one with the wider mouth in most pairs: opening a closed mouth is what must be learned."""
+    wider = lip_opening(pairs.landmarks_a) > lip_opening(pairs.landmarks_b)
+    swap = wider & (torch.rand(len(wider)) < share).to(wider.device)
+    swapped = {}
+    for name in ("picture", "landmarks", "codes"):
+        a, b = getattr(pairs, f"{name}_a"), getattr(pairs, f"{name}_b")
+        mask = swap.view(-1, *[1] * (a.ndim - 1))
+        swapped |= {f"{name}_a": torch.where(mask, b, a), f"{name}_b": torch.where(mask, a, b)}
+    return replace(pairs, **swapped)
 
 
 class _ExpressionPrior:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from anitalker.landmarks import from_canonical
-from scripts.training.adversarial import LIPS, PATCH, Adversarial, random_shift, views
+from scripts.training.adversarial import LIPS, Adversarial, View, random_shift, views
+from scripts.training.engine import Engine
 from scripts.training.loop import Run
 
 
@@ -18,13 +19,22 @@ def adversarial(**options):
     return Adversarial(**{"weight": 0.5, **options})
 
 
+def learn(judge, made, true, step):
+    """One step of the discriminators; what they said before it."""
+    made = [View(v.pictures.detach(), v.rings) for v in made]
+    loss, numbers = judge.loss(made, true, step=step)
+    loss.backward()
+    judge.update(Engine("cpu"))
+    return numbers
+
+
 def test_patches_hold_mouth_and_eye_at_full_resolution_under_their_rings(marks):
     pictures = torch.zeros(2, 3, 256, 256)
     x, y = (marks[0, LIPS, :2] * 256).long().tolist()
     pictures[0, 0, y, x] = 1.0
     mouth, eye, whole = views(pictures, marks, torch.zeros(2, 2, 2))
-    assert mouth.pictures.shape == (2, 3, PATCH, PATCH) and mouth.rings.shape == (2, 4, PATCH // 2, PATCH // 2)
-    row, column = divmod(int(mouth.pictures[0, 0].argmax()), PATCH)
+    assert mouth.pictures.shape == (2, 3, 64, 64) and mouth.rings.shape == (2, 4, 32, 32)
+    row, column = divmod(int(mouth.pictures[0, 0].argmax()), 64)
     assert mouth.pictures[0].max() == 1 and abs(row - 32) <= 2 and abs(column - 32) <= 2
     assert mouth.rings[0, 0].sum() > 20 and mouth.rings[0, 2:].sum() == 0
     assert eye.rings[:, 2:].sum((1, 2, 3)).min() > 5
@@ -37,7 +47,7 @@ def test_discriminators_learn_to_tell_and_the_generator_to_deceive(marks):
     for step in range(1, 9):
         shift = random_shift(2)
         shown = views(made, marks, shift)
-        judged = judge.learn(shown, views(true, marks, shift), step)
+        judged = learn(judge, shown, views(true, marks, shift), step)
     assert judged["d_right"] > 0.9
     fixed = [p.clone() for p in judge.parameters()]
     loss, _ = judge.term(shown, (made - true).square().mean(), made, 12)
@@ -54,6 +64,7 @@ def test_weight_balances_the_gradients_at_the_last_layer_and_fades_in(marks):
     asked = 3 * made.square().mean()
     loss, weight = judge.term(views(made, marks, random_shift(2)), asked, last, 10)
     assert weight == 0
+    judge.update(Engine("cpu"))
     wanted = torch.autograd.grad(asked, last, retain_graph=True)[0].norm()
     given = torch.autograd.grad(loss, last)[0].norm()
     assert judge.ratio.item() == pytest.approx((wanted / (given + 1e-6)).clamp(max=100).item(), rel=1e-3)
@@ -72,7 +83,7 @@ def test_state_survives_a_restart_and_a_run_without_it_can_go_on(tmp_path, marks
     judge = adversarial()
     assert run(judge).resume() and "no adversarial" in capsys.readouterr().out
     shown = views(torch.zeros(2, 3, 256, 256), marks, random_shift(2))
-    judge.learn(shown, views(torch.ones(2, 3, 256, 256), marks, random_shift(2)), 0)
+    learn(judge, shown, views(torch.ones(2, 3, 256, 256), marks, random_shift(2)), 0)
     run(judge).save()
     again = adversarial()
     assert run(again).resume()

@@ -1,17 +1,26 @@
 """Stage one on made-up faces: labels, one repeated batch, a resumed run, landmark files, mirrored augmentation."""
 
 import json
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from anitalker.config import MotionSpaceConfig
 from anitalker.landmarks import from_canonical, lip_opening
-from scripts import train_motion_space
+from anitalker.motion_space import MotionSpace
+from anitalker.original_weights import read_stage_one
+from scripts import export, train_motion_space
 from scripts.training.augment import after, mirror, mirror_index, random_similarity
-from scripts.training.data import decode_landmarks, encode_landmarks
+from scripts.training.codes import CodesObjective, start_from_labels
+from scripts.training.data import FrameCache, decode_landmarks, encode_landmarks
 from scripts.training.labels import MotionLabels, close_lips
 from scripts.training.pairs import PairSampler
+from scripts.training.presets import Codes
 
 
 def labels(face):
@@ -84,8 +93,6 @@ def test_one_transform_after_another_is_their_composition(face):
 
 
 def test_pairs_of_a_person_share_identity_and_stills_are_their_own_pair(cache, face):
-    from scripts.training.data import FrameCache
-
     pairs = PairSampler(FrameCache(cache, "train"), labels(face), stills=0.5, aligned=0.5).draw(12)
     assert pairs.picture_a.shape == (12, 3, 256, 256) and pairs.picture_a.abs().max() <= 1
     still = ~pairs.labelled
@@ -94,50 +101,122 @@ def test_pairs_of_a_person_share_identity_and_stills_are_their_own_pair(cache, f
     assert (pairs.codes_a - pairs.codes_b)[~still, 6:].abs().amax(1).min() > 5e-3
 
 
+def command(cache, out, *more):
+    common = ["--data", "unused", "--cache", str(cache), "--out", str(out), "--threads", "1", "--device", "cpu"]
+    return [*common, "--features", "none", "--log-every", "1", *more]
+
+
+def pixels(cache, out, *more):
+    """The original's architecture at 32 pixels with every term."""
+    every = ["--adversarial", "0.5", "--adversarial-after", "1", "--cross-after", "1", "--jitter", "0.2"]
+    return command(cache, out, "--preset", "full-256", "--size", "32", "--width", "0.02", "--batch", "2", *every, *more)
+
+
+def final_weights(out):
+    return load_file(out / "weights.safetensors")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["codes", "decoder"])
 def test_training_runs_exports_and_resumes(cache, stage, capsys):
     out = cache.parent / stage
-    common = [
-        "--data",
-        "unused",
-        "--cache",
-        str(cache),
-        "--stage",
-        stage,
-        "--out",
-        str(out),
-        "--batch",
-        "2",
-        "--threads",
-        "2",
-    ]
-    train_motion_space.main([*common, "--steps", "2", "--score", "100"])
+    common = command(cache, out, "--stage", stage, "--batch", "2", "--score", "100")
+    assert train_motion_space.main([*common, "--steps", "2"]) == 0
     assert (out / "weights.safetensors").is_file() and json.loads((out / "config.json").read_text())["motion_space"]
-    train_motion_space.main([*common, "--steps", "3", "--score", "100"])
+    train_motion_space.main([*common, "--steps", "3"])
     assert "resumed at step 2 of 3" in capsys.readouterr().out
     assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 3
 
 
+def test_pixels_train_a_step_with_every_term_and_load_as_the_original(cache, capsys):
+    out = cache.parent / "full"
+    assert train_motion_space.main(pixels(cache, out, "--steps", "2")) == 0
+    said = capsys.readouterr().out
+    for term in ("l1", "flow", "identity", "mutual", "density", "adversarial", "d_loss", "cross", "val copy_whole"):
+        assert term in said, term
+    file = cache.parent / "stage1.safetensors"
+    export.main([str(out), "--kind", "stage1", "-o", str(file)])
+    config, tensors = read_stage_one(file)
+    assert config["stage1"]["size"] == 32
+    trained = final_weights(out)
+    assert all(torch.equal(tensor, trained[f"stage1.{name}"]) for name, tensor in tensors.items())
+
+
+@pytest.mark.slow
+def test_killed_training_ends_where_an_unbroken_one_does(cache):
+    """kill -9 in the middle: the same command goes on from the last checkpoint and draws what it would have drawn."""
+    whole, broken = cache.parent / "whole", cache.parent / "broken"
+    settings = ["--steps", "6", "--score", "100", "--save-every", "0"]
+    train_motion_space.main(pixels(cache, whole, *settings))
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "scripts.train_motion_space", *pixels(cache, broken, *settings)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in killed.stdout:
+        if line.startswith("3/6"):
+            break
+    killed.kill()
+    assert killed.wait() == -9 and torch.load(broken / "checkpoint.pt", weights_only=True)["step"] < 6
+    train_motion_space.main(pixels(cache, broken, *settings))
+    for name, tensor in final_weights(whole).items():
+        assert torch.allclose(tensor, final_weights(broken)[name], atol=1e-5), name
+
+
+@pytest.mark.slow
+def test_two_processes_get_the_losses_of_one_on_the_same_batch(cache, capsys):
+    settings = ["--steps", "3", "--score", "100"]
+    train_motion_space.main(pixels(cache, cache.parent / "one", "--accumulate", "2", *settings))
+    alone = losses(capsys.readouterr().out)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "scripts.train_motion_space", *pixels(cache, cache.parent / "two", *settings)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    together = losses(done.stdout)
+    assert len(alone) == len(together) == 3
+    for one, two in zip(alone, together, strict=True):
+        assert one.keys() == two.keys()
+        assert all(value == pytest.approx(two[name], rel=2e-3, abs=2e-4) for name, value in one.items())
+
+
+def losses(text):
+    """Numbers of the progress lines."""
+    lines = [line.split("|")[0].split()[1:] for line in text.splitlines() if re.match(r"\d+/\d+ ", line)]
+    return [dict(zip(words[::2], map(float, words[1::2]), strict=True)) for words in lines]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--preset", "huge"], "preset is 'huge'; allowed are lite-256"),
+        (["--preset", "full-256", "--stage", "codes"], "has no stage 'codes'; it has pixels"),
+        (["--stage", "codes", "--adversarial", "1"], "stage codes has no --adversarial"),
+        (["--steps", "0"], "steps is 0; allowed is 1 or more"),
+        (["--preset", "full-256", "--size", "100"], "size is 100; allowed are"),
+    ],
+)
+def test_what_does_not_fit_is_named(cache, flags, words, capsys):
+    assert train_motion_space.main(command(cache, cache.parent / "run", *flags)) == 2
+    said = capsys.readouterr().err
+    assert words in said and said.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_codes_loss_falls_on_a_repeated_batch(cache, face):
-    from anitalker.config import MotionSpaceConfig
-    from anitalker.motion_space import MotionSpace
-    from scripts.training.codes import CodesLoss, start_from_labels
-    from scripts.training.data import FrameCache
-    from scripts.training.losses import point_weights
-
     data = FrameCache(cache, "train")
     space = MotionSpace(MotionSpaceConfig())
     start_from_labels(space, labels(face), data)
-    loss = CodesLoss(4, 64, 256, point_weights())
+    objective = CodesObjective(space, Codes(mutual=0.0), 4, None)
     pairs = PairSampler(data, labels(face), stills=0.0).draw(4)
-    optimizer = torch.optim.AdamW(space.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-3)
     values = []
-    for _ in range(20):
-        losses = loss(space, pairs)
+    for step in range(20):
+        found, _ = objective(pairs, step)
         optimizer.zero_grad()
-        losses["total"].backward()
+        found["total"].backward()
         optimizer.step()
-        values.append(losses["total"].item())
+        values.append(found["total"].item())
     assert np.isfinite(values).all() and np.mean(values[-3:]) < 0.8 * np.mean(values[:3])

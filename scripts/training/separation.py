@@ -1,0 +1,111 @@
+"""What keeps who apart from how: metric learning on the identity code, mutual information between the two codes.
+
+AniTalker (Liu et al. 2024, section 3.2) takes AAM-softmax and CLUB; the triplet is the alternative of its ablation.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scripts.training.engine import Opponent
+
+
+class AngularMargin(nn.Module):
+    """AAM-softmax over the training people (Deng et al. 2019, "ArcFace", eq. 3).
+
+    -log exp(s cos(t_y + m)) / (exp(s cos(t_y + m)) + sum_j exp(s cos t_j)), t_j the angle between the code and the
+    weight of person j, y the true one, s = `scale`, m = `margin` in radians; m = 0 is NormFace (Wang et al. 2017).
+    """
+
+    def __init__(self, people: int, size: int, scale: float = 16.0, margin: float = 0.2) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(people, size))
+        self.scale, self.margin = scale, margin
+
+    def forward(self, code: Tensor, person: Tensor) -> Tensor:
+        """Codes [B,size] of any length and person numbers [B] -> scalar, nats."""
+        cosine = F.normalize(code.float(), dim=1) @ F.normalize(self.weight, dim=1).T
+        own = cosine.gather(1, person[:, None])
+        sine = (1 - own.square()).clamp_min(1e-6).sqrt()
+        moved = own * math.cos(self.margin) - sine * math.sin(self.margin)
+        # Past pi - m the cosine would rise again: there the margin is a plain subtraction, as in the authors' code.
+        moved = torch.where(own > -math.cos(self.margin), moved, own - self.margin * math.sin(self.margin))
+        return F.cross_entropy(self.scale * cosine.scatter(1, person[:, None], moved), person)
+
+
+class Triplet(nn.Module):
+    """max(0, |a - p|^2 - |a - n|^2 + margin) on unit codes (Schroff et al. 2015, "FaceNet", eq. 2).
+
+    p the other frame of a's pair, n the nearest code of somebody else in the batch (batch-hard: Hermans et al. 2017,
+    eq. 5).
+    """
+
+    def __init__(self, margin: float = 0.3) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, code: Tensor, person: Tensor) -> Tensor:
+        """Codes [2B,size], first frames, then second ones of the same pairs; person numbers [2B] -> scalar."""
+        code = F.normalize(code.float(), dim=1)
+        distance = (2 - 2 * code @ code.T).clamp_min(0)
+        partner = torch.arange(len(code), device=code.device).roll(len(code) // 2)
+        near = distance.gather(1, partner[:, None]).squeeze(1)
+        other = distance.masked_fill(person[:, None] == person, 4.0).amin(1)
+        return F.relu(near - other + self.margin).mean()
+
+
+def metric_loss(kind: str, people: int, size: int, margin: float) -> nn.Module | None:
+    """`aam`, `triplet` or `none`; a margin below 0 leaves each its own."""
+    if kind == "none":
+        return None
+    given = {} if margin < 0 else {"margin": margin}
+    return AngularMargin(people, size, **given) if kind == "aam" else Triplet(**given)
+
+
+class MutualInformation(Opponent):
+    """vCLUB: an upper bound of the mutual information between identity code i and motion code m, to be minimised.
+
+    E_p(i,m) log q(m|i) - E_p(i) E_p(m) log q(m|i), where q(m|i) = N(mean(i), variance(i)), the density network, is
+    trained in alternation by maximum likelihood (Cheng et al. 2020, "CLUB", section 3.2 and algorithm 1). The second
+    expectation takes all pairs of the batch. The motion code is standardised over the batch first, so that the bound
+    cannot be lowered by making it small.
+    """
+
+    NAME = "density"
+
+    def __init__(self, identity_size: int, motion_size: int, hidden: int = 256, rate: float = 1e-3) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(identity_size, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.mean = nn.Linear(hidden, motion_size)
+        self.log_variance = nn.Sequential(nn.Linear(hidden, motion_size), nn.Tanh())  # within exp(-+1), as the authors'
+        self.optimizer = torch.optim.Adam(self.parameters(), rate)
+
+    def log_density(self, identity: Tensor, motion: Tensor) -> Tensor:
+        """log q(m_j | i_b) up to a constant, of codes [B,I] and [B or 1,N,M] -> [B,N], nats."""
+        x = self.trunk(identity)
+        mean, log_variance = self.mean(x)[:, None], self.log_variance(x)[:, None]
+        return -0.5 * ((motion - mean).square() / log_variance.exp() + log_variance).sum(-1)
+
+    def bound(self, identity: Tensor, motion: Tensor) -> Tensor:
+        """Identity [B,I] and motion [B,M] codes of the same pictures -> scalar, nats; the density stays as it is."""
+        self.requires_grad_(False)
+        with torch.autocast(identity.device.type, enabled=False):
+            table = self.log_density(identity.float(), _standard(motion.float())[None])
+        self.requires_grad_(True)
+        return table.diagonal().mean() - table.mean()
+
+    def loss(self, identity: Tensor, motion: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Negative log likelihood per number of the motion code, which teaches the density."""
+        identity, motion = identity.detach().float(), _standard(motion.detach().float())
+        likely = self.log_density(identity, motion[:, None]).mean() / motion.shape[1]
+        return -likely, {"density": -likely.item()}
+
+
+def _standard(x: Tensor) -> Tensor:
+    """[B,C] with mean 0 and deviation 1 over the batch, which are taken as constants."""
+    fixed = x.detach()
+    return (x - fixed.mean(0)) / fixed.std(0, correction=0).clamp_min(1e-3)
