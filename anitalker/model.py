@@ -77,16 +77,18 @@ def load(
 ) -> Model:
     """A model by registry name, weight file or folder, on a device.
 
-    `original` has two stages, each a registry name or a file: stage1 is `stage1` where none is given, stage2 one that
-    is here. hubert: a folder or hub name with the weights of HuBERT, for the variants that hear with it.
+    `original` has two stages, each a registry name or a file; where one is not given, a registered one that is here is
+    taken, and a file of stage two may stand for the whole. hubert: a folder or hub name with the weights of HuBERT,
+    for the variants that hear with it.
     """
     from anitalker import weights
 
+    if str(name) != "original" and stage2 is None and weights.kind(name) == "original_stage2":
+        name, stage2 = "original", name
     if str(name) == "original":
         from anitalker.original import Original
 
-        stages = weights.load_stage_one(stage1 or "stage1"), weights.load_stage_two(stage2)
-        return Original(*stages, device, hubert)
+        return Original(*weights.load_original(stage1, stage2), device, hubert)
     for flag, value in (("stage1", stage1), ("stage2", stage2), ("hubert", hubert)):
         if value is not None:
             raise InputError(f"--{flag} came with --model {name}; it belongs to --model original")
