@@ -27,7 +27,7 @@ from anitalker.landmarks import eye_opening, face_height, lip_opening
 from anitalker.landmarks68 import POINTS, fit_ridge, widen
 from scripts.training import face_losses
 from scripts.training.data import FrameCache
-from scripts.training.loop import Run, seed_all
+from scripts.training.loop import Run, load_module, seed_all
 from scripts.training.scenes import face_crops, mirror_order
 
 NOISE = (
@@ -126,7 +126,10 @@ def train_detector(options: argparse.Namespace) -> None:
 
 def loop(options: argparse.Namespace, modules: dict, config: dict, frames: Frames, loss_of) -> None:
     """The recipe that both networks share: AdamW, warm-up, plateau, decay, EMA."""
-    network = next(iter(modules.values())).to(memory_format=torch.channels_last)
+    (name, network), *_ = modules.items()
+    if options.start:
+        load_module(network, options.start, name)
+    network.to(memory_format=torch.channels_last)
     plain = [p for p in network.parameters() if p.ndim < 2]
     heavy = [p for p in network.parameters() if p.ndim >= 2]
     optimizer = torch.optim.AdamW(
@@ -196,6 +199,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--cache", default="runs/cache", help="what scripts.training.data decoded")
     parser.add_argument("--out", default="runs/face", help="run folder")
+    parser.add_argument("--start", help="run folder, or weights, whose network to begin with")
     parser.add_argument("--file", help="what ridge writes and score reads")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int)
