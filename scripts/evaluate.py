@@ -1,6 +1,7 @@
-"""Evaluate a model on a data folder: self-reenactment, codes against labels, closing lips, speech-driven lips.
+"""Evaluate a model, or another system's videos, on a data folder: reenactment, lips, identity, silence, HAL.
 
     python -m scripts.evaluate --data DIR --split val [--model lite] [--json] [--out FOLDER]
+    python -m scripts.evaluate --data DIR --split val --outputs VIDEOS --parts audio
 
 The protocol is docs/evaluation.md. With --json exactly one JSON object goes to stdout; progress goes to stderr.
 """
@@ -17,14 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from anitalker.config import InputError
+from scripts.evaluation.bars import bars
+from scripts.evaluation.parts import progress
 
-PARTS = ("reenactment", "codes", "silence", "audio")
-CLOSED = 0.025
-
-
-def progress(text: str) -> None:
-    """A line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+PARTS = ("reenactment", "codes", "silence", "audio", "cross", "held", "hal")
+OF_OUTPUTS = ("reenactment", "audio")  # what can be said of videos alone
 
 
 def eval_clips(data_dir: str, split: str, limit: int | None, speech: bool = True) -> Iterator:
@@ -41,42 +39,52 @@ def eval_clips(data_dir: str, split: str, limit: int | None, speech: bool = True
         yield EvalClip(clip.row, frames[:count], clip.landmarks[:count], heard)
 
 
-def evaluate(subject, arguments: argparse.Namespace) -> dict:
+def evaluate(subject, arguments: argparse.Namespace, outputs=None) -> dict:
     """All parts that were asked for -> the report, whose keys are a contract (docs/evaluation.md)."""
-    from scripts.evaluation.reenactment import CodeAccuracy, SelfReenactment
-    from scripts.evaluation.speaking import AudioDriven, is_spoken
+    from scripts.evaluation import parts
 
-    started = time.monotonic()
-    codes, accuracy = {}, CodeAccuracy(subject)
-    for clip in eval_clips(arguments.data, arguments.split, arguments.clips, speech=False):
-        codes[clip.row["id"]] = subject.codes(clip.frames)
-        accuracy.add(clip, codes[clip.row["id"]])
-    if not codes:
+    def clips(speech: bool) -> Iterator:
+        return eval_clips(arguments.data, arguments.split, arguments.clips, speech=speech)
+
+    session = parts.Session(subject, arguments, clips, outputs)
+    count = sum(1 for _ in session.clips(speech=False))
+    if not count:
         raise InputError(
             f"split {arguments.split!r} has no clips in {arguments.data}; see the split column of its manifest"
+            if outputs is None
+            else f"{outputs.folder} has no ID.mp4 for a clip of split {arguments.split!r}; see the manifest's ids"
         )
-    progress(f"codes of {len(codes)} clips read, {time.monotonic() - started:.0f} s")
-    report: dict = {"model": subject.name, "split": arguments.split, "clips": len(codes)}
-    mean_code = np.mean([c.mean(0) for c in codes.values()], 0)
-    reenactment = SelfReenactment(subject, mean_code, arguments.stride)
-    audio = AudioDriven(subject, arguments.samples, arguments.stride)
-    for number, clip in enumerate(eval_clips(arguments.data, arguments.split, arguments.clips), 1):
-        if "reenactment" in arguments.parts:
-            reenactment.add(clip, codes[clip.row["id"]])
-            save_sheet(arguments.out, clip.row["id"], reenactment.sheet)
-        if "audio" in arguments.parts and is_spoken(clip.row):
-            audio.add(clip, codes[clip.row["id"]])
-        progress(f"clip {number}/{len(codes)} {clip.row['id']}, {time.monotonic() - started:.0f} s")
-    if "reenactment" in arguments.parts:
-        report |= reenactment.result()
-    if "codes" in arguments.parts:
-        report["codes"] = accuracy.result()
-    if "audio" in arguments.parts and audio.truth:
-        report["audio_driven"] = audio.result()
-    if "silence" in arguments.parts:
-        report |= silence(subject, arguments)
-    report |= {"faces_lost": subject.lost, "stride": arguments.stride, "seconds": round(time.monotonic() - started, 1)}
-    return report
+    report: dict = {"model": subject.name, "split": arguments.split, "clips": count}
+    runners = {
+        "reenactment": parts.run_reenactment,
+        "codes": parts.run_codes,
+        "audio": parts.run_audio,
+        "silence": lambda session: silence(session.subject, arguments),
+        "cross": parts.run_cross,
+        "held": parts.run_held,
+        "hal": parts.run_hal,
+    }
+    store = parts.Store(arguments.out, settings(subject, arguments), arguments.resume)
+    for name, run in runners.items():
+        if name in arguments.parts:
+            result = store.known(name)
+            if result is None:
+                result = run(session)
+                store.keep(name, result)
+            report |= result
+    report |= {"missing": outputs.missing} if outputs else {}
+    return report | {
+        "faces_lost": subject.lost,
+        "stride": arguments.stride,
+        "samples": arguments.samples,
+        "seconds": round(time.monotonic() - session.started, 1),
+    }
+
+
+def settings(subject, arguments: argparse.Namespace) -> dict:
+    """What a part's result depends on."""
+    kept = {key: value for key, value in vars(arguments).items() if key not in ("out", "parts", "json", "resume")}
+    return kept | {"weights": getattr(subject, "sha256", None)}
 
 
 def silence(subject, arguments: argparse.Namespace) -> dict:
@@ -112,41 +120,14 @@ def save_sheet(folder: str | None, name: str, rows: Sequence[np.ndarray], column
         save(sheet(labelled), Path(folder) / f"{name}.png")
 
 
-def bars(report: dict) -> list[tuple[str, float, str, bool]]:
-    """The project's own bars: (what, value, limit, reached) for every part in the report."""
-    rows = []
-
-    def at_least(what: str, value: float, limit: float) -> None:
-        rows.append((what, value, f">= {limit:g}", value >= limit))
-
-    def at_most(what: str, value: float, limit: float) -> None:
-        rows.append((what, value, f"<= {limit:g}", value <= limit))
-
-    if "gain" in report:
-        at_least("gain on copying, whole crop (dB)", report["gain"]["psnr"]["mean"], 2.2)
-        at_least("gain on copying, face (dB)", report["gain"]["psnr_face"]["mean"], 6)
-        at_most("landmark distance over copying's", report["gain"]["landmark_ratio"], 1 / 3)
-        at_least("cost of the mean code, face (dB)", report["mean_code"]["cost_psnr_face"], 2)
-    if "codes" in report:
-        for name, value in report["codes"]["pose_r2"].items():
-            at_least(f"pose R2, {name}", value, 0.9)
-        at_least("lip opening from codes, r", report["codes"]["lip_r"], 0.9)
-    if "open_mouths" in report:
-        at_most("open mouths in silence, mean opening after 1 s", report["open_mouths"]["opening_after_1s"], CLOSED)
-    if "audio_driven" in report:
-        at_least("lip correlation", report["audio_driven"]["lip_correlation"], 0.4)
-        at_least("spread of the opening", report["audio_driven"]["spread_ratio"], 0.7)
-        at_most("spread of the opening", report["audio_driven"]["spread_ratio"], 1.3)
-        at_most("lips in silence over lips in speech", report["audio_driven"]["silence_ratio"], 0.15)
-    return rows
-
-
 def show(report: dict) -> None:
     """The report as a table for people."""
+    from scripts.evaluation.report import flat
+
     for part, values in report.items():
         print(f"{part}: {values}" if not isinstance(values, dict) else part)
-        for key, value in values.items() if isinstance(values, dict) else ():
-            print(f"  {key:24} {value:.4f}" if isinstance(value, float) else f"  {key:24} {value}")
+        for key, value, interval in flat(values) if isinstance(values, dict) else ():
+            print(f"  {key:44} {value:>10}  {interval}")
     for what, value, limit, reached in bars(report):
         print(f"{'reached' if reached else 'MISSED ':8}{what:48} {value:8.3f}  {limit}")
 
@@ -161,33 +142,69 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=5, help="single samples per clip in the speech-driven part")
     parser.add_argument("--stride", type=int, default=2, help="render and score every n-th frame")
     parser.add_argument("--stills", type=int, default=20, help="open-mouth stills")
+    parser.add_argument("--faces", type=int, default=40, help="stills of the held-still part")
     parser.add_argument("--clips", type=int, default=None, help="only the first n clips: a trial, not a score")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--out", default=None, help="folder for contact sheets and report.json")
+    parser.add_argument("--parts", nargs="+", choices=(*PARTS, "all"), default=["all"])
+    parser.add_argument(
+        "--whole",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="speech: render every frame of the first sample, for closures, blinks, jitter and background",
+    )
+    parser.add_argument("--outputs", metavar="DIR", help="score another system's videos, ID.mp4 per clip, instead")
+    parser.add_argument("--features", help="perceptual distance: .npz of SqueezeNet, vgg19, TorchScript LPIPS, none")
+    parser.add_argument(
+        "--identity-network", default="verifier", help="verifier, a file, a TorchScript recognition network, or none"
+    )
+    parser.add_argument("--inception", metavar="FILE", help="TorchScript Inception: adds FID")
+    parser.add_argument("--i3d", metavar="FILE", help="TorchScript I3D: adds FVD")
+    parser.add_argument("--syncnet", metavar="FILE", help="syncnet_v2.model: adds LSE-C and LSE-D")
+    parser.add_argument("--out", default=None, help="folder for contact sheets, report.json and report.html")
+    parser.add_argument("--resume", action="store_true", help="take parts from --out that are done with these settings")
     arguments = parser.parse_args(argv)
-    for name in ("samples", "stride", "stills"):
+    for name in ("samples", "stride", "stills", "faces"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name} is {getattr(arguments, name)}; allowed is 1 or more")
+    if arguments.resume and not arguments.out:
+        parser.error("--resume needs --out, the folder of the evaluation that was broken off")
+    possible = OF_OUTPUTS if arguments.outputs else PARTS
+    if "all" in arguments.parts:
+        arguments.parts = list(possible)
+    if impossible := [part for part in arguments.parts if part not in possible]:
+        parser.error(f"--outputs came with --parts {' '.join(impossible)}; allowed are {' '.join(possible)}")
     return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     try:
-        from scripts.evaluation.talker import TalkerSubject
-
-        report = evaluate(TalkerSubject(arguments.model, arguments.device), arguments)
+        report = evaluate(*chosen_subject(arguments))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if arguments.out:
-        Path(arguments.out).mkdir(parents=True, exist_ok=True)
-        (Path(arguments.out) / "report.json").write_text(json.dumps(report, indent=1))
+        from scripts.evaluation.report import write
+
+        page = write(report, arguments.out)
+        (page.parent / "report.json").write_text(json.dumps(report, indent=1))
+        progress(f"{page} written")
     if arguments.json:
         print(json.dumps(report))
     else:
         show(report)
     return 0
+
+
+def chosen_subject(arguments: argparse.Namespace) -> tuple:
+    """(subject, arguments, outputs) for `evaluate`: a model, or a reader of faces for other systems' videos."""
+    from scripts.evaluation import talker
+
+    if not arguments.outputs:
+        return talker.TalkerSubject(arguments.model, arguments.device), arguments
+    from scripts.evaluation.outputs import FolderOutputs
+
+    outputs = FolderOutputs(arguments.outputs)
+    return talker.face_reader(outputs.folder.name, arguments.device), arguments, outputs
 
 
 if __name__ == "__main__":

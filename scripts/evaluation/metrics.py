@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -93,6 +93,13 @@ def interval(values: Sequence[float], draws: int = 2000) -> list[float]:
     values = np.asarray(values, np.float64)
     picks = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
     return [float(x) for x in np.percentile(values[picks].mean(1), [2.5, 97.5])]
+
+
+def bootstrap(items: Sequence, statistic: Callable[[list], float], draws: int = 1000) -> list[float]:
+    """95% bootstrap interval of a statistic of items, one per clip: [low, high]."""
+    rng = np.random.default_rng(0)
+    values = [statistic([items[i] for i in rng.integers(0, len(items), len(items))]) for _ in range(draws)]
+    return [float(x) for x in np.percentile(values, [2.5, 97.5])]
 
 
 def loudness(speech: np.ndarray, frames: int, rate: int, fps: int, sigma: float = 1.5) -> np.ndarray:

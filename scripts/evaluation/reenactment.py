@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from anitalker.config import CROP, POSE_SIZE
 from anitalker.landmarks import lip_opening
+from scripts.evaluation.frechet import Frechet
+from scripts.evaluation.judges import IdentityTable, Judges
 from scripts.evaluation.metrics import (
     hull_mask,
     interval,
@@ -20,6 +24,8 @@ from scripts.evaluation.subject import EvalClip, Source, Subject
 
 POSE_NAMES = ("yaw", "pitch", "roll", "x", "y", "scale")
 KEYS = ("psnr", "psnr_face", "ssim", "landmark")
+PERCEPTUAL = ("perceptual", "mouth", "eyes")
+GRID = 96  # of the untrained warp's flow
 
 
 def score(output: np.ndarray, points: np.ndarray, target: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -38,39 +44,79 @@ def score(output: np.ndarray, points: np.ndarray, target: np.ndarray, labels: np
     }
 
 
+def untrained_warp(source: Source, targets: np.ndarray) -> np.ndarray:
+    """The source under the landmark flow to targets [T,468,3] and nothing learned: uint8 [T,256,256,3]."""
+    import torch
+
+    from anitalker.warp import landmark_flow, resize, warp
+
+    picture = torch.from_numpy(np.array(source.image)).permute(2, 0, 1)[None].float()
+    start, made = torch.as_tensor(source.landmarks, dtype=torch.float32)[None], []
+    with torch.inference_mode():
+        for target in torch.as_tensor(targets, dtype=torch.float32):
+            flow = resize(landmark_flow(start, target[None], GRID, 1e-3), picture.shape[-2:])
+            made.append(warp(picture, flow)[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy())
+    return np.stack(made)
+
+
 class SelfReenactment:
     """Source: the first frame, its landmarks found by the face network. Drive: the codes of the later frames.
 
-    Rows beside the score: `copy` (the source frame itself), `true_landmarks` (driven by the labels), and what it costs
-    to take the codes away: `mean_code` (all 20 numbers of source and drive are the mean's), `mean_expression` (the 14
-    of expression only). The last three are rendered for every third of the scored frames.
+    Rows beside the score: `copy` (the source frame itself), `warp` (the landmark flow to the same points, nothing
+    learned), `true_landmarks` (driven by the labels), and what it costs to take the codes away: `mean_code` (all 20
+    numbers of source and drive are the mean's), `mean_expression` (the 14 of expression only). The last four are
+    rendered for every third of the scored frames.
+
+    outputs: frames that another system made of a clip, in place of rendering; then only the score and `copy` are there.
     """
 
     ablations = ("true_landmarks", "mean_code", "mean_expression")
 
-    def __init__(self, subject: Subject, mean_code: np.ndarray, stride: int = 2) -> None:
-        self.subject, self.mean_code, self.stride = subject, mean_code, stride
+    def __init__(
+        self,
+        subject: Subject,
+        mean_code: np.ndarray | None = None,
+        stride: int = 2,
+        judges: Judges | None = None,
+        outputs: Callable[[EvalClip], np.ndarray] | None = None,
+    ) -> None:
+        self.subject, self.mean_code, self.stride, self.outputs = subject, mean_code, stride, outputs
+        self.judges = judges or Judges()
         self.rows: dict[str, list[dict]] = {}
         self.scorer: list[float] = []
         self.sheet: list[np.ndarray] = []  # of the last clip: true, reenacted; for contact sheets
+        networks = (self.judges.inception, self.judges.i3d)
+        self.frechet = [Frechet(network) for network in networks if network is not None]
+        self.identity = IdentityTable(self.judges.clips) if self.judges.verifier else None
 
-    def add(self, clip: EvalClip, codes: np.ndarray) -> None:
+    def add(self, clip: EvalClip, codes: np.ndarray | None = None) -> None:
         """Render and score one clip; codes [T,20] are those of all its frames, filtered."""
         subject = self.subject
-        source = Source(clip.frames[0], subject.landmarks(clip.frames[:1])[0], codes[0])
         picks = np.arange(1, len(clip.frames), self.stride)
         target, labels = clip.frames[picks], clip.landmarks[picks]
-        output = subject.render(source, codes[picks])
-        self._append("self_reenactment", score(output, subject.landmarks(output), target, labels))
-        found = np.broadcast_to(source.landmarks, labels.shape)
-        self._append("copy", score(np.broadcast_to(source.image, target.shape), found, target, labels))
+        found = subject.landmarks(clip.frames[:1])[0]
+        if self.outputs is None:
+            source = Source(clip.frames[0], found, codes[0])
+            output = subject.render(source, codes[picks])
+        else:
+            output = self.outputs(clip)[picks]
+        points = subject.landmarks(output)
+        still = np.broadcast_to(clip.frames[0], target.shape)
+        self._append("self_reenactment", output, points, target, labels)
+        self._append("copy", still, np.broadcast_to(found, labels.shape), target, labels)
         self.scorer.append(float(landmark_distance(subject.landmarks(target), labels).mean()))
         self.sheet = [target, output]
-        for name in self.ablations:
-            # Labels at both ends: the network's and the labels' own habits must not count as motion.
-            begin = Source(source.image, clip.landmarks[0], codes[0]) if name == "true_landmarks" else source
-            self._ablate(name, begin, codes[picks[::3]], target[::3], labels[::3])
-        self._append("full_code", score(output[::3], subject.landmarks(output[::3]), target[::3], labels[::3]))
+        if self.identity is not None:
+            self._identify(output, points, target, labels)
+        for network in self.frechet:
+            network.add(output, target)
+        if self.outputs is None:
+            for name in self.ablations:
+                # Labels at both ends: the network's and the labels' own habits must not count as motion.
+                begin = Source(source.image, clip.landmarks[0], codes[0]) if name == "true_landmarks" else source
+                self._ablate(name, begin, codes[picks[::3]], target[::3], labels[::3])
+            self._warp(source, codes[picks[::3]], target[::3], labels[::3])
+            self._append("full_code", output[::3], points[::3], target[::3], labels[::3])
 
     def _ablate(self, name: str, source: Source, codes: np.ndarray, target: np.ndarray, labels: np.ndarray) -> None:
         start, drive = source.motion.copy(), codes.copy()
@@ -80,26 +126,59 @@ class SelfReenactment:
         else:
             start[first:] = drive[:, first:] = self.mean_code[first:]
             output = self.subject.render(Source(source.image, source.landmarks, start), drive)
-        self._append(name, score(output, self.subject.landmarks(output), target, labels))
+        self._append(name, output, self.subject.landmarks(output), target, labels)
 
-    def _append(self, name: str, values: dict) -> None:
+    def _warp(self, source: Source, codes: np.ndarray, target: np.ndarray, labels: np.ndarray) -> None:
+        points = self.subject.posed(source.landmarks, source.motion, codes)
+        output = untrained_warp(source, points)
+        self._append("warp", output, self.subject.landmarks(output), target, labels)
+
+    def _identify(self, output: np.ndarray, points: np.ndarray, target: np.ndarray, labels: np.ndarray) -> None:
+        true = self.judges.verifier(target, labels)
+        similar = self.judges.identity(output, points, true)
+        self.identity.add("made", similar)
+        # The same moment shares pose and light with its target; half a clip away only the person is the same.
+        other = np.roll(true, len(true) // 2, 0)
+        self.identity.add("made_other_moment", self.judges.identity(output, points, other))
+        self.identity.add("true_other_moment", (true * other).sum(1))
+
+    def _append(
+        self, name: str, output: np.ndarray, points: np.ndarray, target: np.ndarray, labels: np.ndarray
+    ) -> None:
+        values = score(output, points, target, labels)
+        if self.judges.perception is not None:
+            distances = self.judges.perception(output, target, labels)
+            values |= {key: float(np.mean(distances[key])) for key in PERCEPTUAL}
         self.rows.setdefault(name, []).append(values)
 
     def result(self) -> dict:
-        """Every row as the mean over clips, and 95% intervals over clips of the gains on copying."""
-        means = {}
-        for name, rows in self.rows.items():
-            means[name] = {key: float(np.mean([row[key] for row in rows])) for key in KEYS}
-        full = means.pop("full_code")
+        """Every row as the mean over clips with 95% bootstrap intervals over clips, and the gains on copying."""
+        means = {name: row_means(rows) for name, rows in self.rows.items()}
+        full = means.pop("full_code", {})
         means["self_reenactment"]["landmark_scorer_error"] = float(np.mean(self.scorer))
         for name in ("mean_code", "mean_expression"):
-            means[name]["cost_psnr_face"] = full["psnr_face"] - means[name]["psnr_face"]
+            if name in means:
+                means[name]["cost_psnr_face"] = full["psnr_face"] - means[name]["psnr_face"]
         pairs = list(zip(self.rows["self_reenactment"], self.rows["copy"], strict=True))
         gains = {key: [a[key] - b[key] for a, b in pairs] for key in ("psnr", "psnr_face")}
         means["gain"] = {key: {"mean": float(np.mean(v)), "interval": interval(v)} for key, v in gains.items()}
         ratio = means["self_reenactment"]["landmark"] / max(means["copy"]["landmark"], 1e-9)
         means["gain"]["landmark_ratio"] = ratio
+        if "warp" in means:
+            # On the same frames: the made ones' distance over that of the warp alone; under 1 the network helps.
+            means["warp"]["share"] = {
+                key: full[key] / max(means["warp"][key], 1e-9) for key in PERCEPTUAL if key in full
+            }
+        if self.identity is not None:
+            means["identity"] = self.identity.result()
+        means |= {network.network.name: network.result() for network in self.frechet}
         return means
+
+
+def row_means(rows: list[dict]) -> dict:
+    """Scores of clips -> their means, and under `interval` the 95% bootstrap intervals over clips."""
+    means: dict = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    return means | {"interval": {key: interval([row[key] for row in rows]) for key in rows[0]}}
 
 
 class CodeAccuracy:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from anitalker.config import FPS, SAMPLE_RATE
 from anitalker.landmarks import lip_opening
-from scripts.evaluation.metrics import MAX_LAG, interval, lagged, loudness, pearson
+from scripts.evaluation.judges import Judges
+from scripts.evaluation.lips import Lips
+from scripts.evaluation.metrics import interval, loudness
+from scripts.evaluation.presence import Presence, seam_check
 from scripts.evaluation.subject import EvalClip, Source, Subject
 
 SILENCE = 3  # seconds
@@ -28,73 +33,92 @@ class AudioDriven:
     """The first frame of a clip speaks the clip's sound, `samples` single samples; lip opening against the labels.
 
     With a stride only every stride-th frame is rendered and compared; the truth is known for every frame, so lags are
-    still whole frames.
+    still whole frames. `whole`: all frames of the first sample are rendered, for what stands in single frames:
+    closures, blinks, trembling, the background.
+
+    outputs: frames that another system made of a clip, in place of rendering, as one sample.
     """
 
-    def __init__(self, subject: Subject, samples: int = 5, stride: int = 2) -> None:
-        self.subject, self.samples, self.stride = subject, samples, stride
-        self.truth: list[np.ndarray] = []  # per clip [T]
-        self.made: list[list[np.ndarray]] = []  # per clip and sample, at frames 0, stride, ...
-        self.loud: list[np.ndarray] = []
+    def __init__(
+        self,
+        subject: Subject,
+        samples: int = 5,
+        stride: int = 2,
+        whole: bool = True,
+        judges: Judges | None = None,
+        outputs: Callable[[EvalClip], np.ndarray] | None = None,
+    ) -> None:
+        self.subject, self.samples, self.stride, self.whole = subject, samples, stride, whole
+        self.judges, self.outputs = judges or Judges(), outputs
+        self.lips, self.presence = Lips(stride), Presence()
         self.silent: list[np.ndarray] = []
-        self.people: list[str] = []
-        self.scorer: list[float] = []  # the face network's lips on the true frames against the labels
+        self.sync: dict[str, list[dict]] = {"made": [], "true": []}
+        self.sheet: list[np.ndarray] = []  # of the last clip: true, made; for contact sheets
+        self.first: Source | None = None
+        self.speech: list[np.ndarray] = []
 
-    def add(self, clip: EvalClip, codes: np.ndarray) -> None:
+    def add(self, clip: EvalClip, codes: np.ndarray | None = None) -> None:
         """Render one clip; codes [T,20] are those of its frames, of which the first is used."""
-        subject = self.subject
-        source = Source(clip.frames[0], subject.landmarks(clip.frames[:1])[0], codes[0])
-        self.truth.append(lip_opening(clip.landmarks))
-        made = []
+        subject, truth = self.subject, lip_opening(clip.landmarks)
+        seen = subject.landmarks(clip.frames if self.whole else clip.frames[:: self.stride])
+        if self.outputs is None:
+            source = Source(clip.frames[0], subject.landmarks(clip.frames[:1])[0], codes[0])
+            curves, whole = self._render(clip, source, seen)
+            motion = subject.speak(source, np.zeros(SILENCE * SAMPLE_RATE, np.float32), 0)
+            self.silent.append(lips_of(subject, source, motion[:: self.stride]))
+            self.first = self.first or source
+            self.speech.append(clip.speech)
+        else:
+            whole = self._watch(clip, self.outputs(clip), seen)
+            curves = [whole[:: self.stride]]
+        loud = loudness(clip.speech, len(clip.landmarks), SAMPLE_RATE, FPS)
+        self.lips.add(truth, curves, whole, lip_opening(seen), loud, clip.row["identity"])
+
+    def _render(self, clip: EvalClip, source: Source, seen: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Lips of every sample at frames 0, stride, ... and of the first at every frame (or nothing)."""
+        curves, whole = [], np.zeros(0)
         for seed in range(self.samples):
-            motion = subject.speak(source, clip.speech, seed)[: len(clip.landmarks)]
-            made.append(lips_of(subject, source, motion[:: self.stride]))
-        self.made.append(made)
-        self.loud.append(loudness(clip.speech, len(clip.landmarks), SAMPLE_RATE, FPS))
-        motion = subject.speak(source, np.zeros(SILENCE * SAMPLE_RATE, np.float32), 0)
-        self.silent.append(lips_of(subject, source, motion[:: self.stride]))
-        self.people.append(clip.row["identity"])
-        seen = lip_opening(subject.landmarks(clip.frames[:: self.stride]))
-        self.scorer.append(pearson(seen, self.truth[-1][:: self.stride]))
+            motion = self.subject.speak(source, clip.speech, seed)[: len(clip.landmarks)]
+            if seed == 0 and self.whole:
+                whole = self._watch(clip, self.subject.render(source, motion), seen)
+                curves.append(whole[:: self.stride])
+            else:
+                curves.append(lips_of(self.subject, source, motion[:: self.stride]))
+        return curves, whole
+
+    def _watch(self, clip: EvalClip, frames: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Everything that needs all frames of a video; its lips [T]."""
+        points = self.subject.landmarks(frames)
+        self.presence.add("made", frames, points, self.subject.poses(points))
+        if len(seen) == len(clip.frames):
+            self.presence.add("true", clip.frames, seen, self.subject.poses(seen))
+        self.sheet = [clip.frames[: len(frames)], frames]
+        if self.judges.syncnet is not None:
+            self.sync["made"].append(self.judges.syncnet(frames, points, clip.speech))
+            self.sync["true"].append(self.judges.syncnet(clip.frames, clip.landmarks, clip.speech))
+        return lip_opening(points)
 
     def result(self) -> dict:
-        """The contract's keys first; correlations are Pearson at zero lag, mean over samples, then over clips."""
-        pairs = list(zip(self.made, self.truth, strict=True))
-        curves = np.array([np.mean([self._lags(one, truth) for one in made], 0) for made, truth in pairs])
-        at_zero, mean_curve = curves[:, MAX_LAG], curves.mean(0)
-        best = int(mean_curve.argmax())
-        spoken = [np.mean([m.std() for m in made]) for made in self.made]
-        true = [t[:: self.stride].std() for t in self.truth]
-        settled = [s[-(-FPS // self.stride) :] for s in self.silent]
-        return {
-            "lip_correlation": float(at_zero.mean()),
-            "lip_lag_frames": best - MAX_LAG,
-            "loudness_baseline": float(np.mean([pearson(a, b) for a, b in zip(self.loud, self.truth, strict=True)])),
-            "shuffled": self._shuffled(),
-            "silence_ratio": float(np.mean([s.std() for s in settled]) / max(np.mean(spoken), 1e-9)),
-            "silence_ratio_with_closing": float(np.mean([s.std() for s in self.silent]) / max(np.mean(spoken), 1e-9)),
-            "spread_ratio": float(np.mean(spoken) / max(np.mean(true), 1e-9)),
-            "correlation_at_best_lag": float(mean_curve[best]),
-            "scorer_lip_correlation": float(np.mean(self.scorer)),
-            "per_clip": [float(x) for x in at_zero],
-            "interval": interval(at_zero),
-            "clips": len(self.truth),
-            "samples": self.samples,
-        }
-
-    def _lags(self, made: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        return lagged(made, np.arange(len(made)) * self.stride, truth)
-
-    def _shuffled(self) -> float:
-        """Lips made for one clip against the truth of every clip of another person, cut to the shorter."""
-        values = []
-        for i, made in enumerate(self.made):
-            for j, truth in enumerate(self.truth):
-                if self.people[i] == self.people[j]:
-                    continue
-                other = truth[:: self.stride]
-                values += [pearson(m[: len(other)], other[: len(m)]) for m in made]
-        return float(np.mean(values)) if values else 0.0
+        """The contract's keys, among them; see `Lips.result` and `Presence.result`."""
+        report = self.lips.result() | {"samples": self.samples if self.outputs is None else 1}
+        report |= {"silence_ratio": None, "silence_ratio_with_closing": None}
+        if self.silent:
+            spoken = max(np.mean([np.mean([m.std() for m in made]) for made in self.lips.made]), 1e-9)
+            settled = [s[-(-FPS // self.stride) :] for s in self.silent]
+            report["silence_ratio"] = float(np.mean([s.std() for s in settled]) / spoken)
+            report["silence_ratio_with_closing"] = float(np.mean([s.std() for s in self.silent]) / spoken)
+            ratios = [s.std() / spoken for s in settled]
+            report["silence_interval"] = interval(ratios)
+        if self.presence.rows:
+            report["presence"] = self.presence.result()
+        if self.first is not None:
+            report["seams"] = seam_check(self.subject, self.first, np.concatenate(self.speech), self.samples)
+        if self.sync["made"]:
+            report["syncnet"] = {
+                row: {key: float(np.mean([one[key] for one in rows])) for key in rows[0]}
+                for row, rows in self.sync.items()
+            }
+        return report
 
 
 class OpenMouthStills:

@@ -39,8 +39,17 @@ class Subject(Protocol):
     def codes(self, frames: np.ndarray) -> np.ndarray:
         """Motion codes [T,20] read from the pixels of consecutive frames, filtered as for a driving video."""
 
-    def render(self, source: Source, motion: np.ndarray) -> np.ndarray:
-        """`source` under the motion codes [T,20] -> uint8 [T,256,256,3]."""
+    def looks(self, frames: np.ndarray, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Each frame by itself -> motion [T,20], identity [T,64], appearance [T,D] (the HAL code).
+
+        weights [stages]: HAL's, in place of its own.
+        """
+
+    def hal_weights(self) -> np.ndarray:
+        """HAL's weights [stages], which add up to one."""
+
+    def render(self, source: Source, motion: np.ndarray, appearance: np.ndarray | None = None) -> np.ndarray:
+        """`source` under the motion codes [T,20] -> uint8 [T,256,256,3]; appearance [D]: in place of its HAL code."""
 
     def render_landmarks(self, source: Source, landmarks: np.ndarray, motion: np.ndarray) -> np.ndarray:
         """`source` with its points brought to landmarks [T,468,3], under codes [T,20] -> uint8 [T,256,256,3]."""
@@ -53,3 +62,6 @@ class Subject(Protocol):
 
     def speak(self, source: Source, speech: np.ndarray, seed: int) -> np.ndarray:
         """Motion [ceil(25 N / 16000),20] for speech [N]; one single sample."""
+
+    def seams(self, frames: int) -> list[int]:
+        """First frame of each window but the first in a motion of so many frames; empty where there are no windows."""

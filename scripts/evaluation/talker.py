@@ -15,20 +15,14 @@ BATCH = 8
 log = logging.getLogger(__name__)
 
 
-class TalkerSubject:
-    """`Subject` over a model of anitalker.weights and the shipped face network.
+class FaceReader:
+    """What is measured on any frames: the points of the shipped face network, and the rigid fit to them.
 
-    model: registry name, file or folder; device: auto, cpu, cuda or mps.
+    finder: anitalker.face.FaceFinder; canonical: the canonical face [468,3], a tensor.
     """
 
-    def __init__(self, model: str, device: str = "auto") -> None:
-        import torch
-
-        from anitalker.pipeline import load
-
-        self.torch, self.name = torch, model
-        self.talker = load(model, device)
-        self.device, self.finder = self.talker.device, self.talker.finder()
+    def __init__(self, name: str, finder, canonical) -> None:
+        self.name, self.finder, self.canonical = name, finder, canonical
         self.lost = 0  # frames in which the face network saw no face
 
     def landmarks(self, frames: np.ndarray) -> np.ndarray:
@@ -57,8 +51,46 @@ class TalkerSubject:
         log.warning("the face network finds no face in a frame (%d so far)", self.lost)
         if otherwise is not None:
             return otherwise
-        middle = self.talker.model.space.canonical.cpu().numpy() * 0.55 + np.float32([0.5, 0.5, 0])
+        middle = self.canonical.cpu().numpy() * 0.55 + np.float32([0.5, 0.5, 0])
         return middle * frame.shape[1]
+
+    def poses(self, landmarks: np.ndarray) -> np.ndarray:
+        """Rigid fit to points [T,468,3] -> [T,6]."""
+        import torch
+
+        from anitalker.landmarks import fit_pose
+
+        points = torch.as_tensor(landmarks, dtype=torch.float32, device=self.canonical.device)
+        return fit_pose(points, self.canonical).cpu().numpy()
+
+
+def face_reader(name: str, device: str = "auto") -> FaceReader:
+    """A reader without a model, for videos that another system made; the canonical face is the shipped model's."""
+    from anitalker import machine, weights
+    from anitalker.pipeline import load_finder
+
+    chosen = machine.choose_device(device)
+    canonical = weights.read("lite")[1]["motion_space.canonical"]
+    return FaceReader(name, load_finder("own", chosen), canonical.to(chosen))
+
+
+class TalkerSubject(FaceReader):
+    """`Subject` over a model of anitalker.weights and the shipped face network.
+
+    model: registry name, file or folder; device: auto, cpu, cuda or mps.
+    """
+
+    def __init__(self, model: str, device: str = "auto") -> None:
+        import torch
+
+        from anitalker.pipeline import load
+        from anitalker.registry import find, sha256
+
+        self.torch = torch
+        self.talker = load(model, device)
+        self.device = self.talker.device
+        super().__init__(model, self.talker.finder(), self.talker.model.space.canonical)
+        self.sha256 = sha256(find(model)[0])
 
     def codes(self, frames: np.ndarray) -> np.ndarray:
         from anitalker.driving import CALM
@@ -67,6 +99,23 @@ class TalkerSubject:
         one_euro = OneEuro(**CALM)
         raw = [codes.motion for codes in self._read(frames)]
         return np.stack([one_euro(code) for code in self.torch.cat(raw).cpu().numpy()]).astype(np.float32)
+
+    def looks(self, frames: np.ndarray, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        hal = self.talker.model.space.hal
+        if weights is not None:
+            given = self._tensor(weights)
+            hal.weights = lambda: given  # shadows the method for the time of the look
+        try:
+            found = list(self._read(frames))
+        finally:
+            hal.__dict__.pop("weights", None)
+        return {
+            name: self.torch.cat([getattr(codes, name) for codes in found]).float().cpu().numpy()
+            for name in ("motion", "identity", "appearance")
+        }
+
+    def hal_weights(self) -> np.ndarray:
+        return self.talker.model.space.hal.weights().detach().cpu().numpy()
 
     def _read(self, frames: np.ndarray) -> Iterator:
         with self.torch.inference_mode():
@@ -86,14 +135,10 @@ class TalkerSubject:
         with self.torch.inference_mode():
             return self.talker.model.space.landmarks(points, codes, self._tensor(motion)).cpu().numpy()
 
-    def poses(self, landmarks: np.ndarray) -> np.ndarray:
-        from anitalker.landmarks import fit_pose
-
-        return fit_pose(self._tensor(landmarks), self.talker.model.space.canonical).cpu().numpy()
-
-    def render(self, source: Source, motion: np.ndarray) -> np.ndarray:
+    def render(self, source: Source, motion: np.ndarray, appearance: np.ndarray | None = None) -> np.ndarray:
         options = RenderOptions(frame="crop", batch_size=BATCH)
-        return np.stack(list(self.talker.draw(self._portrait(source), [self._tensor(motion)], options)))
+        portrait = self._portrait(source, appearance)
+        return np.stack(list(self.talker.draw(portrait, [self._tensor(motion)], options)))
 
     def render_landmarks(self, source: Source, landmarks: np.ndarray, motion: np.ndarray) -> np.ndarray:
         from anitalker.decoder import compose
@@ -107,7 +152,7 @@ class TalkerSubject:
                 made.append(to_pictures(compose(subject.source, layers))[0])
         return np.stack(made)
 
-    def _portrait(self, source: Source):
+    def _portrait(self, source: Source, appearance: np.ndarray | None = None):
         """The crop as a portrait, with the landmarks and the code that `source` says it has."""
         from anitalker.face import Crop
         from anitalker.lite import Subject
@@ -116,6 +161,8 @@ class TalkerSubject:
         with self.torch.inference_mode():
             picture, points = self._pictures(source.image[None]), self._tensor(source.landmarks)[None]
             codes = replace(self.talker.model.space(picture), motion=self._tensor(source.motion)[None])
+            if appearance is not None:
+                codes = replace(codes, appearance=self._tensor(appearance)[None])
             prepared = self.talker.model.decoder.prepare(picture, points, codes.motion, codes.appearance)
         side = source.image.shape[0]
         crop = Crop(source.image, source.landmarks, (0.0, 0.0), float(side), (side, side))
@@ -123,3 +170,10 @@ class TalkerSubject:
 
     def speak(self, source: Source, speech: np.ndarray, seed: int) -> np.ndarray:
         return self.talker.motion(self._portrait(source), speech, RenderOptions(seed=seed))[0].cpu().numpy()
+
+    def seams(self, frames: int) -> list[int]:
+        config, found, made = self.talker.model.generator.config, [], 1  # frame 0 is the portrait's own
+        while frames - made > config.window:
+            made += config.window - config.lookahead
+            found.append(made)
+        return found

@@ -1,0 +1,95 @@
+"""Fakes of the evaluation: clips that say which frame is which, a model that knows them, one that copies."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from anitalker.landmarks import lip_opening
+from scripts.evaluation.subject import EvalClip
+
+FRAMES = 40
+
+
+def face(opening=0.05, shift=0.0):
+    """468 points on an ellipse around the middle of the crop; the lips `opening` face heights apart."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(0, 0.05, (468, 3)).astype(np.float32) + np.float32([0.5 + shift, 0.5, 0])
+    points[10, :2], points[152, :2] = (0.5 + shift, 0.2), (0.5 + shift, 0.8)
+    points[13, :2], points[14, :2] = (0.5 + shift, 0.6), (0.5 + shift, 0.6 + opening * 0.6)
+    return points
+
+
+def clip(seed=0, identity="a"):
+    """Frames whose first pixel is their number, so that a fake can know what it is shown."""
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(0, 256, (FRAMES, 256, 256, 3), dtype=np.uint8)
+    frames[:, 0, 0, 0] = np.arange(FRAMES)
+    openings = 0.05 + 0.04 * rng.random(FRAMES)
+    labels = np.stack([face(o, 0.02 * np.sin(i)) for i, o in enumerate(openings)])
+    speech = rng.normal(0, 0.1, FRAMES * 640).astype(np.float32)
+    row = {"id": str(seed), "identity": identity, "speaking_visible": "yes", "generated": "no", "has_audio": "yes"}
+    return EvalClip(row, frames, labels, speech)
+
+
+class Oracle:
+    """Knows the clip: a code is the number of the frame that it was read from, a rendered frame is the true one."""
+
+    name = "oracle"
+    lost = 0
+
+    def __init__(self, known):
+        self.known = known
+
+    def landmarks(self, frames):
+        return self.known.landmarks[frames[:, 0, 0, 0]]
+
+    def codes(self, frames):
+        codes = np.zeros((len(frames), 20), np.float32)
+        codes[:, 0] = frames[:, 0, 0, 0]
+        codes[:, 6] = lip_opening(self.landmarks(frames))
+        return codes
+
+    def looks(self, frames, weights=None):
+        codes = self.codes(frames)
+        if weights is not None:
+            codes = codes * np.float32(weights[0] > 0)  # all that it knows stands in its first stage
+        return {"motion": codes, "identity": np.ones((len(frames), 4)), "appearance": np.ones((len(frames), 8))}
+
+    def hal_weights(self):
+        return np.float32([0.25, 0.75])
+
+    def render(self, source, motion, appearance=None):
+        return self.known.frames[motion[:, 0].round().astype(int)]
+
+    def render_landmarks(self, source, landmarks, motion):
+        return np.repeat(source.image[None], len(landmarks), 0)
+
+    def posed(self, landmarks, start, motion):
+        return np.stack([face(m[6]) for m in motion])
+
+    def poses(self, landmarks):
+        poses = np.zeros((len(landmarks), 6), np.float32)
+        poses[:, 0] = np.arange(len(landmarks))
+        return poses
+
+    def speak(self, source, speech, seed):
+        count = -(-len(speech) // 640)
+        motion = self.codes(self.known.frames)[np.arange(count) % FRAMES]
+        return motion if np.any(speech) else np.repeat(motion[:1], count, 0)
+
+    def seams(self, frames):
+        return list(range(10, frames, 10))
+
+
+class Copier(Oracle):
+    name = "copier"
+
+    def render(self, source, motion, appearance=None):
+        return np.repeat(source.image[None], len(motion), 0)
+
+
+@pytest.fixture(scope="session")
+def fakes():
+    """Namespace: FRAMES, face(opening, shift), clip(seed, identity), Oracle(clip), Copier(clip)."""
+    return SimpleNamespace(FRAMES=FRAMES, face=face, clip=clip, Oracle=Oracle, Copier=Copier)
