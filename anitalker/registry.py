@@ -127,7 +127,7 @@ def find(name: str | os.PathLike) -> tuple[Path, Entry | None]:
     if path.is_dir():
         path = path / REGISTRY["lite"].file
     if not path.is_file():
-        known = ", ".join(key for key, one in REGISTRY.items() if one.model)
+        known = ", ".join([*(key for key, one in REGISTRY.items() if one.model), "original"])
         raise InputError(f"model is {str(name)!r}; allowed are {known}, a weight file, or a folder that holds one")
     return path, None
 
