@@ -153,6 +153,36 @@ def untrained_model(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def original_networks():
+    """Narrow stage one (32 pixels) and stage two of the original's kind, random weights; variant -> both."""
+    import torch
+
+    from anitalker.config import DenoiserConfig, StageOneConfig
+    from anitalker.conformer import Denoiser
+    from anitalker.original import StageOne
+
+    def build(variant: str = "mfcc_full_control") -> tuple:
+        torch.manual_seed(0)
+        first = StageOne(StageOneConfig(size=32, style=24, channels=(24, 16, 12, 8)))
+        narrow = {"width": 16, "decoder_hidden": 16, "decoder_layers": 1, "side": 8, "control": 8, "mfcc_hidden": 8}
+        return first, Denoiser(DenoiserConfig(variant, start=24, **narrow))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def original_files(original_networks, tmp_path_factory) -> tuple[Path, Path]:
+    """These networks (mfcc_full_control) as files in the spelling of the published ones."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("original")
+    first, second = original_networks()
+    torch.save(first.state_dict(), folder / "stage1.ckpt")
+    torch.save({f"ema_model.{key}": tensor for key, tensor in second.state_dict().items()}, folder / "stage2.ckpt")
+    return folder / "stage1.ckpt", folder / "stage2.ckpt"
+
+
 @pytest.fixture
 def talker(untrained_model, monkeypatch):
     """The untrained model with a finder that always finds one face."""
