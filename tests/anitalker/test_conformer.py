@@ -114,6 +114,22 @@ def test_attention_is_that_of_the_equation(monkeypatch, frames, rows):
 
 
 @torch.no_grad()
+def test_convolution_by_the_book():
+    """The second half gates the first; batch norm uses what was measured in training, clips of any length alike."""
+    module = build("mfcc_pose_only").coarse_decoder.encoders[0].conv_module
+    x = torch.randn(1, 7, 32)
+    y = x @ module.pointwise_conv1.weight[..., 0].T + module.pointwise_conv1.bias
+    y = torch.nn.functional.pad(y[0, :, :32] * torch.sigmoid(y[0, :, 32:]), (0, 0, 2, 2))
+    y = torch.stack([(y[i : i + 5].T * module.depthwise_conv.weight[:, 0]).sum(1) for i in range(7)])
+    y = y + module.depthwise_conv.bias
+    norm = module.norm
+    y = (y - norm.running_mean) / (norm.running_var + 1e-5).sqrt() * norm.weight + norm.bias
+    y = y * torch.sigmoid(y)
+    wanted = y @ module.pointwise_conv2.weight[..., 0].T + module.pointwise_conv2.bias
+    assert torch.allclose(module(x)[0], wanted, atol=1e-4)
+
+
+@torch.no_grad()
 def test_layer_is_post_norm_and_macaron():
     layer = build("mfcc_pose_only").coarse_decoder.encoders[0]
     x, table = torch.randn(1, 5, 32), layer.self_attn.table(conformer.sinusoids(5, 32))
