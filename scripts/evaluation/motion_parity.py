@@ -170,13 +170,3 @@ def made_inputs(make: ModuleType, hears: str) -> Callable[[int], Arrays]:
         return {"sound": sound, "noise": make.noise(frames), **start, **signals}
 
     return inputs
-
-
-def made_tensors(make: ModuleType, folder: Path, variant: str) -> dict[str, Tensor]:
-    """The made-up weights of a variant as `Denoiser.load_state_dict` takes them."""
-    prefix, made = "ema_model.", {}
-    for entry in make.load_manifest(folder / f"manifest_stage2_{variant}.json"):
-        if entry["name"].startswith(prefix):
-            array = make.fill(entry["name"], entry["shape"], entry["dtype"])
-            made[entry["name"].removeprefix(prefix)] = torch.from_numpy(np.array(array))
-    return made

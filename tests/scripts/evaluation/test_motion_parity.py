@@ -66,19 +66,6 @@ def test_schedules_and_cepstra():
     assert made["tone_feats"].shape == (4, 39) and made["speech_feats"].shape == (99, 39)
 
 
-def test_weights_come_from_the_script_beside_the_manifest(tmp_path):
-    script = """
-import json
-import numpy as np
-def load_manifest(path):
-    return json.load(open(path))
-def fill(name, shape, dtype):
-    return np.full(shape, len(name), dtype)
-"""
-    (tmp_path / "make_weights.py").write_text(script)
-    entries = '[{"name": "ema_model.a.b", "shape": [2, 1], "dtype": "float32"}, '
-    entries += '{"name": "ema_model.n", "shape": [], "dtype": "int64"}, {"name": "model.a.b", "shape": [2]}]'
-    (tmp_path / "manifest_stage2_x.json").write_text(entries)
-    made = parity.made_tensors(parity.maker(tmp_path), tmp_path, "x")
-    assert set(made) == {"a.b", "n"} and made["a.b"].tolist() == [[13.0], [13.0]]
-    assert made["n"].dtype == torch.int64 and made["n"].shape == ()
+def test_the_script_beside_the_recordings_is_read(tmp_path):
+    (tmp_path / "make_weights.py").write_text("def noise(frames):\n    return [0.5] * frames\n")
+    assert parity.maker(tmp_path).noise(2) == [0.5, 0.5]
