@@ -1,12 +1,17 @@
-"""Fakes of the evaluation: clips that say which frame is which, a model that knows them, one that copies."""
+"""Fakes of the evaluation: clips that say which frame is which, a model that knows them, one that copies. For the
+trainings: two made-up people with decoded frames and labels.
+"""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from anitalker.landmarks import lip_opening
+from anitalker.landmarks import from_canonical, lip_opening
 from scripts.evaluation.subject import EvalClip
+from scripts.training.labels import MotionLabels
 
 FRAMES = 40
 
@@ -93,3 +98,32 @@ class Copier(Oracle):
 def fakes():
     """Namespace: FRAMES, face(opening, shift), clip(seed, identity), Oracle(clip), Copier(clip)."""
     return SimpleNamespace(FRAMES=FRAMES, face=face, clip=clip, Oracle=Oracle, Copier=Copier)
+
+
+@pytest.fixture
+def labels(face):
+    """Two people on random directions."""
+    torch.manual_seed(0)
+    directions = torch.linalg.qr(torch.randn(468 * 3, 14)).Q
+    return MotionLabels(face, directions, {"ann": face, "bob": face * torch.tensor([1.05, 0.97, 1.0])})
+
+
+@pytest.fixture
+def cache(tmp_path, labels):
+    """Folder of decoded frames: both people with a clip of four frames each, two stills; noise, true geometry."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        folder = tmp_path / "cache" / split
+        folder.mkdir(parents=True)
+        codes = torch.randn(10, 20) * 0.03 - torch.tensor([0] * 5 + [0.6] + [0] * 14)
+        shapes = torch.stack([labels.neutrals["ann" if i < 4 else "bob"] for i in range(10)])
+        shapes = shapes + (codes[:, 6:] @ labels.directions.T).unflatten(1, (468, 3))
+        np.save(folder / "frames.npy", rng.integers(0, 256, (10, 256, 256, 3), np.uint8))
+        clip = np.array([0] * 4 + [1] * 4 + [-1] * 2)
+        index = {"clip": clip, "frame": np.arange(10) * 10, "identity": np.array([0] * 4 + [1] * 4 + [2, 3])}
+        marks = from_canonical(shapes, codes[:, :6]).numpy()
+        np.savez(folder / "index.npz", landmarks=marks, good=np.ones(10, bool), **index)
+        rows = [{"id": f"c{i}", "identity": name, "shard": "mixed-0"} for i, name in enumerate(("ann", "bob"))]
+        (folder / "rows.json").write_text(json.dumps(rows))
+    labels.save(tmp_path / "cache" / "labels.npz")
+    return tmp_path / "cache"

@@ -18,40 +18,9 @@ from scripts import export, train_motion_space
 from scripts.training.augment import after, mirror, mirror_index, random_similarity
 from scripts.training.codes import CodesObjective, start_from_labels
 from scripts.training.data import FrameCache, decode_landmarks, encode_landmarks
-from scripts.training.labels import MotionLabels, close_lips
+from scripts.training.labels import close_lips
 from scripts.training.pairs import PairSampler
 from scripts.training.presets import Codes
-
-
-def labels(face):
-    torch.manual_seed(0)
-    directions = torch.linalg.qr(torch.randn(468 * 3, 14)).Q
-    return MotionLabels(face, directions, {"ann": face, "bob": face * torch.tensor([1.05, 0.97, 1.0])})
-
-
-@pytest.fixture
-def cache(tmp_path, face):
-    """Two people with a clip of four frames each and two stills: noise pictures, true geometry."""
-    rng, made = np.random.default_rng(0), labels(face)
-    for split in ("train", "val"):
-        folder = tmp_path / "cache" / split
-        folder.mkdir(parents=True)
-        codes = torch.randn(10, 20) * 0.03 - torch.tensor([0] * 5 + [0.6] + [0] * 14)
-        shapes = torch.stack([made.neutrals["ann" if i < 4 else "bob"] for i in range(10)])
-        shapes = shapes + (codes[:, 6:] @ made.directions.T).unflatten(1, (468, 3))
-        np.save(folder / "frames.npy", rng.integers(0, 256, (10, 256, 256, 3), np.uint8))
-        clip = np.array([0] * 4 + [1] * 4 + [-1] * 2)
-        index = {"clip": clip, "frame": np.arange(10), "identity": np.array([0] * 4 + [1] * 4 + [2, 3])}
-        np.savez(
-            folder / "index.npz",
-            landmarks=from_canonical(shapes, codes[:, :6]).numpy(),
-            good=np.ones(10, bool),
-            **index,
-        )
-        rows = [{"id": f"c{i}", "identity": name, "shard": "mixed-0"} for i, name in enumerate(("ann", "bob"))]
-        (folder / "rows.json").write_text(json.dumps(rows))
-    made.save(tmp_path / "cache" / "labels.npz")
-    return tmp_path / "cache"
 
 
 def test_landmark_files_are_an_inverse_pair(face):
@@ -59,11 +28,10 @@ def test_landmark_files_are_an_inverse_pair(face):
     assert np.abs(decode_landmarks(encode_landmarks(track), 5) - track).max() <= 0.5 / 2048 + 1e-6
 
 
-def test_codes_of_made_landmarks_are_the_codes_they_were_made_of(face):
-    made = labels(face)
+def test_codes_of_made_landmarks_are_the_codes_they_were_made_of(face, labels):
     codes = torch.randn(6, 20) * 0.02 - torch.tensor([0] * 5 + [0.6] + [0] * 14)
-    shape = face + (codes[:, 6:] @ made.directions.T).unflatten(1, (468, 3))
-    read = made.codes(from_canonical(shape, codes[:, :6]).numpy(), "ann")
+    shape = face + (codes[:, 6:] @ labels.directions.T).unflatten(1, (468, 3))
+    read = labels.codes(from_canonical(shape, codes[:, :6]).numpy(), "ann")
     assert (read - codes).abs().max() < 0.03  # random directions move the stable points a little
 
 
@@ -92,8 +60,8 @@ def test_one_transform_after_another_is_their_composition(face):
     assert torch.allclose(after(first, then).landmarks(marks), then.landmarks(first.landmarks(marks)), atol=1e-5)
 
 
-def test_pairs_of_a_person_share_identity_and_stills_are_their_own_pair(cache, face):
-    pairs = PairSampler(FrameCache(cache, "train"), labels(face), stills=0.5, aligned=0.5).draw(12)
+def test_pairs_of_a_person_share_identity_and_stills_are_their_own_pair(cache, labels):
+    pairs = PairSampler(FrameCache(cache, "train"), labels, stills=0.5, aligned=0.5).draw(12)
     assert pairs.picture_a.shape == (12, 3, 256, 256) and pairs.picture_a.abs().max() <= 1
     still = ~pairs.labelled
     assert 0 < still.sum() < 12
@@ -167,7 +135,7 @@ def test_killed_training_ends_where_an_unbroken_one_does(cache):
 def test_two_processes_get_the_losses_of_one_on_the_same_batch(cache, capsys):
     settings = ["--steps", "3", "--score", "100"]
     train_motion_space.main(pixels(cache, cache.parent / "one", "--accumulate", "2", *settings))
-    alone = losses(capsys.readouterr().out)
+    alone = told(capsys.readouterr().out)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*torchrun, "-m", "scripts.train_motion_space", *pixels(cache, cache.parent / "two", *settings)],
@@ -175,14 +143,14 @@ def test_two_processes_get_the_losses_of_one_on_the_same_batch(cache, capsys):
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    together = losses(done.stdout)
+    together = told(done.stdout)
     assert len(alone) == len(together) == 3
     for one, two in zip(alone, together, strict=True):
         assert one.keys() == two.keys()
         assert all(value == pytest.approx(two[name], rel=2e-3, abs=2e-4) for name, value in one.items())
 
 
-def losses(text):
+def told(text):
     """Numbers of the progress lines."""
     lines = [line.split("|")[0].split()[1:] for line in text.splitlines() if re.match(r"\d+/\d+ ", line)]
     return [dict(zip(words[::2], map(float, words[1::2]), strict=True)) for words in lines]
@@ -205,12 +173,12 @@ def test_what_does_not_fit_is_named(cache, flags, words, capsys):
 
 
 @pytest.mark.slow
-def test_codes_loss_falls_on_a_repeated_batch(cache, face):
+def test_codes_loss_falls_on_a_repeated_batch(cache, labels):
     data = FrameCache(cache, "train")
     space = MotionSpace(MotionSpaceConfig())
-    start_from_labels(space, labels(face), data)
+    start_from_labels(space, labels, data)
     objective = CodesObjective(space, Codes(mutual=0.0), 4, None)
-    pairs = PairSampler(data, labels(face), stills=0.0).draw(4)
+    pairs = PairSampler(data, labels, stills=0.0).draw(4)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-3)
     values = []
     for step in range(20):
