@@ -80,8 +80,9 @@ def load_original(
 
     Without a name, stage one is the fetched one and stage two the first that is here, full control before others.
     """
-    first = original_weights.load(verified(stage1 or "stage1"), "original_stage1")
-    return first, original_weights.load(verified(stage2 or _default_variant()), "original_stage2")
+    paths = [verified(name) for name in (stage2 or _default_variant(), stage1 or "stage1")]
+    second, first = map(original_weights.load, paths, ("original_stage2", "original_stage1"))
+    return first, second
 
 
 def _default_variant() -> str:
@@ -94,8 +95,8 @@ def _default_variant() -> str:
         except InputError:
             continue
     raise InputError(
-        f"no stage two is here; run `anitalker models fetch {order[0]}`, or give --stage2 with one of "
-        f"{', '.join(order)} or a file"
+        f"no stage two of the original is here; run `anitalker models fetch stage1 {order[0]}`, or give --stage1 and "
+        f"--stage2 with files; names of stage two are {', '.join(order)}"
     )
 
 

@@ -305,11 +305,11 @@ def test_which_stage_two_is_taken(stage_one, stage_two, tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("ANITALKER_CHECKPOINTS", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
-    with pytest.raises(InputError, match="models fetch stage1"):
+    with pytest.raises(InputError, match="run `anitalker models fetch stage1 mfcc_full_control`"):
         weights.load_original()
+    with pytest.raises(InputError, match="run `anitalker models fetch stage1`"):
+        weights.load_original(stage2=stage_two[0])
     stage_one[0].rename(folder / "stage1.pt")
-    with pytest.raises(InputError, match="no stage two is here; run `anitalker models fetch mfcc_full_control`"):
-        weights.load_original()
     for variant in ("hubert_audio_only", "mfcc_pose_only", "hubert_full_control", "mfcc_full_control"):
         torch.save(spelled(tensors_of(tiny(variant))), folder / f"{variant}.pt")
         taken = weights.load_original()[1].config.variant
