@@ -2,6 +2,7 @@
 
     python -m scripts.extract_features --data DIR --output runs/features
     python -m scripts.train_generator --features runs/features --run runs/generator
+    torchrun --nproc-per-node 2 -m scripts.train_generator --features runs/features --run runs/generator
 
 Kill it whenever you like: the same command continues from the last checkpoint.
 """
@@ -23,6 +24,7 @@ from anitalker.generator import CONTROLLED, MotionGenerator, Wishes, generate
 from anitalker.landmarks import LIPS, lip_opening
 from encoders.audio import SAMPLE_RATE, normalise_level
 from encoders.speech import SpeechFeatures
+from scripts.training.engine import Engine
 from scripts.training.loop import Run, seed_all
 from scripts.training.motion_data import MotionClip, MotionExamples, load_motion
 from scripts.training.motion_statistics import Space, blink_course, measure
@@ -76,12 +78,16 @@ def controls_of(motion: Tensor, p: int) -> tuple[Tensor, Tensor, Tensor]:
     Most windows have none; the others some: the mean of the window or the course itself. A tenth holds the head still.
     """
     size, length, _ = motion.shape
+
+    def chance(share: float, columns: int = 1) -> Tensor:
+        return torch.rand(size, 1, columns, device=motion.device) < share
+
     course = motion[:, :, list(CONTROLLED)]
-    smooth = torch.where(torch.rand(size, 1, 1) < 0.5, course.mean(1, keepdim=True), course)
-    given = (torch.rand(size, 1, len(CONTROLLED)) < 0.5) & (torch.rand(size, 1, 1) < 0.4)
-    still = torch.rand(size, 1, 1) < 0.1
+    smooth = torch.where(chance(0.5), course.mean(1, keepdim=True), course)
+    given = chance(0.5, len(CONTROLLED)) & chance(0.4)
+    still = chance(0.1)
     given = given | still
-    pose = torch.zeros(motion.shape[-1])
+    pose = torch.zeros(motion.shape[-1], device=motion.device)
     pose[:POSE_SIZE] = 1
     motion = torch.where(still & (pose > 0), torch.zeros_like(motion), motion)
     smooth = torch.where(still, torch.zeros_like(smooth), smooth)
@@ -90,17 +96,30 @@ def controls_of(motion: Tensor, p: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def train_step(network: MotionGenerator, loss: MotionLoss, batch: dict[str, Tensor], p: int) -> dict[str, Tensor]:
     """Losses of one batch of windows with p frames before."""
+    device = batch["motion"].device
     motion = network.normalise(batch["motion"], batch["start"]).clamp(-6, 6)
     motion, controls, given = controls_of(motion, p)
     previous, clean = motion[:, :p], motion[:, p:]
-    previous = previous + 0.12 * torch.rand(len(motion), 1, 1) * torch.randn_like(previous) * (p > 1)
-    time = torch.rand(len(motion)) ** 1.5  # the beginning decides what is said; the end only polishes
-    time = torch.where(torch.rand(len(motion)) < 0.25, torch.zeros_like(time), time)
-    deaf = batch["deaf"] | (torch.rand(len(motion)) < 0.12)
+    previous = previous + 0.12 * torch.rand(len(motion), 1, 1, device=device) * torch.randn_like(previous) * (p > 1)
+    time = torch.rand(len(motion), device=device) ** 1.5  # the beginning decides what is said; the end only polishes
+    time = torch.where(torch.rand(len(motion), device=device) < 0.25, torch.zeros_like(time), time)
+    deaf = batch["deaf"] | (torch.rand(len(motion), device=device) < 0.12)
     noisy = diffusion.interpolate(clean, torch.randn_like(clean), time)
     estimate = network(noisy, time, network.hear(batch["speech"]), batch["start"], previous, controls, given, deaf)
     place, velocity = loss(estimate, clean, batch["good"][:, p:].float())
     return {"place": place, "velocity": velocity}
+
+
+class GeneratorObjective(torch.nn.Module):
+    """Network and loss as one module, which DistributedDataParallel can wrap."""
+
+    def __init__(self, network: MotionGenerator, loss: MotionLoss) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+
+    def forward(self, batch: dict[str, Tensor], p: int) -> dict[str, Tensor]:
+        """Losses of one batch of windows with p frames before; their sum is to be minimised."""
+        return train_step(self.network, self.loss, batch, p)
 
 
 @torch.no_grad()
@@ -194,7 +213,8 @@ def main(arguments: list[str] | None = None) -> None:
         "--run", default="runs/generator", help="folder for checkpoints, weights and logs; continues if it has some"
     )
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=32, help="windows at once in one process")
+    parser.add_argument("--accumulate", type=int, default=1, help="batches whose gradients make one step")
     parser.add_argument(
         "--rate", type=float, default=6e-4, help="highest learning rate; falls to a hundredth along a cosine"
     )
@@ -204,6 +224,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the network's products in training"
     )
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
     parser.add_argument("--validate-every", type=int, default=500, help="steps between scores on val; 0 never")
     parser.add_argument("--sync-at", type=int, default=400, help="step at which late sound is found; 0 never")
@@ -211,6 +232,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
+    engine = Engine(options.device)
     seed_all(options.seed)
 
     clips, held_out = load_motion(options.features, "train"), load_motion(options.features, "val")
@@ -228,36 +250,47 @@ def main(arguments: list[str] | None = None) -> None:
     )
     network, loss = MotionGenerator(config), MotionLoss(space)
     network.spoken.copy_(torch.from_numpy(space.spoken_normalised))
+    objective = GeneratorObjective(network, loss).to(engine.device)
     optimizer = torch.optim.AdamW(network.parameters(), options.rate, betas=(0.9, 0.98), weight_decay=0.03)
     resolved = {"generator": to_dict(config), "speech": to_dict(speech), **vars(options)}
-    run = Run(options.run, resolved, {"generator": network}, optimizer, options.steps, options.batch)
+    windows = options.batch * options.accumulate * engine.world
+    run = Run(options.run, resolved, {"generator": network}, optimizer, options.steps, windows, main=engine.main)
     run.resume()
     sync = Path(options.run) / "sync.json"
     if sync.is_file():
         apply_sync(json.loads(sync.read_text()), clips)
     examples = MotionExamples(clips, features, space.spoken, options.seed)
-    reduced = torch.autocast("cpu", torch.bfloat16, enabled=options.dtype == "bfloat16")
-    network.train()
+    reduced = torch.autocast(engine.device.type, torch.bfloat16, enabled=options.dtype == "bfloat16")
+    objective.train()
+    wrapped = engine.prepare(objective)
     for step in run.steps():
-        rng = np.random.default_rng((options.seed, step))  # so that a resumed run draws what an unbroken one would
-        examples.reseed(int(rng.integers(2**62)))
-        p, n = shape_of_window(rng, config)
-        batch = examples.batch(options.batch, p, n)
+        p, n = shape_of_window(np.random.default_rng((options.seed, step)), config)
         warm, done = min(1.0, (step + 1) / 200), step / options.steps
         for group in optimizer.param_groups:
             group["lr"] = options.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-        with reduced:
-            losses = train_step(network, loss, batch, p)
         optimizer.zero_grad()
-        sum(losses.values()).backward()
+        numbers: dict[str, float] = {}
+        for part in (parts := engine.parts(options.accumulate)):
+            examples.reseed(engine.seed(options.seed, step, part))
+            batch = {name: value.to(engine.device) for name, value in examples.batch(options.batch, p, n).items()}
+            with engine.held(wrapped, part == parts[-1]):
+                with reduced:
+                    losses = wrapped(batch, p)
+                (sum(losses.values()) / options.accumulate).backward()
+            for name, value in losses.items():
+                numbers[name] = numbers.get(name, 0.0) + value.item() / options.accumulate
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        run.log(**{name: value.detach() for name, value in losses.items()})
+        run.log(**engine.means(numbers))
         if step + 1 == options.sync_at:
-            average = _averaged(run, config)
-            sync.write_text(json.dumps(measure_sync(average, features, clips, space)))
+            if engine.main:
+                sync.write_text(json.dumps(measure_sync(_averaged(run, config), features, clips, space)))
+                print("sync: shifted or silenced clips by", sync, flush=True)
+            engine.wait()
             apply_sync(json.loads(sync.read_text()), clips)
-            print("sync: shifted or silenced clips by", sync, flush=True)
+        run.stopping = engine.any(run.stopping)
+        if not engine.main:
+            continue
         if options.validate_every and (step + 1) % options.validate_every == 0 and held_out:
             scores = validate(_averaged(run, config), features, held_out, space, Wishes())
             run.write(**{f"val/{name}": value for name, value in scores.items()})

@@ -52,7 +52,7 @@ def train(arguments: argparse.Namespace, recipe: Recipe) -> None:
     frames, val = FrameCache(arguments.cache, "train", size), FrameCache(arguments.cache, "val", size)
     if engine.device.type == "cuda":
         held = frames.hold(engine.device)
-        print(f"{frames.frames.nbytes / 1e9:.1f} GB of frames {'on the GPU' if held else 'stay on disk'}", flush=True)
+        print(f"{frames.frames.nbytes / 1e9:.1f} GB of frames {'on the GPU' if held else 'on disk'}", flush=True)
     if recipe.stage == "codes":
         from scripts.training.codes import train_codes as stage
     elif recipe.stage == "decoder":

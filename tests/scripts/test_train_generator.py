@@ -1,5 +1,6 @@
 """Training of the motion generator on made-up clips: examples, losses, one short run, resuming, what is written."""
 
+import functools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -191,7 +192,7 @@ def test_a_run_is_resumed_and_its_weights_are_complete(folder, tmp_path, capsys)
         "--layers",
         "1",
     ]
-    train_generator.main([*small, "--steps", "2", "--validate-every", "2"])
+    train_generator.main([*small, "--steps", "2", "--validate-every", "2", "--accumulate", "2"])
     assert "val correlation" in capsys.readouterr().out
     train_generator.main([*small, "--steps", "3", "--validate-every", "0"])
     assert "resumed at step 2 of 3" in capsys.readouterr().out
@@ -204,3 +205,28 @@ def test_a_run_is_resumed_and_its_weights_are_complete(folder, tmp_path, capsys)
     space = train_generator.measure(folder, load_motion(folder, "train"))
     scores = train_generator.validate(network, SpeechFeatures(), load_motion(folder, "val"), space, Wishes(steps=1), 1)
     assert set(scores) == {"correlation", "spread", "shuffled", "silence"} and all(np.isfinite(list(scores.values())))
+
+
+def test_killed_run_ends_where_an_unbroken_one_does(folder, tmp_path):
+    """A resumed run draws what the unbroken one would: same windows, same noise, same weights."""
+    small = ["--features", str(folder), "--batch", "2", "--width", "16", "--layers", "1", "--validate-every", "0"]
+    train_generator.main([*small, "--run", str(tmp_path / "whole"), "--steps", "4", "--dtype", "float32"])
+
+    class Killed(Exception):
+        pass
+
+    def kill(step):
+        if step == 2:
+            raise Killed
+
+    broken = [*small, "--run", str(tmp_path / "broken"), "--steps", "4", "--dtype", "float32"]
+    seed = train_generator.Engine.seed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_generator.Engine, "seed", lambda self, *numbers: kill(numbers[1]) or seed(self, *numbers))
+        patch.setattr(train_generator, "Run", functools.partial(train_generator.Run, save_every=0))
+        with pytest.raises(Killed):
+            train_generator.main(broken)
+    assert torch.load(tmp_path / "broken/checkpoint.pt", weights_only=True)["step"] == 2
+    train_generator.main(broken)
+    whole, again = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "broken"))
+    assert all(torch.allclose(tensor, again[name], atol=1e-6) for name, tensor in whole.items())

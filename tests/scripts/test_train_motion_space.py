@@ -156,6 +156,22 @@ def told(text):
     return [dict(zip(words[::2], map(float, words[1::2]), strict=True)) for words in lines]
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("stage", ["codes", "decoder", "pixels"])
+def test_every_stage_trains_on_a_gpu_with_the_frames_on_it(cache, stage, capsys):
+    out, steps = cache.parent / stage, ["--steps", "3", "--score", "3", "--device", "cuda"]
+    if stage == "pixels":
+        more = pixels(cache, out, *steps)
+    else:
+        every = ["--codes", str(cache.parent / "codes"), "--adversarial", "0.5", "--adversarial-after", "0"]
+        more = command(cache, out, "--stage", stage, "--batch", "2", *(every if stage == "decoder" else []), *steps)
+        if stage == "decoder":
+            first = command(cache, cache.parent / "codes", "--stage", "codes", "--batch", "2", "--steps", "1")
+            assert train_motion_space.main(first) == 0
+    assert train_motion_space.main(more) == 0
+    assert "frames on the GPU" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
