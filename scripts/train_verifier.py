@@ -7,7 +7,8 @@ The second form writes the file and its equal-error rates inside. No loss of any
 
 Most people are here in one picture only. Such a still becomes several by the landmark flow: the displacement of a real
 clip between two frames moves its points. Where two photographs of a person exist they count as one person, and twenty
-such people are kept from the training, because frames of one recording are too easy a test.
+such people are kept from the training, because frames of one recording are too easy a test. A step tells people of one
+collection apart: between collections, the style of the pictures would be enough.
 """
 
 from __future__ import annotations
@@ -26,18 +27,20 @@ from anitalker.landmarks import from_canonical
 from anitalker.similarity import Similarity
 from anitalker.warp import landmark_flow, resize, warp
 from encoders.image import to_tensor
+from scripts.evaluation.held import group_of
 from scripts.evaluation.identity import Person, different_pairs, equal_error, gather, same_pairs
-from scripts.evaluation.verifier import SIDE, VerifierNetwork, face_crops
+from scripts.evaluation.verifier import SIDE, WIDTHS, VerifierNetwork, face_crops
 from scripts.training.data import FrameCache, build_cache, manifest
 from scripts.training.labels import MotionLabels, align, build_labels
 from scripts.training.loop import Run, schedule, seed_all
-from scripts.training.separation import AngularMargin
 
 PER_PERSON = 60  # frames of a person's clips
-MOVED = 2  # animated copies of a still
+MOVED = 3  # animated copies of a still
 KEPT_OUT = 20  # people with two photographs
 GRID = 32  # of the landmark flow
-SCALE, MARGIN = 24.0, 0.25  # of the softmax over people; the margin, in radians, grows over half of the run
+PATCH = SIDE // 3  # side of what is hidden now and then
+TEMPERATURE = 0.1
+FEW = 16  # people of a collection that makes a group of its own
 
 
 def still_person(row: dict) -> str:
@@ -122,18 +125,19 @@ def augment(crops: Tensor) -> Tensor:
     slope = torch.randn(2, count, 1, 1, 1) * 0.25
     colours = colours + slope[0] * axis + slope[1] * axis[:, None]
     for i in torch.nonzero(torch.rand(count) < 0.5).flatten().tolist():
-        small = int(torch.randint(28, SIDE, ()))
+        small = int(torch.randint(SIDE // 3, SIDE, ()))
         low = F.interpolate(colours[i : i + 1], size=small, mode="bilinear", antialias=True, align_corners=False)
         colours[i] = F.interpolate(low, size=SIDE, mode="bilinear", align_corners=False)[0]
     colours = colours + torch.randn_like(colours) * 0.1 * torch.rand(count, 1, 1, 1)
     for i in torch.nonzero(torch.rand(count) < 0.4).flatten().tolist():
-        top, left = (int(torch.randint(0, SIDE - 30, ())) for _ in range(2))
-        mask[i, :, top : top + 30, left : left + 30] = 0
+        top, left = (int(torch.randint(0, SIDE - PATCH, ())) for _ in range(2))
+        mask[i, :, top : top + PATCH, left : left + PATCH] = 0
     return torch.cat([colours, mask], 1)
 
 
-def training_set(arguments: argparse.Namespace, canonical: Tensor, template: Tensor) -> tuple[Tensor, Tensor, list]:
-    """Crops uint8 [n,4,SIDE,SIDE], number of the person of each [n], and the people kept out: (name, crops).
+def training_set(arguments: argparse.Namespace, canonical: Tensor, template: Tensor) -> tuple:
+    """Crops uint8 [n,4,SIDE,SIDE], number of the person of each [n], name of every person's collection, and the people
+    kept out: (name, crops).
 
     Made once per run folder.
     """
@@ -155,30 +159,55 @@ def training_set(arguments: argparse.Namespace, canonical: Tensor, template: Ten
         here = np.tile(stills, MOVED)[start : start + 64]
         crops.append(pack(face_crops(*animated(cache, here, canonical, rng), template)))
         people.append(names[here])
-    everybody = {name: number for number, name in enumerate(dict.fromkeys(names[picks]))}
+    collections = np.array(["clips"] * int((cache.clip >= 0).sum()) + [group_of(row) for row in rows])
+    from_where = dict(zip(names[picks].tolist(), collections[picks].tolist(), strict=True))
+    everybody = {name: number for number, name in enumerate(from_where)}
     numbers = torch.tensor([everybody[name] for name in np.concatenate(people)])
-    kept = [(name, crops_of(cache, np.flatnonzero(names == name), template)) for name in twice]
+    kept = [(str(name), crops_of(cache, np.flatnonzero(names == name), template)) for name in twice]
     stored.parent.mkdir(parents=True, exist_ok=True)
-    made = (torch.cat(crops), numbers, kept)
+    made = (torch.cat(crops), numbers, list(from_where.values()), kept)
     torch.save(made, stored)
     return made
 
 
 class Drawer:
-    """Random people, then a random crop of each; half of the people from clips, half from stills."""
+    """Two crops each of different people: half of the people from clips, half from one collection of stills.
 
-    def __init__(self, numbers: Tensor) -> None:
-        order = numbers.argsort()
-        self.of = torch.split(order, torch.bincount(numbers).tolist())
-        many = torch.bincount(numbers) > 2 * (1 + MOVED)
-        self.groups = [group for group in (many.nonzero().flatten(), (~many).nonzero().flatten()) if len(group)]
+    numbers [n]: person of every crop; collections: of every person. Small collections are thrown together.
+    """
 
-    def __call__(self, count: int) -> tuple[Tensor, Tensor]:
-        """-> numbers of crops and of people, [count] each."""
-        share = -(-count // len(self.groups))
-        people = torch.cat([group[torch.randint(len(group), (share,))] for group in self.groups])[:count]
-        crops = torch.stack([self.of[one][torch.randint(len(self.of[one]), ())] for one in people.tolist()])
-        return crops, people
+    def __init__(self, numbers: Tensor, collections: list[str]) -> None:
+        self.of = torch.split(numbers.argsort(stable=True), torch.bincount(numbers).tolist())
+        groups: dict[str, list[int]] = {}
+        for person, name in enumerate(collections):
+            groups.setdefault(name, []).append(person)
+        small = [name for name in groups if len(groups[name]) < FEW and name != "clips"]
+        rest = [person for name in small for person in groups.pop(name)]
+        self.clips = torch.tensor(groups.pop("clips", []), dtype=torch.long)
+        self.stills = [torch.tensor(people) for people in (*groups.values(), rest) if people]
+        self.weights = torch.tensor([float(len(people)) for people in self.stills])
+
+    def __call__(self, people: int) -> tuple[Tensor, Tensor]:
+        """-> numbers of two crops of each person, and the people: [2, people] and [people], or fewer if there are."""
+        chosen = [self.clips]
+        if self.stills:
+            chosen = [self.clips, self.stills[int(torch.multinomial(self.weights, 1))]]
+        share = -(-people // len(chosen))
+        who = torch.cat([group[torch.randperm(len(group))[:share]] for group in chosen])[:people]
+        crops = [self.of[one][torch.randint(len(self.of[one]), (2,))] for one in who.tolist()]
+        return torch.stack(crops, 1), who
+
+
+def contrast(first: Tensor, second: Tensor) -> Tensor:
+    """Which of all others in the batch is the same person? Unit embeddings [P,D] of two crops each -> scalar, nats.
+
+    NT-Xent (Chen et al., "SimCLR", ICML 2020, eq. 1): cross-entropy over cosines / TEMPERATURE, oneself left out.
+    """
+    both = torch.cat([first, second])
+    cosines = both @ both.T / TEMPERATURE
+    cosines.fill_diagonal_(-1e4)
+    partner = torch.arange(len(both)).roll(len(first))
+    return F.cross_entropy(cosines, partner)
 
 
 @torch.inference_mode()
@@ -227,30 +256,24 @@ def main(argv: list[str] | None = None) -> None:
     canonical = MotionLabels.load(labels).canonical
     network = VerifierNetwork()
     network.set_template(canonical)
-    crops, numbers, kept = training_set(arguments, canonical, network.template)
-    print(f"{len(crops)} crops of {int(numbers.max()) + 1} people, {len(kept)} people kept out", flush=True)
-    judge = AngularMargin(int(numbers.max()) + 1, network.out.out_features, SCALE)
-    parameters = [*network.parameters(), *judge.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=arguments.lr, weight_decay=0.02)
-    config = {"verifier": {"widths": [48, 96, 144], "size": network.out.out_features}}
-    modules, drawer = {"verifier": network}, Drawer(numbers)
-    run = Run(
-        arguments.out, vars(arguments) | config, modules, optimizer, arguments.steps, arguments.batch,
-        helpers={"margin": judge},
-    )  # fmt: skip
+    crops, numbers, collections, kept = training_set(arguments, canonical, network.template)
+    print(f"{len(crops)} crops of {len(collections)} people, {len(kept)} people kept out", flush=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=arguments.lr, weight_decay=0.02)
+    config = {"verifier": {"widths": list(WIDTHS), "size": network.out.out_features}}
+    modules, drawer = {"verifier": network}, Drawer(numbers, collections)
+    run = Run(arguments.out, vars(arguments) | config, modules, optimizer, arguments.steps, 2 * arguments.batch)
     run.resume()
     network.train().to(memory_format=torch.channels_last)
     for step in run.steps():
         for group in optimizer.param_groups:
             group["lr"] = arguments.lr * schedule(step, arguments.steps)
-        picks, people = drawer(arguments.batch)
+        picks, _ = drawer(arguments.batch)
         with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
-            embeddings = network(augment(unpack(crops[picks])))
-        judge.margin = MARGIN * min(1.0, 2 * step / arguments.steps)
-        loss = judge(embeddings, people)
+            embeddings = network(augment(unpack(crops[picks.flatten()])))
+        loss = contrast(*embeddings.chunk(2))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         run.log(loss=loss.item())
     network.load_state_dict({key.removeprefix("verifier."): value for key, value in run.average.items()})
@@ -270,8 +293,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", default="runs/cache", help="decoded frames and labels")
     parser.add_argument("--out", default="runs/verifier", help="run folder; an existing run there is continued")
     parser.add_argument("--file", help="safetensors file to write, float16, error rates inside")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--batch", type=int, default=64, help="people per step, two crops each")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--threads", type=int, default=1)

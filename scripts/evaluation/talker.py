@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from anitalker.config import POSE_SIZE, RenderOptions
+from anitalker.config import POSE_SIZE, InputError, RenderOptions
 from scripts.evaluation.subject import Source
 
 BATCH = 8
@@ -88,6 +88,10 @@ class TalkerSubject(FaceReader):
 
         self.torch = torch
         self.talker = load(model, device)
+        if not hasattr(self.talker.model, "space"):
+            raise InputError(
+                f"model {model!r} has no landmark codes to look into; render its videos and give them as --outputs DIR"
+            )
         self.device = self.talker.device
         super().__init__(model, self.talker.finder(), self.talker.model.space.canonical)
         self.sha256 = sha256(find(model)[0])

@@ -1,6 +1,6 @@
 """Who is it? A small identity verifier for the evaluation alone: never a loss, never a part of a model.
 
-Letters: B pictures, N = 468 landmarks, D width of an embedding. A face is brought upright into a 96x96 crop by points
+Letters: B pictures, N = 468 landmarks, D width of an embedding. A face is brought upright into a 64x64 crop by points
 that speech does not move, cut out along its oval, and freed of its mean colour and contrast: neither hair, background,
 clothes nor light tell who it is. What the network is worth, its equal-error rate, stands in its file (`config`).
 """
@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from anitalker.config import LANDMARKS, InputError
 from anitalker.landmarks import FACE_OVAL, STABLE, draw
 
-SIDE = 96  # of the aligned crop, pixels
+SIDE = 64  # of the aligned crop, pixels
+WIDTHS = (56, 112, 144)  # of the network at 16, 8 and 4 pixels
 FACE = 0.92  # face height of the canonical face in it
 SHRINK = 0.97  # of the oval about its middle: no rim of hair or background
 BATCH = 64
@@ -43,9 +44,9 @@ class _Residual(nn.Module):
 
 
 class VerifierNetwork(nn.Module):
-    """Masked aligned crops -> embeddings of unit length. widths: at 24, 12 and 6 pixels."""
+    """Masked aligned crops -> embeddings of unit length. widths: at 16, 8 and 4 pixels."""
 
-    def __init__(self, widths: tuple[int, ...] = (48, 96, 144), size: int = 128) -> None:
+    def __init__(self, widths: tuple[int, ...] = WIDTHS, size: int = 128) -> None:
         super().__init__()
         a, b, c = widths
         self.stem = nn.Sequential(
