@@ -197,3 +197,15 @@ def test_stages_that_do_not_belong_together(original_networks):
     narrow = {"width": 16, "decoder_hidden": 16, "decoder_layers": 1, "side": 8, "control": 8, "mfcc_hidden": 8}
     with pytest.raises(InputError, match="do not belong together"):
         Original(original_networks()[0], Denoiser(DenoiserConfig("mfcc_pose_only", start=16, **narrow)))
+
+
+@pytest.mark.cuda
+def test_cuda_agrees_with_the_cpu(original_networks, picture, fixed_finder, sound):
+    results = []
+    for device in ("cpu", "cuda"):
+        model = Original(*original_networks(), device)
+        subject = model.subject(picture, model.crop(picture, fixed_finder().find(picture)[0]))
+        motion = model.move(sound, subject, QUICK)
+        results.append((motion.cpu(), np.stack(list(model.draw(subject, motion, full=True))).astype(int)))
+    torch.testing.assert_close(results[0][0], results[1][0], atol=1e-2, rtol=1e-2)
+    assert np.abs(results[0][1] - results[1][1]).mean() < 1
