@@ -91,5 +91,7 @@ class CrossReenactment:
             both = zip(self.identity.rows["made"], self.identity.rows["made_to_driver"], strict=True)
             nearer = [np.asarray(own > other, np.float64) for own, other in both]
             report["nearer_to_portrait"] = float(np.concatenate(nearer).mean())
-            report["nearer_interval"] = bootstrap(nearer, lambda chosen: float(np.concatenate(chosen).mean()))
+            report["nearer_to_portrait_interval"] = bootstrap(
+                nearer, lambda chosen: float(np.concatenate(chosen).mean())
+            )
         return report

@@ -113,7 +113,7 @@ def read_quality(clips: list[tuple]) -> dict:
 
     return {
         "pose_r2": pose(clips),
-        "pose_interval": bootstrap(clips, pose),
+        "pose_r2_interval": bootstrap(clips, pose),
         "lip_r_within_clips": lips(clips),
-        "lip_interval": bootstrap(clips, lips),
+        "lip_r_within_clips_interval": bootstrap(clips, lips),
     }

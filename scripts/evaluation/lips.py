@@ -119,7 +119,7 @@ class Lips:
                 "lip_correlation": float(np.mean(values)),
                 "interval": interval(values),
                 "closure_f1": found["f1"],
-                "closure_interval": found["interval"],
+                "closure_f1_interval": found["interval"],
             }
         return table
 
@@ -141,7 +141,7 @@ class Lips:
             "loudness_baseline": float(np.mean(loud)),
             "shuffled": float(shuffled.mean()) if len(shuffled) else 0.0,
             "spread_ratio": self._spread(pairs),
-            "spread_interval": bootstrap(pairs, self._spread),
+            "spread_ratio_interval": bootstrap(pairs, self._spread),
             "correlation_at_best_lag": float(mean_curve[best]),
             "scorer_lip_correlation": float(np.mean(seen)),
             "per_clip": [float(x) for x in at_zero],

@@ -49,12 +49,12 @@ def summary(clips: list[dict]) -> dict:
     seen = [clip["background"] for clip in clips if clip["background"] is not None]
     return {
         "blinks_per_minute": blinking(clips),
-        "blinks_interval": bootstrap(clips, blinking),
+        "blinks_per_minute_interval": bootstrap(clips, blinking),
         "head_range_degrees": dict(zip(AXES, np.mean([c["head"] for c in clips], 0).tolist(), strict=True)),
         "jitter": float(np.mean([clip["jitter"] for clip in clips])),
         "jitter_interval": bootstrap(clips, lambda chosen: float(np.mean([clip["jitter"] for clip in chosen]))),
         "background_change": float(np.mean(seen)) if seen else None,
-        "background_interval": bootstrap(seen, lambda chosen: float(np.mean(chosen))) if seen else None,
+        "background_change_interval": bootstrap(seen, lambda chosen: float(np.mean(chosen))) if seen else None,
         "background_clips": len(seen),
     }
 

@@ -20,6 +20,7 @@ SHEETS = (  # beginning of the file name, heading
     ("cross-", "Cross-reenactment: the driver above, made below"),
     ("", "Self-reenactment: true above, made below"),
 )
+MAIN = ("lip_correlation", "percentile", "mean", "difference", "accuracy", "f1", "value")  # whose is plain `interval`
 
 
 def flat(values: dict, prefix: str = "") -> list[tuple[str, str, str]]:
@@ -42,14 +43,10 @@ def flat(values: dict, prefix: str = "") -> list[tuple[str, str, str]]:
 
 
 def _interval_of(key: str, values: dict, intervals: object) -> object:
-    """The interval that stands beside a figure: in a dict by its name, as NAME_interval, or for the part's first."""
+    """The interval that stands beside a figure: in a dict by its name, as NAME_interval, or for the main figure."""
     if isinstance(intervals, dict):
         return intervals.get(key)
-    if f"{key}_interval" in values:
-        return values[f"{key}_interval"]
-    beside = [k for k in values if f"{k}_interval" in values]
-    first = next((k for k in values if isinstance(values[k], float) and k not in beside), None)
-    return intervals if key == first or key in ("percentile", "mean", "difference", "accuracy", "f1", "value") else None
+    return intervals if key in MAIN else values.get(f"{key}_interval")
 
 
 def number(value: object) -> str:

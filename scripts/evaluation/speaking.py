@@ -108,7 +108,7 @@ class AudioDriven:
             report["silence_ratio"] = float(np.mean([s.std() for s in settled]) / spoken)
             report["silence_ratio_with_closing"] = float(np.mean([s.std() for s in self.silent]) / spoken)
             ratios = [s.std() / spoken for s in settled]
-            report["silence_interval"] = interval(ratios)
+            report["silence_ratio_interval"] = interval(ratios)
         if self.presence.rows:
             report["presence"] = self.presence.result()
         if self.first is not None:
