@@ -93,6 +93,7 @@ class GeneratorConfig:
     layers: int = 4
     heads: int = 4
     speech_layers: int = 3  # convolutions over neighbouring frames of speech
+    lips_width: int = 0  # of the regression from speech alone to lips; 0: none
     dropout: float = 0.1  # in training
     window: int = 125  # frames made at once (5 s)
     previous: int = 25  # frames already made that condition the next window
@@ -167,7 +168,7 @@ class StageOneConfig:
             raise ValueError(f"size is {self.size}, but {len(self.channels)} channels belong to resolutions from 4 up")
 
 
-LITE_STEPS, LITE_GUIDANCE = 8, 2.5  # what a family takes where RenderOptions leave it the choice
+LITE_STEPS, LITE_GUIDANCE = 8, 1.75  # what a family takes where RenderOptions leave it the choice
 ORIGINAL_STEPS = 50
 
 

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from . import diffusion
 from .config import FPS, LITE_GUIDANCE, LITE_STEPS, POSE_SIZE, GeneratorConfig
+from .lips import LipRegressor
 from .transformer import Block, SpeechFront, rotary_table
 
 CONTROLS = ("yaw", "pitch", "roll", "scale", "location")
@@ -57,6 +58,7 @@ class MotionGenerator(nn.Module):
         mean, std = config.motion_mean or (0.0,) * size, config.motion_std or (1.0,) * size
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32), persistent=False)
+        self.lips = LipRegressor(config.speech_size, size, config.lips_width) if config.lips_width else None
         # Projection onto what speech decides (lips, jaw, cheeks) in normalised motion; measured by the training.
         self.register_buffer("spoken", torch.zeros(size, size))
 
@@ -234,22 +236,22 @@ class MotionStream:
         double = [x.expand(2, *x.shape[1:]) for x in (heard, self.start, self.previous, controls, given)]
         deaf = torch.tensor([False, True], device=heard.device)
 
-        firsts = []
+        means = []  # of all motions that fit, and of those that fit no speech: the very first estimates
 
         def estimate(x: Tensor, time: Tensor) -> Tensor:
-            if wishes.guidance == 1:
-                clean = network(x, time, heard, self.start, self.previous, controls, given)
-            else:
-                both = network(x.expand(2, -1, -1), time.expand(2), *double, deaf=deaf)
-                clean = diffusion.guide(both[:1], both[1:], wishes.guidance)
-            firsts.append(clean)
-            return clean
+            both = network(x.expand(2, -1, -1), time.expand(2), *double, deaf=deaf)
+            means.append(both)
+            return diffusion.guide(both[:1], both[1:], wishes.guidance)
 
         noise = self._noise(n)
         noise = noise - (1 - wishes.temperature) * noise @ network.spoken
         made = diffusion.sample(estimate, noise, wishes.steps)
-        # The first estimate is the mean of all motions that fit: nearer to the true lips than any of them, but flat.
-        made = made + (1 - wishes.temperature) * (firsts[0] - made) @ network.spoken
+        # The mean of all motions that fit is nearer to the true lips than any of them, but flat: hence guidance.
+        mean, deafened = means[0].chunk(2)
+        if network.lips is not None:
+            mean = 0.5 * (mean + network.lips(self.speech[:, : p + n])[:, p:])
+        mean = diffusion.guide(mean, deafened, wishes.guidance)
+        made = made + (1 - wishes.temperature) * (mean - made) @ network.spoken
         return self._obey(self._leave(self._steady(made), n), p, n)
 
     def _noise(self, n: int) -> Tensor:

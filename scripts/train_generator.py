@@ -2,6 +2,7 @@
 
     python -m scripts.extract_features --data DIR --output runs/features
     python -m scripts.train_generator --features runs/features --run runs/generator
+    python -m scripts.train_generator --run runs/generator-lips --start runs/generator --only-lips
     torchrun --nproc-per-node 2 -m scripts.train_generator --features runs/features --run runs/generator
 
 Kill it whenever you like: the same command continues from the last checkpoint.
@@ -25,7 +26,8 @@ from anitalker.landmarks import LIPS, lip_opening
 from encoders.audio import SAMPLE_RATE, normalise_level
 from encoders.speech import SpeechFeatures
 from scripts.training.engine import Engine
-from scripts.training.loop import Run, seed_all
+from scripts.training.lips import LIPS_WIDTH, lips_step, lips_window
+from scripts.training.loop import Run, load_module, seed_all
 from scripts.training.motion_data import MotionClip, MotionExamples, load_motion
 from scripts.training.motion_statistics import Space, blink_course, measure
 
@@ -111,7 +113,7 @@ def train_step(network: MotionGenerator, loss: MotionLoss, batch: dict[str, Tens
 
 
 class GeneratorObjective(torch.nn.Module):
-    """Network and loss as one module, which DistributedDataParallel can wrap."""
+    """Network and loss as one module, for DistributedDataParallel; of a network with `lips`, those."""
 
     def __init__(self, network: MotionGenerator, loss: MotionLoss) -> None:
         super().__init__()
@@ -119,7 +121,8 @@ class GeneratorObjective(torch.nn.Module):
 
     def forward(self, batch: dict[str, Tensor], p: int) -> dict[str, Tensor]:
         """Losses of one batch of windows with p frames before; their sum is to be minimised."""
-        return train_step(self.network, self.loss, batch, p)
+        step = train_step if self.network.lips is None else lips_step
+        return step(self.network, self.loss, batch, p)
 
 
 @torch.no_grad()
@@ -212,6 +215,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--run", default="runs/generator", help="folder for checkpoints, weights and logs; continues if it has some"
     )
+    parser.add_argument("--start", help="run folder, or weights, whose network to begin with")
+    parser.add_argument(
+        "--only-lips", action="store_true", help="second part: the regression from speech to lips, beside --start"
+    )
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=32, help="windows at once in one process")
     parser.add_argument("--accumulate", type=int, default=1, help="batches whose gradients make one step")
@@ -230,6 +237,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sync-at", type=int, default=400, help="step at which late sound is found; 0 never")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    if options.only_lips and not options.start:
+        parser.error("--only-lips came without --start; name the run, or the weights, of the network it stands beside")
     if options.threads:
         torch.set_num_threads(options.threads)
     engine = Engine(options.device)
@@ -243,6 +252,7 @@ def main(arguments: list[str] | None = None) -> None:
         speech_size=features.size,
         width=options.width,
         layers=options.layers,
+        lips_width=LIPS_WIDTH if options.only_lips else 0,
         dropout=options.dropout,
         motion_mean=tuple(space.mean.tolist()),
         motion_std=tuple(space.std.tolist()),
@@ -251,7 +261,13 @@ def main(arguments: list[str] | None = None) -> None:
     network, loss = MotionGenerator(config), MotionLoss(space)
     network.spoken.copy_(torch.from_numpy(space.spoken_normalised))
     objective = GeneratorObjective(network, loss).to(engine.device)
-    optimizer = torch.optim.AdamW(network.parameters(), options.rate, betas=(0.9, 0.98), weight_decay=0.03)
+    if options.start:
+        load_module(network, options.start, "generator", new="lips")
+    if options.only_lips:
+        network.requires_grad_(False).lips.requires_grad_(True)
+    optimizer = torch.optim.AdamW(
+        (p for p in network.parameters() if p.requires_grad), options.rate, betas=(0.9, 0.98), weight_decay=0.03
+    )
     resolved = {"generator": to_dict(config), "speech": to_dict(speech), **vars(options)}
     windows = options.batch * options.accumulate * engine.world
     run = Run(options.run, resolved, {"generator": network}, optimizer, options.steps, windows, main=engine.main)
@@ -264,7 +280,8 @@ def main(arguments: list[str] | None = None) -> None:
     objective.train()
     wrapped = engine.prepare(objective)
     for step in run.steps():
-        p, n = shape_of_window(np.random.default_rng((options.seed, step)), config)
+        rng = np.random.default_rng((options.seed, step))
+        p, n = lips_window(rng) if options.only_lips else shape_of_window(rng, config)
         warm, done = min(1.0, (step + 1) / 200), step / options.steps
         for group in optimizer.param_groups:
             group["lr"] = options.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))

@@ -53,10 +53,8 @@ class Run:
         self.main, self.seed = main, int(config.get("seed", 0))
         self.step, self.stopping, self.sums, self.writer = 0, False, {}, None
         self.average = {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
-        if not main:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.json").write_text(json.dumps(config, indent=1))
+        if main:
+            self.folder.mkdir(parents=True, exist_ok=True)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         return {f"{m}.{k}": v for m, module in self.modules.items() for k, v in module.state_dict().items()}
@@ -67,19 +65,21 @@ class Run:
         if not path.is_file():
             return False
         state = torch.load(path, map_location="cpu", weights_only=True)
-        for name, module in self.modules.items():
-            module.load_state_dict(state["modules"][name])
-        for name, module in self.helpers.items():
-            if name in state.get("helpers", {}):
-                module.load_state_dict(state["helpers"][name])
-            else:
-                print(f"{self.folder.name}: its checkpoint has no {name}, which begins anew", flush=True)
+        missing = [name for name in self.helpers if name not in state.get("helpers", {})]
         try:
+            for name, module in self.modules.items():
+                module.load_state_dict(state["modules"][name])
+            for name, module in self.helpers.items():
+                if name not in missing:
+                    module.load_state_dict(state["helpers"][name])
             self.optimizer.load_state_dict(state["optimizer"])
-        except ValueError as error:
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
             raise InputError(
-                f"{path} is of other settings ({error}); give another --out, and --start {self.folder}"
+                f"{path} is of other settings ({reason}); give another --out, and --start {self.folder}"
             ) from error
+        if missing:
+            print(f"{self.folder.name}: its checkpoint has no {', '.join(missing)}, which begin anew", flush=True)
         self.step = state["step"]
         self.average = {name: tensor.to(self.average[name].device) for name, tensor in state["average"].items()}
         torch.set_rng_state(state["torch_rng"])
@@ -91,6 +91,8 @@ class Run:
 
     def steps(self) -> Iterator[int]:
         """Step numbers still to do; saves in between, at the end, and when told to stop."""
+        if self.main:
+            (self.folder / "config.json").write_text(json.dumps(self.config, indent=1))
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         saved, self.since, self.first = time.monotonic(), time.monotonic(), self.step
@@ -178,11 +180,16 @@ class Run:
         _replace(self.folder / "weights.safetensors", lambda path: save_file(weights, path, meta))
 
 
-def load_module(module: nn.Module, source: str | Path, name: str) -> None:
-    """EMA weights of one module from another run's folder, or from a file of weights such as a shipped one."""
+def load_module(module: nn.Module, source: str | Path, name: str, new: str | None = None) -> None:
+    """EMA weights of one module from another run's folder, or from a file of weights such as a shipped one.
+
+    new: a part of the module that the other run may lack, and that keeps its start then.
+    """
     path = Path(source)
     tensors = load_file(path / "weights.safetensors" if path.is_dir() else path)
-    module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
+    state = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+    own = {k: v for k, v in module.state_dict().items() if new is not None and k.startswith(f"{new}.")}
+    module.load_state_dict(own | state)
 
 
 def _replace(path: Path, write) -> None:

@@ -81,7 +81,7 @@ def test_guidance_one_is_the_plain_network(network, start):
 
 def network_with(network, call):
     """The network with another forward."""
-    names = ("hear", "spoken", "config", "normalise", "denormalise", "mean", "std")
+    names = ("hear", "lips", "spoken", "config", "normalise", "denormalise", "mean", "std")
     parts = {name: getattr(network, name) for name in names}
     return type("Fake", (), {"__call__": staticmethod(call), **parts})()
 

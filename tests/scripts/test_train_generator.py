@@ -230,3 +230,15 @@ def test_killed_run_ends_where_an_unbroken_one_does(folder, tmp_path):
     train_generator.main(broken)
     whole, again = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "broken"))
     assert all(torch.allclose(tensor, again[name], atol=1e-6) for name, tensor in whole.items())
+
+
+def test_the_lips_are_trained_beside_a_network_that_stays_as_it_is(folder, tmp_path):
+    small = ["--features", str(folder), "--batch", "2", "--width", "32", "--layers", "1", "--sync-at", "0"]
+    small += ["--validate-every", "0", "--steps", "2"]
+    train_generator.main([*small, "--run", str(tmp_path / "first")])
+    train_generator.main([*small, "--run", str(tmp_path / "lips"), "--start", str(tmp_path / "first"), "--only-lips"])
+    first, lips = (load_file(tmp_path / name / "weights.safetensors") for name in ("first", "lips"))
+    assert all(torch.equal(tensor, lips[name]) for name, tensor in first.items())
+    assert {name for name in lips if name not in first} == {n for n in lips if n.startswith("generator.lips.")} != set()
+    with pytest.raises(SystemExit):
+        train_generator.main([*small, "--run", str(tmp_path / "none"), "--only-lips"])
