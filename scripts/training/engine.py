@@ -147,7 +147,10 @@ def open_run(
         helpers={one.NAME: one for one in opponents},
         main=engine.main,
     )
+    peaks = [group["peak"] for group in optimizer.param_groups]
     run.resume()
+    for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+        group["peak"] = peak  # a rate given anew counts
     return run
 
 

@@ -85,15 +85,47 @@ def final_weights(out):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["codes", "decoder"])
-def test_training_runs_exports_and_resumes(cache, stage, capsys):
-    out = cache.parent / stage
-    common = command(cache, out, "--stage", stage, "--batch", "2", "--score", "100")
-    assert train_motion_space.main([*common, "--steps", "2"]) == 0
-    assert (out / "weights.safetensors").is_file() and json.loads((out / "config.json").read_text())["motion_space"]
-    train_motion_space.main([*common, "--steps", "3"])
-    assert "resumed at step 2 of 3" in capsys.readouterr().out
-    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 3
+def test_both_stages_of_lite_train_export_and_resume(cache, capsys):
+    """Codes, then the decoder on label codes, then both together with every term."""
+    folder = cache.parent
+    every = [
+        "--adversarial",
+        "0.5",
+        "--adversarial-after",
+        "0",
+        "--identity",
+        "0.1",
+        "--mutual",
+        "0.01",
+        "--flow",
+        "0.1",
+    ]
+    runs = {
+        "codes": ["--stage", "codes"],
+        "labels": ["--stage", "decoder"],
+        "lite": ["--stage", "decoder", "--codes", str(folder / "codes"), "--start", str(folder / "labels"), *every],
+        "frozen": ["--stage", "decoder", "--codes", str(folder / "codes"), "--frozen"],
+    }
+    for name, flags in runs.items():
+        common = command(cache, folder / name, *flags, "--batch", "2", "--score", "100")
+        assert train_motion_space.main([*common, "--steps", "1"]) == 0
+        config = json.loads((folder / name / "config.json").read_text())
+        assert (
+            config["motion_space"]
+            and config["recipe"]["batch"] == 2
+            and (folder / name / "weights.safetensors").is_file()
+        )
+        assert train_motion_space.main([*common, "--steps", "2"]) == 0
+        said = capsys.readouterr().out
+        assert "resumed at step 1 of 2" in said
+        assert torch.load(folder / name / "checkpoint.pt", weights_only=True)["step"] == 2
+        if name == "lite":
+            assert all(term in said for term in ("adversarial", "d_right", "density", "mutual", "identity", "flow"))
+    kept, start = final_weights(folder / "frozen"), final_weights(folder / "codes")
+    own = {name: tensor for name, tensor in start.items() if name.startswith("motion_space.")}
+    assert all(torch.allclose(tensor, kept[name], atol=1e-6) for name, tensor in own.items())
+    assert train_motion_space.main([*command(cache, folder / "codes", "--stage", "decoder"), "--steps", "3"]) == 2
+    assert "is of other settings" in capsys.readouterr().err
 
 
 def test_pixels_train_a_step_with_every_term_and_load_as_the_original(cache, capsys):
