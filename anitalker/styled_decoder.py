@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from anitalker.config import StageOneConfig
 from encoders.equalized import SLOPE, Activation, EqualConv2d, EqualLinear, binomial, depthwise, double
 
+EXACT = 16  # pixels: maps up to here stay float32; they cost a twelfth, and their errors reach every pixel (3 dB)
 EPSILON = 1e-8  # in the demodulation, and added to the directions before they are made orthonormal
 
 
@@ -149,7 +150,8 @@ class StyledDecoder(nn.Module):
 
     @torch.no_grad()
     def constants(self, dtype: torch.dtype = torch.float32) -> Constants:
-        """What depends on the weights alone; dtype: float32 or bfloat16, the format of features and convolutions."""
+        """What depends on the weights alone; dtype: float32 or bfloat16, the format of features and convolutions above
+        EXACT pixels."""
         modulated = [self.conv1.conv]
         for index, flow in enumerate(self.to_flows):
             modulated += [self.convs[2 * index].conv, self.convs[2 * index + 1].conv, flow.conv]
@@ -158,14 +160,13 @@ class StyledDecoder(nn.Module):
         directions = self.directions()
         levels = tuple(self._level(index, dtype) for index in range(len(self.to_flows)))
         widths = tuple(one.modulation.bias.numel() for one in modulated)
-        entry = self.input.input.to(dtype)
-        return Constants(
-            directions, weight, bias, weight @ directions, widths, entry, _layer(self.conv1, dtype), levels
-        )
+        first = _layer(self.conv1, torch.float32)
+        return Constants(directions, weight, bias, weight @ directions, widths, self.input.input, first, levels)
 
     def _level(self, index: int, dtype: torch.dtype) -> Level:
-        flow, device = self.to_flows[index], self.direction.weight.device
-        axis = torch.linspace(-1, 1, 8 * 2**index, device=device)
+        flow, device, n = self.to_flows[index], self.direction.weight.device, 8 * 2**index
+        dtype = torch.float32 if n <= EXACT else dtype
+        axis = torch.linspace(-1, 1, n, device=device)
         grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij")[::-1], -1)
         up, flat = (_layer(self.convs[2 * index + i], dtype, doubles=i == 0) for i in (0, 1))
         return Level(up, flat, flow.conv.scaled()[..., 0, 0], flow.bias.flatten(), self.to_rgbs[index], grid)
@@ -174,9 +175,8 @@ class StyledDecoder(nn.Module):
     def prepare(self, constants: Constants, image_code: Tensor, skips: tuple[Tensor, ...]) -> Ready:
         """A portrait's image code [1,S] and skips [1,C,n,n] from 8x8 up -> what frames are made of."""
         style = F.linear(image_code, constants.style_weight, constants.style_bias)
-        dtype = constants.first.weight.dtype
-        tables = [skip[0].flatten(1).T.to(dtype).contiguous() for skip in skips[:-1]]
-        pairs = zip(constants.levels, skips, strict=True)
+        pairs = list(zip(constants.levels, skips, strict=True))
+        tables = [skip[0].flatten(1).T.to(level.flat.weight.dtype).contiguous() for level, skip in pairs[:-1]]
         return Ready(style, tuple(tables), tuple(level.colour.conv[0](skip).contiguous() for level, skip in pairs))
 
     @torch.no_grad()
@@ -212,7 +212,7 @@ def _layer(module: _Styled, dtype: torch.dtype, doubles: bool = False) -> Layer:
 
 def _styled(layer: Layer, x: Tensor, style: Tensor) -> Tensor:
     """Features [B,inside,n,n], style [B,inside] -> [B,outside,n or 2n,...]: convolution, demodulation, activation."""
-    x = x * style[..., None, None].to(x.dtype)
+    x = (x * style[..., None, None].to(x.dtype)).to(layer.weight.dtype)
     if layer.blur is None:
         x = F.conv2d(x, layer.weight, padding=1)
     else:

@@ -109,7 +109,7 @@ def test_a_batch_is_many_singles(drawn):
 def test_bfloat16_draws_the_same_picture(decoder, portrait, drawn):
     motion, low = torch.randn(3, 4), decoder.constants(torch.bfloat16)
     ready = decoder.prepare(low, *portrait)
-    assert {table.dtype for table in ready.tables} == {low.first.weight.dtype} == {torch.bfloat16}
+    assert low.levels[-1].flat.weight.dtype == low.levels[-1].up.weight.dtype == torch.bfloat16
     assert {colour.dtype for colour in ready.colours} == {torch.float32}
     exact, quick = drawn(motion).pictures, decoder.draw(low, ready, motion).pictures
     assert exact.dtype == quick.dtype == torch.float32
