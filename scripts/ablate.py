@@ -46,15 +46,14 @@ CALIBRATION = 30  # steps that are timed to make minutes into steps
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     try:
-        ablate(arguments)
+        return ablate(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
-def ablate(arguments: argparse.Namespace) -> None:
-    """Train and score what is not done yet, then write table and numbers."""
+def ablate(arguments: argparse.Namespace) -> int:
+    """Train and score what is not done yet, then write table and numbers; the exit status."""
     from anitalker.machine import choose_device
     from scripts.evaluation.ablation import score_arm, score_labels
 
@@ -68,6 +67,9 @@ def ablate(arguments: argparse.Namespace) -> None:
         if not file.is_file() or (stored := json.loads(file.read_text()))["plan"] != plan:
             started = time.monotonic()
             run_training(arguments, arm, folder, plan["steps"])
+            if (done := steps_of(folder)) < plan["steps"]:
+                print(f"stopped in arm {arm} at step {done} of {plan['steps']}; the same command goes on", flush=True)
+                return 130
             scores = score_arm(folder, arguments.cache, device)
             stored = {"plan": plan, "scores": scores, "minutes": round((time.monotonic() - started) / 60, 1)}
             file.write_text(json.dumps(stored))
@@ -79,6 +81,15 @@ def ablate(arguments: argparse.Namespace) -> None:
     Path(arguments.table).with_suffix(".json").write_text(json.dumps(report, indent=1))
     Path(arguments.table).write_text(table_of(report), encoding="utf-8")
     print(f"{arguments.table} and {Path(arguments.table).with_suffix('.json').name} written")
+    return 0
+
+
+def steps_of(folder: Path) -> int:
+    """Steps that a run folder's weights have seen; a training that was told to stop has done fewer than asked."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "weights.safetensors", "pt") as file:
+        return int(file.metadata()["step"])
 
 
 def plan_of(arguments: argparse.Namespace, device: str, out: Path) -> dict:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +14,32 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from anitalker.config import POSE_SIZE, StageOneConfig, from_dict
-from anitalker.original import StageOne
 from encoders.image import to_tensor
 from scripts.evaluation.identity import Person, gather, similarities
 from scripts.evaluation.leakage import leakage
-from scripts.evaluation.metrics import bootstrap, interval
+from scripts.evaluation.metrics import bootstrap, interval, r2
 from scripts.training.data import FrameCache
 from scripts.training.labels import MotionLabels
 from scripts.training.pictures import score_frames
 from scripts.training.pixels import read_stage_one, reenact
 
-PER_CLIP = 40  # frames of a clip that are read
+PER_CLIP = 40  # frames of a clip of val that are read, at most
+OF_TRAIN = 12, 4  # of a clip of train; clips of a person of train
 RIDGE = 1e-2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Frames of one clip: person, number of the clip, numbers of the frames in it [n], label codes [n,20] and what an
+    arm reads: motion [n,M], identity [n,S] of unit length.
+    """
+
+    person: str
+    clip: int
+    frames: np.ndarray
+    labels: np.ndarray
+    motion: np.ndarray
+    identity: np.ndarray
 
 
 def score_arm(folder: Path, cache_dir: str, device: torch.device) -> dict:
@@ -35,22 +51,20 @@ def score_arm(folder: Path, cache_dir: str, device: torch.device) -> dict:
     train, val = (FrameCache(cache_dir, split, config.size) for split in ("train", "val"))
     rows = score_frames(val, device, lambda *given: {"model": reenact(network, given[1])})
 
-    def motion(cache: FrameCache, numbers: np.ndarray) -> np.ndarray:
-        return look(network, cache, numbers, device)[0]
+    @torch.no_grad()
+    def look(pictures: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        seen = network.encode(pictures.to(device))
+        return seen.motion_code.cpu().numpy(), F.normalize(seen.identity, dim=1).cpu().numpy()
 
-    people = gather(
-        [
-            (row["identity"], number, val.frame[chosen], look(network, val, chosen, device)[1])
-            for number, row, chosen in frames_of(val)
-        ]
-    )
+    known, asked = readings(train, labels, look, *OF_TRAIN), readings(val, labels, look, PER_CLIP)
+    people = gather([(one.person, one.clip, one.frames, one.identity) for one in asked])
     return {
         "psnr": _told(rows["model_whole"]),
         "psnr_face": _told(rows["model_face"]),
         "copy": _told(rows["copy_whole"]),
         "copy_face": _told(rows["copy_face"]),
-        **read_codes(motion, train, val, labels),
-        "leak": _leak(motion, train, val),
+        **read_codes(known, asked),
+        "leak": _leak([(one.person, one.motion) for one in known + asked]),
         "eer": _equal_error(people),
     }
 
@@ -58,53 +72,47 @@ def score_arm(folder: Path, cache_dir: str, device: torch.device) -> dict:
 def score_labels(cache_dir: str, size: int) -> dict:
     """What the label codes give away about the person: the row that the arms are compared with."""
     labels = MotionLabels.load(Path(cache_dir) / "labels.npz")
-    train, val = (FrameCache(cache_dir, split, size) for split in ("train", "val"))
-
-    def motion(cache: FrameCache, numbers: np.ndarray) -> np.ndarray:
-        person = cache.rows[cache.clip[numbers[0]]]["identity"]
-        return labels.codes(cache.landmarks[numbers], person).numpy()
-
-    return {"leak": _leak(motion, train, val)}
+    found = []
+    for split, limits in (("train", OF_TRAIN), ("val", (PER_CLIP,))):
+        found += readings(FrameCache(cache_dir, split, size), labels, None, *limits)
+    return {"leak": _leak([(one.person, one.labels) for one in found])}
 
 
-def frames_of(cache: FrameCache):
-    """(number, row, frames) of every clip: PER_CLIP good frames at most, evenly, in order."""
+def readings(
+    cache: FrameCache, labels: MotionLabels, look: Callable | None, per_clip: int, clips: int | None = None
+) -> list[Reading]:
+    """`per_clip` good frames of every clip at most, evenly; of the first `clips` clips of a person (None: all)."""
+    found, taken = [], Counter()
     for number, row in enumerate(cache.rows):
+        person = row["identity"]
         mine = np.flatnonzero((cache.clip == number) & cache.good)
-        if len(mine) >= 2:
-            yield number, row, mine[np.unique(np.linspace(0, len(mine) - 1, PER_CLIP).astype(int))]
+        if len(mine) < 2 or (clips is not None and taken[person] >= clips):
+            continue
+        taken[person] += 1
+        mine = mine[np.unique(np.linspace(0, len(mine) - 1, per_clip).astype(int))]
+        codes = labels.codes(cache.landmarks[mine], person).numpy()
+        motion, identity = look(to_tensor(cache.pictures(mine))) if look else (codes, codes)
+        found.append(Reading(person, number, cache.frame[mine], codes, motion, identity))
+    return found
 
 
-@torch.no_grad()
-def look(network: StageOne, cache: FrameCache, numbers: np.ndarray, device: torch.device):
-    """Motion codes [n,M] and identity features [n,S] of unit length of frames by number."""
-    seen = network.encode(to_tensor(cache.pictures(numbers, device)))
-    return seen.motion_code.cpu().numpy(), F.normalize(seen.identity, dim=1).cpu().numpy()
-
-
-def read_codes(motion: Callable, train: FrameCache, val: FrameCache, labels: MotionLabels) -> dict:
+def read_codes(known: list[Reading], asked: list[Reading]) -> dict:
     """R2 of pose and expression read from the motion code by ridge regression; interval over clips."""
-    pairs = {}
-    for name, cache in (("train", train), ("val", val)):
-        found = [
-            (motion(cache, chosen), labels.codes(cache.landmarks[chosen], row["identity"]).numpy())
-            for _, row, chosen in frames_of(cache)
-        ]
-        pairs[name] = found
-    x, y = (np.concatenate([pair[i] for pair in pairs["train"]]).astype(np.float64) for i in (0, 1))
+    x = np.concatenate([one.motion for one in known]).astype(np.float64)
+    y = np.concatenate([one.labels for one in known]).astype(np.float64)
     mean, spread = x.mean(0), x.std(0) + 1e-8
-    design = np.concatenate([(x - mean) / spread, np.ones((len(x), 1))], 1)
-    gram = design.T @ design + RIDGE * len(x) * np.eye(design.shape[1])
-    weights = np.linalg.solve(gram, design.T @ y)
-    clips = []
-    for codes, true in pairs["val"]:
-        made = np.concatenate([(codes - mean) / spread, np.ones((len(codes), 1))], 1) @ weights
-        clips.append((made, true))
+
+    def design(motion: np.ndarray) -> np.ndarray:
+        return np.concatenate([(motion - mean) / spread, np.ones((len(motion), 1))], 1)
+
+    own = design(x)
+    weights = np.linalg.solve(own.T @ own + RIDGE * len(x) * np.eye(own.shape[1]), own.T @ y)
+    clips = [(design(one.motion) @ weights, one.labels) for one in asked]
 
     def explained(columns: slice) -> Callable[[list], float]:
         def statistic(chosen: list) -> float:
             made, true = (np.concatenate([pair[i][:, columns] for pair in chosen]) for i in (0, 1))
-            return float((1 - np.square(made - true).sum(0) / np.square(true - true.mean(0)).sum(0)).mean())
+            return float(r2(made, true).mean())
 
         return statistic
 
@@ -112,9 +120,8 @@ def read_codes(motion: Callable, train: FrameCache, val: FrameCache, labels: Mot
     return {name: {"mean": of(clips), "interval": bootstrap(clips, of)} for name, of in parts.items()}
 
 
-def _leak(motion: Callable, train: FrameCache, val: FrameCache) -> dict:
-    """Accuracy of a linear probe from motion code to person in percent, over the people of both splits."""
-    clips = [(row["identity"], motion(cache, chosen)) for cache in (train, val) for _, row, chosen in frames_of(cache)]
+def _leak(clips: list[tuple[str, np.ndarray]]) -> dict:
+    """Accuracy of a linear probe from motion code to person in percent, people counting alike."""
     found = leakage(clips)
     if not found:
         return {"mean": float("nan"), "interval": [float("nan")] * 2}
