@@ -25,8 +25,8 @@ DRAWN = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
 INPUTS = 12 + 12 + 2 + 1 + 2 * len(DRAWN)  # warped, portrait, flow, folds, rings of target and portrait
 OUTPUTS = 12 + 12 + 2  # pixels, mask logits, residual flow
 # Added to the synthesised layer's logit inside the drawn lips where, seen from the skull, the portrait shows no mouth.
-OPENING = 6.0
-DARK = 0.6  # and there the pixels begin this much darker, before tanh: the inside of a mouth is dark
+OPENING = 8.0
+DARK = 1.0  # and there the pixels begin this much darker, before tanh: the inside of a mouth is dark
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Decoder(nn.Module):
         logits = F.pixel_shuffle(out[:, 12:24], 2)
         masks = torch.cat([logits[:, :2], logits[:, 2:] + OPENING * fresh], 1).softmax(1)
         residual = self.config.max_residual * torch.tanh(out[:, 24:])
-        return Layers(resize(flow + residual, (CROP, CROP)), masks, pixels)
+        return Layers(resize(flow + residual, (CROP, CROP)), _smooth(masks), _smooth(pixels))
 
     def _unet(self, x: Tensor, codes: Tensor) -> Tensor:
         skips = [self.entry(x)]
@@ -134,6 +134,14 @@ class Decoder(nn.Module):
             skip = skips.pop()
             x = up(torch.cat([F.interpolate(narrow(x), scale_factor=2.0, mode="nearest"), skip], 1))
         return self.exit(x)
+
+
+def _smooth(fields: Tensor) -> Tensor:
+    """Binomial 3x3: takes away the pattern of two pixels that the shuffle of blocks leaves."""
+    kernel = fields.new_tensor([1.0, 2.0, 1.0]) / 4
+    padded = F.pad(fields, (1, 1, 1, 1), "replicate")
+    wide = sum(kernel[i] * padded[:, :, :, i : i + fields.shape[3]] for i in range(3))
+    return sum(kernel[i] * wide[:, :, i : i + fields.shape[2]] for i in range(3))
 
 
 def _code(motion: Tensor) -> Tensor:

@@ -38,13 +38,13 @@ def _original(file: str, sha256: str, size: int, about: str, former: tuple[str, 
 REGISTRY = {
     "lite": Entry(
         "lite.safetensors",
-        "c4bab1e63d47cb7edecc7fe4378ae4c65dd081ad14dd73552430108742173cf8",
+        "c124114d891112fd6bf4ca0cdd546c3beffc08cd2a89b2b3bf15797278d8195a",
         "Apache-2.0",
         "our small model: motion space, decoder, generator",
     ),
     "face": Entry(
         "face.safetensors",
-        "58c7a63ed9fb0e59099bd3b3f0fae8ccf97788578d0ee468011f5af1881f9009",
+        "46ca206a8573530bdefa53dabe41b326e001f0e0bf5ad30faa6265831b5e5ae7",
         "Apache-2.0",
         "face detector and 468 landmarks",
         model=False,

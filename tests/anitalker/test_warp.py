@@ -3,7 +3,7 @@
 import torch
 
 from anitalker.landmarks import from_canonical
-from anitalker.warp import folds, landmark_flow, part, resize, warp
+from anitalker.warp import UPPER_LIP, folds, landmark_flow, part, resize, skull_flow, warp
 
 STRAIGHT = torch.tensor([[0.0, 0, 0, 0, 0, -0.6]])
 
@@ -83,3 +83,27 @@ def test_lips_that_are_shut_stay_as_they_are(face):
     source = from_canonical(face[None], STRAIGHT)
     source[0, 14] = source[0, 13]
     assert torch.equal(part(source, source.clone())[0, [13, 14]], source[0, [13, 14]])
+
+
+def test_teeth_stay_with_the_skull(face):
+    """Nothing moves but the jaw: the skull's flow is nought, and what it shows between the lips does not stretch."""
+    face = from_canonical(face[None], STRAIGHT)
+    opened = face.clone()
+    opened[:, [14, 87, 317, 17, 152], 1] += 0.05
+    assert skull_flow(face, opened, 32).abs().max() < 1e-4
+
+
+def test_the_skulls_flow_follows_the_head(face):
+    face = from_canonical(face[None], STRAIGHT)
+    turned = face.clone()
+    turned[..., 0] += 0.1
+    flow = skull_flow(face, turned, 32)
+    assert torch.allclose(flow[:, 0], torch.full_like(flow[:, 0], -0.1), atol=1e-4) and flow[:, 1].abs().max() < 1e-4
+
+
+def test_teeth_stay_behind_a_rising_upper_lip(face):
+    face = from_canonical(face[None], STRAIGHT)
+    raised = face.clone()
+    raised[:, list(UPPER_LIP), 1] -= 0.02
+    flow = skull_flow(face, raised, 32)
+    assert torch.allclose(flow[:, 1], torch.full_like(flow[:, 1], 0.02), atol=2e-3)
