@@ -120,6 +120,7 @@ class Lips:
                 "interval": interval(values),
                 "closure_f1": found["f1"],
                 "closure_f1_interval": found["interval"],
+                "stretch_f1": self.closures(curves, events.closed_stretches)["f1"],
             }
         return table
 

@@ -10,6 +10,7 @@ from scripts.evaluation.metrics import bootstrap
 from scripts.evaluation.subject import Source, Subject
 
 AXES = ("yaw", "pitch", "roll")
+SEEDS = 10  # motions of the seam check: it needs no pictures
 
 
 class Presence:
@@ -69,7 +70,7 @@ def _jitter_ratio(pairs: list[tuple[dict, dict]]) -> float:
     return float(made / max(true, 1e-9))
 
 
-def seam_check(subject: Subject, source: Source, speech: np.ndarray, samples: int) -> dict | None:
+def seam_check(subject: Subject, source: Source, speech: np.ndarray, samples: int = SEEDS) -> dict | None:
     """Steps of the points into the first frame of each window against all other steps, of `samples` motions.
 
     No picture is made: a jump of the motion is a jump of the points. None where the subject has no windows. A system

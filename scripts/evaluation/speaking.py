@@ -29,6 +29,12 @@ def is_spoken(row: dict) -> bool:
     return row["speaking_visible"] == "yes" and row["generated"] == "no" and row["has_audio"] == "yes"
 
 
+def heard(clip: EvalClip) -> EvalClip:
+    """The frames of a clip that its sound reaches: a recording may end a little before its pictures."""
+    count = min(len(clip.frames), -(-len(clip.speech) * FPS // SAMPLE_RATE))
+    return EvalClip(clip.row, clip.frames[:count], clip.landmarks[:count], clip.speech)
+
+
 class AudioDriven:
     """The first frame of a clip speaks the clip's sound, `samples` single samples; lip opening against the labels.
 
@@ -59,9 +65,10 @@ class AudioDriven:
 
     def add(self, clip: EvalClip, codes: np.ndarray | None = None) -> None:
         """Render one clip; codes [T,20] are those of its frames, of which the first is used."""
-        subject, truth = self.subject, lip_opening(clip.landmarks)
+        given = None if self.outputs is None else self.outputs(clip)
+        subject, clip = self.subject, heard(clip)
         seen = subject.landmarks(clip.frames if self.whole else clip.frames[:: self.stride])
-        if self.outputs is None:
+        if given is None:
             source = Source(clip.frames[0], subject.landmarks(clip.frames[:1])[0], codes[0])
             curves, whole = self._render(clip, source, seen)
             motion = subject.speak(source, np.zeros(SILENCE * SAMPLE_RATE, np.float32), 0)
@@ -69,10 +76,10 @@ class AudioDriven:
             self.first = self.first or source
             self.speech.append(clip.speech)
         else:
-            whole = self._watch(clip, self.outputs(clip), seen)
+            whole = self._watch(clip, given[: len(clip.frames)], seen)
             curves = [whole[:: self.stride]]
         loud = loudness(clip.speech, len(clip.landmarks), SAMPLE_RATE, FPS)
-        self.lips.add(truth, curves, whole, lip_opening(seen), loud, clip.row["identity"])
+        self.lips.add(lip_opening(clip.landmarks), curves, whole, lip_opening(seen), loud, clip.row["identity"])
 
     def _render(self, clip: EvalClip, source: Source, seen: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """Lips of every sample at frames 0, stride, ... and of the first at every frame (or nothing)."""
@@ -112,7 +119,7 @@ class AudioDriven:
         if self.presence.rows:
             report["presence"] = self.presence.result()
         if self.first is not None:
-            report["seams"] = seam_check(self.subject, self.first, np.concatenate(self.speech), self.samples)
+            report["seams"] = seam_check(self.subject, self.first, np.concatenate(self.speech))
         if self.sync["made"]:
             report["syncnet"] = {
                 row: {key: float(np.mean([one[key] for one in rows])) for key in rows[0]}

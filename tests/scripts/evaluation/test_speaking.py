@@ -3,7 +3,7 @@
 import pytest
 
 from anitalker.landmarks import lip_opening
-from scripts.evaluation.speaking import AudioDriven, OpenMouthStills, is_spoken, widest
+from scripts.evaluation.speaking import AudioDriven, OpenMouthStills, heard, is_spoken, widest
 
 
 def test_audio_driven_oracle_shuffled_and_silent(fakes):
@@ -41,3 +41,25 @@ def test_open_mouths_report_what_the_lips_do_in_silence(fakes):
 def test_widest_mouths_come_first(fakes):
     stills = [(None, fakes.face(opening)) for opening in (0.02, 0.09, 0.05)]
     assert [round(float(lip_opening(points)), 2) for _, points in widest(stills, 2)] == [0.09, 0.05]
+
+
+def test_frames_that_the_sound_does_not_reach_do_not_count(fakes):
+    known = fakes.clip()
+    short = type(known)(known.row, known.frames, known.landmarks, known.speech[: 30 * 640 + 1])
+    assert len(heard(short).frames) == 31 == len(heard(short).landmarks)
+    assert len(heard(known).frames) == fakes.FRAMES
+    part = AudioDriven(fakes.Oracle(short), samples=2, stride=2)
+    part.add(short, part.subject.codes(short.frames))
+    assert part.result()["closures"]["f1"] == 1
+
+
+def test_a_mouth_that_never_moves_scores_nothing(fakes):
+    part = AudioDriven(None, samples=1, stride=1)
+    for seed, name in enumerate("ab"):
+        known = fakes.clip(seed, name)
+        part.subject = fakes.Copier(known)
+        part.add(known, part.subject.codes(known.frames))
+    report = part.result()
+    assert report["lip_correlation"] == 0 == report["closures"]["f1"] and report["spread_ratio"] < 1e-5
+    assert report["presence"]["made"]["background_change"] in (0, None)
+    assert report["table"]["made"]["closure_f1"] < report["table"]["trembling"]["closure_f1"]
