@@ -181,8 +181,8 @@ EXPLAINED = (
     "* Tells who: a linear probe from the motion code to the person, early frames of a clip against late ones. The row",
     "  of the label codes shows what pose and expression give away by themselves: people hold their heads, cameras",
     "  stand still.",
-    "* Equal-error rate: same person or not by the cosine of the arm's own identity feature, which nothing trains",
-    "  where both terms are left out.",
+    "* Equal-error rate: same person or not by the cosine of the arm's own identity feature, every frame under another",
+    "  light, place and size. Where both terms are left out nothing trains this feature.",
 )
 
 
