@@ -150,7 +150,7 @@ def table_of(report: dict) -> str:
         "# Ablation of stage one",
         "",
         "Made by `python -m scripts.ablate`; do not edit. The original's architecture (pyramid encoder with HAL,",
-        f"flow-warping decoder) at {plan['size']} x {plan['size']} pixels and a quarter of its width, every arm",
+        f"flow-warping decoder) at {plan['size']} x {plan['size']} pixels and an eighth of its width, every arm",
         f"{plan['steps']} steps of {plan['batch']} pairs on {plan['device']} from the same seed; scores on `val`,",
         "people unseen in training. Brackets: 95% bootstrap interval over clips (over people in the last two columns).",
         "Short trainings of a small network: what differs by less than its interval says nothing, and what a long",
@@ -227,7 +227,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", default="runs/cache", help="decoded frames and labels")
     parser.add_argument("--out", default="runs/ablation", help="folder of the arms")
     parser.add_argument("--table", default="docs/ablation.md")
-    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=[arm for arm in ARMS if arm != "neither"])
     parser.add_argument("--minutes", type=float, help="for all arms; 110 on a CPU, 9 on a GPU")
     parser.add_argument("--steps", type=int, help="of every arm, instead of minutes")
     parser.add_argument("--size", type=int, default=PRESETS["ablation-all"][0].size, help="pixels: 32, 64 or 128")

@@ -142,8 +142,9 @@ def animate_stills(pairs: Pairs, space: MotionSpace) -> Pairs:
     opened = lip_opening(moved) > lip_opening(marks) + 0.01
     change[:, POSE_SIZE:] *= (~opened).float()[:, None]
     moved = space.landmarks(marks, codes, codes + change)
-    flow = landmark_flow(marks, moved, DecoderConfig.grid, DecoderConfig.smoothing)
-    pairs.picture_a[stills] = warp(pairs.picture_b[stills], resize(flow, tuple(pairs.picture_b.shape[-2:])))
+    size = pairs.picture_b.shape[-1]
+    flow = landmark_flow(marks, moved, min(DecoderConfig.grid, size), DecoderConfig.smoothing)
+    pairs.picture_a[stills] = warp(pairs.picture_b[stills], resize(flow, (size, size)))
     pairs.landmarks_a[stills] = moved
     pairs.codes_a[stills] = codes + change
     return pairs

@@ -89,7 +89,7 @@ def importance(landmarks: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """
     rings = draw(landmarks, (FACE_OVAL, OUTER_LIPS, RIGHT_EYE, LEFT_EYE), 64)
     features = _sized(F.max_pool2d(rings[:, 1:].amax(1, keepdim=True), 5, 1, 2), size)
-    mouth = _sized(draw(landmarks, (INNER_LIPS,), 128), size)
+    mouth = _sized(draw(landmarks, (INNER_LIPS,), max(64, size // 2)), size)
     return 1 + _sized(rings[:, :1], size) + 4 * features + 10 * mouth, features
 
 
