@@ -168,7 +168,7 @@ class StageOneConfig:
             raise ValueError(f"size is {self.size}, but {len(self.channels)} channels belong to resolutions from 4 up")
 
 
-LITE_STEPS, LITE_GUIDANCE = 8, 1.75  # what a family takes where RenderOptions leave it the choice
+LITE_STEPS, LITE_GUIDANCE = 8, 1.25  # what a family takes where RenderOptions leave it the choice
 ORIGINAL_STEPS = 50
 
 

@@ -33,6 +33,8 @@ LEAVE = 9  # frames (0.36 s) in which motion leaves the portrait's own code
 BLINK_REST = 30  # frames (1.2 s) between the beginnings of two blinks, and before the first
 CALM = 0.9  # correlation of the head's noise from frame to frame, so that heads sway and do not tremble
 HEAD_NOISE = 0.6  # its deviation
+WIDER = 1.5  # times what the lips do: the mean of what fits is flatter than life, and mouths are drawn shallower yet
+LIPS_SHARE = 0.5  # of the regression from speech alone in the mean of the lips
 STEADY = 2  # frames (0.08 s), deviation of the Gaussian over the head's course
 SWAY = 0.02  # radians (1.1 degrees), log scale or crop widths: how far a head strays from a constant control
 
@@ -249,9 +251,10 @@ class MotionStream:
         # The mean of all motions that fit is nearer to the true lips than any of them, but flat: hence guidance.
         mean, deafened = means[0].chunk(2)
         if network.lips is not None:
-            mean = 0.5 * (mean + network.lips(self.speech[:, : p + n])[:, p:])
+            mean = mean + LIPS_SHARE * (network.lips(self.speech[:, : p + n])[:, p:] - mean)
         mean = diffusion.guide(mean, deafened, wishes.guidance)
         made = made + (1 - wishes.temperature) * (mean - made) @ network.spoken
+        made = made + (WIDER - 1) * (made + network.mean / network.std) @ network.spoken  # about the neutral face
         return self._obey(self._leave(self._steady(made), n), p, n)
 
     def _noise(self, n: int) -> Tensor:

@@ -1,7 +1,9 @@
+"""The regression from speech alone, and how much of it the lips take."""
+
 import torch
 
 from anitalker.config import POSE_SIZE, GeneratorConfig
-from anitalker.generator import MotionGenerator, Wishes, generate
+from anitalker.generator import LIPS_SHARE, WIDER, MotionGenerator, Wishes, generate
 from anitalker.lips import LipRegressor
 
 
@@ -21,8 +23,8 @@ def test_any_length_and_each_clip_by_itself():
     assert network(speech[:, :1]).shape == (1 + 1, 1, 20)
 
 
-def test_lips_are_drawn_half_to_the_regression():
-    """With temperature 0 the spoken part is the mean of both estimates: moving one by 2 moves the lips by 1."""
+def test_lips_take_their_share_of_the_regression():
+    """With temperature 0 the spoken part is the mean of both estimates, widened about the neutral face."""
     torch.manual_seed(0)
     config = GeneratorConfig(
         speech_size=11, width=32, layers=1, heads=2, speech_layers=1, lips_width=16,
@@ -37,5 +39,5 @@ def test_lips_are_drawn_half_to_the_regression():
         network.lips.out.bias += 2.0
     after = generate(network, speech, start, torch.Generator().manual_seed(0), wishes)
     moved = (after - before)[15:]  # behind the way out of the portrait's own code
-    torch.testing.assert_close(moved[:, POSE_SIZE:], torch.ones(15, 20 - POSE_SIZE), atol=1e-4, rtol=0)
+    torch.testing.assert_close(moved[:, POSE_SIZE:], torch.full((15, 20 - POSE_SIZE), 2 * LIPS_SHARE * WIDER), atol=1e-4, rtol=0)
     torch.testing.assert_close(moved[:, :POSE_SIZE], torch.zeros(15, POSE_SIZE), atol=1e-4, rtol=0)
