@@ -84,6 +84,15 @@ def final_weights(out):
     return load_file(out / "weights.safetensors")
 
 
+@pytest.mark.parametrize("stage", ["codes", "decoder"])
+def test_one_step_of_each_stage_of_lite(cache, stage, capsys):
+    out = cache.parent / stage
+    assert train_motion_space.main(command(cache, out, "--stage", stage, "--batch", "1", "--steps", "1")) == 0
+    said = told(capsys.readouterr().out)
+    assert len(said) == 1 and all(np.isfinite(list(said[0].values())))
+    assert any(name.startswith("motion_space.") for name in final_weights(out))
+
+
 @pytest.mark.slow
 def test_both_stages_of_lite_train_export_and_resume(cache, capsys):
     """Codes, then the decoder on label codes, then both together with every term."""
