@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from anitalker.config import InputError
 from scripts.evaluation.identity import Similarities, gather, similarities
 from scripts.evaluation.metrics import bootstrap
 
@@ -56,8 +58,14 @@ def load_judges(arguments, clips: Callable[[], Iterator]) -> Judges:
     if features != "none" and parts & {"reenactment", "hal"}:
         judges.perception = Perception(features)
     if arguments.identity_network != "none" and parts & {"reenactment", "cross", "held"}:
-        judges.verifier = Verifier(arguments.identity_network)
-        judges.clips, judges.stills = known_people(judges.verifier, clips, arguments)
+        try:
+            judges.verifier = Verifier(arguments.identity_network)
+        except InputError as error:
+            if arguments.identity_network != "verifier":
+                raise
+            print(f"identity is left out: {error}", file=sys.stderr)  # trained by scripts.train_verifier, not shipped
+        if judges.verifier is not None:
+            judges.clips, judges.stills = known_people(judges.verifier, clips, arguments)
         if judges.clips is None:
             judges.verifier = None
     if "reenactment" in parts:
