@@ -56,6 +56,13 @@ REGISTRY = {
         "68 points of face-alignment -> 468",
         model=False,
     ),
+    "verifier": Entry(
+        "verifier.safetensors",
+        "cad31a62c1ba713a3e20e70b6c930fa3742e566fd182d99d788134a24a88233a",
+        "Apache-2.0",
+        "identity verifier of scripts.evaluate; no model uses it",
+        model=False,
+    ),
     "stage1": _original(
         "stage1.ckpt",
         "cb07be497b8c3e6c32a0b6f960d958a1e03d3ee82982f6f1e7bc972077d3f36f",
