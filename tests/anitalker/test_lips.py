@@ -39,5 +39,7 @@ def test_lips_take_their_share_of_the_regression():
         network.lips.out.bias += 2.0
     after = generate(network, speech, start, torch.Generator().manual_seed(0), wishes)
     moved = (after - before)[15:]  # behind the way out of the portrait's own code
-    torch.testing.assert_close(moved[:, POSE_SIZE:], torch.full((15, 20 - POSE_SIZE), 2 * LIPS_SHARE * WIDER), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        moved[:, POSE_SIZE:], torch.full((15, 20 - POSE_SIZE), 2 * LIPS_SHARE * WIDER), atol=1e-4, rtol=0
+    )
     torch.testing.assert_close(moved[:, :POSE_SIZE], torch.zeros(15, POSE_SIZE), atol=1e-4, rtol=0)
