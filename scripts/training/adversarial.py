@@ -100,14 +100,14 @@ class Adversarial(Opponent):
         return loss, self.weight * min(1.0, (step - self.after) / RAMP) * self.ratio.clamp_min(0)
 
     def loss(self, made: list[View], true: list[View], step: int) -> tuple[Tensor, dict[str, float]]:
-        """The discriminators' loss, and how often they are right about true and made pictures (0.5: at random)."""
+        """The discriminators' loss, and how often they are right about true and made mouths (0.5: at random)."""
         with torch.autocast(made[0].pictures.device.type, torch.bfloat16):
             false_logits, true_logits = self._logits(made), self._logits(true)
         loss = sum(_mean(F.softplus(x), v) for x, v in zip(false_logits, made, strict=True))
         loss = loss + sum(_mean(F.softplus(-x), v) for x, v in zip(true_logits, true, strict=True))
-        right = sum((x.detach() < 0).float().mean() for x in false_logits)
-        right = right + sum((x.detach() > 0).float().mean() for x in true_logits)
-        numbers = {"d_loss": loss.item(), "d_right": right.item() / 2 / len(made), "d_ratio": self.ratio.item()}
+        told = [_each(x[0].detach(), v[0]) for x, v in ((false_logits, made), (true_logits, true))]
+        right = ((told[0] < 0).float().mean() + (told[1] > 0).float().mean()) / 2
+        numbers = {"d_loss": loss.item(), "d_right": right.item(), "d_ratio": self.ratio.item()}
         if step % R1_EVERY == 0:
             loss = loss + 0.5 * self.gamma * R1_EVERY * self._penalty(true)
         return loss, numbers
@@ -162,7 +162,16 @@ def random_shift(count: int, device: torch.device | str = "cpu") -> Tensor:
 
 def _mean(values: Tensor, view: View) -> Tensor:
     """Mean of a map [B,1,s,s] in which drawn lips and eyes count 4, the open mouth 10, the rest 1."""
-    size = values.shape[-2:]
-    rings = F.adaptive_max_pool2d(view.rings, size)
-    weight = 1 + 3 * rings.amax(1, keepdim=True) + 6 * rings[:, 1:2]
+    weight = _weights(values, view)
     return (values * weight).sum() / weight.sum()
+
+
+def _each(values: Tensor, view: View) -> Tensor:
+    """The same, picture by picture: [B]."""
+    weight = _weights(values, view)
+    return (values * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+
+
+def _weights(values: Tensor, view: View) -> Tensor:
+    rings = F.adaptive_max_pool2d(view.rings, values.shape[-2:])
+    return 1 + 3 * rings.amax(1, keepdim=True) + 6 * rings[:, 1:2]
