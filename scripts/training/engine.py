@@ -46,6 +46,7 @@ class Engine:
             unused = DistributedDataParallelKwargs(find_unused_parameters=True)
             self._many = Accelerator(cpu=self.device.type == "cpu", kwargs_handlers=[unused])
             self.device = self._many.device
+        torch.backends.cudnn.benchmark = True  # pictures of one size: the quickest algorithm is looked for once
 
     def prepare(self, module: nn.Module) -> nn.Module:
         """The module on this process's device, its gradients averaged over all processes."""

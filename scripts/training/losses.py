@@ -6,6 +6,7 @@ adversarial one in adversarial.py.
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -154,9 +155,14 @@ class VGGFeatures(nn.Module):
             print(
                 "perceptual loss: torchvision's VGG19 weights, fetched once (548 MB) if they are not there", flush=True
             )
-        net = vgg19(weights=VGG19_Weights.IMAGENET1K_V1 if path is None else None)
-        if path is not None:
-            net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        try:
+            net = vgg19(weights=VGG19_Weights.IMAGENET1K_V1 if path is None else None)
+            if path is not None:
+                net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0]
+            source = "VGG19 could not be fetched" if path is None else f"{path} is no state dict of VGG19"
+            raise InputError(f"{source} ({reason}); give --features FILE, or none for no perceptual loss") from error
         self.features = net.features[: max(self.TAPS) + 1].requires_grad_(False).to(memory_format=torch.channels_last)
         for layer in self.features:
             if isinstance(layer, nn.ReLU):

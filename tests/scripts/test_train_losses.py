@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from anitalker.config import StageOneConfig
+from anitalker.config import InputError, StageOneConfig
 from anitalker.landmarks import from_canonical
 from anitalker.original import StageOne
 from scripts.training import styled
@@ -153,9 +153,11 @@ def test_presets_are_whole_and_flags_override_them():
     assert recipe.adversarial == 0.2 and recipe.steps == 7 and PRESETS["lite-256"][1].adversarial == 0
 
 
-def test_feature_network_that_is_no_file_is_named():
-    from anitalker.config import InputError
-
+def test_feature_network_that_is_none_is_named(tmp_path):
     assert feature_network("none") is None
     with pytest.raises(InputError, match=r"'nowhere.npz' is no file; give vgg19, none, or a file"):
         feature_network("nowhere.npz")
+    broken = tmp_path / "vgg.pth"
+    broken.write_bytes(b"not weights")
+    with pytest.raises(InputError, match=r"vgg.pth is no state dict of VGG19 .*; give --features FILE, or none"):
+        feature_network(str(broken))
