@@ -23,7 +23,8 @@ def tree():
 
 
 @pytest.mark.parametrize(
-    "folder", ["anitalker", "encoders", "app", "scripts", "scripts/training", "scripts/evaluation"]
+    "folder",
+    ["anitalker", "anitalker/commands", "encoders", "app", "scripts", "scripts/training", "scripts/evaluation"],
 )
 def test_each_file_is_in_the_tree(folder):
     there = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}

@@ -78,7 +78,7 @@ def test_models(capsys):
 
 def test_defaults_are_those_of_the_options(render):
     """No default is written twice."""
-    from anitalker.cli import _options
+    from anitalker.commands.flags import options_of
 
     bare = build_parser().parse_args(["render", "a", "b", "-o", "c.mp4"])
-    assert _options(bare) == RenderOptions()
+    assert options_of(bare) == RenderOptions()
