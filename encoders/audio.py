@@ -49,7 +49,11 @@ def speech_level(waveform: Tensor) -> float | None:
     """
     if waveform.numel() < BLOCK:
         waveform = torch.nn.functional.pad(waveform, (0, BLOCK - waveform.numel()))
-    steps = waveform.unfold(-1, BLOCK_STEP, BLOCK_STEP).square().mean(-1, dtype=torch.float64)
+    return gated_level(waveform.unfold(-1, BLOCK_STEP, BLOCK_STEP).square().mean(-1, dtype=torch.float64))
+
+
+def gated_level(steps: Tensor) -> float | None:
+    """The same from the mean power of pieces of BLOCK_STEP samples, [K], K at least BLOCK / BLOCK_STEP."""
     power = steps.unfold(-1, BLOCK // BLOCK_STEP, 1).mean(-1)
     power = power[power > 10 ** (SILENCE / 10)]
     if not len(power):

@@ -8,6 +8,7 @@ the level included, so that the same features can be taken from speech that is s
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,15 @@ SPREAD = 2.0  # log power by which features are divided
 CLIP = 3.5  # features stay within +-CLIP
 PIECE = 750  # video frames (30 s) measured at once: the memory of long recordings stays that of their features
 PITCH_REFERENCE = 150.0  # Hz, pitch feature 0
+
+
+@dataclass
+class Heard:
+    """Sums over the mel frames so far, for speech that arrives in pieces: active frames, their bands, their level."""
+
+    weight: Tensor | float = 0.0  # [B,1,1]
+    bands: Tensor | float = 0.0  # [B,1,n_mels]
+    level: Tensor | float = 0.0  # [B,1]
 
 
 class SpeechFeatures(nn.Module):
@@ -113,24 +123,28 @@ class SpeechFeatures(nn.Module):
         octaves = (audio.SAMPLE_RATE / PITCH_REFERENCE / lags[best]).log2()
         return torch.stack([voicing, octaves * voicing], -1)
 
-    def assemble(self, log_mel: Tensor, pitch: Tensor) -> Tensor:
+    def assemble(self, log_mel: Tensor, pitch: Tensor, heard: Heard | None = None) -> Tensor:
         """log_mel [B,K,n_mels] and pitch [B,T,2] -> features [B,T,S], normalised by what was heard so far."""
-        bands, loudness = self.normalise(log_mel)
+        bands, loudness = self.normalise(log_mel, heard)
         stacked = bands.unflatten(-2, (-1, self.per_frame)).flatten(-2)
         loudness = loudness.unflatten(-1, (-1, self.per_frame)).mean(-1, keepdim=True)
         return torch.cat([stacked, loudness] + [pitch] * self.with_pitch, -1)
 
-    def normalise(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+    def normalise(self, log_mel: Tensor, heard: Heard | None = None) -> tuple[Tensor, Tensor]:
         """Subtract the running mean of speech, band by band: [B,K,n_mels] -> bands [B,K,n_mels] and loudness [B,K].
 
-        Both within +-CLIP.
+        Both within +-CLIP. heard: what came before this piece; brought up to date.
         The mean counts active frames only and starts from a prior, so silence neither moves it nor is amplified.
         """
+        heard = heard or Heard()
         level = log_mel.exp().mean(-1).log()  # [B,K] log of the mean power
         active = torch.sigmoid((level - ACTIVE) * 2)[..., None]
-        count = active.cumsum(-2) + PRIOR_FRAMES
-        mean = ((active * (log_mel - self.prior)).cumsum(-2)) / count + self.prior
-        level_mean = ((active[..., 0] * (level - PRIOR_LOUDNESS)).cumsum(-1)) / count[..., 0] + PRIOR_LOUDNESS
+        weight = active.cumsum(-2) + heard.weight
+        bands = (active * (log_mel - self.prior)).cumsum(-2) + heard.bands
+        levels = (active[..., 0] * (level - PRIOR_LOUDNESS)).cumsum(-1) + heard.level
+        heard.weight, heard.bands, heard.level = weight[..., -1:, :], bands[..., -1:, :], levels[..., -1:]
+        count = weight + PRIOR_FRAMES
+        mean, level_mean = bands / count + self.prior, levels / count[..., 0] + PRIOR_LOUDNESS
         bands = ((log_mel - mean) / SPREAD).clamp(-CLIP, CLIP)
         return bands, ((level - level_mean) / SPREAD).clamp(-CLIP, CLIP)
 
