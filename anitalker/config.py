@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 FPS = 25  # video frames per second
 CROP = 256  # side of the face crop in pixels
@@ -172,38 +172,42 @@ LITE_STEPS, LITE_GUIDANCE = 8, 1.25  # what a family takes where RenderOptions l
 ORIGINAL_STEPS = 50
 
 
+def _option(default, about: str, low: float | None = None, high: float | None = None, unit: str = "", allowed=()):
+    """A field of RenderOptions with what a front end needs to offer it: one sentence, and what is allowed."""
+    return field(default=default, metadata={"about": about, "low": low, "high": high, "unit": unit, "allowed": allowed})
+
+
 @dataclass(frozen=True)
 class RenderOptions:
     """What the user chooses. The one place of every default; checked here, read by command line, page and batch."""
 
-    seed: int = 0
-    steps: int | None = None  # sampler steps; None: the model's own
-    guidance: float | None = None  # classifier-free guidance on speech, 1 is none; None: the model's own
-    yaw: float | None = None  # degrees, constant head pose; None lets the model choose
-    pitch: float | None = None
-    roll: float | None = None
-    pose: str | None = None  # .npy of [T,3] degrees: yaw, pitch, roll per frame
-    scale: float | None = None  # size of the head relative to the portrait, 0.8 .. 1.2
-    location: float | None = None  # shift of the head in face-crop widths, -0.15 .. 0.15
-    still: bool = False  # keep the head where it is; lips and eyes still move
-    frame: str = "full"  # full: the whole picture; crop: the 256x256 face crop
-    face: str = "largest"  # largest, all, or the index that `anitalker faces` prints
-    face_backend: str = "own"  # own or face-alignment
-    batch_size: int = 8  # frames decoded at once; does not change the result
+    seed: int = _option(0, "same seed, same inputs: the same motion", 0, 2**63 - 1)
+    steps: int | None = _option(None, "sampler steps: more is slower and rarely better", 1, 200)  # None: the model's
+    # Classifier-free guidance on speech, 1 is none; None: the model's own.
+    guidance: float | None = _option(None, "how strongly speech decides on the motion", 0, 10)
+    yaw: float | None = _option(
+        None, "keep the head turned by this angle", -60, 60, "degrees"
+    )  # None: the model's choice
+    pitch: float | None = _option(None, "keep the head nodded by this angle", -60, 60, "degrees")
+    roll: float | None = _option(None, "keep the head tilted by this angle", -60, 60, "degrees")
+    pose: str | None = _option(None, ".npy of [T,3] degrees: yaw, pitch, roll per frame")
+    scale: float | None = _option(None, "size of the head, 1 is the portrait's", 0.8, 1.2)
+    location: float | None = _option(None, "shift of the head to the right, in face-crop widths", -0.15, 0.15)
+    still: bool = _option(False, "the head stays where it is; lips and eyes still move")
+    frame: str = _option("full", "full: the whole picture; crop: the 256x256 face crop", allowed=("full", "crop"))
+    face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
+    face_backend: str = _option("own", "who finds faces", allowed=("own", "face-alignment"))
+    batch_size: int = _option(8, "frames decoded at once; does not change the result", 1, 256)
 
     def __post_init__(self) -> None:
-        _range("seed", self.seed, 0, 2**63 - 1)
-        _range("steps", self.steps, 1, 200)
-        _range("guidance", self.guidance, 0, 10)
-        for name in ("yaw", "pitch", "roll"):
-            _range(name, getattr(self, name), -60, 60, " degrees")
-        _range("scale", self.scale, 0.8, 1.2)
-        _range("location", self.location, -0.15, 0.15)
-        _range("batch_size", self.batch_size, 1, 256)
+        for one in fields(self):
+            value, rule = getattr(self, one.name), one.metadata
+            if rule.get("low") is not None:
+                _range(one.name, value, rule["low"], rule["high"], f" {rule['unit']}".rstrip())
+            if rule.get("allowed"):
+                _choice(one.name, value, rule["allowed"])
         if self.pose is not None and any(getattr(self, n) is not None for n in ("yaw", "pitch", "roll")):
             raise InputError("pose came as a file and as angles; give either --pose or --yaw/--pitch/--roll")
-        _choice("frame", self.frame, ("full", "crop"))
-        _choice("face_backend", self.face_backend, ("own", "face-alignment"))
         if self.face not in ("largest", "all") and not str(self.face).isdigit():
             raise InputError(f"face is {self.face!r}; allowed are largest, all, or an index from `anitalker faces`")
 
