@@ -14,7 +14,8 @@ from anitalker import __version__
 from anitalker.commands.flags import Parser
 from anitalker.config import InputError
 
-COMMANDS = ("render", "reenact", "faces", "encode", "models")  # modules of anitalker.commands, in the order of --help
+# Modules of anitalker.commands, in the order of --help.
+COMMANDS = ("render", "reenact", "say", "faces", "encode", "models")
 
 
 def command(name: str):
