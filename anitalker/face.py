@@ -1,17 +1,13 @@
-"""Find faces, choose one, cut it out, and the inverse: paste it back into the full picture.
+"""Find faces, choose one, and cut it out; anitalker/paste.py is the way back.
 
 Pictures are uint8 [H,W,3] RGB; landmarks float32 [468,3] in the picture's pixels, the centre of the first pixel at 0.5.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-import pickle
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,13 +17,10 @@ from torch import Tensor
 from anitalker.config import CROP, InputError
 from anitalker.face_network import MARGIN, Detections, FaceNetwork, crop_frame, from_crop, sample_crops
 from anitalker.landmarks import FOREHEAD, OneEuro, face_height
-from anitalker.landmarks68 import widen
 
 SMALLEST = 20  # pixels of the face box's longer side; below, there is nothing to animate
 FACE_IN_CROP = 0.55  # face height over the crop's side, as in the training data
 MIDDLE_IN_CROP = (0.5, 0.575)  # where the middle of forehead and chin stands in the crop, as in the training data
-FEATHER = 0.06  # of the crop's side, where the picture shows through at the crop's border
-FAN_FILES = "s3fd-619a316812.pth and 2DFAN4-11f355bf06.pth.tar from www.adrianbulat.com/downloads/python-fan"
 SETTLED = 0.05  # face heights between the first and the last look, times score squared: faces move far less
 RECHECK = 12  # frames of a video between searches with the detector
 
@@ -197,57 +190,6 @@ class FaceFinder:
         return from_crop(self.network.landmarks(crops), centre, side, axes)
 
 
-class FaceAlignmentFinder(FaceFinder):
-    """The same interface over the package face-alignment (Bulat and Tzimiropoulos, 2017), which downloads its weights.
-
-    fit: tensors `mean` [68,2], `weight` [1404,136], `bias` [1404] of the shipped ridge fit from its 68 points to the
-    468; device. InputError, with what to do, where the package or its weights cannot be had.
-    """
-
-    def __init__(self, fit: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
-        self.fit, self.device = {name: tensor.float().cpu() for name, tensor in fit.items()}, torch.device(device)
-        try:
-            import face_alignment
-        except ImportError as error:
-            raise InputError(
-                "the package face-alignment is not installed; pip install face-alignment, or use --face-backend own"
-            ) from error
-        plain = {"compile": False} if "compile" in inspect.signature(face_alignment.FaceAlignment).parameters else {}
-        try:
-            self.aligner = face_alignment.FaceAlignment(
-                face_alignment.LandmarksType.TWO_D, device=str(self.device), flip_input=False, **plain
-            )
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:  # no network, or half a file
-            folder = Path(torch.hub.get_dir()) / "checkpoints"
-            reason = " ".join(str(error).split())[:120]
-            raise InputError(
-                f"face-alignment has no usable weights ({reason}); connect to the internet once, or put {FAN_FILES} "
-                f"into {folder}, or use --face-backend own"
-            ) from error
-
-    def find(self, picture: np.ndarray) -> list[Face]:
-        """Every face of a picture, the largest first."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns where it finds nothing; we say so ourselves
-            points, _, boxes = self.aligner.get_landmarks_from_image(picture, return_bboxes=True)
-        faces = []
-        for sixty_eight, box in zip(points or [], boxes if points else [], strict=True):
-            landmarks = widen(self.fit, torch.from_numpy(np.asarray(sixty_eight, np.float32)[None, :, :2]))[0].numpy()
-            face = Face(box_of(landmarks), float(box[4]), landmarks)
-            if face.size >= SMALLEST:
-                faces.append(face)
-        return sorted(faces, key=lambda face: face.size, reverse=True)
-
-    def refine(self, pictures: np.ndarray, landmarks: np.ndarray, passes: int = 1) -> np.ndarray:
-        """Landmarks [B,468,3] of faces that stand near `landmarks`; one look from their boxes, whatever `passes` is."""
-        out = []
-        for picture, points in zip(pictures, landmarks, strict=True):
-            box = np.array([*box_of(points), 1.0], np.float32)
-            sixty_eight = self.aligner.get_landmarks_from_image(picture, detected_faces=[box])[0]
-            out.append(widen(self.fit, torch.from_numpy(np.asarray(sixty_eight, np.float32)[None, :, :2]))[0].numpy())
-        return np.stack(out)
-
-
 def near(picture: np.ndarray, box: list[float]) -> tuple[np.ndarray, tuple[float, float], int]:
     """The surroundings of a box, shrunk by a whole factor so that a face crop does not alias: view, (x,y), factor."""
     side = max(box[2] - box[0], box[3] - box[1])
@@ -320,31 +262,3 @@ def native(picture: np.ndarray, frame: Crop) -> np.ndarray:
     rows = np.arange(y, y + side).clip(0, picture.shape[0] - 1)
     columns = np.arange(x, x + side).clip(0, picture.shape[1] - 1)
     return picture[rows[:, None], columns[None]]
-
-
-def paste_back(picture: np.ndarray, patch: np.ndarray, frame: Crop) -> np.ndarray:
-    """The picture with `patch` uint8 [side,side,3] in the crop's place -> a new picture.
-
-    At the crop's border the picture is kept to the bit, and fades into the patch over FEATHER of the side; what lies
-    outside the picture is dropped. The inverse of `native`.
-    """
-    side = int(frame.side)
-    assert patch.shape == (side, side, 3), f"patch is {patch.shape}, the crop is {side} pixels wide"
-    x, y = int(frame.origin[0]), int(frame.origin[1])
-    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, picture.shape[1]), min(y + side, picture.shape[0])
-    out = picture.copy()
-    if x0 >= x1 or y0 >= y1:
-        return out
-    inside = (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
-    below = picture[y0:y1, x0:x1].astype(np.float32)
-    blended = below + feather(side)[inside][..., None] * (patch[inside].astype(np.float32) - below)
-    out[y0:y1, x0:x1] = np.rint(blended).astype(np.uint8)
-    return out
-
-
-def feather(side: int) -> np.ndarray:
-    """Weight of the patch [side,side]: 0 at the border, 1 from FEATHER of the side inwards, smooth in between."""
-    steps = np.minimum(np.arange(side), np.arange(side)[::-1]) / max(FEATHER * side, 1)
-    ramp = np.clip(steps, 0, 1).astype(np.float32)
-    ramp = ramp * ramp * (3 - 2 * ramp)
-    return ramp[:, None] * ramp[None]

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from anitalker import driving, machine, model, rendering, video, weights
 from anitalker.config import FPS, InputError, RenderOptions
-from anitalker.face import FaceAlignmentFinder, FaceFinder, choose
+from anitalker.face import FaceFinder, choose
+from anitalker.finders import FaceAlignmentFinder
 from anitalker.model import Model, Path, Progress
 from anitalker.pictures import read_picture
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.face import Crop, paste_back
+from anitalker.face import Crop
+from anitalker.paste import paste_back
 
 if TYPE_CHECKING:
     from anitalker.model import Model, Subject

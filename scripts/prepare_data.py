@@ -181,10 +181,10 @@ class Shards:
 
 def make_finder(backend: str, device: str):
     """The face finder of that name; both find every landmark of every face in a picture."""
-    from anitalker import face, weights
+    from anitalker import face, finders, weights
 
     if backend == "face-alignment":
-        return face.FaceAlignmentFinder(weights.read("landmarks68")[1], device)
+        return finders.FaceAlignmentFinder(weights.read("landmarks68")[1], device)
     return face.FaceFinder(weights.load_face(), device)
 
 

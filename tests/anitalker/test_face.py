@@ -1,9 +1,6 @@
-"""Finding with a fake network, choosing, cutting out and pasting back, and the second backend with a fake package."""
+"""Finding with a fake network, choosing, cutting out."""
 
-import math
-import sys
 from types import SimpleNamespace
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -12,26 +9,9 @@ from PIL import Image
 
 from anitalker import face as faces
 from anitalker.config import InputError
-from anitalker.face import Face, FaceAlignmentFinder, FaceFinder, box_of, choose, crop, crop_again, native, paste_back
+from anitalker.face import FaceFinder, choose, crop, crop_again, native
 from anitalker.face_network import Detections, crop_frame, to_crop
-from anitalker.landmarks import face_height, from_canonical
-from anitalker.landmarks68 import POINTS, fit_ridge, widen
-
-
-@pytest.fixture
-def picture():
-    return np.random.randint(0, 256, (300, 400, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def make_face(face):
-    def make(x=200.0, y=140.0, height=100.0, **angles) -> Face:
-        turned = [math.radians(angles.get(name, 0)) for name in ("yaw", "pitch", "roll")]
-        pose = torch.tensor([[*turned, -0.5, -0.5, math.log(height)]])
-        points = (from_canonical(face[None], pose)[0] + torch.tensor([x, y, 0])).numpy()
-        return Face(box_of(points), 0.9, points)
-
-    return make
+from anitalker.landmarks import face_height
 
 
 class Bright:
@@ -136,27 +116,6 @@ def test_the_crop_is_placed_as_in_the_data(picture, make_face):
     assert np.allclose(back, one.landmarks, atol=1e-3)
 
 
-@pytest.mark.parametrize("place", [(200, 140), (20, 20), (390, 280), (0, 290), (1000, 1000)])
-def test_pasting_back_undoes_the_crop(picture, make_face, place):
-    frame = crop(picture, make_face(*place))
-    assert np.array_equal(paste_back(picture, native(picture, frame), frame), picture)
-
-
-def test_only_the_inside_of_the_crop_changes(picture, make_face):
-    frame = crop(picture, make_face(200, 140, height=90))
-    patch = native(picture, frame).copy()
-    patch[:] = 255 - patch
-    before = picture.copy()
-    pasted = paste_back(picture, patch, frame)
-    x, y, side = int(frame.origin[0]), int(frame.origin[1]), int(frame.side)
-    assert np.array_equal(picture, before)
-    outside = np.ones((300, 400), bool)
-    outside[y + 1 : y + side - 1, x + 1 : x + side - 1] = False
-    assert np.array_equal(pasted[outside], picture[outside])
-    middle = slice(y + side // 4, y + side // 2), slice(x + side // 4, x + side // 2)
-    assert np.array_equal(pasted[middle], 255 - picture[middle])
-
-
 def test_the_same_square_of_another_frame(picture, make_face):
     frame = crop(picture, make_face())
     again = crop_again(255 - picture, frame, make_face(210).landmarks)
@@ -170,74 +129,6 @@ def test_borders_are_repeated(make_face):
     picture[:, 0] = 99
     image = native(picture, crop(picture, make_face(10, 140)))
     assert (image[:, 0] == 99).all()
-
-
-def test_68_points_turn_with_the_face(face):
-    torch.manual_seed(0)
-    many = face[None] + torch.randn(200, 468, 1) * torch.randn(200, 1, 1) * 0.02
-    fit = fit_ridge(many, noise=0.01)
-    points = many[:2, list(POINTS), :2]
-    straight = widen(fit, points)
-    assert (straight - many[:2])[..., :2].norm(dim=-1).mean() < 0.02
-    angle = 0.7
-    turn = torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    turned = widen(fit, points @ turn * 3 + 50)
-    assert torch.allclose(turned[..., :2], straight[..., :2] @ turn * 3 + 50, atol=1e-3)
-    assert torch.allclose(turned[..., 2], straight[..., 2] * 3, atol=1e-3)
-
-
-@pytest.fixture
-def fit(face):
-    torch.manual_seed(0)
-    return fit_ridge(face[None] + torch.randn(100, 468, 3) * 0.01, noise=0.01)
-
-
-def fake_package(monkeypatch, aligner):
-    package = SimpleNamespace(FaceAlignment=aligner, LandmarksType=SimpleNamespace(TWO_D=1))
-    monkeypatch.setitem(sys.modules, "face_alignment", package)
-
-
-def test_second_backend_gives_468_points(monkeypatch, fit, make_face):
-    truth = [make_face(100, 100, 60), make_face(280, 150, 110, roll=10)]
-
-    class Aligner:
-        def __init__(self, kind, device, flip_input, compile=True):
-            assert kind == 1 and device == "cpu" and compile is False
-
-        def get_landmarks_from_image(self, picture, detected_faces=None, return_bboxes=False):
-            if detected_faces is not None:
-                return [truth[1].landmarks[list(POINTS), :2]]
-            if not picture.any():
-                return None, None, None
-            boxes = [np.array([*one.box, 0.99]) for one in truth]
-            return [one.landmarks[list(POINTS), :2] for one in truth], None, boxes
-
-    fake_package(monkeypatch, Aligner)
-    finder = FaceAlignmentFinder(fit, "cpu")
-    found = finder.find(np.ones((300, 400, 3), np.uint8))
-    assert [one.score for one in found] == [0.99, 0.99]
-    for one, expected in zip(found, truth[::-1], strict=True):  # the largest first
-        assert np.abs(one.landmarks - expected.landmarks)[:, :2].mean() < 0.02 * expected.size
-    assert finder.find(np.zeros((300, 400, 3), np.uint8)) == []
-    refined = finder.refine(np.ones((1, 300, 400, 3), np.uint8), truth[1].landmarks[None])
-    assert np.allclose(refined[0], found[0].landmarks, atol=1e-3)
-
-
-@pytest.mark.parametrize("fault", [URLError("no route"), FileNotFoundError("gone"), EOFError("half a file")])
-def test_missing_weights_say_how_to_get_them(monkeypatch, fit, fault):
-    def aligner(kind, device, flip_input):
-        raise fault
-
-    fake_package(monkeypatch, aligner)
-    with pytest.raises(InputError, match=r"2DFAN4-11f355bf06\.pth\.tar.* into .*checkpoints") as caught:
-        FaceAlignmentFinder(fit)
-    assert "\n" not in str(caught.value)
-
-
-def test_missing_package_says_how_to_get_it(monkeypatch, fit):
-    monkeypatch.setitem(sys.modules, "face_alignment", None)
-    with pytest.raises(InputError, match="pip install face-alignment"):
-        FaceAlignmentFinder(fit)
 
 
 def test_shipped_network_finds_the_example(example_portrait):
