@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from anitalker.config import CROP, POSE_SIZE, DecoderConfig
 from anitalker.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw
+from anitalker.teeth import upper_teeth
 from anitalker.warp import folds, landmark_flow, resize, skull_flow, warp
 
 DRAWN = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
@@ -32,7 +33,7 @@ DARK = 1.0  # and there the pixels begin this much darker, before tanh: the insi
 @dataclass(frozen=True)
 class Prepared:
     """What is done once per portrait. picture [1,3,256,256], landmarks [1,N,3], motion [1,M], appearance [1,D],
-    rings [1,4,128,128], blocks [1,12,128,128] (the picture, space to depth)."""
+    rings [1,4,128,128], blocks [1,12,128,128] (the picture, space to depth), teeth [1,4,256,256] of `upper_teeth`."""
 
     picture: Tensor
     landmarks: Tensor
@@ -40,6 +41,7 @@ class Prepared:
     appearance: Tensor
     rings: Tensor
     blocks: Tensor
+    teeth: Tensor
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Decoder(nn.Module):
     def prepare(self, picture: Tensor, landmarks: Tensor, motion: Tensor, appearance: Tensor) -> Prepared:
         """Once per portrait: [B,3,256,256], [B,N,3] in crop widths, [B,M], [B,D]."""
         rings = draw(landmarks.float(), DRAWN, CROP // 2)
-        return Prepared(picture, landmarks, motion, appearance, rings, F.pixel_unshuffle(picture, 2))
+        teeth = upper_teeth(picture, landmarks)
+        return Prepared(picture, landmarks, motion, appearance, rings, F.pixel_unshuffle(picture, 2), teeth)
 
     def frames(self, prepared: Prepared, landmarks: Tensor, motion: Tensor) -> Layers:
         """Target landmarks [B,N,3] (of `MotionSpace.landmarks`) and motion [B,M] -> Layers."""
@@ -119,6 +122,8 @@ class Decoder(nn.Module):
         out = self._unet(x.contiguous(memory_format=torch.channels_last), codes).float()
         fresh = resize(mouth - teeth, (CROP, CROP))
         pixels = torch.tanh(F.pixel_shuffle(out[:, :12], 2) - DARK * fresh)
+        hidden = warp(prepared.teeth.expand(count, -1, -1, -1), resize(skull, (CROP, CROP)))
+        pixels = pixels + fresh * hidden[:, 3:] * (hidden[:, :3] - pixels)
         logits = F.pixel_shuffle(out[:, 12:24], 2)
         masks = torch.cat([logits[:, :2], logits[:, 2:] + OPENING * fresh], 1).softmax(1)
         residual = self.config.max_residual * torch.tanh(out[:, 24:])

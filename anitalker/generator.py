@@ -130,7 +130,7 @@ class Wishes:
 
     steps: int = LITE_STEPS
     guidance: float = LITE_GUIDANCE
-    temperature: float = 0.2
+    temperature: float = 0.0
     yaw: float | None = None
     pitch: float | None = None
     roll: float | None = None

@@ -38,7 +38,7 @@ def _original(file: str, sha256: str, size: int, about: str, former: tuple[str, 
 REGISTRY = {
     "lite": Entry(
         "lite.safetensors",
-        "c124114d891112fd6bf4ca0cdd546c3beffc08cd2a89b2b3bf15797278d8195a",
+        "64dd7fa969943957fb51b9bc57cb54bbdffbab5df645c647bc7a03840ea605cf",
         "Apache-2.0",
         "our small model: motion space, decoder, generator",
     ),
