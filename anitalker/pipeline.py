@@ -5,6 +5,7 @@ Letters: T video frames (25 per second), M = 20 motion numbers.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from anitalker.face import FaceFinder, choose
 from anitalker.finders import FaceAlignmentFinder
 from anitalker.model import Model, Path, Progress
 from anitalker.pictures import read_picture
+from anitalker.provenance import Origin
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,15 @@ def load(
     """A model by registry name, weight file or folder, on auto, cpu, cuda or mps; see `model.load` for the rest."""
     chosen = machine.choose_device(device)
     torch.backends.cudnn.allow_tf32 = False  # all devices shall agree within rounding
-    return Talker(model.load(name, chosen, stage1, stage2, hubert))
+    return Talker(model.load(name, chosen, stage1, stage2, hubert), weights.fingerprint(name, stage1, stage2))
 
 
 class Talker:
     """One loaded model. Every step is a method; `render` and `reenact` are the sentences."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, fingerprint: str = "") -> None:
         self.model, self.device, self.name = model, model.device, model.name
+        self.fingerprint = fingerprint  # SHA-256 of the weights, for the credentials
         self._finders: dict[str, FaceFinder] = {}
 
     def finder(self, backend: str = "own") -> FaceFinder:
@@ -150,7 +155,10 @@ class Talker:
     def _write(self, portrait, motions, output, sound, options, clock, progress) -> dict:
         height, width = portrait.picture.shape[:2] if options.frame == "full" else (self.model.size,) * 2
         total = len(motions[0])
-        with video.Writer(output, width, height, sound) as writer:
+        origin = Origin(self.name, self.fingerprint, options.seed) if options.marks else None
+        if origin is None:
+            log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
+        with video.Writer(output, width, height, sound, origin, options.label) as writer:
             for done, frame in enumerate(self.draw(portrait, motions, options), 1):
                 writer.write(frame)
                 if progress:

@@ -18,7 +18,7 @@ from anitalker.config import (
     SpeechConfig,
     from_dict,
 )
-from anitalker.registry import find, verified
+from anitalker.registry import find, sha256, verified
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,6 +71,17 @@ def load_model(name: str | os.PathLike) -> Networks:
 def kind(name: str | os.PathLike) -> str | None:
     """Whose weights a name or file has: original_stage1, original_stage2, or None for ours."""
     return original_weights.recognise(*weight_files.read(find(name)[0]))
+
+
+def fingerprint(
+    name: str | os.PathLike, stage1: str | os.PathLike | None = None, stage2: str | os.PathLike | None = None
+) -> str:
+    """SHA-256 of the weights that `model.load` reads for these names; of the original both, stage one first, and a plus
+    between them."""
+    names = [name]
+    if str(name) == "original" or stage2 is not None or kind(name) == "original_stage2":
+        names = [stage1 or "stage1", stage2 or (_default_variant() if str(name) == "original" else name)]
+    return "+".join(entry.sha256 if entry and entry.sha256 else sha256(path) for path, entry in map(find, names))
 
 
 def load_original(

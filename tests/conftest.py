@@ -50,6 +50,12 @@ def clicks(tmp_path_factory) -> Path:
     return write_wav(tmp_path_factory.mktemp("speech") / "clicks.wav", samples)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_config(tmp_path_factory):
+    """Videos are signed with an identity made for the tests, not with the user's."""
+    os.environ["ANITALKER_CONFIG"] = str(tmp_path_factory.mktemp("config"))
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     np.random.seed(0)

@@ -60,6 +60,20 @@ def picture_flags(parser: Parser) -> None:
         "--batch-size", type=int, default=DEFAULTS["batch_size"], help="frames at once (default: %(default)s)"
     )
     backend_flag(group)
+    marks_flags(parser)
+
+
+def marks_flags(parser: Parser) -> None:
+    """What tells people and machines that a video is synthetic."""
+    group = parser.add_argument_group("marks")
+    group.add_argument("--label", action="store_true", help="the words `AI-generated` in the corner of every frame")
+    group.add_argument(
+        "--no-marks",
+        dest="marks",
+        action="store_false",
+        help="no credentials and no watermark. The law may ask for them: Article 50 of the EU's AI Act wants synthetic "
+        "video marked so that machines can tell, China's labelling rules ask the same and a visible label",
+    )
 
 
 def backend_flag(parser) -> None:
