@@ -19,8 +19,9 @@ from anitalker.config import FPS, InputError, RenderOptions
 from anitalker.face import FaceFinder, choose
 from anitalker.finders import FaceAlignmentFinder
 from anitalker.model import Model, Path, Progress
-from anitalker.pictures import read_picture
+from anitalker.portraits import find_portrait
 from anitalker.provenance import Origin
+from anitalker.sound_check import concerns
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,11 @@ class Talker:
         return self._finders[backend]
 
     def portrait(self, picture: Path | np.ndarray, face: str | int = "largest", backend: str = "own") -> Portrait:
-        """Picture -> faces -> crops -> codes; `face`: largest, all, or an index."""
-        pixels = picture if isinstance(picture, np.ndarray) else read_picture(picture)
-        crops = [self.model.crop(pixels, one) for one in choose(self.finder(backend).find(pixels), face)]
+        """Picture (pixels, or a file, which may be a video) -> faces -> crops -> codes; `face`: largest, all, index."""
+        finder = self.finder(backend)
+        known = isinstance(picture, np.ndarray)
+        pixels, found = (picture, finder.find(picture)) if known else find_portrait(picture, finder)
+        crops = [self.model.crop(pixels, one) for one in choose(found, face)]
         return Portrait(pixels, tuple(self.model.subject(pixels, one) for one in crops))
 
     def motion(
@@ -119,6 +122,8 @@ class Talker:
         _keep_inputs(output, portrait, speech)
         self.model.check(options)
         samples = video.read_audio(speech)
+        for concern in concerns(samples):
+            log.warning("%s", concern)
         clock("speech")
         portrait = self._ready(portrait, options)
         clock("portrait")
@@ -179,8 +184,7 @@ def load_finder(backend: str, device: torch.device) -> FaceFinder:
 
 def find_faces(picture: Path, backend: str = "own", device: str = "auto") -> dict:
     """The faces of a picture file as plain JSON types, the largest first."""
-    pixels = read_picture(picture, "picture")
-    found = load_finder(backend, machine.choose_device(device)).find(pixels)
+    pixels, found = find_portrait(picture, load_finder(backend, machine.choose_device(device)), "picture")
     keys = ("box", "score", "yaw", "pitch", "roll", "quality")
     faces = [{**{key: getattr(one, key) for key in keys}, "landmarks": one.landmarks.tolist()} for one in found]
     return {"picture": str(picture), "width": pixels.shape[1], "height": pixels.shape[0], "faces": faces}
