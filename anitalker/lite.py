@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from anitalker import driving, face, motion_files
 from anitalker.config import CROP, LITE_STEPS, RenderOptions
 from anitalker.decoder import Layers, Prepared, compose
+from anitalker.directions import Groups, find_groups, temper
 from anitalker.generator import Wishes, generate
 from anitalker.machine import draws_in_bfloat16
 from anitalker.motion_space import Codes
@@ -96,7 +98,13 @@ class Lite:
     ) -> Tensor:
         """Features of `hear` -> motion [T,M]; it begins with the portrait's own code. Too quick to tell progress."""
         rng = torch.Generator().manual_seed(seed)
-        return generate(self.generator, sound, subject.motion, rng, wishes(options))
+        made = generate(self.generator, sound, subject.motion, rng, wishes(options))
+        return temper(made, subject.motion, self.groups, options)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Which changes of the motion code move head, lips and lids."""
+        return find_groups(self.space.directions, self.space.motion_std)
 
     @torch.inference_mode()
     def layers(self, subject: Subject, motion: Tensor) -> Layers:

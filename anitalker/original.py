@@ -118,6 +118,9 @@ class Original:
         ddim_schedule(options.steps or self.steps)
         if options.guidance is not None:
             raise InputError(f"guidance is {options.guidance}, but the original has none; leave --guidance away")
+        for name in ("lips", "head", "blink"):
+            if getattr(options, name) != 1:
+                raise InputError(f"--{name} needs directions of known meaning; the original has none, leave it at 1")
         known = self.denoiser.config.signals
         asked = {name: signal for name, signal in CONTROLS.items() if getattr(options, name) is not None}
         asked |= {"still": "pose"} if options.still else {}

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from anitalker.config import FPS, SAMPLE_RATE, InputError, RenderOptions
+from anitalker.directions import temper
 from anitalker.lite import Lite, wishes
 from anitalker.live_motion import LiveMotion
 from anitalker.pipeline import Portrait, Talker
@@ -114,7 +115,9 @@ class StreamingTalker:
     def motion(self, samples: np.ndarray, last: bool = False) -> list[Tensor]:
         """Samples float32 [n] at 16 kHz -> motion [t,M] of each face, of the frames that are ready."""
         heard = self.ear.push(torch.tensor(samples), last)
-        return [stream.push(heard, last)[0] for stream in self.streams]
+        made = [stream.push(heard, last)[0] for stream in self.streams]
+        groups = self.talker.model.groups
+        return [temper(one, stream.start, groups, self.options) for one, stream in zip(made, self.streams, strict=True)]
 
     def push(self, samples: np.ndarray, last: bool = False) -> Iterator[np.ndarray]:
         """Samples float32 [n] at 16 kHz -> frames uint8 [H,W,3] that are ready. The sound is heard at once, the frames

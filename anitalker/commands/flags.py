@@ -49,6 +49,10 @@ def motion_flags(parser: Parser) -> None:
     group.add_argument("--scale", type=float, help="size of the head, 1 is the portrait's")
     group.add_argument("--location", type=float, help="shift of the head to the right, in face-crop widths")
     group.add_argument("--still", action="store_true", help="the head stays; lips and eyes still move")
+    for name, what in (("lips", "lips"), ("head", "head"), ("blink", "lids")):
+        group.add_argument(
+            f"--{name}", type=float, default=DEFAULTS[name], help=f"how far the {what} move, 0 to 2 (default: 1)"
+        )
 
 
 def picture_flags(parser: Parser) -> None:
