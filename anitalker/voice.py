@@ -127,12 +127,17 @@ def speak(
     samples = np.concatenate(spoken[:-1])
     if not samples.any():
         raise InputError(f"voice {voice!r} has no sound for this text; name the language, e.g. --voice en")
-    with wave.open(str(output), "wb") as file:
+    write_wav(output, samples, rate)
+    return {"seconds": len(samples) / rate, "voice": str(voice), "sentences": len(pieces)}
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
+    """int16 [N] as a mono WAV."""
+    with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.astype("<i2").tobytes())
-    return {"seconds": len(samples) / rate, "voice": str(voice), "sentences": len(pieces)}
 
 
 class _VoiceRecord(ctypes.Structure):

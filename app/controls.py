@@ -1,0 +1,95 @@
+"""Widgets for RenderOptions, made from their fields: same names, defaults, ranges and sentences as the command line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import MISSING, fields
+
+import gradio as gr
+
+from anitalker.config import InputError, RenderOptions
+
+MOTION = ("still", "yaw", "pitch", "roll", "scale", "location")
+SAMPLER = ("seed", "steps", "guidance")
+NAMES = ("frame", *MOTION, *SAMPLER)  # of what the page offers, in its order; `face` is chosen on the picture
+FIELDS = {one.name: one for one in fields(RenderOptions)}
+DEFAULTS = {name: FIELDS[name].default for name in (*NAMES, "face")}
+BIGGEST = 2**53 - 1  # whole numbers of a browser
+
+
+def is_whole(name: str) -> bool:
+    """Whether an option is a whole number."""
+    return "int" in str(FIELDS[name].type)
+
+
+def info(name: str) -> str:
+    """What an option does and what is allowed, in one sentence."""
+    rule = FIELDS[name].metadata
+    text = rule["about"]
+    if rule["high"] is not None and rule["high"] <= BIGGEST:
+        text += f"; {rule['low']:g} to {rule['high']:g} {rule['unit']}".rstrip()
+    return text
+
+
+def widget(name: str) -> gr.components.Component:
+    """A checkbox, a choice or a number field; an empty number leaves it to the model."""
+    rule, default = FIELDS[name].metadata, FIELDS[name].default
+    shown = {"label": name, "info": info(name), "elem_id": f"option-{name}"}
+    if isinstance(default, bool):
+        return gr.Checkbox(default, **shown)
+    if rule["allowed"]:
+        return gr.Radio(list(rule["allowed"]), value=default, **shown)
+    assert default is not MISSING and rule["low"] is not None, name
+    shown |= {"minimum": rule["low"], "maximum": min(rule["high"], BIGGEST), "placeholder": "auto", "min_width": 110}
+    return gr.Number(default, precision=0 if is_whole(name) else None, step=1 if is_whole(name) else 0.01, **shown)
+
+
+def widgets() -> dict[str, gr.components.Component]:
+    """One per option, laid out."""
+    made = {"frame": widget("frame"), "still": widget("still")}
+    for row in (("yaw", "pitch", "roll"), ("scale", "location"), SAMPLER):
+        with gr.Row(elem_classes="numbers"):
+            made |= {name: widget(name) for name in row}
+    return {name: made[name] for name in NAMES}
+
+
+def options(values: dict) -> RenderOptions:
+    """What the widgets (or a program) sent -> checked options. InputError for what is not allowed."""
+    given = {}
+    for name, value in values.items():
+        kind = FIELDS[name].default
+        if value is None or value == "":
+            given[name] = kind
+        elif isinstance(kind, bool):
+            given[name] = value is True
+        elif isinstance(kind, str):
+            given[name] = str(value)
+        else:
+            given[name] = _number(name, value)
+    return RenderOptions(**given)
+
+
+def _number(name: str, value: object) -> float | int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or (is_whole(name) and number != int(number)):
+        raise InputError(f"{name} is {str(value)[:20]!r}; give a {'whole ' if is_whole(name) else ''}number")
+    return int(number) if is_whole(name) else number
+
+
+def settings(options: RenderOptions) -> dict:
+    """The options that the page offers, as plain values."""
+    return {name: getattr(options, name) for name in DEFAULTS}
+
+
+def in_words(values: dict) -> str:
+    """Settings in one line: seed and frame always, the others where they are not the default."""
+    said = [f"{name} {values[name]}" for name in ("frame", "seed")]
+    for name, value in values.items():
+        if name not in ("frame", "seed") and value != DEFAULTS.get(name) and value is not None:
+            said.append(
+                name if value is True else f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            )
+    return " · ".join(said)

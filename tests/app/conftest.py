@@ -1,0 +1,68 @@
+"""A page that is served: the untrained model and a face that is always found, on a free port."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+
+@contextlib.contextmanager
+def served(talker, limits, auth=None):
+    """The page over `talker` until the end of the block: url, guard (its visits too), models."""
+    import uvicorn
+
+    from app.models import Models
+    from app.server import application
+
+    models = Models(talker, "lite", "cpu")
+    with application(models, limits, auth) as guard:
+        config = uvicorn.Config(guard, port=0, log_level="error", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield SimpleNamespace(
+            url=f"http://127.0.0.1:{port}", port=port, guard=guard, visits=guard.visits, models=models
+        )
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def serve():
+    return served
+
+
+@pytest.fixture(scope="session")
+def found_talker(untrained_model, fixed_finder):
+    """The untrained model; every picture shows two faces if it is twice as wide as high, else one."""
+    from anitalker import pipeline
+
+    class Finder:
+        def find(self, picture):
+            return fixed_finder(2 if picture.shape[1] >= 2 * picture.shape[0] else 1).find(picture)
+
+    talker = pipeline.load(untrained_model, "cpu")
+    talker._finders["own"] = Finder()
+    return talker
+
+
+@pytest.fixture(scope="session")
+def page(found_talker):
+    """A page with small limits that the tests share."""
+    from app.limits import MB, Limits
+
+    with served(found_talker, Limits(upload=2 * MB, seconds=20, waiting=3)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def pair(root):
+    """A picture with two faces."""
+    return root / "app/examples/pair.webp"

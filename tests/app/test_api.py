@@ -1,0 +1,171 @@
+"""The page by program: gradio_client, as docs/web.md shows it. Also messages, limits, one model, leftovers."""
+
+import threading
+import time
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from anitalker.video import probe
+
+
+@pytest.fixture
+def client(page):
+    made = Client(page.url, verbose=False)
+    yield made
+    made.close()
+
+
+def leftovers(page):
+    """Files of jobs and of broken uploads."""
+    return [path for path in page.visits.root.glob("**/work-*")] + list(page.visits.root.glob("tmp*"))
+
+
+def test_speak(page, client, example_portrait, clicks):
+    video, facts, status, results = client.predict(
+        portrait=handle_file(example_portrait),
+        recording=handle_file(clicks),
+        frame="crop",
+        seed=5,
+        steps=1,
+        api_name="/speak",
+    )
+    media = probe(video)
+    assert (media.video_codec, media.audio_codec, media.width) == ("h264", "aac", 256)
+    assert facts["frames"] == 26 and facts["seed"] == 5 and facts["model"] == "lite"
+    assert "Done" in status and "frame crop · seed 5 · steps 1" in results
+    assert leftovers(page) == []
+
+
+@pytest.mark.slow
+def test_speak_with_the_sound_of_a_video_and_drive(page, client, example_portrait, clicks):
+    portrait = handle_file(example_portrait)
+    video = client.predict(portrait=portrait, recording=handle_file(clicks), steps=1, api_name="/speak")[0]
+    again = client.predict(portrait=portrait, video=handle_file(video), steps=1, api_name="/speak")
+    assert again[1]["frames"] in (26, 27)
+    for absolute in (False, True):
+        driven = client.predict(portrait=portrait, driving=handle_file(video), absolute=absolute, api_name="/drive")
+        assert driven[1]["kind"] == "drive" and probe(driven[0]).audio_codec == "aac"
+    assert driven[3].count("<figure>") == 4 and leftovers(page) == []
+
+
+def test_say(client, example_portrait):
+    given = {"portrait": handle_file(example_portrait), "text": "Hello there.", "steps": 1, "frame": "crop"}
+    video, facts, *_ = client.predict(**given, api_name="/say")
+    assert facts["kind"] == "say" and 10 < facts["frames"] < 60 and probe(video).audio_codec == "aac"
+    with pytest.raises(AppError, match="voice files are for the command line"):
+        client.predict(**given, voice="/etc/x.onnx", api_name="/say")
+    with pytest.raises(AppError, match="voice is 'no-such'"):
+        client.predict(**given, voice="no-such", api_name="/say")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"portrait": None}, "no portrait yet"),
+        ({"recording": None}, "no recording yet"),
+        ({"recording": "portrait"}, "has no sound"),
+        ({"portrait": "clicks"}, "not a picture"),
+        ({"scale": 3}, "scale is 3"),
+        ({"model": "none"}, "model is 'none'"),
+        ({"face": "7"}, "face 7 was asked for"),
+    ],
+)
+def test_bad_input_is_a_message_without_the_servers_paths(page, client, example_portrait, clicks, change, words):
+    files = {"portrait": handle_file(example_portrait), "clicks": handle_file(clicks), None: None}
+    given = {"portrait": files["portrait"], "recording": files["clicks"], "steps": 1, "frame": "crop"}
+    given |= {key: files.get(value, value) for key, value in change.items()}
+    with pytest.raises(AppError, match=words) as caught:
+        client.predict(**given, api_name="/speak")
+    assert str(page.visits.root) not in str(caught.value)
+
+
+def test_too_long_and_too_large_are_refused(client, example_portrait, make_wav, tmp_path):
+    import numpy as np
+
+    long = make_wav(tmp_path / "long.wav", np.full(22 * 16_000, 0.1))
+    with pytest.raises(AppError, match="22 s long; allowed are 20 s"):
+        client.predict(portrait=handle_file(example_portrait), recording=handle_file(long), api_name="/speak")
+    large = make_wav(tmp_path / "large.wav", np.full(70 * 16_000, 0.1))
+    with pytest.raises(Exception, match="maximum file size"):
+        client.predict(portrait=handle_file(example_portrait), recording=handle_file(large), api_name="/speak")
+
+
+@pytest.fixture
+def slow_frames(found_talker, monkeypatch):
+    """Frames that take their time; .drawn counts batches."""
+    draw = found_talker.model.draw
+
+    def slowly(*arguments, **more):
+        for frame in draw(*arguments, **more):
+            time.sleep(0.02)
+            slowly.drawn += 1
+            yield frame
+
+    slowly.drawn = 0
+    monkeypatch.setattr(found_talker.model, "draw", slowly)
+    return slowly
+
+
+@pytest.fixture
+def long_speech(make_wav, tmp_path):
+    import numpy as np
+
+    return make_wav(tmp_path / "long.wav", np.random.default_rng(0).normal(0, 0.1, 15 * 16_000))
+
+
+def test_cancel_ends_the_work_within_a_second(page, client, slow_frames, example_portrait, long_speech):
+    given = {"portrait": handle_file(example_portrait), "recording": handle_file(long_speech), "steps": 1}
+    job = client.submit(**given, api_name="/speak")
+    deadline = time.monotonic() + 30
+    while slow_frames.drawn < 40 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert any(thread.name == "jobs" for thread in threading.enumerate())
+    client.predict(api_name="/cancel")
+    time.sleep(1)
+    drawn = slow_frames.drawn
+    time.sleep(0.3)
+    assert slow_frames.drawn == drawn < 300, "frames are still drawn"
+    assert "Cancelled" in job.result()[2]
+    assert leftovers(page) == []
+
+
+@pytest.mark.slow
+def test_a_full_line_says_so(page, slow_frames, example_portrait, long_speech):
+    clients = [Client(page.url, verbose=False) for _ in range(5)]  # one works, three wait
+    jobs = []
+    for number, one in enumerate(clients):
+        given = {"portrait": handle_file(example_portrait), "recording": handle_file(long_speech), "steps": 1}
+        jobs.append(one.submit(**given, api_name="/speak"))
+        deadline = time.monotonic() + 20
+        while number < 4 and not jobs[-1].outputs() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    with pytest.raises(AppError, match="4 videos are being made or wait already"):
+        jobs[4].result()
+    assert "Place 3 in the queue" in jobs[3].outputs()[-1][2]
+    for one in clients:
+        one.predict(api_name="/cancel")
+    assert all("Cancelled" in job.result()[2] for job in jobs[:4])
+    for one in clients:
+        one.close()
+
+
+def test_the_model_is_loaded_once_and_files_go_with_the_visitor(page, client, example_portrait, clicks):
+    for _ in range(2):
+        client.predict(
+            portrait=handle_file(example_portrait), recording=handle_file(clicks), steps=1, api_name="/speak"
+        )
+    assert page.models.loads == 1
+    before = set((page.visits.root / "visits").iterdir())
+    client.predict(api_name="/forget")
+    gone = before - set((page.visits.root / "visits").iterdir())
+    assert len(gone) == 1
+
+
+def test_forgotten_after_a_while(page, client, example_portrait):
+    client.predict(portrait=handle_file(example_portrait), api_name="/faces")
+    for visit in page.visits._visits.values():
+        visit.seen -= page.visits.limits.keep + 1
+    page.visits.sweep()
+    assert list((page.visits.root / "visits").iterdir()) == []
