@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import driving, machine, model, rendering, video, weights
+from anitalker import driving, machine, model, rendering, video, voices, weights
 from anitalker.config import FPS, InputError, RenderOptions
 from anitalker.face import FaceFinder, choose
 from anitalker.finders import FaceAlignmentFinder
@@ -32,6 +32,7 @@ class Portrait:
 
     picture: np.ndarray
     subjects: tuple[model.Subject, ...]
+    indices: tuple[int, ...] = ()  # of the subjects among the faces found
 
 
 def load(
@@ -61,13 +62,24 @@ class Talker:
             self._finders[backend] = load_finder(backend, self.device)
         return self._finders[backend]
 
-    def portrait(self, picture: Path | np.ndarray, face: str | int = "largest", backend: str = "own") -> Portrait:
-        """Picture (pixels, or a file, which may be a video) -> faces -> crops -> codes; `face`: largest, all, index."""
+    def portrait(
+        self,
+        picture: Path | np.ndarray,
+        face: str | int = "largest",
+        backend: str = "own",
+        also: Iterable[int] = (),
+    ) -> Portrait:
+        """Picture (pixels, or a file, which may be a video) -> faces -> crops -> codes.
+
+        face: largest, all, or an index; also: indices of more faces.
+        """
         finder = self.finder(backend)
         known = isinstance(picture, np.ndarray)
         pixels, found = (picture, finder.find(picture)) if known else find_portrait(picture, finder)
-        crops = [self.model.crop(pixels, one) for one in choose(found, face)]
-        return Portrait(pixels, tuple(self.model.subject(pixels, one) for one in crops))
+        chosen = [one for which in (face, *also) for one in choose(found, which)]
+        indices = sorted({n for n, one in enumerate(found) if any(one is other for other in chosen)})
+        crops = [self.model.crop(pixels, found[n]) for n in indices]
+        return Portrait(pixels, tuple(self.model.subject(pixels, one) for one in crops), tuple(indices))
 
     def motion(
         self,
@@ -75,15 +87,23 @@ class Talker:
         speech: Path | np.ndarray,
         options: RenderOptions = RenderOptions(),
         progress: Progress | None = None,
+        speech_for: Mapping[int, Path | np.ndarray] | None = None,
     ) -> list[Tensor]:
-        """Speech (a file, or float32 [N] at 16 kHz) -> motion [T,M] of each face; T = ceil(25 seconds)."""
+        """Speech (a file, or float32 [N] at 16 kHz) -> motion [T,M] of each face; T = ceil(25 seconds).
+
+        speech_for: faces, by index, that speak something else; T is then that of the longest.
+        """
         self.model.check(options)
-        samples = speech if isinstance(speech, np.ndarray) else video.read_audio(speech)
-        sound = self.model.hear(torch.tensor(samples))  # [1,rT,S]
-        return [
-            self.model.move(sound, subject, options, options.seed + n, progress)
-            for n, subject in enumerate(portrait.subjects)
-        ]
+        given = {None: speech, **(speech_for or {})}
+        sounds = {key: one if isinstance(one, np.ndarray) else video.read_audio(one) for key, one in given.items()}
+        heard: dict[int | None, Tensor] = {}  # [1,rT,S] each
+        motions = []
+        for n, subject in enumerate(portrait.subjects):
+            key = portrait.indices[n] if n < len(portrait.indices) and portrait.indices[n] in sounds else None
+            if key not in heard:
+                heard[key] = self.model.hear(torch.tensor(voices.same_length(sounds)[key]))
+            motions.append(self.model.move(heard[key], subject, options, options.seed + n, progress))
+        return motions
 
     def draw(
         self, portrait: Portrait, motions: list[Tensor], options: RenderOptions = RenderOptions()
@@ -116,20 +136,32 @@ class Talker:
         output: Path,
         options: RenderOptions = RenderOptions(),
         progress: Progress | None = None,
+        speech_for: Mapping[int, Path] | None = None,
     ) -> dict:
-        """The portrait speaks a recording: an MP4, written whole or not at all -> facts for --json."""
-        clock = machine.Clock()
-        _keep_inputs(output, portrait, speech)
+        """The portrait speaks a recording: an MP4, written whole or not at all -> facts for --json.
+
+        speech_for: faces, by index, that speak recordings of their own; the video's sound is all of them.
+        """
+        clock, own = machine.Clock(), dict(speech_for or {})
+        _keep_inputs(output, portrait, speech, *own.values())
         self.model.check(options)
-        samples = video.read_audio(speech)
-        for concern in concerns(samples):
-            log.warning("%s", concern)
+        sounds = {}
+        for index, file in {None: speech, **own}.items():
+            what = "speech" if index is None else f"speech-for {index}"
+            sounds[index] = video.read_audio(file, what=what)
+            for concern in concerns(sounds[index]):
+                log.warning("%s: %s", what, concern)
         clock("speech")
-        portrait = self._ready(portrait, options)
+        portrait = self._ready(portrait, options, own)
         clock("portrait")
-        motions = self.motion(portrait, samples, options, progress)
+        if own and set(portrait.indices) <= set(own):
+            del sounds[None]  # nobody speaks it
+            speech = None
+        sounds = voices.same_length(sounds)
+        motions = self.motion(portrait, sounds.pop(None, next(iter(sounds.values()))), options, progress, sounds)
         clock("motion")
-        return self._write(portrait, motions, output, speech, options, clock, progress)
+        with voices.mixed(speech, own) as heard:
+            return self._write(portrait, motions, output, heard, options, clock, progress)
 
     def reenact(
         self,
@@ -152,10 +184,12 @@ class Talker:
         sound = clip if video.probe(clip).audio_codec else None
         return self._write(portrait, motions, output, sound, options, clock, progress)
 
-    def _ready(self, portrait: Portrait | Path, options: RenderOptions) -> Portrait:
-        if isinstance(portrait, Portrait):
-            return portrait
-        return self.portrait(portrait, options.face, options.face_backend)
+    def _ready(self, portrait: Portrait | Path, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
+        if not isinstance(portrait, Portrait):
+            return self.portrait(portrait, options.face, options.face_backend, also)
+        if missing := set(also) - set(portrait.indices):
+            raise InputError(f"speech-for names face {min(missing)}; this portrait has {list(portrait.indices)}")
+        return portrait
 
     def _write(self, portrait, motions, output, sound, options, clock, progress) -> dict:
         height, width = portrait.picture.shape[:2] if options.frame == "full" else (self.model.size,) * 2

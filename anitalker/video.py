@@ -100,11 +100,11 @@ def read_audio(path: str | os.PathLike, rate: int = SAMPLE_RATE, what: str = "sp
         raise InputError(
             f"{what} has no sound: {str(file)!r} has no audio stream; give a recording or a video with sound"
         )
-    shape = ["-map", "0:a:0", "-vn", "-af", EXACT, "-ac", "1", "-ar", str(rate), "-f", "f32le", "pipe:1"]
+    mono = f"{EXACT}:ochl=mono:rematrix_maxval=1"  # channels averaged; left to itself, ffmpeg adds them up
+    shape = ["-map", "0:a:0", "-vn", "-af", mono, "-ac", "1", "-ar", str(rate), "-f", "f32le", "pipe:1"]
     with tempfile.TemporaryFile() as errors:
         samples = _collect([ffmpeg(), *PATIENCE, "-v", "error", "-nostdin", *_input(file), *shape], rate, errors)
-        errors.seek(0)
-        reason = _last_line(errors.read())
+        reason = errors.seek(0) or _last_line(errors.read())
     if not samples.size:
         raise InputError(f"{what} has 0 samples: {str(file)!r} ({reason}); give a recording with sound in it")
     if samples.size > LONGEST * rate:
@@ -126,10 +126,9 @@ def _collect(command: list[str], rate: int, errors) -> np.ndarray:
         process.kill()
         process.wait()
     samples = np.empty(count, np.float32)
-    for piece in reversed(pieces):  # each is let go when it is copied
-        samples[count - piece.size : count] = piece
-        count -= piece.size
-        pieces.pop()
+    while pieces:  # each is let go when it is copied
+        end, count = count, count - pieces[-1].size
+        samples[count:end] = pieces.pop()
     return samples
 
 
@@ -324,6 +323,17 @@ def _input(file: Path) -> list[str]:
 def start(arguments: list[str], **pipes) -> subprocess.Popen:
     """ffmpeg with `arguments`, running; pipes: as for subprocess.Popen."""
     return subprocess.Popen([ffmpeg(), "-v", "error", "-nostdin", *arguments], **pipes, **DETACHED)
+
+
+def mix(paths: list[str | os.PathLike], output: Path) -> None:
+    """The sound of several files at once, as long as the longest, to a FLAC file; peaks are held below full scale."""
+    sources, count = [part for path in paths for part in _input(Path(path))], range(len(paths))
+    tracks = [f"[{n}:a:0]{EXACT},aformat=fltp[t{n}]" for n in count]  # in floats: whole numbers would clip
+    joined = "".join(f"[t{n}]" for n in count) + f"amix=inputs={len(paths)}:duration=longest:normalize=0"
+    how = ";".join([*tracks, f"{joined},alimiter=limit=0.97:level=0:latency=1"])
+    done = _run([ffmpeg(), "-v", "error", "-nostdin", *sources, "-filter_complex", how, "-ac", "2", "-y", str(output)])
+    if done.returncode:
+        raise InputError(f"speech cannot be mixed ({_last_line(done.stderr)}); give other recordings")
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess:

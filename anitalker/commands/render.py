@@ -13,6 +13,13 @@ def add(parser: flags.Parser) -> None:
     """The arguments."""
     parser.add_argument("portrait", help="picture with a face")
     parser.add_argument("speech", help="any audio, or video with sound")
+    parser.add_argument(
+        "--speech-for",
+        action="append",
+        default=[],
+        metavar="INDEX=FILE",
+        help="this face (an index of `anitalker faces`) speaks a recording of its own; may be repeated",
+    )
     flags.output_flag(parser, "OUT.mp4")
     flags.motion_flags(parser)
     flags.picture_flags(parser)
@@ -23,12 +30,13 @@ def run(arguments: argparse.Namespace) -> dict:
     """Make the video -> facts for --json."""
     from anitalker.pipeline import load
     from anitalker.video import check_output
+    from anitalker.voices import parse
 
-    options = flags.options_of(arguments)
+    options, own = flags.options_of(arguments), parse(arguments.speech_for)
     check_output(arguments.output)  # before anything slow
     talker = load(**flags.model_of(arguments))
     with flags.Progress() as progress:
-        return talker.render(arguments.portrait, arguments.speech, arguments.output, options, progress=progress)
+        return talker.render(arguments.portrait, arguments.speech, arguments.output, options, progress, own)
 
 
 def say(made: dict) -> None:

@@ -164,3 +164,16 @@ def test_not_a_recording(tmp_path, content):
     with pytest.raises(InputError) as error:
         read_audio(tmp_path / "x.wav")
     assert "\n" not in str(error.value)
+
+
+def test_two_loud_channels_are_averaged(tmp_path):
+    """Left to itself ffmpeg adds them up to 1.3 times full scale."""
+    import wave
+
+    samples = (0.95 * np.sin(np.arange(16000) * 0.1) * 32767).astype("<i2")
+    with wave.open(str(tmp_path / "x.wav"), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(np.repeat(samples, 2).tobytes())
+    assert np.abs(read_audio(tmp_path / "x.wav")).max() == pytest.approx(0.95, abs=0.005)
