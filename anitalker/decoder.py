@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from anitalker.config import CROP, POSE_SIZE, DecoderConfig
 from anitalker.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw
+from anitalker.lids import lid_flow
 from anitalker.teeth import upper_teeth
 from anitalker.warp import folds, landmark_flow, resize, skull_flow, warp
 
@@ -47,11 +48,17 @@ class Prepared:
 @dataclass(frozen=True)
 class Layers:
     """What makes a frame: flow [B,2,256,256] in crop widths, masks [B,3,256,256] (rest, warped, synthesised; sum 1),
-    pixels [B,3,256,256] synthesised."""
+    pixels [B,3,256,256] synthesised, marks [B,2,N,2] landmarks of portrait and target, whose lids refine the flow at
+    any resolution; None: as it is."""
 
     flow: Tensor
     masks: Tensor
     pixels: Tensor
+    marks: Tensor | None = None
+
+    def __getitem__(self, part: slice) -> Layers:
+        """Some of the frames."""
+        return Layers(*(None if one is None else one[part] for one in vars(self).values()))
 
 
 class _Block(nn.Module):
@@ -112,7 +119,8 @@ class Decoder(nn.Module):
         teeth = mouth * warp(prepared.rings[:, 1:2].expand(count, -1, -1, -1), skull)
         flow = resize(coarse, (half, half))
         flow = flow + teeth * (skull - flow)  # what the portrait shows between its lips does not stretch with them
-        warped = warp(picture, resize(flow, (CROP, CROP)))
+        marks = torch.stack([prepared.landmarks.expand(count, -1, -1), landmarks], 1)[..., :2].float()
+        warped = warp(picture, lid_flow(marks, resize(flow, (CROP, CROP))))
         blocks = prepared.blocks.expand(count, -1, -1, -1)
         still = prepared.rings.expand(count, -1, -1, -1)
         x = torch.cat([F.pixel_unshuffle(warped, 2), blocks, flow * 10, folds(flow), rings, still], 1)
@@ -127,7 +135,8 @@ class Decoder(nn.Module):
         logits = F.pixel_shuffle(out[:, 12:24], 2)
         masks = torch.cat([logits[:, :2], logits[:, 2:] + OPENING * fresh], 1).softmax(1)
         residual = self.config.max_residual * torch.tanh(out[:, 24:])
-        return Layers(resize(flow + residual, (CROP, CROP)), _smooth(masks), _smooth(pixels))
+        masks, pixels = _smooth(torch.cat([masks, pixels], 1)).split(3, 1)
+        return Layers(resize(flow + residual, (CROP, CROP)), masks, pixels, marks)
 
     def _unet(self, x: Tensor, codes: Tensor) -> Tensor:
         skips = [self.entry(x)]
@@ -143,10 +152,11 @@ class Decoder(nn.Module):
 
 def _smooth(fields: Tensor) -> Tensor:
     """Binomial 3x3: takes away the pattern of two pixels that the shuffle of blocks leaves."""
-    kernel = fields.new_tensor([1.0, 2.0, 1.0]) / 4
-    padded = F.pad(fields, (1, 1, 1, 1), "replicate")
-    wide = sum(kernel[i] * padded[:, :, :, i : i + fields.shape[3]] for i in range(3))
-    return sum(kernel[i] * wide[:, :, i : i + fields.shape[2]] for i in range(3))
+    tap = fields.new_tensor([1.0, 2.0, 1.0]) / 4
+    kernel = torch.outer(tap, tap).expand(fields.shape[1], 1, 3, 3)
+    padded = F.pad(fields, (1, 1, 1, 1), "replicate").contiguous(memory_format=torch.channels_last)
+    with torch.autocast(fields.device.type, enabled=False):
+        return F.conv2d(padded, kernel, groups=len(kernel)).contiguous()
 
 
 def _code(motion: Tensor) -> Tensor:
@@ -158,5 +168,8 @@ def compose(picture: Tensor, layers: Layers) -> Tensor:
     """Original crop region [1 or B,3,H,W] in [-1,1] at any resolution, and Layers -> frames [B,3,H,W] in [-1,1]."""
     size = tuple(picture.shape[-2:])
     picture = picture.expand(len(layers.flow), -1, -1, -1)
-    rest, warped, drawn = resize(layers.masks, size).split(1, 1)
-    return rest * picture + warped * warp(picture, resize(layers.flow, size)) + drawn * resize(layers.pixels, size)
+    warped, drawn = resize(layers.masks[:, 1:], size).split(1, 1)  # the masks' sum is one
+    flow = resize(layers.flow, size)
+    flow = flow if layers.marks is None else lid_flow(layers.marks, flow)
+    moved = torch.addcmul(picture, warped, warp(picture, flow) - picture)
+    return moved.addcmul(drawn, resize(layers.pixels, size) - picture)

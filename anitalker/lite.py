@@ -113,7 +113,9 @@ class Lite:
             return self._layers(subject, motion)
         # In bfloat16 a processor's rounding depends on the batch, and its cores are busy with one frame: one by one.
         parts = [self._layers(subject, one) for one in motion.split(1)]
-        return Layers(*(torch.cat([getattr(part, name) for part in parts]) for name in ("flow", "masks", "pixels")))
+        return Layers(
+            *(torch.cat([getattr(part, name) for part in parts]) for name in ("flow", "masks", "pixels", "marks"))
+        )
 
     def _layers(self, subject: Subject, motion: Tensor) -> Layers:
         landmarks = subject.landmarks.expand(len(motion), -1, -1)
@@ -133,9 +135,7 @@ def patches(source: Tensor, layers: Layers) -> Iterator[np.ndarray]:
     """The moving crop region over `source` [1,3,h,w], uint8 [h,w,3] per frame of layers."""
     step = max(1, PIXELS_AT_ONCE // source[0, 0].numel())
     for at in range(0, len(layers.flow), step):
-        part = slice(at, at + step)
-        piece = Layers(layers.flow[part], layers.masks[part], layers.pixels[part])
-        yield from to_pictures(compose(source, piece))
+        yield from to_pictures(compose(source, layers[at : at + step]))
 
 
 def wishes(options: RenderOptions) -> Wishes:
