@@ -157,16 +157,27 @@ def draw(landmarks: Tensor, rings: tuple[tuple[int, ...], ...], size: int) -> Te
 
     Winding number by rays along each pixel column, with exact coverage in y: lips and lids are thin in y.
     """
-    centre = (torch.arange(size, device=landmarks.device) + 0.5) / size
-    top = torch.arange(size, device=landmarks.device) / size
-    planes = []
-    for ring in rings:
+    if landmarks.device.type != "cpu":  # finding a box would make the device wait
+        whole = slice(0, size)
+        return torch.stack([_fill(landmarks[:, list(ring), :2], size, whole, whole) for ring in rings], 1)
+    planes = landmarks.new_zeros(len(landmarks), len(rings), size, size)
+    for number, ring in enumerate(rings):  # nothing is drawn outside of a ring's box
         here = landmarks[:, list(ring), :2]
-        ahead = here.roll(-1, 1)
-        (x0, y0), (x1, y1) = here.unbind(-1), ahead.unbind(-1)  # [B,P]
-        sign = (x0[..., None] <= centre).float() - (x1[..., None] <= centre).float()  # [B,P,W] 0 where not crossed
-        run = torch.where(x1 == x0, torch.ones_like(x0), x1 - x0)
-        crossing = y0[..., None] + (centre - x0[..., None]) * ((y1 - y0) / run)[..., None]  # y of the crossing
-        below = ((top[:, None] + 1 / size - crossing[:, :, None]) * size).clamp(0, 1)  # [B,P,H,W] share below it
-        planes.append((below * sign[:, :, None]).sum(1).abs().clamp(max=1))
-    return torch.stack(planes, 1)
+        low = (here.detach().amin((0, 1)) * size).floor().clamp(0, size).tolist()
+        high = (here.detach().amax((0, 1)) * size).ceil().clamp(0, size).tolist()
+        columns, rows = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        planes[:, number, rows, columns] = _fill(here, size, rows, columns)
+    return planes
+
+
+def _fill(here: Tensor, size: int, rows: slice, columns: slice) -> Tensor:
+    """One closed line [B,P,2] in crop widths -> coverage [B,h,w] of these rows and columns of size x size pixels."""
+    places = torch.arange(size, device=here.device)
+    centre, bottom = (places[columns] + 0.5) / size, places[rows] / size + 1 / size
+    ahead = here.roll(-1, 1)
+    (x0, y0), (x1, y1) = here.unbind(-1), ahead.unbind(-1)  # [B,P]
+    sign = (x0[..., None] <= centre).float() - (x1[..., None] <= centre).float()  # [B,P,w] 0 where not crossed
+    run = torch.where(x1 == x0, torch.ones_like(x0), x1 - x0)
+    crossing = y0[..., None] + (centre - x0[..., None]) * ((y1 - y0) / run)[..., None]  # y of the crossing
+    below = ((bottom[:, None] - crossing[:, :, None]) * size).clamp(0, 1)  # [B,P,h,w] share below it
+    return (below * sign[:, :, None]).sum(1).abs().clamp(max=1)

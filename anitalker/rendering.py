@@ -5,8 +5,10 @@ Letters: B frames at once, T frames in all, M = 20 motion numbers, h x w pixels 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from anitalker.model import Model, Subject
 
 
+T = TypeVar("T")
+AHEAD = 2  # results that wait per worker
+
+
 def to_tensor(picture: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """uint8 [h,w,3] -> [1,3,h,w] in [-1,1]."""
     return torch.tensor(picture, device=device).permute(2, 0, 1)[None].float() / 127.5 - 1
@@ -26,8 +32,8 @@ def to_tensor(picture: np.ndarray, device: torch.device | str = "cpu") -> Tensor
 
 def to_pictures(frames: Tensor) -> np.ndarray:
     """[B,3,h,w] in [-1,1] -> uint8 [B,h,w,3]."""
-    whole = ((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return whole.permute(0, 2, 3, 1).cpu().numpy()
+    whole = torch.add(127.5, frames, alpha=127.5).round_().clamp_(0, 255)
+    return whole.permute(0, 2, 3, 1).to(torch.uint8, memory_format=torch.contiguous_format).cpu().numpy()
 
 
 def render(
@@ -39,16 +45,49 @@ def render(
 ) -> Iterator[np.ndarray]:
     """Frames, uint8 [H,W,3]: the subjects, each under its own motion [T,M], in `picture`.
 
-    Without a picture the first subject's face crop, as the model draws it, is the frame.
+    Without a picture the first subject's face crop, as the model draws it, is the frame. On a processor its cores draw
+    frames of their own, ahead of whoever encodes them; on other devices frames are drawn batch by batch.
     """
-    for at in range(0, len(motions[0]), batch_size):
-        parts = [motion[at : at + batch_size] for motion in motions]
+
+    def draw(at: int, count: int) -> Iterator[np.ndarray]:
+        parts = [motion[at : at + count] for motion in motions]
         if picture is None:
             yield from model.draw(subjects[0], parts[0], full=False)
-            continue
+            return
         streams = [model.draw(subject, part, full=True) for subject, part in zip(subjects, parts, strict=True)]
         for moved in zip(*streams, strict=True):
             yield paste_all(picture, moved, [subject.crop for subject in subjects])
+
+    frames, workers = len(motions[0]), min(batch_size, torch.get_num_threads())
+    if model.device.type != "cpu" or frames < 2 or workers < 2:
+        for at in range(0, frames, batch_size):
+            yield from draw(at, batch_size)
+        return
+    yield from draw(0, 1)  # what is prepared once is prepared here, by one thread
+    yield from side_by_side(lambda at: next(draw(at, 1)), range(1, frames), workers)
+
+
+def side_by_side(work: Callable[[int], T], items: Iterable[int], workers: int) -> Iterator[T]:
+    """work(item) of every item in order, `workers` at once, each with one thread of its own.
+
+    A frame's layers are too small to be shared out among cores: two frames side by side are drawn sooner than two after
+    each other, each by two cores, and much sooner where other programs take a core now and then. AHEAD results per
+    worker wait for whoever takes them. A result does not depend on the number of cores.
+    """
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(workers, "frames", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting: deque[Future] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for one in waiting:
+                one.cancel()
+            torch.set_num_threads(threads)  # a worker's choice is also what threads begin with from then on
 
 
 def paste_all(picture: np.ndarray, moved: Sequence[np.ndarray], crops: Sequence[Crop]) -> np.ndarray:

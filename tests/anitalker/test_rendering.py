@@ -14,6 +14,8 @@ from anitalker.face import Crop
 class Painter(lite.Lite):
     """Layers whose synthesised pixels show the first number of the motion code, everywhere."""
 
+    device = torch.device("cpu")
+
     def __init__(self):
         """No networks."""
 
@@ -65,3 +67,36 @@ def test_large_crops_go_in_pieces(monkeypatch):
 def test_pixels_come_back_to_the_bit():
     picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     np.testing.assert_array_equal(rendering.to_pictures(rendering.to_tensor(picture))[0], picture)
+
+
+def test_side_by_side_keeps_order_and_stops_early():
+    import threading
+    import time
+
+    import torch
+
+    from anitalker.rendering import AHEAD, side_by_side
+
+    begun, threads = [], torch.get_num_threads()
+
+    def work(item):
+        begun.append((item, threading.current_thread().name, torch.get_num_threads()))
+        time.sleep(0.002 * (item % 3))
+        return item * item
+
+    assert list(side_by_side(work, range(20), 3)) == [n * n for n in range(20)]
+    assert len({name for _, name, _ in begun}) > 1 and {count for *_, count in begun} == {1}
+    begun.clear()
+    stream = side_by_side(work, range(1000), 2)
+    assert next(stream) == 0
+    stream.close()
+    assert len(begun) <= 2 * AHEAD + 2 and torch.get_num_threads() == threads
+
+
+def test_a_fault_in_a_worker_is_told():
+    import pytest
+
+    from anitalker.rendering import side_by_side
+
+    with pytest.raises(ZeroDivisionError):
+        list(side_by_side(lambda item: 1 // (item - 3), range(9), 2))
