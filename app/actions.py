@@ -109,12 +109,12 @@ class Actions:
         """The settings of a result, one per control."""
         for result in self.visit(request)[1].results:
             if result.number == number:
-                return [result.facts["model"], *(result.settings[name] for name in controls.NAMES)]
+                return [result.facts["model"], *controls.shown(result.settings)]
         return [gr.skip()] * (1 + len(controls.NAMES))
 
     def reset(self) -> list:
         """The default of every control."""
-        return [self.models.names[0], *(controls.DEFAULTS[name] for name in controls.NAMES)]
+        return [self.models.names[0], *controls.shown(controls.DEFAULTS)]
 
     async def _make(self, kind: str, values: dict, request: gr.Request, source: Callable) -> AsyncIterator[tuple]:
         """Stand in line and tell how it goes: (video, facts, status, results) again and again."""
@@ -158,8 +158,6 @@ class Actions:
             yield file_data(result.file), facts, status, cards.results(visit.results)
         elif job.state == "cancelled":
             yield None, None, cards.ended("Cancelled.", "cancelled"), gr.skip()
-        else:
-            yield None, None, cards.ended(self._told(job.error).message, "failed"), gr.skip()
 
     def _render(self, job, visit, kind, model, file, source, options: RenderOptions, absolute, folder) -> Result:
         """A job's work: preview, then the whole; both through the pipeline."""

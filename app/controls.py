@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import MISSING, fields
+from dataclasses import fields
 
 import gradio as gr
 
 from anitalker.config import InputError, RenderOptions
 
-MOTION = ("still", "yaw", "pitch", "roll", "scale", "location")
-SAMPLER = ("seed", "steps", "guidance")
-NAMES = ("frame", *MOTION, *SAMPLER)  # of what the page offers, in its order; `face` is chosen on the picture
+# `face` is chosen on the picture; every video of the page is marked; files on the server are nobody's to name.
+HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose")
 FIELDS = {one.name: one for one in fields(RenderOptions)}
+NUMBERS = tuple(name for name, one in FIELDS.items() if one.metadata["low"] is not None and name not in HIDDEN)
+NAMES = (*(name for name in FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS)  # what the page offers
+IN_A_ROW = 3
 DEFAULTS = {name: FIELDS[name].default for name in (*NAMES, "face")}
 BIGGEST = 2**53 - 1  # whole numbers of a browser
 
@@ -32,25 +34,27 @@ def info(name: str) -> str:
 
 
 def widget(name: str) -> gr.components.Component:
-    """A checkbox, a choice or a number field; an empty number leaves it to the model."""
+    """A checkbox, a choice or a number field; an empty field leaves it to the model."""
     rule, default = FIELDS[name].metadata, FIELDS[name].default
     shown = {"label": name, "info": info(name), "elem_id": f"option-{name}"}
     if isinstance(default, bool):
         return gr.Checkbox(default, **shown)
     if rule["allowed"]:
         return gr.Radio(list(rule["allowed"]), value=default, **shown)
-    assert default is not MISSING and rule["low"] is not None, name
-    shown |= {"minimum": rule["low"], "maximum": min(rule["high"], BIGGEST), "placeholder": "auto", "min_width": 110}
-    return gr.Number(default, precision=0 if is_whole(name) else None, step=1 if is_whole(name) else 0.01, **shown)
+    assert rule["low"] is not None, name
+    if default is None:  # Gradio's number field turns an empty one into 0
+        return gr.Textbox("", placeholder="auto", max_lines=1, min_width=110, **shown)
+    shown |= {"minimum": rule["low"], "maximum": min(rule["high"], BIGGEST), "min_width": 110}
+    return gr.Number(default, precision=0 if is_whole(name) else None, step=1 if is_whole(name) else 0.1, **shown)
 
 
 def widgets() -> dict[str, gr.components.Component]:
     """One per option, laid out."""
-    made = {"frame": widget("frame"), "still": widget("still")}
-    for row in (("yaw", "pitch", "roll"), ("scale", "location"), SAMPLER):
+    made = {name: widget(name) for name in NAMES if name not in NUMBERS}
+    for at in range(0, len(NUMBERS), IN_A_ROW):
         with gr.Row(elem_classes="numbers"):
-            made |= {name: widget(name) for name in row}
-    return {name: made[name] for name in NAMES}
+            made |= {name: widget(name) for name in NUMBERS[at : at + IN_A_ROW]}
+    return made
 
 
 def options(values: dict) -> RenderOptions:
@@ -77,6 +81,11 @@ def _number(name: str, value: object) -> float | int:
     if not math.isfinite(number) or (is_whole(name) and number != int(number)):
         raise InputError(f"{name} is {str(value)[:20]!r}; give a {'whole ' if is_whole(name) else ''}number")
     return int(number) if is_whole(name) else number
+
+
+def shown(values: dict) -> list:
+    """Settings as values of the widgets, in their order."""
+    return ["" if values[name] is None else values[name] for name in NAMES]
 
 
 def settings(options: RenderOptions) -> dict:

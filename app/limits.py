@@ -37,7 +37,7 @@ def check_picture(path: str | os.PathLike, limits: Limits) -> Path:
         with Image.open(file) as picture:
             width, height = picture.size
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise InputError("this file is not a picture; give a JPEG, PNG, WebP, BMP or TIFF file") from None
+        return file  # HEIC, a video, or nothing that can be read: the pipeline says it
     except Image.DecompressionBombError:
         raise InputError(f"the picture is too large; allowed are {limits.megapixels:.0f} megapixels") from None
     if width * height > limits.megapixels * 1e6:

@@ -53,8 +53,12 @@ def named(action: Callable, names: Sequence[str]) -> Callable:
     """An action over a dictionary -> a function of positional values, whose parameters programs see by name."""
 
     async def call(request: gr.Request, *values):
-        async for told in action(request, dict(zip(names, values, strict=True))):
-            yield told
+        try:
+            async for told in action(request, dict(zip(names, values, strict=True))):
+                yield told
+        except gr.Error as error:  # a message for programs, which passes; a card for people, which stays
+            yield None, None, cards.ended(error.message, "failed"), gr.skip()
+            raise
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter("request", kind, annotation=gr.Request), inspect.Parameter(names[0], kind)]

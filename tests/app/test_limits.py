@@ -35,11 +35,6 @@ def test_large_pictures_are_refused_unread(tmp_path, width, height):
         check_picture(huge_png(tmp_path / "huge.png", width, height), SMALL)
 
 
-def test_no_picture(clicks):
-    with pytest.raises(InputError, match="not a picture"):
-        check_picture(clicks, SMALL)
-
-
 def test_long_recordings(clicks, make_wav, tmp_path):
     with pytest.raises(InputError, match="2 s long; allowed are 1 s"):
         check_media(make_wav(tmp_path / "long.wav", np.ones(32_000) * 0.1), SMALL)

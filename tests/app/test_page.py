@@ -1,0 +1,291 @@
+"""The page in a real Chromium, as people use it: mouse, keyboard, phone; two at once; cancel; bad files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 20_000  # milliseconds: what is waited for comes at once on an idle machine
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window. Where it is missing these tests are skipped, but not in CI, which asks for it."""
+    if not CHROMIUM and os.environ.get("ANITALKER_CHROMIUM") != "required":
+        pytest.skip("no chromium here: install it to test the page (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required"],
+        )
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def visit(browser, page):
+    """Opens the page as a new visitor; what goes wrong in the browser fails the test."""
+    contexts, faults = [], []
+
+    def opened(url=page.url, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("pageerror", lambda error: faults.append(str(error)))
+        tab.on(
+            "request", lambda sent: faults.append(sent.url) if not sent.url.startswith((url, "data:", "blob:")) else 0
+        )
+        tab.goto(url)
+        tab.wait_for_selector("#speak")
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def give(tab, where, file):
+    """Upload a file to a part of the page."""
+    tab.locator(f"{where} input[type=file]").first.set_input_files(str(file))
+
+
+def give_portrait(tab, file):
+    give(tab, "#portrait", file)
+    tab.wait_for_selector("#boxes rect", state="attached")
+
+
+def give_recording(tab, file):
+    give(tab, "#recording", file)
+    tab.locator("#recording", has_text="1x").wait_for()  # the player's speed
+
+
+def set_steps(tab):
+    """One step: quick."""
+    tab.get_by_role("button", name="Options").click()
+    tab.get_by_label("steps").fill("1")
+    tab.get_by_label("steps").press("Tab")
+
+
+def await_status(tab, words):
+    try:
+        tab.locator("#status", has_text=words).wait_for()
+    except Exception:
+        shown = [tab.locator(where).all_inner_texts() for where in ("#status", ".toast-body")]
+        raise AssertionError(f"waited for {words!r}; there is {shown}") from None
+    return tab.locator("#status").inner_text()
+
+
+def plays(tab):
+    """The video's time advances; its size in pixels."""
+    tab.wait_for_function("(document.querySelector('#video video') || {}).videoWidth > 0")
+    tab.wait_for_function("(document.querySelector('#video video') || {}).currentTime > 0.3")
+    return tab.evaluate("(v => [v.videoWidth, v.videoHeight])(document.querySelector('#video video'))")
+
+
+def test_upload_choose_a_face_render_and_play(visit, pair, clicks):
+    tab = visit()
+    give_portrait(tab, pair)
+    assert "2 faces" in tab.locator("#advice").inner_text()
+    assert tab.locator("#boxes .face.speaks").get_attribute("data-face") == "0"
+    picture, boxes = (tab.locator(which).first.bounding_box() for which in ("#portrait img", "#boxes svg"))
+    assert all(abs(picture[side] - boxes[side]) <= 3 for side in picture), "the boxes do not lie on the picture"
+    tab.locator("#boxes [data-face='1'] rect").click()
+    tab.locator("#boxes .face.speaks[data-face='1']").wait_for()
+    assert tab.get_by_role("radio", name="face 2").is_checked()
+    give_recording(tab, clicks)
+    set_steps(tab)
+    tab.locator("#speak").click()
+    words = await_status(tab, "Done")
+    assert "26 frames" in words and "face 1" in words and "seed 0" in words
+    assert plays(tab) == [512, 256]
+    assert tab.locator("#shelf figure").count() == 1
+    with tab.expect_download() as download:
+        tab.locator("#shelf a", has_text="Download").click()
+    assert os.path.getsize(download.value.path()) > 5000
+
+
+def test_bad_files_are_told_at_once(visit, tmp_path, make_wav):
+    tab = visit()
+    (tmp_path / "not.png").write_text("this is no picture")
+    give(tab, "#portrait", tmp_path / "not.png")
+    tab.locator("#advice", has_text="not a picture").wait_for()
+    tab.locator("#speak").click()
+    await_status(tab, "no recording yet")
+    large = make_wav(tmp_path / "large.wav", np.zeros(70 * 16_000))  # 2.2 MB; the limit is 2
+    give(tab, "#recording", large)
+    tab.get_by_text("maximum").first.wait_for()
+
+
+def test_a_phone_sees_one_column(visit, root):
+    tab = visit(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    give_portrait(tab, root / "app/examples/man.webp")
+    width = tab.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390, f"{width} pixels wide"
+    places = [tab.locator(which).bounding_box() for which in ("#portrait", "#sources", "#speak", "#status")]
+    assert all(place["x"] >= 0 and place["x"] + place["width"] <= 391 for place in places)
+    tops = [place["y"] for place in places]
+    assert tops == sorted(tops), "not in the order of work"
+    assert tab.locator("#speak").bounding_box()["height"] >= 40, "too small for a thumb"
+
+
+@pytest.mark.slow
+def test_dark(visit):
+    tab = visit(color_scheme="dark")
+    red, green, blue = tab.evaluate(
+        "getComputedStyle(document.querySelector('.gradio-container')).backgroundColor.match(/\\d+/g).slice(0,3).map(Number)"
+    )
+    assert max(red, green, blue) < 60
+
+
+@pytest.fixture
+def slowly(found_talker, monkeypatch):
+    """Frames that take their time."""
+    draw = found_talker.model.draw
+
+    def slow(*arguments, **more):
+        for frame in draw(*arguments, **more):
+            time.sleep(0.05)
+            slow.drawn += 1
+            yield frame
+
+    slow.drawn = 0
+    monkeypatch.setattr(found_talker.model, "draw", slow)
+    return slow
+
+
+@pytest.fixture
+def speech(make_wav, tmp_path):
+    """Eight seconds."""
+    return make_wav(tmp_path / "speech.wav", np.random.default_rng(0).normal(0, 0.1, 8 * 16_000))
+
+
+@pytest.mark.slow
+def test_preview_progress_and_cancel(visit, page, slowly, root, speech):
+    tab = visit()
+    give_portrait(tab, root / "app/examples/man.webp")
+    give_recording(tab, speech)
+    set_steps(tab)
+    tab.locator("#speak").click()
+    plays(tab)  # the preview, long before the whole
+    assert slowly.drawn < 150
+    await_status(tab, "of 200 frames")
+    tab.locator("#status progress").wait_for()
+    await_status(tab, "left")
+    tab.locator("#cancel").click()
+    await_status(tab, "Cancelled")
+    time.sleep(1)
+    drawn = slowly.drawn
+    time.sleep(0.5)
+    assert slowly.drawn == drawn < 225, "frames are still drawn"
+    tab.locator("#cancel").wait_for(state="hidden")
+    assert not list(page.visits.root.glob("visits/*/work-*"))
+    assert tab.locator("#speak").is_enabled()
+
+
+@pytest.mark.slow
+def test_closing_the_tab_ends_the_work(visit, page, slowly, root, speech):
+    tab = visit()
+    give_portrait(tab, root / "app/examples/man.webp")
+    give_recording(tab, speech)
+    set_steps(tab)
+    tab.locator("#speak").click()
+    await_status(tab, "of 200 frames")
+    tab.close()
+    deadline = time.monotonic() + 20
+    while list(page.visits.root.glob("visits/*/work-*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not list(page.visits.root.glob("visits/*/work-*"))
+    assert slowly.drawn < 225
+
+
+@pytest.mark.slow
+def test_two_visitors_at_once(visit, slowly, root, clicks):
+    tabs = [visit(), visit()]
+    for tab, name in zip(tabs, ("man", "woman"), strict=True):
+        give_portrait(tab, root / f"app/examples/{name}.webp")
+        give_recording(tab, clicks)
+        set_steps(tab)
+    for tab in tabs:
+        tab.locator("#speak").click()
+    await_status(tabs[1], "Place 1 in the queue")
+    for tab in tabs:
+        await_status(tab, "Done")
+        assert plays(tab) == [256, 256]
+        assert tab.locator("#shelf figure").count() == 1, "another's video on the shelf"
+    address = tabs[0].locator("#shelf video").get_attribute("src")
+    assert tabs[0].request.get(tabs[0].url + address[1:]).status == 200
+    assert tabs[1].request.get(tabs[1].url + address[1:]).status == 403
+
+
+@pytest.mark.slow
+def test_text_then_the_same_settings_again(visit, root):
+    tab = visit()
+    give_portrait(tab, root / "app/examples/woman.webp")
+    tab.get_by_role("tab", name="Text").click()
+    tab.get_by_label("Text", exact=True).fill("Hello. I say what you write.")
+    set_steps(tab)
+    tab.get_by_label("seed").fill("7")
+    tab.get_by_label("still").check()
+    tab.locator("#say").click()
+    assert "seed 7 · still · steps 1" in await_status(tab, "Done").replace("frame full · ", "")
+    plays(tab)
+    tab.locator("#reset").click()
+    tab.wait_for_function("document.querySelector('#option-seed input').value == '0'")
+    assert not tab.get_by_label("still").is_checked()
+    tab.locator("#shelf button", has_text="Same settings again").click()
+    tab.wait_for_function("document.querySelector('#option-seed input').value == '7'")
+    assert tab.get_by_label("still").is_checked()
+    tab.reload()
+    tab.locator("#shelf figure").wait_for()  # kept for this visit
+    tab.locator("#forget").click()
+    tab.locator("#shelf figure").wait_for(state="detached")
+
+
+@pytest.mark.slow
+def test_a_driving_video(visit, found_talker, example_portrait, clicks, root, tmp_path):
+    from anitalker.config import RenderOptions
+
+    found_talker.render(example_portrait, clicks, tmp_path / "drive.mp4", RenderOptions(steps=1))
+    tab = visit()
+    give_portrait(tab, root / "app/examples/man.webp")
+    tab.get_by_role("tab", name="Driving video").click()
+    give(tab, "#driving", tmp_path / "drive.mp4")
+    tab.wait_for_selector("#driving video")
+    tab.locator("#drive").click()
+    assert "26 frames" in await_status(tab, "Done")
+    assert plays(tab) == [256, 256]
+
+
+@pytest.mark.slow
+def test_keyboard_only(visit, root):
+    """Example portrait, text, button: with Tab, arrows, Enter and letters."""
+    tab = visit()
+
+    def tab_to(selector, most=60):
+        for _ in range(most):
+            tab.keyboard.press("Tab")
+            if tab.evaluate(f"document.activeElement.matches({selector!r})"):
+                return
+        raise AssertionError(f"the Tab key does not reach {selector}")
+
+    tab_to(".gallery-item")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("#boxes rect", state="attached")
+    tab_to("[role=tab]")
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("Enter")
+    tab.get_by_label("Text", exact=True).wait_for()
+    tab_to("#text textarea")
+    tab.keyboard.type("Yes.")
+    tab_to("#say")
+    tab.keyboard.press("Enter")
+    await_status(tab, "Done")
