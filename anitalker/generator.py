@@ -23,14 +23,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import diffusion
-from .config import FPS, LITE_GUIDANCE, LITE_STEPS, POSE_SIZE, GeneratorConfig
+from .blinks import Blinks
+from .config import LITE_GUIDANCE, LITE_STEPS, POSE_SIZE, GeneratorConfig
 from .lips import LipRegressor
 from .transformer import Block, SpeechFront, rotary_table
 
 CONTROLS = ("yaw", "pitch", "roll", "scale", "location")
 CONTROLLED = (0, 1, 2, 5, 3)  # their places in the motion code
 LEAVE = 9  # frames (0.36 s) in which motion leaves the portrait's own code
-BLINK_REST = 30  # frames (1.2 s) between the beginnings of two blinks, and before the first
 CALM = 0.9  # correlation of the head's noise from frame to frame, so that heads sway and do not tremble
 HEAD_NOISE = 0.6  # its deviation
 WIDER = 1.5  # times what the lips do: the mean of what fits is flatter than life, and mouths are drawn shallower yet
@@ -140,35 +140,6 @@ class Wishes:
     still: bool = False
 
 
-class Blinks:
-    """Blinks at random times, added to the motion.
-
-    They are rare, quick and alike in everybody, so a measured course serves better than what a small network makes of
-    some hundred examples. At least BLINK_REST apart, else without memory (exponential waiting).
-    """
-
-    def __init__(self, config: GeneratorConfig, rng: torch.Generator, device: torch.device | str) -> None:
-        self.course = torch.tensor(config.blink, device=device).reshape(-1, config.motion_size)
-        self.mean, self.rng = max(0.0, config.blink_every * FPS - BLINK_REST), rng
-        self.next = self._wait()
-        self.begun: list[int] = []
-
-    def _wait(self) -> int:
-        return BLINK_REST + int(self.mean * float(torch.empty(1).exponential_(generator=self.rng)))
-
-    def __call__(self, first: int, frames: int) -> Tensor:
-        """What to add to frames first, first + 1, ...: [1,frames,M]. Ask in order."""
-        added, length = self.course.new_zeros(1, frames, self.course.shape[1]), len(self.course)
-        while length and self.next < first + frames:
-            self.begun.append(self.next)
-            self.next += self._wait()
-        self.begun = [begin for begin in self.begun if begin + length > first]
-        for begin in self.begun:
-            low, high = max(begin, first), min(begin + length, first + frames)
-            added[0, low - first : high - first] += self.course[low - begin : high - begin]
-        return added
-
-
 class MotionStream:
     """Motion frame by frame, from speech that arrives in pieces of any size.
 
@@ -197,6 +168,8 @@ class MotionStream:
         self.previous = start.new_zeros(1, 0, network.config.motion_size)  # normalised
         # Noise of frames made with too little look-ahead so far: they are made again from the same.
         self.noise = start.new_zeros(1, 0, network.config.motion_size)
+        # The end of the last window, which the next one makes again from more speech: it begins as this, and leaves it.
+        self.tail = start.new_zeros(1, 0, network.config.motion_size)
         self.calm = torch.randn(1, 1, POSE_SIZE, generator=rng).to(start)
         self.blinks = Blinks(network.config, torch.Generator().manual_seed(_draw_seed(rng)), start.device)
         self.made = 0
@@ -210,8 +183,9 @@ class MotionStream:
             self._keep(self.network.normalise(self.start[:, None], self.start))
             pieces.append(self.start[:, None])
         while ready := self._ready(last):
-            made = self._make(min(self.window, self.speech.shape[1] - self.previous.shape[1]))
+            made = self._join(self._make(min(self.window, self.speech.shape[1] - self.previous.shape[1])))
             pieces.append(self._keep(made[:, :ready]))
+            self.tail = made[:, ready:]
         return torch.cat(pieces, 1)
 
     def _ready(self, last: bool) -> int:
@@ -220,6 +194,12 @@ class MotionStream:
         if last and waiting <= self.window:
             return waiting
         return self.window - self.lookahead if waiting >= self.window else 0
+
+    def _join(self, made: Tensor) -> Tensor:
+        """Fade from what the window before thought of its last frames to what this one makes of them."""
+        n = min(self.tail.shape[1], made.shape[1])
+        part = _ease((torch.arange(n, device=made.device) + 1) / (n + 1))[:, None]
+        return torch.cat([self.tail[:, :n] + part * (made[:, :n] - self.tail[:, :n]), made[:, n:]], 1)
 
     def _keep(self, made: Tensor) -> Tensor:
         """Turn made frames (normalised) into past ones; their codes, blinks added."""

@@ -1,18 +1,15 @@
 """The motion transformer and the way it is asked: contracts on a tiny network with made-up weights."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
 from anitalker.config import GeneratorConfig
 from anitalker.generator import (
-    BLINK_REST,
     CONTROLLED,
     LEAVE,
     SWAY,
-    Blinks,
     MotionGenerator,
     MotionStream,
     Wishes,
@@ -234,14 +231,11 @@ def test_cuda_agrees_with_the_cpu(network, start):
     assert torch.allclose(on_gpu.cpu(), on_cpu, atol=1e-3)
 
 
-def test_blinks_come_as_often_as_asked_and_whole():
-    """Ten minutes in pieces: the rate is right, none sooner than the rest allows, and each has its whole course."""
-    course = torch.zeros(5, 20)
-    course[:, 7] = torch.tensor([0.1, 0.5, 1.0, 0.5, 0.1])
-    config = replace(TINY, blink=tuple(map(tuple, course.tolist())), blink_every=4.0)
-    blinks = Blinks(config, torch.Generator().manual_seed(0), "cpu")
-    added = torch.cat([blinks(first, 20) for first in range(0, 15_000, 20)], 1)[0]
-    shut = (added[:, 7] == 1.0).nonzero()[:, 0]
-    assert 110 < len(shut) < 190  # 150 expected
-    assert shut[0] >= BLINK_REST and shut.diff().min() >= BLINK_REST
-    assert added.sum() == pytest.approx(2.2 * len(shut), abs=2.2)
+def test_windows_fade_into_each_other(network, start):
+    """Where two windows disagree by one, no frame steps by much; and in the end the later one counts."""
+    stream = MotionStream(network, start, torch.Generator().manual_seed(0))
+    windows = iter(range(100))
+    stream._make = lambda n: torch.full((1, n, TINY.motion_size), float(next(windows)))
+    motion = network.normalise(stream.push(torch.zeros(1, 60, TINY.speech_size), last=True), start)[0, 1:, 9]
+    assert motion[-1] == motion.max() >= 2
+    assert motion.diff().max() < 0.4 and motion.diff().min() >= 0
