@@ -19,8 +19,10 @@ class InputError(ValueError):
 class EncoderConfig:
     """Image encoder: a pyramid of feature maps and the Hierarchical Aggregation Layer over all of its stages."""
 
-    family: str = "lia"  # key of encoders.image.FAMILIES
-    channels: tuple[int, ...] = (32, 64, 128, 192, 256, 256)  # one per stage; the first at 64x64, the last at 1x1
+    family: str = "lia"  # one of encoders.image.ENCODERS
+    head: str = ""  # of an HRNet: v1, v2, v2p or branches
+    # One per stage, the first at 64x64, the last at 1x1; none: the family's own.
+    channels: tuple[int, ...] = (32, 64, 128, 192, 256, 256)
     code_size: int = 256  # width of the code that HAL returns
     hal: bool = True  # False: the last stage alone
 
@@ -59,6 +61,20 @@ class LandmarkConfig:
     neck: int = 32
     coefficients: int = 64
     part_size: int = 16
+
+
+@dataclass(frozen=True)
+class MotionPriorConfig:
+    """Normalizing flow over motion codes, and a Gaussian of few directions over appearance codes."""
+
+    motion_size: int = 20
+    steps: int = 2  # autoregressive spline transforms
+    layers: int = 1
+    hidden: int = 48
+    bins: int = 6
+    code_size: int = 256
+    directions: int = 48
+    space: str = ""  # `motion_prior.space_hash` of the motion space whose codes it knows
 
 
 @dataclass(frozen=True)

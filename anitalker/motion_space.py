@@ -66,7 +66,7 @@ class MotionSpace(nn.Module):
     def __init__(self, config: MotionSpaceConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = build_encoder(config.encoder.family, config.encoder.channels)
+        self.encoder = build_encoder(config.encoder.family, config.encoder.channels, config.encoder.head)
         self.hal = HierarchicalAggregation(self.encoder.out_channels, config.encoder.code_size, config.encoder.hal)
         width = config.encoder.code_size
         self.motion_head = nn.Sequential(

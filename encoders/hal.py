@@ -23,8 +23,8 @@ class HierarchicalAggregation(nn.Module):
         self.lift = nn.ModuleList(nn.Linear(3 * c, code_size) for c in channels[:-1])
         last = channels[-1]
         self.lift.append(nn.Identity() if last == code_size else nn.Linear(last, code_size))
-        share = torch.full((len(channels),), 0.5 / (len(channels) - 1))
-        share[-1] = 0.5
+        share = torch.full((len(channels),), 0.5 / max(1, len(channels) - 1))
+        share[-1] = 0.5 if len(channels) > 1 else 1.0  # one stage: there is nothing to weigh
         self.logits = nn.Parameter(share.log())
 
     def weights(self) -> Tensor:
@@ -55,7 +55,7 @@ class HierarchicalAggregation(nn.Module):
     def forward(self, pyramid: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Pyramid, list of [B,C,H,W] with the last at 1x1 -> code [B,code_size] and the weights [stages] used."""
         weights = self.weights()
-        if self.training and self.hal and torch.rand(()) < self.drop_last:
+        if self.training and self.hal and len(weights) > 1 and torch.rand(()) < self.drop_last:
             keep = torch.ones_like(weights)
             keep[-1] = 0
             weights = weights * keep / (weights * keep).sum()

@@ -83,13 +83,25 @@ class ResNet(nn.Module):
 
 
 FAMILIES: dict[str, type[nn.Module]] = {"lia": Lia, "resnet": ResNet}
+HRNETS = ("hrnet_w18", "hrnet_w18_small", "hrnet_w32")  # encoders.hrnet
+ENCODERS = (*FAMILIES, *HRNETS)
 
 
-def build_encoder(family: str, channels: tuple[int, ...]) -> nn.Module:
-    """An encoder of a family by name; ValueError lists the families."""
+def build_encoder(family: str, channels: tuple[int, ...] = (), head: str = "") -> nn.Module:
+    """An encoder of a family by name; ValueError lists the families.
+
+    channels: one per stage; none: the family's own. Of an HRNet only the last, the code's width, can be chosen. head:
+    of an HRNet, see encoders.hrnet.
+    """
+    if family in HRNETS:
+        from encoders.hrnet import HEADS, HRNet
+
+        return HRNet(family, head or HEADS[0], channels[-1] if channels else 256)
     if family not in FAMILIES:
-        raise ValueError(f"unknown image encoder {family!r}; known are {', '.join(FAMILIES)}")
-    return FAMILIES[family](tuple(channels))
+        raise ValueError(f"unknown image encoder {family!r}; known are {', '.join(ENCODERS)}")
+    if head:
+        raise ValueError(f"image encoder {family!r} has no heads, but {head!r} came; only HRNets have")
+    return FAMILIES[family](tuple(channels)) if channels else FAMILIES[family]()
 
 
 def to_tensor(pictures: Tensor) -> Tensor:
