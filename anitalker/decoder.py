@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from anitalker.config import CROP, POSE_SIZE, DecoderConfig
 from anitalker.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw
-from anitalker.lids import lid_flow
+from anitalker.lids import slide
 from anitalker.teeth import upper_teeth
 from anitalker.warp import folds, landmark_flow, resize, skull_flow, warp
 
@@ -48,8 +48,8 @@ class Prepared:
 @dataclass(frozen=True)
 class Layers:
     """What makes a frame: flow [B,2,256,256] in crop widths, masks [B,3,256,256] (rest, warped, synthesised; sum 1),
-    pixels [B,3,256,256] synthesised, marks [B,2,N,2] landmarks of portrait and target, whose lids refine the flow at
-    any resolution; None: as it is."""
+    pixels [B,3,256,256] synthesised, marks [B,2,N,2] landmarks of portrait and target, whose lids are drawn at any
+    resolution; None: by the flow alone."""
 
     flow: Tensor
     masks: Tensor
@@ -120,7 +120,7 @@ class Decoder(nn.Module):
         flow = resize(coarse, (half, half))
         flow = flow + teeth * (skull - flow)  # what the portrait shows between its lips does not stretch with them
         marks = torch.stack([prepared.landmarks.expand(count, -1, -1), landmarks], 1)[..., :2].float()
-        warped = warp(picture, lid_flow(marks, resize(flow, (CROP, CROP))))
+        warped = slide(picture, warp(picture, resize(flow, (CROP, CROP))), marks)
         blocks = prepared.blocks.expand(count, -1, -1, -1)
         still = prepared.rings.expand(count, -1, -1, -1)
         x = torch.cat([F.pixel_unshuffle(warped, 2), blocks, flow * 10, folds(flow), rings, still], 1)
@@ -169,7 +169,7 @@ def compose(picture: Tensor, layers: Layers) -> Tensor:
     size = tuple(picture.shape[-2:])
     picture = picture.expand(len(layers.flow), -1, -1, -1)
     warped, drawn = resize(layers.masks[:, 1:], size).split(1, 1)  # the masks' sum is one
-    flow = resize(layers.flow, size)
-    flow = flow if layers.marks is None else lid_flow(layers.marks, flow)
-    moved = torch.addcmul(picture, warped, warp(picture, flow) - picture)
+    moved = warp(picture, resize(layers.flow, size))
+    moved = moved if layers.marks is None else slide(picture, moved, layers.marks)
+    moved = torch.addcmul(picture, warped, moved - picture)
     return moved.addcmul(drawn, resize(layers.pixels, size) - picture)

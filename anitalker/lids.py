@@ -1,18 +1,19 @@
-"""Lids slide over the eye: the flow around both eyes, exact where the smooth landmark flow is too coarse.
+"""Lids slide over the eye: both eyes drawn from the portrait exactly, where the smooth landmark flow is too coarse.
 
-Letters: B frames, N = 468 landmarks, K = 9 knots along a lid, H x W pixels. Flow is in crop widths, backward.
+Letters: B frames, N = 468 landmarks, K = 9 knots along a lid, H x W pixels. Places are in crop widths.
 
 An eye has its own axes: `a` along the line of its corners, 0 at the outer and 1 at the inner one, `b` across it,
 downward, both in eye widths. Lids are curves b(a) through the landmarks. Between the target's lids the eye is seen as
 it lies behind them: it is covered, not squeezed; only an eye that opens wider than the portrait's stretches. Above the
 upper and below the lower lid the skin stretches evenly up to `ABOVE` and `BELOW`, where the motion of the face takes
-over. The flow jumps where a lid hides the eye, so it is made anew at every resolution, never resized.
+over. Upper lid, eye and lower lid are sampled each by itself and meet in a line one pixel wide, at any resolution.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 # Outer corner, inner corner, upper lid and lower lid from the outer to the inner corner.
 EYES = (
@@ -25,13 +26,14 @@ MARGINS = (0.0, 0.08)  # eye widths beyond the upper and lower landmarks where, 
 BESIDE = 0.2  # eye widths beyond the corners over which the lids' flow fades
 
 
-def lid_flow(marks: Tensor, flow: Tensor) -> Tensor:
-    """Landmarks of portrait and target [B,2,N,>=2] and a smooth flow [B,2,H,W] -> the flow with lids [B,2,H,W]."""
-    with torch.autocast(flow.device.type, enabled=False):
-        flow, (source, target) = flow.float().clone(), marks.float().unbind(1)
+def slide(picture: Tensor, warped: Tensor, marks: Tensor) -> Tensor:
+    """Portrait [B,3,H,W], the same under the smooth flow [B,3,H,W], landmarks of portrait and target [B,2,N,>=2] ->
+    the warped portrait with its eyes as the target's lids show them."""
+    with torch.autocast(warped.device.type, enabled=False):
+        warped, (source, target) = warped.clone(), marks.float().unbind(1)
         for eye in EYES:
-            _one_eye(_Eye(source, eye), _Eye(target, eye), flow)
-    return flow
+            _one_eye(_Eye(source, eye), _Eye(target, eye), picture, warped)
+    return warped
 
 
 class _Eye:
@@ -47,21 +49,29 @@ class _Eye:
         self.axes = torch.stack([along, across * torch.sign(across[:, 1:])], 1)
         self.upper, self.lower = (self._curve(points, [outer, *lid, inner]) for lid in (upper, lower))
 
-    def local(self, places: Tensor) -> Tensor:
-        """Places [B,...,2] -> (a, b)."""
+    def local(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Places [B,...,2] -> a and b [B,...]."""
         shape = (len(places), *(1,) * (places.ndim - 2), 2)
         off = places - self.corner.reshape(shape)
-        return (off[..., None, :] * self.axes.reshape(*shape[:-1], 2, 2)).sum(-1) / self._square(shape[:-1])
+        square = self.width().square().clamp(min=1e-8).reshape(shape[:-1])
+        return tuple((off * self.axes[:, k].reshape(shape)).sum(-1) / square for k in (0, 1))
+
+    def sample(self, picture: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """The picture [B,3,H,W] at a and b [B,h,w] -> [B,3,h,w]."""
+        across, down = (axis[:, None, None] for axis in self.axes.unbind(1))
+        places = self.corner[:, None, None] + a[..., None] * across + b[..., None] * down
+        return F.grid_sample(picture, (2 * places - 1).to(picture), padding_mode="border", align_corners=False)
+
+    def width(self) -> Tensor:
+        """Corner to corner [B], crop widths."""
+        return self.axes[:, 0].norm(dim=-1)
 
     def opening(self) -> Tensor:
         """Mean distance of the lids [B], eye widths."""
         return (self.lower[..., 1] - self.upper[..., 1]).mean(1)
 
-    def _square(self, shape: tuple) -> Tensor:
-        return self.axes[:, 0].square().sum(-1).clamp(min=1e-8).reshape(*shape, 1)
-
     def _curve(self, points: Tensor, ring: list[int]) -> Tensor:
-        return self.local(points[:, ring])  # [B,K,2]
+        return torch.stack(self.local(points[:, ring]), -1)  # [B,K,2]
 
 
 def _height(curve: Tensor, a: Tensor) -> Tensor:
@@ -75,34 +85,31 @@ def _height(curve: Tensor, a: Tensor) -> Tensor:
     return (y0 + part * (y1 - y0)).view_as(a)
 
 
-def _one_eye(source: _Eye, target: _Eye, flow: Tensor) -> None:
-    """Write one eye's flow into `flow`."""
-    height, width = flow.shape[-2:]
+def _one_eye(source: _Eye, target: _Eye, picture: Tensor, warped: Tensor) -> None:
+    """Draw one eye into `warped`."""
+    height, width = warped.shape[-2:]
     rows, columns = _box(target, height, width)
-    y = (torch.arange(rows.start, rows.stop, device=flow.device) + 0.5) / height
-    x = (torch.arange(columns.start, columns.stop, device=flow.device) + 0.5) / width
+    y = (torch.arange(rows.start, rows.stop, device=warped.device) + 0.5) / height
+    x = (torch.arange(columns.start, columns.stop, device=warped.device) + 0.5) / width
     if not len(y) or not len(x):
         return
-    places = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).expand(len(flow), -1, -1, -1)
-    a, b = target.local(places).unbind(-1)
+    a, b = target.local(torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).expand(len(warped), -1, -1, -1))
     upper, lower = _height(target.upper, a), _height(target.lower, a)
     shown, hung = _height(source.upper, a), _height(source.lower, a)
-    lower = torch.maximum(lower, upper)
-    hung = torch.maximum(hung, shown)
+    lower, hung = torch.maximum(lower, upper), torch.maximum(hung, shown)
     left = (target.opening() / source.opening().clamp(min=1e-4))[:, None, None]
     shut, upper = (1 - left).clamp(0, 1), lower - (lower - upper) * _smooth((left - SHUT[0]) / (SHUT[1] - SHUT[0]))
     skin, bag = shown - MARGINS[0] * shut, hung + MARGINS[1] * shut
-    skin_above = -ABOVE + (b + ABOVE) * (skin + ABOVE) / (upper + ABOVE).clamp(min=1e-3)
-    skin_below = BELOW - (BELOW - b) * (BELOW - bag) / (BELOW - lower).clamp(min=1e-3)
-    stretch = ((hung - shown) / (lower - upper).clamp(min=1e-4)).clamp(max=1)
-    eye = hung - (lower - b) * stretch
-    from_b = torch.where(b < upper, skin_above, torch.where(b > lower, skin_below, eye))
-    found = source.corner[:, None, None] + a[..., None] * source.axes[:, None, None, 0]
-    found = found + from_b[..., None] * source.axes[:, None, None, 1]
+    above = -ABOVE + (b + ABOVE) * (skin + ABOVE) / (upper + ABOVE).clamp(min=1e-3)
+    below = BELOW - (BELOW - b) * (BELOW - bag) / (BELOW - lower).clamp(min=1e-3)
+    eye = hung - (lower - b) * ((hung - shown) / (lower - upper).clamp(min=1e-4)).clamp(max=1)
+    pixels = target.width()[:, None, None] * height  # to an eye width
+    over, under = ((upper - b) * pixels + 0.5).clamp(0, 1), ((b - lower) * pixels + 0.5).clamp(0, 1)
+    parts = ((over, above.clamp(max=skin)), (under, below.clamp(min=bag)), ((1 - over - under).clamp(min=0), eye))
+    drawn = sum(share[:, None] * source.sample(picture, a, where) for share, where in parts)
     sure = _ramp(a, -BESIDE, 1 + BESIDE, BESIDE) * _ramp(b, -ABOVE, BELOW, 0.15)
-    here = flow[:, :, rows, columns]
-    there = (found - places).permute(0, 3, 1, 2)
-    flow[:, :, rows, columns] = here + sure[:, None] * (there - here)
+    here = warped[:, :, rows, columns]
+    warped[:, :, rows, columns] = here + sure[:, None] * (drawn - here)
 
 
 def _ramp(x: Tensor, low: float, high: float, over: float) -> Tensor:
