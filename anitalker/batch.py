@@ -163,7 +163,7 @@ def recorded(job: Job, fingerprint: str, said: dict, tries: int, folder: Path) -
     record |= {"tries": tries, "hash": fingerprint, "output": None, "output_sha256": None}
     if said["status"] == "done":
         if output.is_file():
-            record |= {"output": output.name, "output_sha256": sha256(output)}
+            record |= {"output": output.name, "output_sha256": said.get("output_sha256") or sha256(output)}
         else:
             record |= {"status": "failed", "error": "the output is not in the folder; do all machines share it?"}
     return {**record, "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}

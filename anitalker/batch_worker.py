@@ -11,6 +11,7 @@ from pathlib import Path
 
 from anitalker.batch_jobs import Job
 from anitalker.config import InputError
+from anitalker.registry import sha256
 
 PORTRAITS = 8  # encoded portraits kept: tables often go through many recordings of a few people
 
@@ -45,6 +46,7 @@ class Worker:
         record = {"status": "done", "frames": None, "error": None, "passing": False}
         try:
             record["frames"] = self._render(job)["frames"]
+            record["output_sha256"] = sha256(self.folder / f"{job.id}.mp4")  # here: many workers hash at once
         except InputError as error:  # the same the next time
             record |= {"status": "failed", "error": " ".join(str(error).split())}
         except Exception as error:  # the batch goes on, the record tells, and the job is tried again

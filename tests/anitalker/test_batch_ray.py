@@ -47,7 +47,7 @@ def assassin(file, times):
 
 @pytest.mark.slow
 def test_workers_killed_twice(tmp_path, example_portrait, clicks, monkeypatch):
-    """40 jobs on two actors, of which two are killed: every job done once, tries tell of the kills."""
+    """200 jobs on two actors, of which two are killed: every job done once, tries tell of the kills."""
     (tmp_path / "slow_worker.py").write_text(FAKE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -55,7 +55,7 @@ def test_workers_killed_twice(tmp_path, example_portrait, clicks, monkeypatch):
 
     from anitalker.batch_ray import Cluster
 
-    jobs, folder = table(tmp_path / "jobs.csv", 40, example_portrait, clicks), tmp_path / "out"
+    jobs, folder = table(tmp_path / "jobs.csv", 200, example_portrait, clicks), tmp_path / "out"
     folder.mkdir()
     results = batch.Results(folder)
     prints, todo = batch.plan(jobs, "model", folder, {})
