@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import socket
 import sys
@@ -68,12 +69,14 @@ def login_of(auth: str | None) -> tuple[str, str] | None:
 
 def check_port(host: str, port: int) -> None:
     """InputError, before a model is loaded, if nobody could listen there."""
+    if not 0 < port < 65536:
+        raise InputError(f"port {port} is none; allowed is 1 to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InputError(f"port {port} of {host!r} cannot be used ({error}); choose another --port or --host") from None
 
 
@@ -110,4 +113,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # everything is closed; taking the libraries apart object by object would take seconds

@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -25,6 +26,7 @@ from app.visits import Result, Visit, Visits
 
 TELL_EVERY = 0.25  # seconds between looks at a job
 PREVIEW = 1.0  # seconds of sound
+BATCH = 2  # frames at once: a cancel is noticed after each batch, and more are hardly quicker on a processor
 log = logging.getLogger(__name__)
 
 
@@ -165,6 +167,7 @@ class Actions:
         job.tell("start")
         talker = self.models.get(model)
         talker.model.check(options)
+        options = replace(options, batch_size=BATCH)
         portrait = talker.portrait(file, options.face, options.face_backend)
         out = Path(folder) / "whole.mp4"
         job.tell("motion")

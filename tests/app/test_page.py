@@ -270,18 +270,18 @@ def test_keyboard_only(visit, root):
     """Example portrait, text, button: with Tab, arrows, Enter and letters."""
     tab = visit()
 
-    def tab_to(selector, most=60):
+    def tab_to(selector, text="", most=60):
         for _ in range(most):
             tab.keyboard.press("Tab")
-            if tab.evaluate(f"document.activeElement.matches({selector!r})"):
+            script = "([which, text]) => (e => e.matches(which) && e.innerText.includes(text))(document.activeElement)"
+            if tab.evaluate(script, [selector, text]):
                 return
-        raise AssertionError(f"the Tab key does not reach {selector}")
+        raise AssertionError(f"the Tab key does not reach {selector} {text}")
 
     tab_to(".gallery-item")
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#boxes rect", state="attached")
-    tab_to("[role=tab]")
-    tab.keyboard.press("ArrowRight")
+    tab_to("[role=tab]", "Text")
     tab.keyboard.press("Enter")
     tab.get_by_label("Text", exact=True).wait_for()
     tab_to("#text textarea")
