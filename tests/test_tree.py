@@ -24,7 +24,16 @@ def tree():
 
 @pytest.mark.parametrize(
     "folder",
-    ["anitalker", "anitalker/commands", "encoders", "app", "scripts", "scripts/training", "scripts/evaluation"],
+    [
+        "anitalker",
+        "anitalker/commands",
+        "encoders",
+        "app",
+        "scripts",
+        "scripts/training",
+        "scripts/evaluation",
+        "scripts/benchmarks",
+    ],
 )
 def test_each_file_is_in_the_tree(folder):
     there = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}

@@ -1,0 +1,1 @@
+"""The benchmark in pieces: the machine, our models, the public original."""

@@ -1,0 +1,142 @@
+"""Our models, stage by stage: the shipped `lite`, and the original's architecture with made-up weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from anitalker import lite, pipeline, rendering, video
+from anitalker.config import FPS, SAMPLE_RATE, DenoiserConfig, RenderOptions, StageOneConfig
+from anitalker.conformer import Denoiser
+from anitalker.diffusion import ddim_sample
+from anitalker.original import Original as OriginalModel
+from anitalker.original import StageOne, Subject
+from scripts.evaluation import made_up
+
+EXAMPLES = Path(__file__).parents[2] / "app/examples"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def fill(module: nn.Module, prefix: str = "") -> nn.Module:
+    """The module with made-up weights, the same on every machine."""
+    names = module.state_dict()
+    made = {k: made_up.weight(prefix + k, v.shape, not v.is_floating_point()) for k, v in names.items()}
+    # Low-pass kernels are constants that the public code saves as weights.
+    kept = {k: names[k] if k.endswith("kernel") else torch.from_numpy(v) for k, v in made.items()}
+    module.load_state_dict(kept)
+    return module.eval()
+
+
+def motion(frames: int) -> Tensor:
+    """Made-up motion of the original's kind, moderate and smooth: [T,20]."""
+    time = torch.arange(frames)[:, None] / FPS
+    return torch.from_numpy(made_up.start_motion()) + 0.4 * torch.sin(2 * time + torch.arange(20))
+
+
+def speech(seconds: float) -> np.ndarray:
+    """The example's speech, repeated or cut: float32 [N]."""
+    own = video.read_audio(EXAMPLES / "speech.flac")
+    return np.resize(own, round(seconds * SAMPLE_RATE))
+
+
+class Original:
+    """Stage one and stage two (mfcc_full_control) of the published size."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stage_one, denoiser = fill(StageOne(StageOneConfig())), Denoiser(DenoiserConfig("mfcc_full_control"))
+        self.denoiser = fill(denoiser, "ema_model.").to(device)
+        self.model = OriginalModel(self.stage_one, self.denoiser, device)
+        self.picture = torch.from_numpy(made_up.portrait_u8()).to(device).permute(2, 0, 1)[None] / 127.5 - 1
+
+    @torch.inference_mode()
+    def encode(self) -> None:
+        """The portrait's codes and features."""
+        self.look = self.stage_one.encode(self.picture)
+
+    @torch.inference_mode()
+    def frames(self, moved: Tensor, dtype: str) -> Iterator[np.ndarray]:
+        """Motion [T,20] -> frames uint8 [256,256,3], drawn as the pipeline draws."""
+        if dtype not in self.__dict__.setdefault("ready", {}):
+            constants = self.stage_one.dec.constants(DTYPES[dtype])
+            self.ready[dtype] = constants, self.stage_one.dec.prepare(constants, self.look.image_code, self.look.skips)
+        self.model.__dict__["constants"], ready = self.ready[dtype]
+        subject = Subject(None, self.look.image_code, self.look.motion_code, self.look.identity, ready, {})
+        return rendering.render(self.model, [subject], [moved.to(self.device)], RenderOptions().batch_size, None)
+
+    @torch.inference_mode()
+    def move(self, frames: int, steps: int) -> Tensor:
+        """Made-up speech of T frames -> motion [T,20]."""
+        sound, start = (torch.from_numpy(x).to(self.device) for x in (made_up.mfcc_feats(frames), made_up.start_code()))
+        portrait = torch.from_numpy(made_up.start_motion()).to(self.device)
+        condition = self.denoiser.condition(sound, start, portrait)
+        noise = torch.from_numpy(made_up.noise(frames)).to(self.device)
+        return ddim_sample(lambda x, time: self.denoiser(condition, x, time), noise, steps)[0]
+
+
+class Lite:
+    """The shipped model."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.talker = pipeline.load("lite", str(device))
+        self.device = device
+
+    def encode(self) -> None:
+        """The portrait: found, cropped, read."""
+        self.portrait = self.talker.portrait(EXAMPLES / "portrait.webp")
+
+    def move(self, seconds: float) -> Tensor:
+        """Speech of so many seconds -> motion [T,20]."""
+        return self.talker.motion(self.portrait, speech(seconds))[0]
+
+    def frames(self, moved: Tensor, dtype: str) -> Iterator[np.ndarray]:
+        """Motion [T,20] -> whole frames in one number format."""
+        lite.draws_in_bfloat16 = lambda device, channels: dtype == "bfloat16"
+        return self.talker.draw(self.portrait, [moved.to(self.device)])
+
+
+def flops(work) -> float:
+    """GFLOP of products and convolutions in one call; a multiplication with its addition counts 2."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops() / 1e9
+
+
+def write(frames: list[np.ndarray], path: Path) -> None:
+    """H.264, as for users."""
+    with video.Writer(path, frames[0].shape[1], frames[0].shape[0]) as writer:
+        for frame in frames:
+            writer.write(frame)
+
+
+def whole(seconds: float, folder: Path, device: str) -> dict:
+    """The command line in a process of its own, loading included: facts of --json and its whole real-time factor."""
+    import time
+
+    sound = folder / f"speech-{seconds:g}.wav"
+    _wav(sound, speech(seconds))
+    command = [sys.executable, "-m", "anitalker", "render", str(EXAMPLES / "portrait.webp"), str(sound), "--json"]
+    start = time.perf_counter()
+    done = subprocess.run(
+        [*command, "-o", str(folder / "out.mp4"), "--device", device], capture_output=True, text=True, check=True
+    )
+    elapsed = time.perf_counter() - start
+    return {**json.loads(done.stdout), "elapsed": elapsed, "whole_rtf": elapsed / seconds}
+
+
+def _wav(path: Path, samples: np.ndarray) -> None:
+    import wave
+
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())

@@ -1,0 +1,63 @@
+"""The arithmetic of the benchmark, on made-up times and a reference that is not there."""
+
+import numpy as np
+import pytest
+import torch
+
+from scripts import benchmark
+from scripts.benchmarks import machine, ours
+
+
+def times(*clock):
+    return machine.Times(list(clock), [2 * value for value in clock])
+
+
+def test_ratios_are_taken_round_by_round():
+    found = machine.ratio(times(8.0, 9.0, 20.0), times(1.0, 3.0, 4.0))
+    assert found["clock"] == {"median": 5.0, "least": 3.0, "most": 8.0} == found["cpu"]
+
+
+def test_a_stopwatch_tells_waiting_from_working():
+    import time
+
+    watch = machine.Times()
+    assert watch.run(lambda: time.sleep(0.05) or 7) == 7
+    assert watch.clock[0] >= 0.05 > watch.processor[0]
+
+
+def test_rows_say_the_share_of_the_peak():
+    found = {
+        "machine": {"load": 1.0},
+        "peaks": {"float32": {"product": 100.0, "convolution": 50.0}},
+        "rows": [],
+        "ratios": {},
+    }
+    benchmark.add(found, "original", "frames", "float32", times(4.0), "per frame", 4, 30.0)
+    row = found["rows"][0]
+    assert row["seconds"] == 1.0 and row["share_of_peak"] == pytest.approx(0.3)
+    found["ratios"]["frames float32"] = machine.ratio(times(8.0), times(4.0))
+    found["psnr"] = {"float32": {"median": 90.0, "worst": 80.0}}
+    text = benchmark.table(found)
+    assert "| original | frames | float32 | 1.0000 |" in text and "30%" in text and "2.0 (2.0 to 2.0)" in text
+
+
+def test_psnr_of_known_errors():
+    black, grey = np.zeros((256, 256, 3), np.uint8), np.full((256, 256, 3), 1, np.uint8)
+    found = benchmark.psnr([grey, black], [black, black])
+    assert found["worst"] == pytest.approx(20 * np.log10(255)) and found["median"] > found["worst"]
+
+
+def test_flops_of_a_product():
+    a = torch.zeros(10, 20)
+    assert ours.flops(lambda: a @ a.T) == pytest.approx(2 * 10 * 20 * 10 / 1e9)
+
+
+def test_speech_has_the_length_asked_for():
+    assert len(ours.speech(12.3)) == round(12.3 * 16_000) and np.abs(ours.speech(12.3)[-16_000:]).max() > 0
+
+
+def test_a_wrong_reference_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(machine, "peaks", lambda device: {})
+    monkeypatch.setattr(ours, "Original", lambda device: type("Small", (), {"encode": lambda self: None})())
+    assert benchmark.main(["--models", "original", "--reference", str(tmp_path), "--quick"]) == 2
+    assert "LIA_Model.py" in capsys.readouterr().err
