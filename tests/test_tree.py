@@ -27,6 +27,7 @@ def tree():
     [
         "anitalker",
         "anitalker/commands",
+        "anitalker/inspection",
         "encoders",
         "app",
         "scripts",
