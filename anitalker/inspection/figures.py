@@ -12,12 +12,18 @@ COLOURS = {"pose": "#3b6fb6", "lips": "#c8443c", "eyes": "#3d8f5a", "none": "#99
 HEAT = "magma"
 
 
-def sheet(rows: int, columns: int, size: float = 1.4, wide: float | None = None, **more):
-    """A figure with rows x columns axes [rows,columns], `size` inches each, without ticks."""
-    figure = need("matplotlib.figure").Figure(
-        figsize=((wide or size) * columns, size * rows), layout="constrained", **more
-    )
+def sheet(rows: int, columns: int, size: float = 1.4, wide: float | None = None, tight: bool = True):
+    """A figure with rows x columns axes [rows,columns], `size` inches each, without ticks; tight: for pictures with a
+    small heading each, else room for labels and bars of colour is made (slow for many axes)."""
+    make = need("matplotlib.figure").Figure
+    wide, heading, left = wide or size, 0.22, 0.3
+    width, height = wide * columns + left, (size + heading) * rows
+    figure = make(figsize=(width, height), layout=None if tight else "constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
+    if tight:
+        figure.subplots_adjust(
+            left / width, 0.01, 1 - 0.03 / width, 1 - heading / height, 0.04, (heading + 0.03) / size
+        )
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
@@ -175,7 +181,7 @@ def movement(base: np.ndarray, found: list, names: Sequence[str]):
 
 def places(maps: dict[str, tuple[np.ndarray, str]], colours: dict[str, np.ndarray]):
     """Rows of maps (PCA, t-SNE) by columns of what the points are coloured by."""
-    figure, axes = sheet(len(maps), len(colours), 3.2, 4.0)
+    figure, axes = sheet(len(maps), len(colours), 3.2, 4.0, tight=False)
     for row, (name, (points, note)) in enumerate(maps.items()):
         for axis, (label, values) in zip(axes[row], colours.items(), strict=True):
             axis.plot(*points.T, color="#cccccc", lw=0.5, zorder=0)
@@ -187,7 +193,7 @@ def places(maps: dict[str, tuple[np.ndarray, str]], colours: dict[str, np.ndarra
 
 def attention(maps: list[np.ndarray], profiles: list[np.ndarray], loudness: np.ndarray, reach: int, fps: int):
     """Maps [L,L] of every layer over seconds of speech, their profile by distance [h,2 reach + 1] below."""
-    figure, axes = sheet(2, len(maps), 2.6, 2.9)
+    figure, axes = sheet(2, len(maps), 2.6, 2.9, tight=False)
     length = len(maps[0])
     lags = np.linspace(-reach / fps, reach / fps, profiles[0].shape[-1])
     for layer, (weights, profile) in enumerate(zip(maps, profiles, strict=True)):

@@ -120,7 +120,7 @@ def train_codes(
     start_from_labels(space, labels, train)
     if arguments.start:
         load_module(space, arguments.start, "motion_space")
-        if recipe.hal:
+        if recipe.hal and len(space.hal.logits) > 1:
             factor = space.hal.rebalance(LAST_STAGE)
             with torch.no_grad():
                 for parameter in space.encoder.last.parameters():

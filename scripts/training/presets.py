@@ -11,8 +11,10 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import ClassVar
 
 from anitalker.config import InputError, MotionSpaceConfig, StageOneConfig
+from encoders.image import ENCODERS
 
 METRICS = ("aam", "triplet", "none")
+HEADS = ("", "v1", "v2", "v2p", "branches")  # of an HRNet; none: v2p
 
 
 def _is(default, words: str, choices: tuple | None = None):
@@ -50,6 +52,8 @@ class Codes(Recipe):
 
     stage: ClassVar[str] = "codes"
 
+    encoder: str = _is("lia", "image encoder of the motion space", ENCODERS)
+    head: str = _is("", "of an HRNet: what of its branches is handed on; v2p unless given", HEADS)
     aligned: float = _is(0.65, "share of pairs seen upright and large, as the second look sees them")
     absolute: float = _is(1.0, "weight: the label's neutral under the predicted code")
     relative: float = _is(1.0, "weight: one frame's landmarks driven to the other's")
@@ -81,6 +85,8 @@ class Decoder(Pictures):
 
     stage: ClassVar[str] = "decoder"
 
+    encoder: str = _is("lia", "image encoder of the motion space", ENCODERS)
+    head: str = _is("", "of an HRNet: what of its branches is handed on; v2p unless given", HEADS)
     batch: int = _is(8, "pairs at once in one process")
     stills: float = _is(0.25, "share of pairs that are animated stills")
     rough: float = _is(0.2, "weight: second differences of the flow")
@@ -176,7 +182,10 @@ def resolve(preset: str, stage: str | None, given: dict) -> Recipe:
     return replace(recipe, **given)
 
 
-def motion_space_config(recipe: Recipe) -> MotionSpaceConfig:
+def motion_space_config(recipe: Codes | Decoder) -> MotionSpaceConfig:
     """Sizes of `lite`'s motion space under a recipe."""
     config = MotionSpaceConfig()
-    return replace(config, encoder=replace(config.encoder, hal=recipe.hal))
+    if recipe.head and not recipe.encoder.startswith("hrnet"):
+        raise InputError(f"head is {recipe.head!r}, but {recipe.encoder} has none; only HRNets have: leave --head away")
+    chosen = {} if recipe.encoder == config.encoder.family else {"family": recipe.encoder, "channels": ()}
+    return replace(config, encoder=replace(config.encoder, hal=recipe.hal, head=recipe.head, **chosen))

@@ -1,0 +1,176 @@
+"""Does HAL help, do high-resolution streams help? Image encoders of every family under the same training: stage `codes`
+of lite, the same data, steps and seed; then the same scores on `val`, one table.
+
+    python -m scripts.compare_encoders --data DIR                 every arm, an hour each on two cores
+    python -m scripts.compare_encoders --data DIR --steps 4       a rehearsal
+
+Kill it whenever you like: the same command continues, arm by arm. The table goes to docs/encoders.md, the numbers to
+docs/encoders.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from anitalker.config import InputError
+from scripts import train_motion_space
+from scripts.ablate import steps_of
+
+# Name -> (what it is, flags of train_motion_space). v1 and v2 give one map, HAL has nothing to weigh: the controls.
+ARMS = {
+    "lia": ("lia, HAL", ("--encoder", "lia")),
+    "lia-last": ("lia, last stage", ("--encoder", "lia", "--no-hal")),
+    "hrnet-v1": ("HRNet-W18, V1", ("--encoder", "hrnet_w18", "--head", "v1")),
+    "hrnet-v2": ("HRNet-W18, V2", ("--encoder", "hrnet_w18", "--head", "v2")),
+    "hrnet-v2p": ("HRNet-W18, V2p, HAL", ("--encoder", "hrnet_w18", "--head", "v2p")),
+    "hrnet-branches": ("HRNet-W18, branches, HAL", ("--encoder", "hrnet_w18", "--head", "branches")),
+    "resnet": ("ResNet-18, HAL", ("--encoder", "resnet")),
+}
+STEPS, BATCH = 1500, 8
+# Score -> (heading, digits, whether more is better)
+COLUMNS = {
+    "landmark": ("landmarks driven, % of face", 2, False),
+    "pose": ("pose, R²", 3, True),
+    "lips": ("lip opening, R²", 3, True),
+    "eyes": ("eye opening, R²", 3, True),
+    "milliseconds": ("ms a picture", 1, False),
+    "parameters": ("million parameters", 2, False),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse(argv)
+    try:
+        return compare(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Train and score what is not done yet, then write table and numbers; the exit status."""
+    from scripts.evaluation.encoders import score_encoder
+
+    out, table = Path(arguments.out), Path(arguments.table)
+    plan = {"steps": arguments.steps, "batch": arguments.batch, "seed": arguments.seed}
+    results = {}
+    for arm in arguments.arms:
+        folder, file = out / arm, out / arm / "scores.json"
+        if not file.is_file() or (stored := json.loads(file.read_text()))["plan"] != plan:
+            started = time.monotonic()
+            run_training(arguments, arm, folder)
+            if (done := steps_of(folder)) != arguments.steps:
+                print(f"arm {arm} is at step {done} of {arguments.steps}; the same command goes on", flush=True)
+                return 130
+            scores = score_encoder(folder, arguments.cache)
+            stored = {"plan": plan, "scores": scores, "minutes": round((time.monotonic() - started) / 60, 1)}
+            file.write_text(json.dumps(stored))
+        results[arm] = stored
+        print(f"{arm}: " + ", ".join(f"{COLUMNS[n][0]} {_cell(stored['scores'][n], n)}" for n in COLUMNS), flush=True)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.with_suffix(".json").write_text(json.dumps({"plan": plan, "arms": results}, indent=1))
+    table.write_text(table_of(plan, results), encoding="utf-8")
+    print(f"{table} and {table.with_suffix('.json').name} written")
+    return 0
+
+
+def run_training(arguments: argparse.Namespace, arm: str, folder: Path) -> None:
+    """Train one arm by the preset lite-256, or go on with it."""
+    flags = {
+        "preset": "lite-256",
+        "stage": "codes",
+        "data": arguments.data,
+        "cache": arguments.cache,
+        "out": folder,
+        "steps": arguments.steps,
+        "batch": arguments.batch,
+        "warm": min(200, max(1, arguments.steps // 10)),
+        "seed": arguments.seed,
+        "device": arguments.device,
+        "threads": arguments.threads,
+        "score": arguments.steps + 1,
+    }
+    given = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
+    if train_motion_space.main([*given, *ARMS[arm][1]]):
+        raise InputError(f"arm {arm} could not be trained; see above")
+
+
+def table_of(plan: dict, arms: dict) -> str:
+    """The Markdown page: the arms, then what each stage alone knows."""
+    lines = [
+        "# Image encoders compared",
+        "",
+        "Made by `python -m scripts.compare_encoders`; do not edit. Stage `codes` of `lite-256`, every arm",
+        f"{plan['steps']} steps of {plan['batch']} pairs from the same seed; scores on `val`: unseen people.",
+        "Brackets: 95% bootstrap interval over clips. Landmarks driven: the first frame's landmarks moved by the codes",
+        "of later frames, against the true ones (no picture is drawn). R²: ridge regression from the code, fitted on",
+        "other people. What differs by less than its interval says nothing.",
+        "",
+        "| encoder | " + " | ".join(heading + (" ↑" if up else " ↓") for heading, _, up in COLUMNS.values()) + " |",
+        "| --- |" + " --- |" * len(COLUMNS),
+    ]
+    for arm, stored in arms.items():
+        lines.append(f"| {ARMS[arm][0]} | " + " | ".join(_cell(stored["scores"][n], n) for n in COLUMNS) + " |")
+    lines += ["", "What each stage alone knows (the same regression from the stage's code), and its weight in HAL:", ""]
+    lines += ["| encoder | stride | weight | pose, R² | lip opening, R² | eye opening, R² |", "| --- |" + " --- |" * 5]
+    for arm, stored in arms.items():
+        for stage in stored["scores"]["stages"]:
+            cells = [_cell(stage[name], name) for name in ("pose", "lips", "eyes")]
+            lines.append(f"| {ARMS[arm][0]} | {stage['stride']} | {stage['weight']:.3f} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *verdict(arms)]) + "\n"
+
+
+def verdict(arms: dict) -> list[str]:
+    """What the table says of HAL and of high-resolution streams, in sentences: paired differences clip by clip."""
+    from scripts.evaluation.metrics import interval
+
+    asked = [
+        ("HAL against the last stage, lia", "lia", "lia-last"),
+        ("HAL over HRNet's pyramid against its finest map", "hrnet-v2p", "hrnet-v1"),
+        ("HAL over HRNet's pyramid against all in one map", "hrnet-v2p", "hrnet-v2"),
+        ("HRNet's branches against lia, both with HAL", "hrnet-branches", "lia"),
+        ("ResNet against lia, both with HAL", "resnet", "lia"),
+    ]
+    lines = [
+        "What it says (difference of the driven landmarks, % of the face height; below zero: the first is better):",
+        "",
+    ]
+    for words, one, other in asked:
+        if one in arms and other in arms:
+            pairs = zip(*(arms[arm]["scores"]["landmark"]["clips"] for arm in (one, other)), strict=True)
+            off = [a - b for a, b in pairs]
+            low, high = interval(off)
+            clear = "a difference" if low > 0 or high < 0 else "no difference that these clips can show"
+            lines.append(f"* {words}: {sum(off) / len(off):+.2f} [{low:+.2f}, {high:+.2f}], {clear}.")
+    return lines
+
+
+def _cell(score: dict | float, name: str) -> str:
+    digits = COLUMNS[name][1]
+    if not isinstance(score, dict):
+        return f"{score:.{digits}f}"
+    low, high = score["interval"]
+    return f"{score['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder laid out as scripts.prepare_data writes it")
+    parser.add_argument("--cache", default="runs/cache", help="decoded frames and labels")
+    parser.add_argument("--out", default="runs/encoders", help="folder of the arms")
+    parser.add_argument("--table", default="docs/encoders.md")
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
+    parser.add_argument("--steps", type=int, default=STEPS, help="of every arm")
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
