@@ -32,7 +32,7 @@ PIECE = SAMPLE_RATE // 50  # 20 ms, the piece in which `paced` hands on sound
 NEAR = (audio.PITCH_WINDOW - audio.SAMPLES_PER_FRAME) // 2  # samples on either side that a frame's features touch
 REMEMBERED = 60 * SAMPLE_RATE // audio.BLOCK_STEP  # pieces of sound that the level is taken from: a minute
 LOOKAHEAD = 2  # frames of speech known behind the one that leaves
-STEPS = 4  # sampler steps of head and lids
+STEPS = 2  # sampler steps of head and lids; four give the same lips and the same calm
 
 
 class Ear:
