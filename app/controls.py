@@ -97,7 +97,9 @@ def in_words(values: dict) -> str:
     """Settings in one line: seed and frame always, the others where they are not the default."""
     said = [f"{name} {values[name]}" for name in ("frame", "seed")]
     for name, value in values.items():
-        if name not in ("frame", "seed") and value != DEFAULTS.get(name) and value is not None:
+        if name == "face" and str(value).isdigit():
+            said.append(f"face {int(value) + 1}")  # as it is numbered on the picture
+        elif name not in ("frame", "seed") and value != DEFAULTS.get(name) and value is not None:
             said.append(
                 name if value is True else f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
             )

@@ -29,7 +29,8 @@ AGAIN = (
     "if (b) trigger('again', {number: Number(b.dataset.again)}); })"
 )
 SHOW_RESULT = (
-    "() => { if (window.innerWidth < 900) document.querySelector('#result').scrollIntoView({behavior: 'smooth'}) }"
+    "() => { const r = document.querySelector('#result'); const top = r.getBoundingClientRect().top; "
+    "if (top < 0 || top > window.innerHeight / 2) r.scrollIntoView({behavior: 'smooth'}) }"
 )
 THEME = gr.themes.Soft(
     primary_hue="teal",

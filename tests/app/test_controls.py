@@ -46,5 +46,5 @@ def test_wrong_values(name, value):
 
 
 def test_settings_in_words():
-    words = controls.in_words(controls.settings(RenderOptions(seed=4, still=True, yaw=-12.5)))
-    assert words == "frame full · seed 4 · still · yaw -12.5"
+    words = controls.in_words(controls.settings(RenderOptions(seed=4, still=True, yaw=-12.5, face="1")))
+    assert words == "frame full · seed 4 · still · yaw -12.5 · face 2"

@@ -105,7 +105,7 @@ def test_upload_choose_a_face_render_and_play(visit, pair, clicks):
     set_steps(tab)
     tab.locator("#speak").click()
     words = await_status(tab, "Done")
-    assert "26 frames" in words and "face 1" in words and "seed 0" in words
+    assert "26 frames" in words and "face 2" in words and "seed 0" in words
     assert plays(tab) == [512, 256]
     assert tab.locator("#shelf figure").count() == 1
     with tab.expect_download() as download:
