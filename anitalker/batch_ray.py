@@ -14,6 +14,7 @@ from anitalker.batch_local import GIVE_UP, WORKER_MEMORY
 from anitalker.batch_worker import Setup, Worker
 from anitalker.config import InputError
 
+START_TRIES = 3
 STORE = 2**27  # bytes of Ray's object store on a cluster of our own: what travels are jobs and records
 
 
@@ -140,8 +141,16 @@ def _ray():
 def _join(ray, address: str | None) -> None:
     """Connect to a cluster, or start one; InputError where there is none at the address."""
     own = {} if address else {"include_dashboard": False, "object_store_memory": STORE}
-    try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"no Ray cluster at {address!r} ({reason}); start one, or leave --ray-address out") from None
+    for attempt in range(START_TRIES):
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
+            return
+        except Exception as error:  # Ray raises a bare one when a busy machine starts its parts too slowly
+            ray.shutdown()
+            if "timed out" in str(error) and attempt + 1 < START_TRIES:
+                continue
+            if type(error) not in (ConnectionError, ValueError, RuntimeError, Exception):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            where = f"at {address!r}" if address else "on this machine"
+            raise InputError(f"no Ray cluster {where} ({reason}); start one, or use --engine local") from None
