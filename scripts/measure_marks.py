@@ -115,7 +115,7 @@ def real(arguments: argparse.Namespace, folder: Path) -> dict:
 
     clip, still = folder / "clip.mp4", folder / "still.png"
     scores: dict[str, list[float]] = {"clips": [], "stills": []}
-    for one in itertools.islice(load_clips(arguments.data, ("val", "train")), 0, None, 4):
+    for one in itertools.islice(load_clips(arguments.data, ("val", "train")), 0, None, 3):
         if len(scores["clips"]) == arguments.real:
             break
         clip.write_bytes(one.mp4)
