@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import driving, face, motion_files
+from anitalker import detail, driving, face, motion_files
 from anitalker.config import CROP, LITE_STEPS, RenderOptions
 from anitalker.decoder import Layers, Prepared, compose
 from anitalker.directions import Groups, find_groups, temper
@@ -127,7 +127,10 @@ class Lite:
 
     def draw(self, subject: Subject, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> the moved crop, uint8, [side,side,3] in the picture's pixels if `full`, else [256,256,3]."""
-        yield from patches(subject.source if full else subject.prepared.picture, self.layers(subject, motion))
+        if full:
+            yield from sharp_patches(subject.source, self.layers(subject, motion))
+        else:
+            yield from patches(subject.prepared.picture, self.layers(subject, motion))
 
 
 @torch.inference_mode()
@@ -136,6 +139,14 @@ def patches(source: Tensor, layers: Layers) -> Iterator[np.ndarray]:
     step = max(1, PIXELS_AT_ONCE // source[0, 0].numel())
     for at in range(0, len(layers.flow), step):
         yield from to_pictures(compose(source, layers[at : at + step]))
+
+
+@torch.inference_mode()
+def sharp_patches(source: Tensor, layers: Layers) -> Iterator[np.ndarray]:
+    """The same with the portrait's own detail carried along, and its own pixels to the bit where nothing moves."""
+    prepared, step = detail.prepare(source), max(1, PIXELS_AT_ONCE // (2 * source[0, 0].numel()))
+    for at in range(0, len(layers.flow), step):
+        yield from to_pictures(detail.draw(prepared, layers[at : at + step]))
 
 
 def wishes(options: RenderOptions) -> Wishes:

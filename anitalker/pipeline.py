@@ -5,6 +5,7 @@ Letters: T video frames (25 per second), M = 20 motion numbers.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from anitalker.config import FPS, InputError, RenderOptions
 from anitalker.face import FaceFinder, choose
 from anitalker.finders import FaceAlignmentFinder
 from anitalker.model import Model, Path, Progress
+from anitalker.motion_prior import MotionPrior, landmark_residual
 from anitalker.portraits import find_portrait
 from anitalker.provenance import Origin
 from anitalker.sound_check import concerns
@@ -79,7 +81,27 @@ class Talker:
         chosen = [one for which in (face, *also) for one in choose(found, which)]
         indices = sorted({n for n, one in enumerate(found) if any(one is other for other in chosen)})
         crops = [self.model.crop(pixels, found[n]) for n in indices]
-        return Portrait(pixels, tuple(self.model.subject(pixels, one) for one in crops), tuple(indices))
+        subjects = tuple(self.model.subject(pixels, one) for one in crops)
+        for n, subject in zip(indices, subjects, strict=True):
+            self._doubt(n, found[n].score, subject, finder)
+        return Portrait(pixels, subjects, tuple(indices))
+
+    @functools.cached_property
+    def prior(self) -> MotionPrior | None:
+        """What tells faces from what only looks like one; None where it does not know this model's codes."""
+        space = getattr(self.model, "space", None)
+        return None if space is None else weights.load_prior(space)
+
+    def _doubt(self, index: int, score: float, subject: model.Subject, finder: FaceFinder) -> None:
+        """A word about a face that is unlike those learned from; InputError if there is nothing to animate."""
+        if self.prior is None or type(finder) is not FaceFinder:  # other finders score otherwise
+            return
+        codes, residual = subject.codes, landmark_residual(finder, subject.crop)
+        found = self.prior.doubt(self.prior.signs(codes.motion.cpu(), codes.appearance.cpu(), score, residual))
+        if found and found[0]:
+            raise InputError(f"face {index} cannot be animated: {found[1]}; give a picture of an uncovered face")
+        if found:
+            log.warning("face %d may not move well: %s", index, found[1])
 
     def motion(
         self,

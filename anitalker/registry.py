@@ -63,6 +63,13 @@ REGISTRY = {
         "identity verifier of scripts.evaluate; no model uses it",
         model=False,
     ),
+    "motion_prior": Entry(
+        "motion_prior.safetensors",
+        "4ad5c2a2b890425339f1a9641abd5bd8b718b03fb1c9e72a9e5d521ae08cb900",
+        "Apache-2.0",
+        "how likely a motion is; is it a face that can be animated",
+        model=False,
+    ),
     "stage1": _original(
         "stage1.ckpt",
         "cb07be497b8c3e6c32a0b6f960d958a1e03d3ee82982f6f1e7bc972077d3f36f",

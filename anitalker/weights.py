@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anitalker.decoder import Decoder
     from anitalker.face_network import FaceNetwork
     from anitalker.generator import MotionGenerator
+    from anitalker.motion_prior import MotionPrior
     from anitalker.motion_space import MotionSpace
     from anitalker.original import StageOne
 
@@ -130,6 +131,21 @@ def load_face(name: str | os.PathLike = "face") -> FaceNetwork:
     network = FaceNetwork(**{part: _config(kind, config, part, name) for part, kind in kinds.items()})
     fill({part: getattr(network, part) for part in kinds}, tensors, str(name))
     return network.eval()
+
+
+def load_prior(space: nn.Module) -> MotionPrior | None:
+    """The shipped prior if it was trained on this motion space; None where it was not, or is not here."""
+    from anitalker.motion_prior import MotionPrior, space_hash
+
+    try:
+        config, tensors = read("motion_prior")
+    except InputError:
+        return None
+    if config["prior"]["space"] != space_hash(space.state_dict()):
+        return None
+    prior = MotionPrior.from_config(config)
+    prior.load_state_dict(tensors)
+    return prior.eval()
 
 
 def build(config: dict, parts: tuple[str, ...], name: str) -> dict[str, nn.Module]:
