@@ -28,7 +28,6 @@ from anitalker.landmarks import (
 
 STRIP = (-2.0, -1.0, 0.0, 1.0, 2.0)  # steps in spreads of the number
 TILT = 2.0  # times as far as lips and lids must the head move for a number to be called pose
-LIDS_COUNT = 2.0  # lids travel less than half as far as lips do, at most
 CLEAR = 0.15  # percent of the face height: what moves nothing further is called none
 
 
@@ -84,7 +83,7 @@ def effect(base: Tensor, low: Tensor, high: Tensor) -> Effect:
     head = float((rigid[1] - rigid[0]).norm(dim=1).mean() * 100)
     lips, lids = (float(far[list(points)].mean()) for points in (sorted(set(LIPS)), LIDS))
     # A moved lip tilts the fitted head a little, and a turned head leaves less than half of its way to the rest.
-    sizes = {"pose": head / TILT, "lips": lips, "eyes": LIDS_COUNT * lids}
+    sizes = {"pose": head / TILT, "lips": lips, "eyes": lids}
     group = max(sizes, key=sizes.get) if max(sizes.values()) > CLEAR else "none"
     turn = torch.rad2deg(pose[1, :3] - pose[0, :3]).tolist()
     openings = [float(opening(ends)[1] - opening(ends)[0]) for opening in (lip_opening, eye_opening)]

@@ -70,8 +70,7 @@ def directions(case: Case, report: Report) -> None:
         "What each number does",
         "Every number of the motion code is moved by itself from two of its usual steps below the portrait's own "
         "value to two above, the frames are drawn, and the face network finds the landmarks on them. A number "
-        "belongs to the group that moves furthest: the head as a whole (pose), the lips, or the lids (eyes, which "
-        "count twice).",
+        "belongs to the group that moves furthest: the head as a whole (pose), the lips, or the lids (eyes).",
     )
     frames = effects.strips(case.talker.model, case.subject, case.view.spread)
     found, missing = effects.effects(case.talker.finder(), frames)

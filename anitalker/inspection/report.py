@@ -11,6 +11,7 @@ from pathlib import Path
 from anitalker.config import InputError
 
 PAGE = "index.html"
+DPI = 110  # of the pictures
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1.2em; color: #222 }
 h1 { margin-bottom: .2em } h2 { margin-top: 2.2em; border-bottom: 1px solid #ddd } nav a { margin-right: 1em }
@@ -53,7 +54,7 @@ class Report:
     def picture(self, figure, how: str, name: str = "") -> None:
         """A matplotlib figure as PNG, with how to read it."""
         file = f"{self.sections[-1][0]}{'-' + name if name else ''}.png"
-        figure.savefig(self._made / file, dpi=110)
+        figure.savefig(self._made / file, dpi=DPI)
         self.pictures.append(file)
         text = html.escape(how)
         self.parts.append(

@@ -8,7 +8,7 @@ from PIL import Image
 
 from anitalker import cli
 from anitalker.config import InputError
-from anitalker.inspection import many_pictures, maximise, one_picture, tour
+from anitalker.inspection import many_pictures, maximise, one_picture, report, tour
 
 ONE = ["directions", "groups", "hal", "activations", "saliency", "maximised", "attention"]
 PICTURES = {
@@ -80,6 +80,9 @@ def quick(monkeypatch):
     }
     monkeypatch.setattr(one_picture.attribution, "METHODS", coarse)
     monkeypatch.setattr(maximise, "STEPS", 1)
+    monkeypatch.setattr(report, "DPI", 40)
+    monkeypatch.setattr(one_picture.effects, "STRIP", (-2.0, 0.0, 2.0))
+    monkeypatch.setattr(one_picture, "STEPS", tuple(enumerate((-2.0, 0.0, 2.0))))
     monkeypatch.setattr(many_pictures.maps, "NEAR", 2)
     # An untrained model draws nothing that could be measured: groups are given.
     real = one_picture.effects.effects
