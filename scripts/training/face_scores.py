@@ -40,13 +40,13 @@ def score_detector(network: FaceNetwork, cache: FrameCache, scenes: int = 256) -
     }
 
 
-def claim(found: Tensor, truth: Tensor) -> list[bool]:
-    """Best first, each found box [F,4] takes the free true box [G,4] that it overlaps most, if by half."""
+def claim(found: Tensor, truth: Tensor, least: float = 0.5) -> list[bool]:
+    """Best first, each found box [F,4] takes the free true box [G,4] that it overlaps most, if by `least`."""
     from torchvision.ops import box_iou
 
     overlaps, hits = box_iou(found, truth), []
     for row in overlaps:
-        hit = len(row) > 0 and float(row.max()) >= 0.5
+        hit = len(row) > 0 and float(row.max()) >= least
         if hit:
             overlaps[:, int(row.argmax())] = 0
         hits.append(hit)
