@@ -75,8 +75,8 @@ class SpeechFeatures(nn.Module):
         """Samples [N] or [B,N] in -1..1 -> features [T,S] or [B,T,S]; T = ceil(N / 640)."""
         if waveform.ndim == 1:
             return self(waveform[None])[0]
-        pieces = [self._measure(waveform, first) for first in range(0, audio.frame_count(waveform.shape[-1]), PIECE)]
-        return self.assemble(*(torch.cat(parts, 1) for parts in zip(*pieces, strict=True)))
+        heard, firsts = Heard(), range(0, audio.frame_count(waveform.shape[-1]), PIECE)
+        return torch.cat([self.assemble(*self._measure(waveform, first), heard) for first in firsts], 1)
 
     def _measure(self, waveform: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """log_mel and pitch of PIECE video frames from `first` on, from those frames and one neighbour on each side."""
