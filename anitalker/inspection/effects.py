@@ -113,14 +113,19 @@ def predicted(model, subject, spread: Tensor) -> list[Effect]:
 
 
 def agreement(measured: list[Effect], told: list[Effect]) -> str:
-    """Words on how well two lists of effects of the same numbers agree."""
-    same = sum(a.group == b.group for a, b in zip(measured, told, strict=True))
-    rows = {name: [[getattr(one, name) for one in side] for side in (measured, told)] for name in ("lips", "lids")}
-    r = {name: float(np.corrcoef(np.array(pair))[0, 1]) for name, pair in rows.items()}
+    """Words on how well two lists of effects of the same numbers agree; correlations leave out what turns the head,
+    whose lips and lids do not move within it."""
+    pairs = list(zip(measured, told, strict=True))
+    same, inner = sum(a.group == b.group for a, b in pairs), [pair for pair in pairs if pair[1].group != "pose"]
+    if len(inner) < 2:
+        return f"{same} of {len(pairs)} numbers fall into the same group as the landmarks that the codes ask for."
+    r = [
+        np.corrcoef(np.array([[getattr(e, name) for e in pair] for pair in inner]).T)[0, 1] for name in ("lips", "lids")
+    ]
     return (
         "Movement measured on the drawn frames against that of the landmarks which the codes ask for: correlation "
-        f"over the {len(told)} numbers {r['lips']:.2f} for lips and {r['lids']:.2f} for lids; {same} of {len(told)} "
-        "numbers fall into the same group."
+        f"over the {len(inner)} numbers of expression {r[0]:.2f} for lips and {r[1]:.2f} for lids; {same} of "
+        f"{len(pairs)} numbers fall into the same group."
     )
 
 

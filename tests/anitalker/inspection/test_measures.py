@@ -72,9 +72,20 @@ def test_moved_points_name_the_group(face, points, group):
     found = effects.effect(turned(face), *ends)
     assert found.group == group and max(found.lips, found.lids) == pytest.approx(2, rel=0.1) and found.head < 0.5
     assert effects.effect(turned(face), ends[0], ends[0]).group == "none"
-    other = replace(found, lips=0.1, lids=0.1, group="pose")
-    words = effects.agreement([found, other], [replace(found, lips=9.0, lids=8.0), replace(other, group="none")])
-    assert "1.00 for lips and 1.00 for lids; 1 of 2 numbers" in words
+
+
+def test_agreement_is_told_of_what_does_not_turn_the_head(face):
+    one = effects.effect(turned(face), turned(face), turned(face))
+    told = [
+        replace(one, group=g, lips=x, lids=y) for g, x, y in (("lips", 3.0, 1.0), ("eyes", 1.0, 2.0), ("pose", 9, 9))
+    ]
+    measured = [
+        replace(told[0], lips=2.0),
+        replace(told[1], group="lips", lids=0.5),
+        replace(told[2], lips=0.0, lids=0.0),
+    ]
+    words = effects.agreement(measured, told)
+    assert "over the 2 numbers of expression 1.00 for lips and -1.00 for lids; 2 of 3 numbers" in words
 
 
 def test_neighbours_leave_out_what_is_near_in_time():

@@ -80,7 +80,7 @@ def quick(monkeypatch):
     }
     monkeypatch.setattr(one_picture.attribution, "METHODS", coarse)
     monkeypatch.setattr(maximise, "STEPS", 1)
-    monkeypatch.setattr(report, "DPI", 40)
+    monkeypatch.setattr(report, "DPI", 60)
     monkeypatch.setattr(one_picture.effects, "STRIP", (-2.0, 0.0, 2.0))
     monkeypatch.setattr(one_picture, "STEPS", tuple(enumerate((-2.0, 0.0, 2.0))))
     monkeypatch.setattr(many_pictures.maps, "NEAR", 2)
