@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from anitalker.model import Progress
     from anitalker.weights import Networks
 
+SHARPENED = 2**22  # pixels of a crop region, 2048 a side; beyond, carrying detail would take gigabytes
 PIXELS_AT_ONCE = 2**21  # composed pixels held at a time: large portraits go frame by frame
 
 
@@ -127,10 +128,10 @@ class Lite:
 
     def draw(self, subject: Subject, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> the moved crop, uint8, [side,side,3] in the picture's pixels if `full`, else [256,256,3]."""
-        if full:
+        if full and subject.source[0, 0].numel() <= SHARPENED:
             yield from sharp_patches(subject.source, self.layers(subject, motion))
         else:
-            yield from patches(subject.prepared.picture, self.layers(subject, motion))
+            yield from patches(subject.source if full else subject.prepared.picture, self.layers(subject, motion))
 
 
 @torch.inference_mode()
