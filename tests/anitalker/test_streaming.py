@@ -149,7 +149,7 @@ def test_deadlines_are_counted_from_the_beginning():
 
 @pytest.mark.slow
 def test_latency_at_real_time(root, example_portrait):
-    """The shipped model fed at the speed of speech: every frame comes, none before its look-ahead has been spoken. How late
+    """The shipped model fed at the speed of speech: every frame comes, none before its look-ahead was spoken. How late
     they are is the machine's matter and printed (`-s`)."""
     from anitalker import pipeline, video
 
