@@ -8,13 +8,14 @@ shows the sound from k / 25 s on, so a player delays the sound by what the pictu
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from queue import Empty, Queue
-from threading import Thread
-from typing import BinaryIO
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from anitalker.pipeline import Portrait, Talker
 from encoders import audio
 from encoders.speech import Heard, SpeechFeatures
 
+T = TypeVar("T")
 PIECE = SAMPLE_RATE // 50  # 20 ms, the piece in which `paced` hands on sound
 NEAR = (audio.PITCH_WINDOW - audio.SAMPLES_PER_FRAME) // 2  # samples on either side that a frame's features touch
 REMEMBERED = 60 * SAMPLE_RATE // audio.BLOCK_STEP  # pieces of sound that the level is taken from: a minute
@@ -140,23 +142,71 @@ class StreamingTalker:
             yield self.shown
 
     def frames(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Pieces of sound, float32 [n] at 16 kHz, as they come -> all frames, T = ceil(25 seconds)."""
+        """Pieces of sound, float32 [n] at 16 kHz, as they come -> all frames, T = ceil(25 seconds).
+
+        A thread of its own hears and makes motion while this one draws: together they take longer than a frame lasts.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, threads - 1))  # one core is the other thread's
+        try:
+            for motions in ahead(self._motions(pieces)):
+                yield from self._draw(motions)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _motions(self, pieces: Iterable[np.ndarray]) -> Iterator[list[Tensor]]:
+        torch.set_num_threads(1)
         for piece in pieces:
-            yield from self.push(piece)
-        yield from self.push(np.zeros(0, np.float32), last=True)
+            yield self.motion(piece)
+        yield self.motion(silence(0), last=True)
+
+
+def ahead(items: Iterator[T], backlog: int = 4) -> Iterator[T]:
+    """The same items, made by a thread of their own, which waits when `backlog` do; its faults are raised here."""
+    made: Queue = Queue(backlog)
+    left = Event()  # nobody takes them any more
+
+    def put(item: T | None, fault: BaseException | None, end: bool) -> None:
+        while not left.is_set():
+            with contextlib.suppress(Full):
+                return made.put((item, fault, end), timeout=0.1)
+
+    def run() -> None:
+        try:
+            for item in items:
+                put(item, None, False)
+                if left.is_set():
+                    return
+            put(None, None, True)
+        except BaseException as fault:
+            put(None, fault, True)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        while True:
+            item, fault, end = made.get()
+            if fault is not None:
+                raise fault
+            if end:
+                return
+            yield item
+    finally:
+        left.set()
 
 
 def with_sound(stream: StreamingTalker, pieces: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pieces of sound -> each frame uint8 [H,W,3] with its own sound float32 [640], silence behind the end."""
+    heard: deque[np.ndarray] = deque()  # filled by the thread that hears
     waiting = silence(0)
 
     def kept() -> Iterator[np.ndarray]:
-        nonlocal waiting
         for piece in pieces:
-            waiting = np.concatenate([waiting, piece])
+            heard.append(piece)
             yield piece
 
     for frame in stream.frames(kept()):
+        while len(waiting) < audio.SAMPLES_PER_FRAME and heard:
+            waiting = np.concatenate([waiting, heard.popleft()])
         own, waiting = waiting[: audio.SAMPLES_PER_FRAME], waiting[audio.SAMPLES_PER_FRAME :]
         yield frame, np.concatenate([own, silence(audio.SAMPLES_PER_FRAME - len(own))])
 

@@ -147,6 +147,30 @@ def test_deadlines_are_counted_from_the_beginning():
     assert late(9) and not late(11)
 
 
+def test_a_fault_of_the_other_thread_is_raised_here():
+    def items():
+        yield 1
+        raise InputError("the microphone is gone")
+
+    made = streaming.ahead(items())
+    assert next(made) == 1
+    with pytest.raises(InputError, match="gone"):
+        next(made)
+
+
+def test_the_other_thread_waits_and_ends_with_whoever_takes():
+    made = []
+    stream = streaming.ahead((made.append(k) or k for k in range(1000)), backlog=3)
+    assert next(stream) == 0
+    time.sleep(0.3)
+    assert len(made) <= 6
+    stream.close()
+    time.sleep(0.3)
+    ended = len(made)
+    time.sleep(0.2)
+    assert len(made) == ended <= 7
+
+
 @pytest.mark.slow
 def test_latency_at_real_time(root, example_portrait):
     """The shipped model fed at the speed of speech: every frame comes, none before its look-ahead was spoken. How late
