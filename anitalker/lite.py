@@ -35,13 +35,15 @@ PIXELS_AT_ONCE = 2**21  # composed pixels held at a time: large portraits go fra
 
 @dataclass(frozen=True)
 class Subject:
-    """One face of a portrait, ready to move. source [1,3,h,w] in [-1,1]: the crop in the picture's own pixels."""
+    """One face of a portrait, ready to move. source [1,3,h,w] in [-1,1]: the crop in the picture's own pixels; detail:
+    what of it is carried along, None where that would take gigabytes."""
 
     crop: face.Crop
     codes: Codes
     landmarks: Tensor
     prepared: Prepared
     source: Tensor
+    detail: detail.Detail | None = None
 
     @property
     def motion(self) -> Tensor:
@@ -75,7 +77,9 @@ class Lite:
         landmarks = torch.tensor(crop.landmarks, device=self.device)[None]
         codes = self.space(image)
         prepared = self.decoder.prepare(image, landmarks, codes.motion, codes.appearance)
-        return Subject(crop, codes, landmarks, prepared, to_tensor(face.native(picture, crop), self.device))
+        source = to_tensor(face.native(picture, crop), self.device)
+        carried = detail.prepare(source) if source[0, 0].numel() <= SHARPENED else None
+        return Subject(crop, codes, landmarks, prepared, source, carried)
 
     @torch.inference_mode()
     def read(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,8 +132,8 @@ class Lite:
 
     def draw(self, subject: Subject, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> the moved crop, uint8, [side,side,3] in the picture's pixels if `full`, else [256,256,3]."""
-        if full and subject.source[0, 0].numel() <= SHARPENED:
-            yield from sharp_patches(subject.source, self.layers(subject, motion))
+        if full and subject.detail is not None:
+            yield from sharp_patches(subject.detail, self.layers(subject, motion))
         else:
             yield from patches(subject.source if full else subject.prepared.picture, self.layers(subject, motion))
 
@@ -143,11 +147,11 @@ def patches(source: Tensor, layers: Layers) -> Iterator[np.ndarray]:
 
 
 @torch.inference_mode()
-def sharp_patches(source: Tensor, layers: Layers) -> Iterator[np.ndarray]:
+def sharp_patches(carried: detail.Detail, layers: Layers) -> Iterator[np.ndarray]:
     """The same with the portrait's own detail carried along, and its own pixels to the bit where nothing moves."""
-    prepared, step = detail.prepare(source), max(1, PIXELS_AT_ONCE // (2 * source[0, 0].numel()))
+    step = max(1, PIXELS_AT_ONCE // (2 * carried.source[0, 0].numel()))
     for at in range(0, len(layers.flow), step):
-        yield from to_pictures(detail.draw(prepared, layers[at : at + step]))
+        yield from to_pictures(detail.draw(carried, layers[at : at + step]))
 
 
 def wishes(options: RenderOptions) -> Wishes:

@@ -5,6 +5,7 @@ Pictures are uint8 [H,W,3] RGB.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,9 +36,12 @@ def paste_back(picture: np.ndarray, patch: np.ndarray, frame: Crop) -> np.ndarra
     return out
 
 
+@lru_cache(8)  # the same for every frame of a video
 def feather(side: int) -> np.ndarray:
     """Weight of the patch [side,side]: 0 at the border, 1 from FEATHER of the side inwards, smooth in between."""
     steps = np.minimum(np.arange(side), np.arange(side)[::-1]) / max(FEATHER * side, 1)
     ramp = np.clip(steps, 0, 1).astype(np.float32)
     ramp = ramp * ramp * (3 - 2 * ramp)
-    return ramp[:, None] * ramp[None]
+    weight = ramp[:, None] * ramp[None]
+    weight.flags.writeable = False
+    return weight
