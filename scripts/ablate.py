@@ -15,6 +15,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from anitalker.config import InputError
@@ -61,20 +62,16 @@ def ablate(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     plan = plan_of(arguments, device.type, out)
-    results = {}
-    for arm in arguments.arms:
-        folder, file = out / arm, out / arm / "scores.json"
-        if not file.is_file() or (stored := json.loads(file.read_text()))["plan"] != plan:
-            started = time.monotonic()
-            run_training(arguments, arm, folder, plan["steps"])
-            if (done := steps_of(folder)) < plan["steps"]:
-                print(f"stopped in arm {arm} at step {done} of {plan['steps']}; the same command goes on", flush=True)
-                return 130
-            scores = score_arm(folder, arguments.cache, device)
-            stored = {"plan": plan, "scores": scores, "minutes": round((time.monotonic() - started) / 60, 1)}
-            file.write_text(json.dumps(stored))
-        results[arm] = stored
-        print(f"{arm}: " + line_of(stored["scores"]), flush=True)
+    results = score_arms(
+        arguments.arms,
+        out,
+        plan,
+        lambda arm, folder: run_training(arguments, arm, folder, plan["steps"]),
+        lambda folder: score_arm(folder, arguments.cache, device),
+        line_of,
+    )
+    if results is None:
+        return 130
     labels = score_labels(arguments.cache, plan["size"])
     report = {"plan": plan, "arms": results, "labels": labels}
     Path(arguments.table).parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +79,33 @@ def ablate(arguments: argparse.Namespace) -> int:
     Path(arguments.table).write_text(table_of(report), encoding="utf-8")
     print(f"{arguments.table} and {Path(arguments.table).with_suffix('.json').name} written")
     return 0
+
+
+def score_arms(
+    arms: list[str],
+    out: Path,
+    plan: dict,
+    train: Callable[[str, Path], None],
+    score: Callable[[Path], dict],
+    line: Callable[[dict], str],
+) -> dict | None:
+    """Train and score what is not done yet, arm by arm, each in its folder -> {arm: plan, scores, minutes}; None when a
+    training was told to stop."""
+    results = {}
+    for arm in arms:
+        folder, file = out / arm, out / arm / "scores.json"
+        if not file.is_file() or (stored := json.loads(file.read_text()))["plan"] != plan:
+            started = time.monotonic()
+            train(arm, folder)
+            if (done := steps_of(folder)) < plan["steps"]:
+                print(f"stopped in arm {arm} at step {done} of {plan['steps']}; the same command goes on", flush=True)
+                return None
+            scores = score(folder)
+            stored = {"plan": plan, "scores": scores, "minutes": round((time.monotonic() - started) / 60, 1)}
+            file.write_text(json.dumps(stored))
+        results[arm] = stored
+        print(f"{arm}: {line(stored['scores'])}", flush=True)
+    return results
 
 
 def steps_of(folder: Path) -> int:

@@ -13,12 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 
 from anitalker.config import InputError
 from scripts import train_motion_space
-from scripts.ablate import steps_of
+from scripts.ablate import score_arms
 
 # Name -> (what it is, flags of train_motion_space). v1 and v2 give one map, HAL has nothing to weigh: the controls.
 ARMS = {
@@ -57,20 +56,16 @@ def compare(arguments: argparse.Namespace) -> int:
 
     out, table = Path(arguments.out), Path(arguments.table)
     plan = {"steps": arguments.steps, "batch": arguments.batch, "seed": arguments.seed}
-    results = {}
-    for arm in arguments.arms:
-        folder, file = out / arm, out / arm / "scores.json"
-        if not file.is_file() or (stored := json.loads(file.read_text()))["plan"] != plan:
-            started = time.monotonic()
-            run_training(arguments, arm, folder)
-            if (done := steps_of(folder)) != arguments.steps:
-                print(f"arm {arm} is at step {done} of {arguments.steps}; the same command goes on", flush=True)
-                return 130
-            scores = score_encoder(folder, arguments.cache)
-            stored = {"plan": plan, "scores": scores, "minutes": round((time.monotonic() - started) / 60, 1)}
-            file.write_text(json.dumps(stored))
-        results[arm] = stored
-        print(f"{arm}: " + ", ".join(f"{COLUMNS[n][0]} {_cell(stored['scores'][n], n)}" for n in COLUMNS), flush=True)
+    results = score_arms(
+        arguments.arms,
+        out,
+        plan,
+        lambda arm, folder: run_training(arguments, arm, folder),
+        lambda folder: score_encoder(folder, arguments.cache),
+        lambda scores: ", ".join(f"{COLUMNS[name][0]} {_cell(scores[name], name)}" for name in COLUMNS),
+    )
+    if results is None:
+        return 130
     table.parent.mkdir(parents=True, exist_ok=True)
     table.with_suffix(".json").write_text(json.dumps({"plan": plan, "arms": results}, indent=1))
     table.write_text(table_of(plan, results), encoding="utf-8")
