@@ -1,8 +1,9 @@
 """Does HAL help, do high-resolution streams help? Image encoders of every family under the same training: stage `codes`
 of lite, the same data, steps and seed; then the same scores on `val`, one table.
 
-    python -m scripts.compare_encoders --data DIR                 every arm, an hour each on two cores
-    python -m scripts.compare_encoders --data DIR --steps 4       a rehearsal
+    python -m scripts.compare_encoders --data DIR                                       hours on a CPU
+    python -m scripts.compare_encoders --data DIR --steps 400 --hrnet hrnet_w18_small    one and a half
+    python -m scripts.compare_encoders --data DIR --steps 4                             a rehearsal
 
 Kill it whenever you like: the same command continues, arm by arm. The table goes to docs/encoders.md, the numbers to
 docs/encoders.json.
@@ -16,18 +17,21 @@ import sys
 from pathlib import Path
 
 from anitalker.config import InputError
+from encoders.image import HRNETS
 from scripts import train_motion_space
 from scripts.ablate import score_arms
 
-# Name -> (what it is, flags of train_motion_space). v1 and v2 give one map, HAL has nothing to weigh: the controls.
+# Name -> (what it is, flags of train_motion_space; HRNET stands for the one chosen). v1 and v2 give one map, HAL has
+# nothing to weigh: the controls.
+HRNET = "HRNET"
 ARMS = {
     "lia": ("lia, HAL", ("--encoder", "lia")),
     "lia-last": ("lia, last stage", ("--encoder", "lia", "--no-hal")),
-    "hrnet-v1": ("HRNet-W18, V1", ("--encoder", "hrnet_w18", "--head", "v1")),
-    "hrnet-v2": ("HRNet-W18, V2", ("--encoder", "hrnet_w18", "--head", "v2")),
-    "hrnet-v2p": ("HRNet-W18, V2p, HAL", ("--encoder", "hrnet_w18", "--head", "v2p")),
-    "hrnet-branches": ("HRNet-W18, branches, HAL", ("--encoder", "hrnet_w18", "--head", "branches")),
+    "hrnet-v1": (f"{HRNET}, V1", ("--encoder", HRNET, "--head", "v1")),
+    "hrnet-v2": (f"{HRNET}, V2", ("--encoder", HRNET, "--head", "v2")),
+    "hrnet-v2p": (f"{HRNET}, V2p, HAL", ("--encoder", HRNET, "--head", "v2p")),
     "resnet": ("ResNet-18, HAL", ("--encoder", "resnet")),
+    "hrnet-branches": (f"{HRNET}, branches, HAL", ("--encoder", HRNET, "--head", "branches")),
 }
 STEPS, BATCH = 1500, 8
 # Score -> (heading, digits, whether more is better)
@@ -55,7 +59,7 @@ def compare(arguments: argparse.Namespace) -> int:
     from scripts.evaluation.encoders import score_encoder
 
     out, table = Path(arguments.out), Path(arguments.table)
-    plan = {"steps": arguments.steps, "batch": arguments.batch, "seed": arguments.seed}
+    plan = {"steps": arguments.steps, "batch": arguments.batch, "seed": arguments.seed, "hrnet": arguments.hrnet}
     results = score_arms(
         arguments.arms,
         out,
@@ -90,12 +94,18 @@ def run_training(arguments: argparse.Namespace, arm: str, folder: Path) -> None:
         "score": arguments.steps + 1,
     }
     given = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
-    if train_motion_space.main([*given, *ARMS[arm][1]]):
+    if train_motion_space.main([*given, *flags_of(arm, arguments.hrnet)]):
         raise InputError(f"arm {arm} could not be trained; see above")
+
+
+def flags_of(arm: str, hrnet: str) -> list[str]:
+    """Flags of train_motion_space that make the arm."""
+    return [hrnet if text == HRNET else text for text in ARMS[arm][1]]
 
 
 def table_of(plan: dict, arms: dict) -> str:
     """The Markdown page: the arms, then what each stage alone knows."""
+    names = {arm: ARMS[arm][0].replace(HRNET, plan["hrnet"]) for arm in arms}
     lines = [
         "# Image encoders compared",
         "",
@@ -109,13 +119,13 @@ def table_of(plan: dict, arms: dict) -> str:
         "| --- |" + " --- |" * len(COLUMNS),
     ]
     for arm, stored in arms.items():
-        lines.append(f"| {ARMS[arm][0]} | " + " | ".join(_cell(stored["scores"][n], n) for n in COLUMNS) + " |")
+        lines.append(f"| {names[arm]} | " + " | ".join(_cell(stored["scores"][n], n) for n in COLUMNS) + " |")
     lines += ["", "What each stage alone knows (the same regression from the stage's code), and its weight in HAL:", ""]
     lines += ["| encoder | stride | weight | pose, R² | lip opening, R² | eye opening, R² |", "| --- |" + " --- |" * 5]
     for arm, stored in arms.items():
         for stage in stored["scores"]["stages"]:
             cells = [_cell(stage[name], name) for name in ("pose", "lips", "eyes")]
-            lines.append(f"| {ARMS[arm][0]} | {stage['stride']} | {stage['weight']:.3f} | " + " | ".join(cells) + " |")
+            lines.append(f"| {names[arm]} | {stage['stride']} | {stage['weight']:.3f} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *verdict(arms)]) + "\n"
 
 
@@ -159,6 +169,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", default="runs/encoders", help="folder of the arms")
     parser.add_argument("--table", default="docs/encoders.md")
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
+    parser.add_argument("--hrnet", choices=HRNETS, default=HRNETS[0], help="the HRNet of all its arms")
     parser.add_argument("--steps", type=int, default=STEPS, help="of every arm")
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--device", default="auto")

@@ -25,7 +25,7 @@ def made_up(value):
 def test_arms_differ_in_the_encoder_alone(arm):
     common = ["--stage", "codes", "--data", "d", "--out", "o"]
     _, plain = parse(common)
-    _, recipe = parse([*common, *compare_encoders.ARMS[arm][1]])
+    _, recipe = parse([*common, *compare_encoders.flags_of(arm, "hrnet_w18_small")])
     different = {name for name in vars(plain) if getattr(plain, name) != getattr(recipe, name)}
     assert different <= {"encoder", "head", "hal"}
     config = motion_space_config(recipe).encoder
