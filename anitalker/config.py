@@ -79,9 +79,10 @@ class MotionPriorConfig:
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Landmark flow, then a U-Net at half resolution: residual flow, three layer masks, synthesised pixels."""
+    """Landmark flow, then a U-Net at a part of the resolution: residual flow, three layer masks, synthesised pixels."""
 
     channels: tuple[int, ...] = (24, 48, 96, 128)  # at 128, 64, 32 and 16 pixels
+    block: int = 2  # pixels along a side of one place of the U-Net: 2 is 128x128 places
     code_size: int = 256  # appearance code that modulates the bottleneck
     motion_size: int = 20
     grid: int = 96  # the radial basis interpolation of the flow is evaluated on grid x grid points

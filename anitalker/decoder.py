@@ -1,7 +1,7 @@
 """Decoder: portrait, its landmarks and a motion code -> one face frame, by warping the portrait and drawing the rest.
 
 Letters: B frames, M = 20 motion, N = 468 landmarks, D appearance code. Pictures are [B,3,256,256] in [-1,1]; the
-U-Net works at 128x128, where every place holds 2x2 pixels (space to depth).
+U-Net works at n = 128, where every place holds 2x2 pixels (space to depth).
 
 A frame is three layers under soft masks that add up to one: the portrait at rest (background), the portrait warped by
 the landmark flow plus a learned residual flow, and synthesised pixels (mouth interior, lids, what was hidden). The
@@ -24,8 +24,7 @@ from anitalker.teeth import upper_teeth
 from anitalker.warp import folds, landmark_flow, resize, skull_flow, warp
 
 DRAWN = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
-INPUTS = 12 + 12 + 2 + 1 + 2 * len(DRAWN)  # warped, portrait, flow, folds, rings of target and portrait
-OUTPUTS = 12 + 12 + 2  # pixels, mask logits, residual flow
+PLANES = 2 + 1 + 2 * len(DRAWN)  # beside the pixels: flow, folds, rings of target and portrait
 # Added to the synthesised layer's logit inside the drawn lips where, seen from the skull, the portrait shows no mouth.
 OPENING = 8.0
 DARK = 1.0  # and there the pixels begin this much darker, before tanh: the inside of a mouth is dark
@@ -34,7 +33,7 @@ DARK = 1.0  # and there the pixels begin this much darker, before tanh: the insi
 @dataclass(frozen=True)
 class Prepared:
     """What is done once per portrait. picture [1,3,256,256], landmarks [1,N,3], motion [1,M], appearance [1,D],
-    rings [1,4,128,128], blocks [1,12,128,128] (the picture, space to depth), teeth [1,4,256,256] of `upper_teeth`."""
+    rings [1,4,n,n], blocks [1,12,n,n] (the picture, space to depth), teeth [1,4,256,256] of `upper_teeth`."""
 
     picture: Tensor
     landmarks: Tensor
@@ -81,25 +80,30 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        widths = config.channels
-        self.entry = nn.Conv2d(INPUTS, widths[0], 3, padding=1)
+        widths, self.colours = config.channels, 3 * config.block**2  # colours of one place
+        self.entry = nn.Conv2d(2 * self.colours + PLANES, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_Block(a, b, 2) for a, b in pairwise(widths))
         self.modulate = nn.Linear(config.code_size + 2 * config.motion_size, 2 * widths[-1])
         self.middle = _Block(widths[-1], widths[-1])
         pairs = list(pairwise(widths))[::-1]
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
         self.up = nn.ModuleList(_Block(2 * a, a) for a, _ in pairs)
-        self.exit = nn.Conv2d(widths[0], OUTPUTS, 3, padding=1)
+        self.exit = nn.Conv2d(widths[0], 2 * self.colours + 2, 3, padding=1)  # pixels, mask logits, residual flow
         nn.init.normal_(self.exit.weight, std=1e-3)
-        start = torch.zeros(OUTPUTS)
-        start[12:16], start[16:20], start[20:24] = -0.5, 1.0, -1.0  # begin near the warped portrait, none shut out
-        self.exit.bias.data.copy_(start)
+        layers = torch.tensor([-0.5, 1.0, -1.0]).repeat_interleave(config.block**2)  # near the warped one, none shut
+        self.exit.bias.data.copy_(torch.cat([torch.zeros(self.colours), layers, torch.zeros(2)]))
+
+    @property
+    def side(self) -> int:
+        """Places of the U-Net along a side of the crop."""
+        return CROP // self.config.block
 
     def prepare(self, picture: Tensor, landmarks: Tensor, motion: Tensor, appearance: Tensor) -> Prepared:
         """Once per portrait: [B,3,256,256], [B,N,3] in crop widths, [B,M], [B,D]."""
-        rings = draw(landmarks.float(), DRAWN, CROP // 2)
+        rings = draw(landmarks.float(), DRAWN, self.side)
         teeth = upper_teeth(picture, landmarks)
-        return Prepared(picture, landmarks, motion, appearance, rings, F.pixel_unshuffle(picture, 2), teeth)
+        blocks = F.pixel_unshuffle(picture, self.config.block)
+        return Prepared(picture, landmarks, motion, appearance, rings, blocks, teeth)
 
     def frames(self, prepared: Prepared, landmarks: Tensor, motion: Tensor) -> Layers:
         """Target landmarks [B,N,3] (of `MotionSpace.landmarks`) and motion [B,M] -> Layers."""
@@ -111,30 +115,30 @@ class Decoder(nn.Module):
 
     def refine(self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor) -> Layers:
         """The learned part: coarse flow [B,2,g,g] -> Layers."""
-        count, half = len(motion), CROP // 2
+        count, side, block, colours = len(motion), self.side, self.config.block, self.colours
         picture = prepared.picture.expand(count, -1, -1, -1)
-        rings = draw(landmarks.float(), DRAWN, half)
+        rings = draw(landmarks.float(), DRAWN, side)
         mouth = rings[:, 1:2]
-        skull = skull_flow(prepared.landmarks.expand(count, -1, -1), landmarks, half)
+        skull = skull_flow(prepared.landmarks.expand(count, -1, -1), landmarks, side)
         teeth = mouth * warp(prepared.rings[:, 1:2].expand(count, -1, -1, -1), skull)
-        flow = resize(coarse, (half, half))
+        flow = resize(coarse, (side, side))
         flow = flow + teeth * (skull - flow)  # what the portrait shows between its lips does not stretch with them
         marks = torch.stack([prepared.landmarks.expand(count, -1, -1), landmarks], 1)[..., :2].float()
         warped = slide(picture, warp(picture, resize(flow, (CROP, CROP))), marks)
         blocks = prepared.blocks.expand(count, -1, -1, -1)
         still = prepared.rings.expand(count, -1, -1, -1)
-        x = torch.cat([F.pixel_unshuffle(warped, 2), blocks, flow * 10, folds(flow), rings, still], 1)
+        x = torch.cat([F.pixel_unshuffle(warped, block), blocks, flow * 10, folds(flow), rings, still], 1)
         codes = torch.cat(
             [prepared.appearance.expand(count, -1), _code(motion), _code(prepared.motion).expand(count, -1)], 1
         )
         out = self._unet(x.contiguous(memory_format=torch.channels_last), codes).float()
         fresh = resize(mouth - teeth, (CROP, CROP))
-        pixels = torch.tanh(F.pixel_shuffle(out[:, :12], 2) - DARK * fresh)
+        pixels = torch.tanh(F.pixel_shuffle(out[:, :colours], block) - DARK * fresh)
         hidden = warp(prepared.teeth.expand(count, -1, -1, -1), resize(skull, (CROP, CROP)))
         pixels = pixels + fresh * hidden[:, 3:] * (hidden[:, :3] - pixels)
-        logits = F.pixel_shuffle(out[:, 12:24], 2)
+        logits = F.pixel_shuffle(out[:, colours:-2], block)
         masks = torch.cat([logits[:, :2], logits[:, 2:] + OPENING * fresh], 1).softmax(1)
-        residual = self.config.max_residual * torch.tanh(out[:, 24:])
+        residual = self.config.max_residual * torch.tanh(out[:, -2:])
         masks, pixels = _smooth(torch.cat([masks, pixels], 1)).split(3, 1)
         return Layers(resize(flow + residual, (CROP, CROP)), masks, pixels, marks)
 
