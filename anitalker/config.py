@@ -29,16 +29,23 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class MotionSpaceConfig:
-    """Motion space: 6 numbers of pose and coefficients on orthonormal directions of landmark displacement."""
+    """Motion space: 6 numbers of pose, coefficients on orthonormal directions of landmark displacement, and, where
+    wanted, numbers that move no landmark and are learned through the decoder alone (gaze, tongue)."""
 
     encoder: EncoderConfig = EncoderConfig()
     expression_size: int = 14  # orthonormal directions; POSE_SIZE + expression_size = 20 numbers of motion
+    learned_size: int = 0
     identity_size: int = 64
     hidden: int = 256
 
     @property
-    def motion_size(self) -> int:
+    def shown_size(self) -> int:
+        """Numbers that landmarks show, and that labels give."""
         return POSE_SIZE + self.expression_size
+
+    @property
+    def motion_size(self) -> int:
+        return self.shown_size + self.learned_size
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from encoders.hal import HierarchicalAggregation
 from encoders.image import build_encoder
 
 FACE = 0.75  # face height in crop widths at the second look
+LEARNED = 0.2  # largest learned number: about what expressions reach
 PLACE = (0.0, -0.06)  # of the canonical origin then, from the middle: forehead and chin are equally far from the edges
 
 
@@ -72,13 +73,14 @@ class MotionSpace(nn.Module):
         self.motion_head = nn.Sequential(
             nn.Linear(width, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.hidden), nn.GELU()
         )
-        self.motion_out = nn.Linear(config.hidden, config.motion_size)
+        self.motion_out = nn.Linear(config.hidden, config.shown_size)
+        self.learned_out = nn.Linear(config.hidden, config.learned_size) if config.learned_size else None
         self.identity_head = nn.Sequential(
             nn.Linear(width, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.identity_size)
         )
         # Typical pose and spread of codes, so that the head's output is of order one; measured on the training clips.
-        self.register_buffer("motion_mean", torch.zeros(config.motion_size))
-        self.register_buffer("motion_std", torch.ones(config.motion_size))
+        self.register_buffer("motion_mean", torch.zeros(config.shown_size))
+        self.register_buffer("motion_std", torch.ones(config.shown_size))
         self.register_buffer("canonical", torch.zeros(LANDMARKS, 3))
         self.register_buffer("directions", torch.zeros(LANDMARKS * 3, config.expression_size))
 
@@ -100,7 +102,10 @@ class MotionSpace(nn.Module):
     def look(self, image: Tensor) -> Codes:
         """One look at pictures [B,3,256,256] in [-1,1] -> Codes in the frame of these pictures."""
         appearance, weights = self.hal(self.encoder(image))
-        motion = self.motion_out(self.motion_head(appearance)).float() * self.motion_std + self.motion_mean
+        hidden = self.motion_head(appearance)
+        motion = self.motion_out(hidden).float() * self.motion_std + self.motion_mean
+        if self.learned_out is not None:
+            motion = torch.cat([motion, LEARNED * self.learned_out(hidden).float().tanh()], -1)
         identity = nn.functional.normalize(self.identity_head(appearance).float(), dim=-1)
         return Codes(motion, identity, appearance.float(), weights)
 
@@ -129,4 +134,4 @@ class MotionSpace(nn.Module):
         return to_canonical(level_depth(landmarks, pose, self.canonical), pose)
 
     def _displacement(self, motion: Tensor) -> Tensor:
-        return (motion[..., POSE_SIZE:] @ self.directions.T).unflatten(-1, (LANDMARKS, 3))
+        return (motion[..., POSE_SIZE : self.config.shown_size] @ self.directions.T).unflatten(-1, (LANDMARKS, 3))

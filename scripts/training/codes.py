@@ -79,7 +79,7 @@ class CodesObjective(nn.Module):
             total = total + recipe.identity * losses["identity"]
         left = {}
         if density := self.opponents.get(MutualInformation.NAME):
-            motion = (codes.motion - space.motion_mean) / space.motion_std
+            motion = (codes.motion[:, : space.config.shown_size] - space.motion_mean) / space.motion_std
             losses["mutual"] = density.bound(codes.identity, motion)
             total = total + recipe.mutual * losses["mutual"]
             left[density.NAME] = (codes.identity.detach(), motion.detach())
@@ -88,7 +88,7 @@ class CodesObjective(nn.Module):
     def _geometry(self, pairs: Pairs, codes: Read) -> dict[str, Tensor]:
         """What landmarks and label codes say."""
         space, count = self.space, len(pairs.labelled)
-        motion, label = codes.motion, torch.cat([pairs.codes_a, pairs.codes_b])
+        motion, label = codes.motion[:, : space.config.shown_size], torch.cat([pairs.codes_a, pairs.codes_b])
         marks = torch.cat([pairs.landmarks_a, pairs.landmarks_b])
         known = pairs.labelled.repeat(2)
         neutral = pairs.neutral.repeat(2, 1, 1)
@@ -125,7 +125,7 @@ def train_codes(
             with torch.no_grad():
                 for parameter in space.encoder.last.parameters():
                     parameter.mul_(factor)
-    density = MutualInformation(space.config.identity_size, space.config.motion_size) if recipe.mutual else None
+    density = MutualInformation(space.config.identity_size, space.config.shown_size) if recipe.mutual else None
     objective = CodesObjective(space, recipe, int(train.identity.max()) + 1, density).to(engine.device)
     opponents = [one.to(engine.device) for one in objective.opponents.values()]
     # HAL's logits at the common rate: at ten times, the quick pooled stages starved the last one, which keeps place.
@@ -155,7 +155,10 @@ def score_codes(space: MotionSpace, cache: FrameCache, labels: MotionLabels, str
     geometry = copy.deepcopy(space).cpu()
     for number, row in enumerate(cache.rows):
         mine = ((cache.clip == number) & cache.good).nonzero()[0][::stride]
-        motion, marks = read_motion(space, cache, mine), torch.tensor(cache.landmarks[mine])
+        motion, marks = (
+            read_motion(space, cache, mine)[:, : space.config.shown_size],
+            torch.tensor(cache.landmarks[mine]),
+        )
         label = labels.codes(cache.landmarks[mine], row["identity"])
         neutral = labels.neutrals[row["identity"]]
         frontal = neutral + lid_scale(neutral, labels.canonical) * geometry._displacement(motion)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import CROP, DecoderConfig, to_dict
+from anitalker.config import CROP, to_dict
 from anitalker.decoder import Decoder, compose
 from anitalker.motion_space import Codes, MotionSpace
 from anitalker.warp import landmark_flow, resize, warp
@@ -24,7 +24,7 @@ from scripts.training.losses import LandmarkFlow, landmark_loss, point_weights
 from scripts.training.pairs import Pairs, PairSampler, animate_stills, opening_pairs
 from scripts.training.pictures import PictureTerms, importance, score_frames
 from scripts.training.presets import Decoder as Recipe
-from scripts.training.presets import motion_space_config
+from scripts.training.presets import decoder_config, motion_space_config
 from scripts.training.separation import MutualInformation, metric_loss
 
 ENCODER = 0.2  # the encoder's learning rate as a share of the decoder's
@@ -69,7 +69,7 @@ class DecoderObjective(nn.Module):
             )
             self.teachers.update({"identity": metric} if metric is not None else {})
             if recipe.mutual:
-                self.opponents["density"] = MutualInformation(config.identity_size, config.motion_size)
+                self.opponents["density"] = MutualInformation(config.identity_size, config.shown_size)
         if frozen or not learned:
             space.requires_grad_(False).eval()  # in training mode HAL leaves its last stage out now and then
 
@@ -105,7 +105,7 @@ class DecoderObjective(nn.Module):
             own["identity"] = self.teachers["identity"](codes.identity, pairs.identity.repeat(2))
             total = total + recipe.identity * own["identity"]
         if density := self.opponents.get("density"):
-            motion = (codes.motion - self.space.motion_mean) / self.space.motion_std
+            motion = (self._shown(codes.motion) - self.space.motion_mean) / self.space.motion_std
             own["mutual"] = density.bound(codes.identity, motion)
             total = total + recipe.mutual * own["mutual"]
             left["density"] = (codes.identity.detach(), motion.detach())
@@ -120,12 +120,17 @@ class DecoderObjective(nn.Module):
             with torch.autocast(pairs.picture_a.device.type, torch.bfloat16):
                 return self.space(torch.cat([pairs.picture_a, pairs.picture_b]))
         labels = torch.cat([pairs.codes_a, pairs.codes_b])
+        labels = nn.functional.pad(labels, (0, self.space.config.learned_size))
         empty = labels.new_zeros(len(labels), self.space.config.encoder.code_size)
         return Codes(labels, empty[:, : self.space.config.identity_size], empty, self.space.hal.weights())
 
     def _code(self, pairs: Pairs, codes: Codes) -> Tensor:
-        off = (torch.cat([pairs.codes_a, pairs.codes_b]) - codes.motion) / self.space.motion_std
+        off = (torch.cat([pairs.codes_a, pairs.codes_b]) - self._shown(codes.motion)) / self.space.motion_std
         return (off.abs().mean(1) * torch.where(pairs.labelled.repeat(2), 1.0, 0.1)).mean()
+
+    def _shown(self, motion: Tensor) -> Tensor:
+        """Of motion [B,M] what labels give."""
+        return motion[:, : self.space.config.shown_size]
 
 
 def _places(flow: Tensor) -> Tensor:
@@ -138,11 +143,12 @@ def train_decoder(
     engine: Engine, arguments: Namespace, recipe: Recipe, train: FrameCache, val: FrameCache, labels: MotionLabels
 ) -> None:
     """Without --codes: on label codes alone (a start). With it: on codes from pixels, encoder and decoder together."""
-    space, decoder = MotionSpace(motion_space_config(recipe)), Decoder(DecoderConfig())
+    space = MotionSpace(motion_space_config(recipe))
+    decoder = Decoder(decoder_config(recipe, space.config))
     start_from_labels(space, labels, train)
     learned = arguments.codes is not None
     if learned:
-        load_module(space, arguments.codes, "motion_space")
+        load_module(space, arguments.codes, "motion_space", "learned_out")
     if arguments.start:
         load_module(decoder, arguments.start, "decoder")
     people = int(train.identity.max()) + 1
@@ -191,6 +197,7 @@ def score_pictures(
     def make(numbers: np.ndarray, pictures: Tensor, marks: Tensor) -> dict[str, Tensor]:
         person = val.rows[val.clip[numbers[0]]]["identity"]
         known = labels.codes(val.landmarks[numbers], person).to(device)
+        known = nn.functional.pad(known, (0, space.config.learned_size))
         codes = Codes(known, None, known.new_zeros(len(numbers), config.code_size), None)
         with torch.autocast(device.type, torch.bfloat16):
             codes = space(pictures) if learned else codes

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import ClassVar
 
-from anitalker.config import InputError, MotionSpaceConfig, StageOneConfig
+from anitalker.config import CROP, DecoderConfig, InputError, MotionSpaceConfig, StageOneConfig
 from encoders.image import ENCODERS
 
 METRICS = ("aam", "triplet", "none")
@@ -87,6 +87,9 @@ class Decoder(Pictures):
 
     encoder: str = _is("lia", "image encoder of the motion space", ENCODERS)
     head: str = _is("", "of an HRNet: what of its branches is handed on; v2p unless given", HEADS)
+    channels: str = _is("24,48,96,128", "widths of the U-Net, widest places first")
+    block: int = _is(2, "pixels along a side of one of its places: 1, 2 or 4", (1, 2, 4))
+    learned: int = _is(0, "numbers of motion beside the 20 that move no landmark (gaze, tongue); not with --frozen")
     batch: int = _is(8, "pairs at once in one process")
     stills: float = _is(0.25, "share of pairs that are animated stills")
     rough: float = _is(0.2, "weight: second differences of the flow")
@@ -188,4 +191,18 @@ def motion_space_config(recipe: Codes | Decoder) -> MotionSpaceConfig:
     if recipe.head and not recipe.encoder.startswith("hrnet"):
         raise InputError(f"head is {recipe.head!r}, but {recipe.encoder} has none; only HRNets have: leave --head away")
     chosen = {} if recipe.encoder == config.encoder.family else {"family": recipe.encoder, "channels": ()}
-    return replace(config, encoder=replace(config.encoder, hal=recipe.hal, head=recipe.head, **chosen))
+    encoder = replace(config.encoder, hal=recipe.hal, head=recipe.head, **chosen)
+    return replace(config, encoder=encoder, learned_size=getattr(recipe, "learned", 0))
+
+
+def decoder_config(recipe: Decoder, space: MotionSpaceConfig) -> DecoderConfig:
+    """Sizes of `lite`'s decoder under a recipe."""
+    try:
+        channels = tuple(int(width) for width in recipe.channels.split(","))
+    except ValueError:
+        channels = ()
+    if len(channels) < 2 or any(width < 8 or width % 8 for width in channels):
+        raise InputError(f"channels are {recipe.channels!r}; allowed are multiples of 8 like {Decoder.channels}")
+    if CROP // recipe.block % 2 ** (len(channels) - 1):
+        raise InputError(f"{len(channels)} widths are too many for {CROP // recipe.block} places; give fewer channels")
+    return replace(DecoderConfig(), channels=channels, block=recipe.block, motion_size=space.motion_size)

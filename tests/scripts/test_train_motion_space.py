@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from anitalker.config import MotionSpaceConfig
+from anitalker.config import InputError, MotionSpaceConfig
 from anitalker.landmarks import from_canonical, lip_opening
 from anitalker.motion_space import MotionSpace
 from anitalker.original_weights import read_stage_one
@@ -20,7 +20,7 @@ from scripts.training.codes import CodesObjective, start_from_labels
 from scripts.training.data import FrameCache, decode_landmarks, encode_landmarks
 from scripts.training.labels import close_lips
 from scripts.training.pairs import PairSampler
-from scripts.training.presets import Codes
+from scripts.training.presets import Codes, decoder_config, resolve
 
 
 def test_landmark_files_are_an_inverse_pair(face):
@@ -245,3 +245,20 @@ def test_codes_loss_falls_on_a_repeated_batch(cache, labels):
         optimizer.step()
         values.append(found["total"].item())
     assert np.isfinite(values).all() and np.mean(values[-3:]) < 0.8 * np.mean(values[:3])
+
+
+@pytest.mark.parametrize("channels", ["", "24,x", "24", "24,20", "8,8,8,8,8,8,8,8,8"])
+def test_widths_of_the_decoder_that_cannot_be(channels):
+    recipe = resolve("lite-256", "decoder", {"channels": channels})
+    with pytest.raises(InputError, match=r"channels are|widths are too many"):
+        decoder_config(recipe, MotionSpaceConfig())
+
+
+def test_a_decoder_of_coarse_places_learns_numbers_beside_the_twenty(cache):
+    out = cache.parent / "learned"
+    own = ["--block", "4", "--channels", "16,24", "--learned", "4", "--codes", "checkpoints/lite.safetensors"]
+    assert train_motion_space.main(command(cache, out, "--stage", "decoder", "--batch", "1", "--steps", "1", *own)) == 0
+    tensors = final_weights(out)
+    assert tensors["motion_space.learned_out.weight"].shape[0] == 4
+    assert tensors["decoder.exit.weight"].shape[0] == 2 * 48 + 2
+    assert tensors["decoder.modulate.weight"].shape[1] == 256 + 2 * 24
