@@ -80,7 +80,7 @@ def test_counts_of_found_faces(face):
 
 
 @pytest.fixture
-def made(tmp_path, talker, fixed_finder, monkeypatch, clicks):
+def made(tmp_path, talker, fixed_finder, monkeypatch, make_wav):
     """main over scenes in which the fake finder's face is where it was put."""
 
     def scene(stills, landmarks, seed, number):
@@ -92,9 +92,10 @@ def made(tmp_path, talker, fixed_finder, monkeypatch, clicks):
     monkeypatch.setattr(compose_pictures, "compose", scene)
     monkeypatch.setattr("anitalker.pipeline.load", lambda *_: talker)
     monkeypatch.setattr(compose_pictures, "FRAMES", 2)
+    speech = make_wav(tmp_path / "speech.wav", np.random.default_rng(0).normal(0, 0.1, 3200))
 
     def run(count):
-        options = ["--data", "x", "-o", str(tmp_path), "--count", str(count), "--render", "--speech", str(clicks)]
+        options = ["--data", "x", "-o", str(tmp_path), "--count", str(count), "--render", "--speech", str(speech)]
         return compose_pictures.main(options), json.loads((tmp_path / "summary.json").read_text())
 
     return run
