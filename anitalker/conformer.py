@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.config import DenoiserConfig
+from anitalker.products import Linear, linear, times_transposed
 
 EPSILON = 1e-12  # of every layer norm
 ROWS = 256  # frames that attend at once: memory grows with T, not with its square
@@ -31,34 +32,34 @@ class RelativeAttention(nn.Module):
         self.heads = heads
         self.pos_bias_u = nn.Parameter(torch.zeros(heads, width // heads))
         self.pos_bias_v = nn.Parameter(torch.zeros(heads, width // heads))
-        self.linear_q, self.linear_k = nn.Linear(width, width), nn.Linear(width, width)
-        self.linear_v, self.linear_out = nn.Linear(width, width), nn.Linear(width, width)
-        self.linear_pos = nn.Linear(width, width, bias=False)
+        self.linear_q, self.linear_k = Linear(width, width), Linear(width, width)
+        self.linear_v, self.linear_out = Linear(width, width), Linear(width, width)
+        self.linear_pos = Linear(width, width, bias=False)
         self.softmax = nn.Softmax(dim=-1)
 
     def table(self, waves: Tensor) -> Tensor:
-        """Sinusoids [R,D] of distances T-1 ... 1-T -> p [H,d,R], the same for every clip of T frames."""
-        return self.linear_pos(waves).unflatten(-1, (self.heads, -1)).permute(1, 2, 0).contiguous()
+        """Sinusoids [R,D] of distances T-1 ... 1-T -> p [1,H,R,d], the same for every clip of T frames."""
+        return self.linear_pos(waves).unflatten(-1, (self.heads, -1)).transpose(0, 1).contiguous()[None]
 
     def forward(self, x: Tensor, table: Tensor) -> Tensor:
         """x [B,T,D], table from `table` -> [B,T,D]."""
         q, k, v = (
-            linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B,H,T,d]
-            for linear in (self.linear_q, self.linear_k, self.linear_v)
+            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B,H,T,d]
+            for layer in (self.linear_q, self.linear_k, self.linear_v)
         )
-        keys, rows = k.transpose(-1, -2), range(0, x.shape[1], ROWS)
-        heard = [self._weights(q[:, :, row : row + ROWS], keys, table, row) @ v for row in rows]
+        k, v, rows = k.contiguous(), v.mT.contiguous(), range(0, x.shape[1], ROWS)  # v [B,H,d,T]
+        heard = [times_transposed(self._weights(q[:, :, row : row + ROWS], k, table, row), v) for row in rows]
         return self.linear_out(torch.cat(heard, 2).transpose(1, 2).flatten(2))
 
-    def _weights(self, q: Tensor, keys: Tensor, table: Tensor, row: int) -> Tensor:
-        """Attention weights [B,H,C,T] of queries [B,H,C,d], frames row, row + 1, ...; keys [B,H,d,T]."""
-        count, frames = q.shape[2], keys.shape[3]
+    def _weights(self, q: Tensor, k: Tensor, table: Tensor, row: int) -> Tensor:
+        """Attention weights [B,H,C,T] of queries [B,H,C,d], frames row, row + 1, ...; keys [B,H,T,d]."""
+        count, frames = q.shape[2], k.shape[2]
         scale = q.shape[3] ** -0.5
-        content = ((q + self.pos_bias_u[:, None]) * scale) @ keys
+        content = times_transposed((q + self.pos_bias_u[:, None]) * scale, k)
         # Column c of the product stands for distance row + C - 1 - c, so key j of query i is at c = C - 1 - i + j:
         # each row starts one earlier than the one above, which is a stride and needs no copy.
-        near = table[..., frames - row - count : 2 * frames - 1 - row]
-        product = ((q + self.pos_bias_v[:, None]) * scale) @ near  # [B,H,C,T+C-1]
+        near = table[:, :, frames - row - count : 2 * frames - 1 - row].expand(len(q), -1, -1, -1)
+        product = times_transposed((q + self.pos_bias_v[:, None]) * scale, near)  # [B,H,C,T+C-1]
         *outer, line, step = product.stride()
         shifted = product.as_strided(content.shape, (*outer, line - step, step), product.storage_offset() + count - 1)
         return self.softmax(content + shifted)
@@ -69,7 +70,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.w_1, self.w_2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.w_1, self.w_2 = Linear(width, hidden), Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.w_2(F.silu(self.w_1(x)))
@@ -87,9 +88,10 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B,T,D] -> [B,T,D]."""
-        x = F.glu(self.pointwise_conv1(x.transpose(1, 2)), dim=1)  # [B,D,T]
-        x = F.silu(self.norm(self.depthwise_conv(x)))
-        return self.pointwise_conv2(x).transpose(1, 2)
+        first, last = self.pointwise_conv1, self.pointwise_conv2  # of one frame each: plain products
+        x = F.glu(linear(x, first.weight[..., 0], first.bias)).transpose(1, 2)  # [B,D,T]
+        x = F.silu(self.norm(self.depthwise_conv(x))).transpose(1, 2)
+        return linear(x, last.weight[..., 0], last.bias)
 
 
 class ConformerLayer(nn.Module):
@@ -120,7 +122,7 @@ class Conformer(nn.Module):
         self.encoders = nn.ModuleList(ConformerLayer(width, hidden, heads, kernel) for _ in range(layers))
 
     def tables(self, frames: int) -> list[Tensor]:
-        """Relative positions of a clip of T frames, per layer [H,d,R]: once per clip, whatever the number of steps."""
+        """Relative positions of a clip of T frames, per layer [1,H,R,d]: once per clip, for any number of steps."""
         weight = self.encoders[0].self_attn.linear_pos.weight
         waves = sinusoids(frames, self.width).to(weight.device, weight.dtype)
         return [layer.self_attn.table(waves) for layer in self.encoders]

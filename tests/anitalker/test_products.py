@@ -1,0 +1,65 @@
+"""Products by oneDNN: the same numbers as torch's own, never where gradients or other formats are asked for."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from anitalker import products
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """Count what oneDNN multiplies, as if it were always quicker."""
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this torch has no such product")
+    calls, own = [], products._onednn
+    monkeypatch.setattr(products, "onednn_is_quicker", lambda: True)
+    monkeypatch.setattr(products, "_onednn", lambda *given: calls.append(given) or own(*given))
+    return calls
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(7,), (1, 1), (2, 5), (2, 3, 4)])
+@torch.no_grad()
+def test_linear_is_torch_s(taken, shape, bias):
+    torch.manual_seed(0)
+    layer, x = products.Linear(6, 9, bias=bias), torch.randn(*shape, 6)
+    torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+    turned = torch.randn(6, *shape).movedim(0, -1)  # strided
+    torch.testing.assert_close(layer(turned), F.linear(turned, layer.weight, layer.bias))
+    assert len(taken) == 2
+
+
+@torch.no_grad()
+def test_batches_of_products(taken):
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 3, 5, 4), torch.randn(1, 3, 7, 4).expand(2, -1, -1, -1)
+    torch.testing.assert_close(products.times_transposed(a, b), a @ b.mT)
+    assert len(taken) == 6
+
+
+def test_gradients_and_short_formats_stay_with_torch(taken):
+    layer, x = products.Linear(6, 9), torch.randn(2, 6)
+    layer(x).sum().backward()
+    assert layer.weight.grad.abs().sum() > 0
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+    with torch.no_grad():
+        assert layer.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
+        exported = torch.export.export(products.Linear(6, 9), (x,))
+    assert "linear" in str(exported.graph) and "mkldnn" not in str(exported.graph)
+    assert not taken
+
+
+@torch.no_grad()
+def test_without_such_a_product_torch_s_own_serves(monkeypatch):
+    def absent(*given):
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(products, "_onednn", absent)
+    products.onednn_is_quicker.cache_clear()
+    try:
+        assert not products.onednn_is_quicker()
+        assert products.Linear(6, 9)(torch.ones(2, 6)).shape == (2, 9)
+    finally:
+        products.onednn_is_quicker.cache_clear()
