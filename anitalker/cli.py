@@ -15,7 +15,7 @@ from anitalker.commands.flags import Parser
 from anitalker.config import InputError
 
 # Modules of anitalker.commands, in the order of --help.
-COMMANDS = ("render", "reenact", "say", "stream", "batch", "faces", "encode", "inspect", "models", "verify")
+COMMANDS = ("render", "reenact", "say", "sample", "stream", "batch", "faces", "encode", "inspect", "models", "verify")
 
 
 def command(name: str):

@@ -12,6 +12,7 @@ from anitalker.config import FPS, InputError
 from anitalker.pictures import existing_file
 
 LARGEST_ANGLE = 60  # degrees
+MOTION = 20  # numbers of a frame
 
 
 def read_pose(path: str | os.PathLike) -> np.ndarray:
@@ -35,6 +36,24 @@ def read_pose(path: str | os.PathLike) -> np.ndarray:
             f"pose file {str(file)!r} goes to {most:g}; allowed is {-LARGEST_ANGLE} to {LARGEST_ANGLE} degrees"
         )
     return pose.astype(np.float32)
+
+
+def read_codes(path: str | os.PathLike) -> np.ndarray:
+    """Motion codes float32 [T,20], T >= 1, that `anitalker encode` wrote; InputError for anything else."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    file = existing_file(path, "motion file")
+    try:
+        motion = load_file(file).get("motion")
+    except (SafetensorError, OSError, ValueError, TypeError):
+        motion = None
+    if motion is None or motion.ndim != 2 or motion.shape[1] != MOTION or not len(motion) or motion.dtype.kind != "f":
+        raise InputError(f"motion file {str(file)!r} has no motion [T,{MOTION}]; make one with `anitalker encode`")
+    if not np.isfinite(motion).all():
+        frame = int(np.flatnonzero(~np.isfinite(motion).all(1))[0])
+        raise InputError(f"motion file {str(file)!r} has NaN or infinity in frame {frame}; make it again")
+    return motion.astype(np.float32)
 
 
 def write_codes(path: Path, motion: np.ndarray, identity: np.ndarray) -> None:

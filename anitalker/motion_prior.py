@@ -77,11 +77,19 @@ class MotionPrior(nn.Module):
         volume = self.variances.log().sum() + left * self.noise.log() + self.config.code_size * math.log(2 * math.pi)
         return -0.5 * (distance + volume)
 
+    def to_latent(self, motion: Tensor) -> Tensor:
+        """Motion codes [...,M] -> their places in the flow's space, where real codes are a unit Gaussian."""
+        return self.flow().transform((motion - self.motion_mean) / self.motion_std)
+
+    def from_latent(self, z: Tensor) -> Tensor:
+        """The inverse of `to_latent`."""
+        return self.flow().transform.inv(z) * self.motion_std + self.motion_mean
+
     @torch.no_grad()
     def sample(self, count: int, rng: torch.Generator, calm: float = 1.0) -> Tensor:
         """Motion codes [count,M] as real faces show them; calm below 1 stays near the most usual. CPU generator."""
         z = calm * torch.randn(count, self.config.motion_size, generator=rng).to(self.motion_mean.device)
-        return self.flow().transform.inv(z) * self.motion_std + self.motion_mean
+        return self.from_latent(z)
 
     @torch.no_grad()
     def pull_back(self, motion: Tensor, radius: float = 6.0) -> Tensor:
@@ -89,10 +97,9 @@ class MotionPrior(nn.Module):
 
         What lies inside is returned as it came, to the bit. A Gaussian of 20 numbers has its 99% at 6.1.
         """
-        transform = self.flow().transform
-        z = transform((motion - self.motion_mean) / self.motion_std)
+        z = self.to_latent(motion)
         norm = z.norm(dim=-1, keepdim=True)
-        back = transform.inv(z * (radius / norm).clamp(max=1)) * self.motion_std + self.motion_mean
+        back = self.from_latent(z * (radius / norm).clamp(max=1))
         return torch.where(norm > radius, back, motion)
 
     @torch.no_grad()

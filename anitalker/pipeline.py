@@ -165,7 +165,7 @@ class Talker:
         speech_for: faces, by index, that speak recordings of their own; the video's sound is all of them.
         """
         clock, own = machine.Clock(), dict(speech_for or {})
-        _keep_inputs(output, portrait, speech, *own.values())
+        keep_inputs(output, portrait, speech, *own.values())
         self.model.check(options)
         sounds = {}
         for index, file in {None: speech, **own}.items():
@@ -196,7 +196,7 @@ class Talker:
     ) -> dict:
         """The portrait moves like the face in a video, by default relative to its first frame -> facts for --json."""
         clock = machine.Clock()
-        _keep_inputs(output, portrait, clip)
+        keep_inputs(output, portrait, clip)
         portrait = self._ready(portrait, options)
         clock("portrait")
         codes = torch.tensor(self.encode(clip, backend=options.face_backend, progress=progress)[0], device=self.device)
@@ -205,6 +205,17 @@ class Talker:
         motions = [start + codes - codes[:1] for start in starts]
         sound = clip if video.probe(clip).audio_codec else None
         return self._write(portrait, motions, output, sound, options, clock, progress)
+
+    def animate(
+        self,
+        portrait: Portrait,
+        motions: list[Tensor],
+        output: Path,
+        options: RenderOptions = RenderOptions(),
+        progress: Progress | None = None,
+    ) -> dict:
+        """Motion [T,M] of each face, however it was made -> a silent MP4 -> facts for --json."""
+        return self._write(portrait, motions, output, None, options, machine.Clock(), progress)
 
     def _ready(self, portrait: Portrait | Path, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
         if not isinstance(portrait, Portrait):
@@ -246,8 +257,8 @@ def find_faces(picture: Path, backend: str = "own", device: str = "auto") -> dic
     return {"picture": str(picture), "width": pixels.shape[1], "height": pixels.shape[0], "faces": faces}
 
 
-def _keep_inputs(output: Path, *inputs: Path | Portrait) -> None:
-    """Refuse an output that would replace an input, or that cannot be written."""
+def keep_inputs(output: Path, *inputs: Path | Portrait) -> None:
+    """InputError for an output that would replace an input, or that cannot be written."""
     target = video.check_output(output)
     for one in inputs:
         if (

@@ -28,9 +28,7 @@ def output_flag(parser: Parser, name: str) -> None:
 def motion_flags(parser: Parser) -> None:
     """How the head and the lips move."""
     group = parser.add_argument_group("motion")
-    group.add_argument(
-        "--seed", type=int, default=DEFAULTS["seed"], help="same seed, same motion (default: %(default)s)"
-    )
+    seed_flag(group)
     group.add_argument(
         "--steps",
         type=int,
@@ -49,6 +47,18 @@ def motion_flags(parser: Parser) -> None:
     group.add_argument("--scale", type=float, help="size of the head, 1 is the portrait's")
     group.add_argument("--location", type=float, help="shift of the head to the right, in face-crop widths")
     group.add_argument("--still", action="store_true", help="the head stays; lips and eyes still move")
+    factor_flags(group)
+
+
+def seed_flag(group) -> None:
+    """--seed."""
+    group.add_argument(
+        "--seed", type=int, default=DEFAULTS["seed"], help="same seed, same motion (default: %(default)s)"
+    )
+
+
+def factor_flags(group) -> None:
+    """How far lips, head and lids move."""
     for name, what in (("lips", "lips"), ("head", "head"), ("blink", "lids")):
         group.add_argument(
             f"--{name}", type=float, default=DEFAULTS[name], help=f"how far the {what} move, 0 to 2 (default: 1)"

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from anitalker.config import InputError
-from anitalker.motion_files import read_pose, write_codes
+from anitalker.motion_files import read_codes, read_pose, write_codes
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
@@ -44,3 +44,14 @@ def test_codes_come_back(tmp_path):
     codes = load_file(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(codes["motion"], motion)
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+    np.testing.assert_array_equal(read_codes(tmp_path / "m.safetensors"), motion)
+
+
+def test_files_without_motion_are_refused(tmp_path):
+    save_file({"motion": np.zeros((3, 6), np.float32)}, tmp_path / "narrow.safetensors")
+    (tmp_path / "other.safetensors").write_text("no tensors")
+    for name in ("narrow", "other"):
+        with pytest.raises(InputError, match=r"no motion \[T,20\]; make one with `anitalker encode`"):
+            read_codes(tmp_path / f"{name}.safetensors")
+    with pytest.raises(InputError, match="motion file"):
+        read_codes(tmp_path / "none.safetensors")
