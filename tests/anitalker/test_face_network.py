@@ -14,6 +14,7 @@ from anitalker.face_network import (
     encode_boxes,
     from_crop,
     sample_crops,
+    suppress,
     to_crop,
 )
 from anitalker.landmarks import EYES, LEFT_EYE, LIPS, RIGHT_EYE
@@ -81,6 +82,18 @@ def test_double_detections_are_suppressed(detector, monkeypatch):
     assert found.points.shape == (2, 4, 2)
 
 
+def test_suppression_is_torchvisions():
+    from torchvision.ops import nms
+
+    rng = torch.Generator().manual_seed(0)
+    low = torch.rand(200, 2, generator=rng) * 60
+    boxes = torch.cat([low, low + 5 + torch.rand(200, 2, generator=rng) * 40], 1)
+    scores = (torch.rand(200, generator=rng) * 50).round() / 50  # equal ones too
+    for overlap in (0.2, 0.35, 0.7):
+        assert suppress(boxes, scores, overlap).tolist() == nms(boxes, scores, overlap).tolist()
+    assert suppress(boxes[:0], scores[:0], 0.35).shape == (0,)
+
+
 def test_regressor_moves_every_parameter(regressor):
     first, refined = regressor.both(torch.rand(3, 3, 64, 64))
     assert first.shape == refined.shape == (3, 468, 3)
@@ -116,8 +129,7 @@ def test_the_left_eye_is_the_right_eye_in_a_mirror(regressor, face):
     landmarks[:, 10, 0] = landmarks[:, 152, 0] = 0.5  # upright
     refined = landmarks.clone()
     with torch.no_grad():
-        regressor._look_again(near, landmarks, refined, "eye", list(RIGHT_EYE), 1.0)
-        regressor._look_again(near, landmarks, refined, "eye", list(LEFT_EYE), -1.0)
+        regressor._look_again(near, landmarks, refined, "eye", ((RIGHT_EYE, 1.0), (LEFT_EYE, -1.0)))
     move = refined - landmarks
     assert move[:, RIGHT_EYE].abs().max() > 1e-4
     assert torch.allclose(move[:, LEFT_EYE], move[:, RIGHT_EYE] * mirrored, atol=1e-5)

@@ -34,6 +34,17 @@ def test_marks_are_faint(size):
         assert (marked == again).all() and marked.dtype == np.uint8
 
 
+@pytest.mark.parametrize("window", [9, 63])
+def test_the_mean_is_scipys(window, monkeypatch):
+    from scipy.ndimage import uniform_filter
+
+    monkeypatch.setattr(watermark, "BAND", 7)
+    rng = np.random.default_rng(2)
+    for shape in ((40, 57), (5, 90)):  # windows larger than the picture too
+        grey = (rng.random(shape) * 255).astype(np.float32)
+        np.testing.assert_allclose(watermark.mean(grey, window), uniform_filter(grey, window), atol=1e-3)
+
+
 def test_no_wrap_around():
     frame = np.random.default_rng(0).choice(np.array([0, 1, 254, 255], np.uint8), (64, 64, 3))
     assert np.abs(Marker()(frame).astype(int) - frame).max() <= 12
