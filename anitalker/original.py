@@ -252,12 +252,11 @@ def control_signals(own: dict[str, Tensor], options: RenderOptions, frames: int)
 
 
 def windows(frames: int) -> list[tuple[int, int]]:
-    """Beginnings and ends of windows of WINDOW frames, evenly spread, that share OVERLAP frames at least."""
-    if frames <= WINDOW:
-        return [(0, frames)]
-    count = math.ceil((frames - OVERLAP) / (WINDOW - OVERLAP))
-    begins = [round(i * (frames - WINDOW) / (count - 1)) for i in range(count)]
-    return [(begin, begin + WINDOW) for begin in begins]
+    """Beginnings and ends of as few windows of at most WINDOW frames as will do, all but equally long, that share
+    OVERLAP frames: what is made twice stays below a tenth of a long clip."""
+    count = max(1, math.ceil((frames - OVERLAP) / (WINDOW - OVERLAP)))
+    own = (frames - OVERLAP) / count
+    return [(round(i * own), frames if i == count - 1 else round((i + 1) * own) + OVERLAP) for i in range(count)]
 
 
 def join(made: Tensor, piece: Tensor, begin: int) -> Tensor:

@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from anitalker import original
+from anitalker import original, products
 from anitalker.config import InputError, RenderOptions
 from anitalker.diffusion import ddim_sample
 from anitalker.face import Face
@@ -88,19 +89,50 @@ def test_a_long_clip_is_made_in_windows(model, subject, monkeypatch):
     assert made.shape == (47, 20) and made.isfinite().all() and made.abs().max() <= 1
     parts = windows(47)
     assert told == [("motion", end, 47) for _, end in parts] and len(parts) == 3 and parts[-1][1] == 47
-    noise = torch.randn(1, 47, 20, generator=torch.Generator().manual_seed(0))[:, :20]
-    condition = model.denoiser.condition(sound[:, :80], subject.image_code, subject.motion)
+    noise = torch.randn(1, 47, 20, generator=torch.Generator().manual_seed(0))[:, : parts[0][1]]
+    condition = model.denoiser.condition(sound[:, : 4 * parts[0][1]], subject.image_code, subject.motion)
     alone = ddim_sample(lambda x, time: model.denoiser(condition, x, time), noise, 2)[0]
     torch.testing.assert_close(made[: parts[1][0]], alone[: parts[1][0]])  # before the second window begins
 
 
-@pytest.mark.parametrize("frames", [1, 750, 751, 1450, 1451, 90_000])
+@pytest.mark.parametrize("frames", [1, 30, 750, 751, 900, 1450, 1451, 90_000])
 def test_windows_cover_everything(frames):
     found = windows(frames)
     assert found[0][0] == 0 and found[-1][1] == frames
     assert max(end - begin for begin, end in found) <= original.WINDOW
+    assert sum(end - begin for begin, end in found) < 1.08 * frames + 1  # 36 s were once made for the price of 60
     for (_, end), (begin, _) in pairwise(found):
-        assert end - begin >= original.OVERLAP - 1
+        assert end - begin == original.OVERLAP
+
+
+def test_time_is_linear(model, subject, monkeypatch):
+    """Counted, not clocked: products of a clip of ten windows, per frame, against those of two."""
+    monkeypatch.setattr(original, "WINDOW", 40)
+    monkeypatch.setattr(original, "OVERLAP", 4)
+    monkeypatch.setattr(products, "onednn_is_quicker", lambda: False)  # which torch's counter does not know
+    per_frame = []
+    for frames in (75, 365):
+        sound = torch.randn(1, 4 * frames, 39, generator=torch.Generator().manual_seed(0))
+        with FlopCounterMode(display=False) as counter:
+            model.move(sound, subject, QUICK)
+        per_frame.append(counter.get_total_flops() / frames)
+    assert 0.9 < per_frame[1] / per_frame[0] < 1.1
+    with FlopCounterMode(display=False) as counter:
+        monkeypatch.setattr(original, "WINDOW", 10_000)
+        model.move(sound, subject, QUICK)
+    assert counter.get_total_flops() / 365 > 1.5 * per_frame[1]  # a whole clip's attention is quadratic
+
+
+def test_seams_do_not_jump(model, subject, monkeypatch):
+    """Steps from frame to frame where windows meet are no larger than the largest elsewhere."""
+    monkeypatch.setattr(original, "WINDOW", 60)
+    monkeypatch.setattr(original, "OVERLAP", 12)
+    sound = torch.randn(1, 4 * 400, 39, generator=torch.Generator().manual_seed(0))
+    steps = model.move(sound, subject, QUICK).diff(dim=0).square().mean(1).sqrt()
+    seams = torch.zeros(399, dtype=torch.bool)
+    for begin, _ in windows(400)[1:]:
+        seams[begin - 1 : begin + 12] = True
+    assert seams.sum() > 50 and steps[seams].max() <= 1.1 * steps[~seams].max()
 
 
 def test_windows_fade_into_each_other():

@@ -38,7 +38,7 @@ def test_batches_of_products(taken):
     assert len(taken) == 6
 
 
-def test_gradients_and_short_formats_stay_with_torch(taken):
+def test_gradients_short_formats_and_exports_stay_with_torch(taken, monkeypatch):
     layer, x = products.Linear(6, 9), torch.randn(2, 6)
     layer(x).sum().backward()
     assert layer.weight.grad.abs().sum() > 0
@@ -46,8 +46,8 @@ def test_gradients_and_short_formats_stay_with_torch(taken):
         assert layer(x).dtype == torch.bfloat16
     with torch.no_grad():
         assert layer.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
-        exported = torch.export.export(products.Linear(6, 9), (x,))
-    assert "linear" in str(exported.graph) and "mkldnn" not in str(exported.graph)
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # as while a model is exported
+        products.Linear(6, 9)(x)
     assert not taken
 
 
