@@ -1,6 +1,7 @@
 """Training runs -> one file of weights for inference: the parts that it needs, float16, with their configs inside.
 
 `--kind stage1`: a run of `full-256` -> stage one of the original's family, in float32 under the original's names.
+`--preset NAME -o FILE.json`: a preset's recipes and network sizes, to be changed and trained by `--preset FILE.json`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from anitalker.config import InputError
 from anitalker.original_weights import read_stage_one
 from anitalker.registry import sha256
 from anitalker.weights import MODEL_PARTS, load_face, load_model, read
+from scripts.training.presets import describe
 
 KINDS = {
     "model": (MODEL_PARTS, ("speech",), load_model),
@@ -32,8 +35,11 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.register:
         register(Path(__file__).resolve().parent.parent)
         return
+    if arguments.preset and arguments.output:
+        write_preset(Path(arguments.output), arguments.preset)
+        return
     if not arguments.runs or not arguments.output:
-        raise SystemExit("error: give RUN and -o FILE.safetensors, or --register")
+        raise SystemExit("error: give RUN and -o FILE.safetensors, --preset NAME and -o FILE.json, or --register")
     config, tensors = collect([weights_of(run) for run in arguments.runs], arguments.kind)
     if arguments.kind == "stage1":
         config, tensors = as_original(config, tensors)
@@ -88,6 +94,16 @@ def write(path: Path, config: dict, tensors: dict[str, Tensor]) -> None:
     partial.replace(path)
 
 
+def write_preset(path: Path, name: str) -> None:
+    """A preset as JSON: what `train_motion_space --preset FILE.json` reads, and beside it the sizes that follow."""
+    try:
+        text = json.dumps(describe(name), indent=1)
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
+    path.write_text(text + "\n", encoding="utf-8")
+    print(f"{path}: python -m scripts.train_motion_space --preset {path} --data DIR --out RUN")
+
+
 def register(root: Path) -> None:
     """Put size and SHA-256 of every shipped file into the registry and into the model card's table."""
     registry, card = root / "anitalker/registry.py", root / "checkpoints/README.md"
@@ -108,6 +124,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders or weight files")
     parser.add_argument("--kind", choices=tuple(KINDS), default="model")
+    parser.add_argument("--preset", help="only: this preset of training, as JSON")
     parser.add_argument("-o", "--output", metavar="FILE.safetensors")
     parser.add_argument("--register", action="store_true", help="only: hashes of checkpoints/ into registry and card")
     return parser.parse_args(argv)

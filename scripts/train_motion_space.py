@@ -65,7 +65,7 @@ def train(arguments: argparse.Namespace, recipe: Recipe) -> None:
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Recipe]:
     """Arguments of the run, and the preset's recipe under the flags that were given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="lite-256", help=", ".join(PRESETS))
+    parser.add_argument("--preset", default="lite-256", help=", ".join(PRESETS) + ", or a FILE.json of scripts.export")
     parser.add_argument("--stage", choices=STAGES, help="of lite-256: codes (default), then decoder")
     parser.add_argument("--data", required=True, help="folder laid out as scripts.prepare_data writes it")
     parser.add_argument("--cache", default="runs/cache", help="decoded frames and labels")

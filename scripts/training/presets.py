@@ -7,10 +7,12 @@ trainings of the same, each without one thing, for `scripts.ablate`.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields, replace
+import json
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import ClassVar
 
-from anitalker.config import CROP, DecoderConfig, InputError, MotionSpaceConfig, StageOneConfig
+from anitalker.config import CROP, DecoderConfig, InputError, MotionSpaceConfig, StageOneConfig, to_dict
 from encoders.image import ENCODERS
 
 METRICS = ("aam", "triplet", "none")
@@ -154,24 +156,51 @@ PRESETS: dict[str, tuple[Recipe, ...]] = {
     "ablation-triplet": _ablation(metric="triplet"),
     "ablation-neither": _ablation(metric="none", mutual=0.0),
 }
-STAGES = ("codes", "decoder", "pixels")
+KINDS = {kind.stage: kind for kind in (Codes, Decoder, Pixels)}
+STAGES = tuple(KINDS)
 
 
 def settings() -> dict[str, dict]:
     """Every field of every recipe once: name -> type, help, choices, for the command line."""
     found: dict[str, dict] = {}
-    for kind in (Codes, Decoder, Pixels):
+    for kind in KINDS.values():
         for one in fields(kind):
             default = one.default if one.default is not MISSING else None
             found.setdefault(one.name, {"type": type(default), **one.metadata})
     return found
 
 
+def recipes_of(preset: str) -> tuple[Recipe, ...]:
+    """A preset's recipes by its name, or from a JSON file as `describe` makes it; InputError says what is wrong."""
+    if preset in PRESETS:
+        return PRESETS[preset]
+    if not preset.endswith(".json"):
+        raise InputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}, or a FILE.json")
+    try:
+        stages = json.loads(Path(preset).read_text(encoding="utf-8"))["stages"]
+        return tuple(KINDS[stage](**one["recipe"]) for stage, one in stages.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        line = " ".join(str(error).split())[:120]
+        raise InputError(f"preset {preset!r} cannot be read ({line}); write one by scripts.export --preset") from None
+
+
+def describe(preset: str) -> dict:
+    """A preset as JSON can hold it: {"preset", "stages": {stage: {"recipe", sizes of its networks by name}}}."""
+    stages = {}
+    for recipe in recipes_of(preset):
+        if isinstance(recipe, Pixels):
+            sizes = {"stage1": to_dict(recipe.config())}
+        else:
+            space = motion_space_config(recipe)
+            sizes = {"motion_space": to_dict(space)}
+            sizes |= {"decoder": to_dict(decoder_config(recipe, space))} if isinstance(recipe, Decoder) else {}
+        stages[recipe.stage] = {"recipe": asdict(recipe), **sizes}
+    return {"preset": preset, "stages": stages}
+
+
 def resolve(preset: str, stage: str | None, given: dict) -> Recipe:
     """The preset's recipe of that stage (None: its first) with the given fields; InputError names what does not fit."""
-    if preset not in PRESETS:
-        raise InputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}")
-    recipes = {recipe.stage: recipe for recipe in PRESETS[preset]}
+    recipes = {recipe.stage: recipe for recipe in recipes_of(preset)}
     if stage is not None and stage not in recipes:
         raise InputError(f"preset {preset} has no stage {stage!r}; it has {', '.join(recipes)}")
     recipe = recipes[stage or next(iter(recipes))]

@@ -8,7 +8,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from anitalker import registry, weights
+from anitalker.config import InputError
 from scripts import export
+from scripts.training.presets import resolve
 
 
 @pytest.fixture
@@ -55,3 +57,35 @@ def test_a_missing_part_is_named(runs):
     with pytest.raises(SystemExit, match="generator, speech"):
         export.main([str(folder / "decoder"), "-o", str(folder / "x.safetensors")])
     assert not (folder / "x.safetensors").exists()
+
+
+def test_a_preset_becomes_a_file_that_trains(tmp_path):
+    file = tmp_path / "mine.json"
+    export.main(["--preset", "full-256", "-o", str(file)])
+    told = json.loads(file.read_text())
+    sizes = told["stages"]["pixels"]["stage1"]
+    assert sizes["channels"] == [512, 512, 512, 512, 256, 128, 64] and sizes["size"] == 256
+    assert resolve(str(file), None, {}) == resolve("full-256", None, {})
+    told["stages"]["pixels"]["recipe"] |= {"width": 0.5, "steps": 7}
+    file.write_text(json.dumps(told))
+    mine = resolve(str(file), "pixels", {"batch": 3})
+    assert (mine.steps, mine.batch, mine.config().channels[0]) == (7, 3, 256)
+    export.main(["--preset", "lite-256", "-o", str(file)])
+    assert resolve(str(file), "decoder", {}) == resolve("lite-256", "decoder", {})
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "[]", "{}", '{"stages": {"other": {}}}', '{"stages": {"codes": {"recipe": {"x": 1}}}}']
+)
+def test_a_preset_file_that_is_none(tmp_path, text):
+    file = tmp_path / "mine.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError, match="cannot be read"):
+        resolve(str(file), None, {})
+
+
+def test_an_unknown_preset_is_told(tmp_path):
+    with pytest.raises(SystemExit, match="allowed are lite-256"):
+        export.main(["--preset", "full", "-o", str(tmp_path / "x.json")])
+    assert not (tmp_path / "x.json").exists()
