@@ -21,6 +21,8 @@ from anitalker.landmarks import FOREHEAD, OneEuro, face_height
 SMALLEST = 20  # pixels of the face box's longer side; below, there is nothing to animate
 FACE_IN_CROP = 0.55  # face height over the crop's side, as in the training data
 MIDDLE_IN_CROP = (0.5, 0.575)  # where the middle of forehead and chin stands in the crop, as in the training data
+ASIDE = 0.6  # what is looked at beside a face box, in its longer sides: a turned crop reaches half as far
+STILL = 0.02  # crop sides: if the third look's crop would differ by less from the second's, there is no third
 SETTLED = 0.05  # face heights between the first and the last look, times score squared: faces move far less
 RECHECK = 12  # frames of a video between searches with the detector
 
@@ -91,7 +93,7 @@ class FaceFinder:
 
     def __init__(self, network: FaceNetwork, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
+        self.network = network.folded().to(self.device)
 
     @torch.inference_mode()
     def find(self, picture: np.ndarray) -> list[Face]:
@@ -126,7 +128,7 @@ class FaceFinder:
     def refine(self, pictures: np.ndarray, landmarks: np.ndarray, passes: int = 1) -> np.ndarray:
         """Landmarks [B,468,3] of faces that stand near `landmarks` in `pictures` uint8 [B,H,W,3]; pixels."""
         points = torch.as_tensor(landmarks, dtype=torch.float32, device=self.device)
-        views = torch.tensor(np.asarray(pictures), device=self.device).permute(0, 3, 1, 2)
+        views = self._unit(np.asarray(pictures))
         for _ in range(passes):
             points = self._regress(views, *crop_frame(points))
         return points.cpu().numpy()
@@ -146,11 +148,10 @@ class FaceFinder:
         height, width = picture.shape[:2]
         scale = long_side / max(height, width)
         new = (max(round(width * scale), 1), max(round(height * scale), 1))
-        small = np.asarray(Image.fromarray(picture).resize(new, Image.Resampling.BILINEAR))
+        small = np.asarray(Image.fromarray(picture).resize(new, Image.Resampling.BILINEAR, reducing_gap=1.0))
         pad_y, pad_x = -new[1] % 32, -new[0] % 32
         small = np.pad(small, ((0, pad_y), (0, pad_x), (0, 0)), "edge")
-        tensor = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
-        found = self.network.detector.detect(tensor, threshold)[0]
+        found = self.network.detector.detect(self._unit(small[None]), threshold)[0]
         back = torch.tensor([width / new[0], height / new[1]], device=self.device)
         return Detections(found.boxes * back.repeat(2), found.scores, found.points * back)
 
@@ -166,35 +167,50 @@ class FaceFinder:
         return faces
 
     def _landmarks(self, picture: np.ndarray, box: Tensor, points: Tensor) -> tuple[np.ndarray, float]:
-        """Three looks: from the detector's box and eye-to-mouth line, then twice from the landmarks themselves.
+        """A coarse look from the detector's box and eye-to-mouth line, then a full one from the landmarks themselves;
+        where that moved the crop by more than STILL, a third.
 
         Also how far the points moved from the first look to the last, in face heights.
         """
         view, shift, shrink = near(picture, box.tolist())
-        view = torch.from_numpy(view).to(self.device).permute(2, 0, 1)[None]
+        view = self._unit(view[None])
         shift = torch.tensor(shift, device=self.device)
         box, points = (box - shift.repeat(2)) / shrink, (points - shift) / shrink
         down = torch.nn.functional.normalize(points[3] - points[:2].mean(0), dim=0)
         axes = torch.stack([torch.stack([down[1], -down[0]]), down])[None]
         upright = (box[2:] - box[:2]).max() / (down[1].abs() + 0.8 * down[0].abs())  # a turned face fills a larger box
-        first = landmarks = self._regress(view, (box[:2] + box[2:])[None] / 2, upright[None] * MARGIN, axes)
-        for _ in range(2):
-            landmarks = self._regress(view, *crop_frame(landmarks))
+        frame = ((box[:2] + box[2:])[None] / 2, upright[None] * MARGIN, axes)
+        first = self._regress(view, *frame, self.network.landmarks.coarse)
+        frame = crop_frame(first)
+        landmarks = self._regress(view, *frame)
+        again = crop_frame(landmarks)
+        if apart(frame, again) > STILL:
+            landmarks = self._regress(view, *again)
         moved = (landmarks - first)[0, :, :2].norm(dim=-1).mean() / face_height(landmarks)[0]
         landmarks = landmarks[0] * shrink
         landmarks[:, :2] += shift
         return landmarks.cpu().numpy(), float(moved)
 
-    def _regress(self, views: Tensor, centre: Tensor, side: Tensor, axes: Tensor) -> Tensor:
-        crops = sample_crops(views.float() / 127.5 - 1, centre, side, axes, self.network.landmarks.config.size)
-        return from_crop(self.network.landmarks(crops), centre, side, axes)
+    def _unit(self, pictures: np.ndarray) -> Tensor:
+        """uint8 [B,H,W,3] -> float [B,3,H,W] in [-1,1] on the device."""
+        return torch.tensor(pictures, device=self.device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+    def _regress(self, views: Tensor, centre: Tensor, side: Tensor, axes: Tensor, network=None) -> Tensor:
+        crops = sample_crops(views, centre, side, axes, self.network.landmarks.config.size)
+        return from_crop((network or self.network.landmarks)(crops), centre, side, axes)
+
+
+def apart(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> float:
+    """How much two squares (centre [1,2], side [1], axes [1,2,2]) differ in place, size and turn together, in sides."""
+    shift, size = (b[0] - a[0]).norm() / a[1], (b[1] / a[1]).log().abs()
+    return float(shift + size + (b[2] - a[2])[0, 0].norm())
 
 
 def near(picture: np.ndarray, box: list[float]) -> tuple[np.ndarray, tuple[float, float], int]:
     """The surroundings of a box, shrunk by a whole factor so that a face crop does not alias: view, (x,y), factor."""
     side = max(box[2] - box[0], box[3] - box[1])
-    x0, y0 = (max(int(v - side), 0) for v in box[:2])
-    x1, y1 = (math.ceil(v + side) for v in box[2:])
+    x0, y0 = (max(int(v - ASIDE * side), 0) for v in box[:2])
+    x1, y1 = (math.ceil(v + ASIDE * side) for v in box[2:])
     view = Image.fromarray(np.ascontiguousarray(picture[y0:y1, x0:x1]))
     factor = max(int(side * MARGIN / 200), 1)
     return np.array(view.reduce(factor)), (float(x0), float(y0)), factor

@@ -1,5 +1,6 @@
 """Finding with a fake network, choosing, cutting out."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,12 +24,12 @@ class Bright:
             self.regress,
         )
         self.face, self.jitter, self.scales = to_crop(face[None], *crop_frame(face[None]))[0], jitter, []
-        self.regress.__func__.config = SimpleNamespace(size=32)
+        self.regress.__func__.config, self.regress.__func__.coarse = SimpleNamespace(size=32), self.regress
 
     def to(self, device):
         return self
 
-    def eval(self):
+    def folded(self):
         return self
 
     def detect(self, pictures, threshold):
@@ -72,6 +73,27 @@ def test_a_second_scale_only_if_nothing_is_found(face):
 
 def test_what_does_not_settle_is_no_face(face):
     assert FaceFinder(Bright(face, jitter=0.1)).find(with_square(240, 60, 80)) == []
+
+
+def test_a_third_look_only_where_the_second_moved_the_crop(face, monkeypatch):
+    """The fake's answer is the crop's own shape, which fits the detector's square box by chance alone."""
+    looks, finder = [], FaceFinder(Bright(face))
+    regress = FaceFinder._regress
+    monkeypatch.setattr(FaceFinder, "_regress", lambda *a: looks.append(a) or regress(*a))
+    for far, expected in ((math.inf, 2), (-1.0, 3)):
+        looks.clear()
+        monkeypatch.setattr(faces, "STILL", far)
+        assert len(finder.find(with_square(240, 60, 80))) == 1
+        assert len(looks) == expected
+
+
+def test_how_far_two_crops_are_apart():
+    one = (torch.tensor([[50.0, 50]]), torch.tensor([100.0]), torch.eye(2)[None])
+    turned = torch.tensor([[[math.cos(0.03), math.sin(0.03)], [-math.sin(0.03), math.cos(0.03)]]])
+    assert faces.apart(one, one) == 0
+    assert faces.apart(one, (one[0] + torch.tensor([3.0, 4.0]), one[1], one[2])) == pytest.approx(0.05)
+    assert faces.apart(one, (one[0], one[1] * 0.9, one[2])) == pytest.approx(-math.log(0.9), rel=1e-4)
+    assert faces.apart(one, (one[0], one[1], turned)) == pytest.approx(0.03, rel=1e-3)
 
 
 def test_tiny_pictures_have_no_face(face):

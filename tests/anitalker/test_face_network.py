@@ -111,6 +111,37 @@ def test_a_batch_of_two_is_two_batches_of_one(regressor):
         assert torch.allclose(regressor(crops), torch.cat([regressor(c[None]) for c in crops]), atol=1e-5)
 
 
+def test_the_coarse_look_is_the_first_of_both(regressor):
+    regressor.eval()
+    crops = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(regressor.coarse(crops), regressor.both(crops)[0])
+
+
+def test_folding_norms_away_keeps_the_numbers():
+    torch.manual_seed(0)
+    network = FaceNetwork(SMALL_DETECTOR, SMALL_LANDMARKS)
+    for module in network.modules():  # as after training: no norm is the identity
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
+            module.running_mean.normal_(std=0.3)
+            module.running_var.uniform_(0.5, 2.0)
+    folded, pictures = network.eval().folded(), torch.rand(1, 3, 64, 64) * 2 - 1
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())  # the network itself is kept
+    with torch.no_grad():
+        assert torch.allclose(folded.landmarks(pictures), network.landmarks(pictures), atol=1e-4)
+        for mine, theirs in zip(folded.detector(pictures), network.detector(pictures), strict=True):
+            assert torch.allclose(mine, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_a_search_of_another_size_takes_other_anchors(detector):
+    for size in ((64, 64), (32, 96), (32, 96), (64, 64)):
+        detector.detect(torch.zeros(1, 3, *size), 0.5)
+        assert torch.equal(detector._searched[1], detector.anchors(*size))
+
+
 def test_second_look_corrects_lips_and_eyes_only(regressor):
     regressor.eval()
     with torch.no_grad():
