@@ -73,9 +73,10 @@ class Worker:
     def _portrait(self, job: Job):
         """The portrait, encoded; kept for the next jobs, while its file stays the same."""
         about = os.stat(job.portrait)
-        key = (job.portrait, about.st_mtime_ns, about.st_size, job.options.face, job.options.face_backend)
+        chosen = (job.options.face, job.options.face_backend, (), job.options.enhance)
+        key = (job.portrait, about.st_mtime_ns, about.st_size, chosen)
         if key not in self._portraits:
-            self._portraits[key] = self.talker.portrait(job.portrait, job.options.face, job.options.face_backend)
+            self._portraits[key] = self.talker.portrait(job.portrait, *chosen)
             if len(self._portraits) > PORTRAITS:
                 self._portraits.popitem(last=False)
         self._portraits.move_to_end(key)

@@ -224,6 +224,7 @@ class RenderOptions:
     frame: str = _option("full", "full: the whole picture; crop: the 256x256 face crop", allowed=("full", "crop"))
     face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
     face_backend: str = _option("own", "who finds faces", allowed=("own", "face-alignment"))
+    enhance: str = _option("", "draw the portrait's faces again before they move, clearer", allowed=("", "gfpgan"))
     batch_size: int = _option(8, "frames decoded at once; does not change the result", 1, 256)
     marks: bool = _option(True, "content credentials and an invisible watermark say that an AI made the video")
     label: bool = _option(False, "the words `AI-generated` in the corner of every frame")

@@ -46,13 +46,13 @@ def fetch(name: str, progress: Progress | None = None) -> dict:
     The hash must be the registered one; where none is registered, the first fetch records it beside the file.
     """
     entry = registry.REGISTRY.get(name)
-    if entry is None or not entry.repository:
-        known = ", ".join(key for key, one in registry.REGISTRY.items() if one.repository)
+    if entry is None or not entry.remote:
+        known = ", ".join(key for key, one in registry.REGISTRY.items() if one.remote)
         raise InputError(f"there is nothing to fetch for {name!r}; allowed are {known}")
     target = registry.here(entry)
     if fetched := target is None:
         target = registry.folders()[-1] / entry.file
-        url = f"{hub()}/{entry.repository}/resolve/main/{entry.file}"
+        url = entry.url or f"{hub()}/{entry.repository}/resolve/main/{entry.file}"
         wanted = entry.sha256 or registry.recorded(target)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

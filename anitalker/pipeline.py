@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from anitalker import driving, machine, model, rendering, video, voices, weights
+from anitalker import enhance as enhancing
 from anitalker.config import FPS, InputError, RenderOptions
-from anitalker.face import FaceFinder, choose
+from anitalker.face import Face, FaceFinder, choose
 from anitalker.finders import FaceAlignmentFinder
 from anitalker.model import Model, Path, Progress
 from anitalker.motion_prior import MotionPrior, landmark_residual
@@ -70,21 +71,32 @@ class Talker:
         face: str | int = "largest",
         backend: str = "own",
         also: Iterable[int] = (),
+        enhance: str = "",
     ) -> Portrait:
         """Picture (pixels, or a file, which may be a video) -> faces -> crops -> codes.
 
-        face: largest, all, or an index; also: indices of more faces.
+        face: largest, all, or an index; also: indices of more faces; enhance: gfpgan draws the chosen ones again first.
         """
         finder = self.finder(backend)
         known = isinstance(picture, np.ndarray)
         pixels, found = (picture, finder.find(picture)) if known else find_portrait(picture, finder)
         chosen = [one for which in (face, *also) for one in choose(found, which)]
         indices = sorted({n for n, one in enumerate(found) if any(one is other for other in chosen)})
-        crops = [self.model.crop(pixels, found[n]) for n in indices]
-        subjects = tuple(self.model.subject(pixels, one) for one in crops)
+        subjects = self._subjects(pixels, [found[n] for n in indices])
         for n, subject in zip(indices, subjects, strict=True):
             self._doubt(n, found[n].score, subject, finder)
+        if enhance:
+            pixels = enhancing.restore(pixels, [found[n].landmarks for n in indices], self.enhancer)
+            subjects = self._subjects(pixels, [found[n] for n in indices])
         return Portrait(pixels, subjects, tuple(indices))
+
+    def _subjects(self, pixels: np.ndarray, faces: Iterable[Face]) -> tuple[model.Subject, ...]:
+        return tuple(self.model.subject(pixels, self.model.crop(pixels, one)) for one in faces)
+
+    @functools.cached_property
+    def enhancer(self) -> enhancing.Network:
+        """GFPGAN, loaded once."""
+        return enhancing.load("gfpgan", self.device)
 
     @functools.cached_property
     def prior(self) -> MotionPrior | None:
@@ -219,7 +231,7 @@ class Talker:
 
     def _ready(self, portrait: Portrait | Path, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
         if not isinstance(portrait, Portrait):
-            return self.portrait(portrait, options.face, options.face_backend, also)
+            return self.portrait(portrait, options.face, options.face_backend, also, options.enhance)
         if missing := set(also) - set(portrait.indices):
             raise InputError(f"speech-for names face {min(missing)}; this portrait has {list(portrait.indices)}")
         return portrait

@@ -27,6 +27,12 @@ class Entry:
     size: int = 0  # bytes, of a file that can be fetched
     repository: str = ""  # where on the model hub; empty: shipped
     former: tuple[str, ...] = ()  # names that the same file had before
+    url: str = ""  # of a file that is elsewhere than on the model hub
+
+    @property
+    def remote(self) -> bool:
+        """Whether it can be fetched."""
+        return bool(self.repository or self.url)
 
 
 def _original(file: str, sha256: str, size: int, about: str, former: tuple[str, ...] = ()) -> Entry:
@@ -107,6 +113,14 @@ REGISTRY = {
         "stage two: MFCC, head pose, location, scale",
         former=("stage2_more_controllable_mfcc.ckpt",),
     ),
+    "gfpgan": Entry(
+        "GFPGANv1.4.pth",
+        "e2cd4703ab14f4d01fd1383a8a8b266f9a5833dacee8e6a79d3bf21a1b6be5ad",
+        "Apache-2.0",
+        "GFPGAN 1.4, for --enhance gfpgan (extra `enhance`)",
+        model=False,
+        url="https://github.com/TencentARC/GFPGAN/releases/download/v1.3.0/GFPGANv1.4.pth",
+    ),
 }
 
 
@@ -136,7 +150,7 @@ def find(name: str | os.PathLike) -> tuple[Path, Entry | None]:
             return own, None
     if entry is not None:
         looked = ", ".join(str(folder) for folder in folders())
-        way = f"run `anitalker models fetch {name}`" if entry.repository else "set ANITALKER_CHECKPOINTS"
+        way = f"run `anitalker models fetch {name}`" if entry.remote else "set ANITALKER_CHECKPOINTS"
         raise InputError(f"model {str(name)!r} is not here: no {entry.file} in {looked}; {way}")
     if path.is_dir():
         path = path / REGISTRY["lite"].file
@@ -155,7 +169,7 @@ def listing() -> list[dict]:
         except InputError:
             file = None
         size = file.stat().st_size if file else entry.size
-        facts = {key: getattr(entry, key) for key in ("sha256", "licence", "repository", "about")}
+        facts = {key: getattr(entry, key) for key in ("sha256", "licence", "repository", "url", "about")}
         rows.append({"name": name, "file": str(file) if file else None, "bytes": size or None, **facts})
     return rows
 
@@ -184,7 +198,7 @@ def verify(name: str | os.PathLike, path: Path, entry: Entry | None) -> None:
     """InputError when a file has not the hash of its entry, or else the one recorded when it was fetched."""
     wanted = entry and (entry.sha256 or recorded(path))
     if wanted and sha256(path) != wanted:
-        again = f"delete it and run `anitalker models fetch {name}`" if entry.repository else "restore the file"
+        again = f"delete it and run `anitalker models fetch {name}`" if entry.remote else "restore the file"
         raise InputError(
             f"weights {str(path)!r} are not the registered {str(name)!r} (SHA-256 differs); "
             f"{again}, or give its path as the model to use it as it is"

@@ -16,7 +16,8 @@ from anitalker.config import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUFFIXES = (".safetensors", ".pt", ".ckpt")
+SUFFIXES = (".safetensors", ".pt", ".ckpt", ".pth")
+WRAPPERS = ("state_dict", "params_ema", "params")  # what others put their tensors into
 LARGEST_FILE = 8 * 2**30  # bytes
 LARGEST_SIZE = 65_536  # of any number in a network's config: a forged one must not eat the memory
 LFS = b"version https://git-lfs"  # what a clone without Git LFS has in the place of a large file
@@ -126,7 +127,8 @@ def _pickled(path: Path) -> tuple[dict | None, dict[str, Tensor]]:
     if isinstance(content.get("weights"), dict):
         config = content.get("config")
         return config if isinstance(config, dict) else None, content["weights"]
-    return None, content["state_dict"] if isinstance(content.get("state_dict"), dict) else content
+    wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), dict)), None)
+    return None, content[wrapper] if wrapper else content
 
 
 def _line(error: Exception) -> str:

@@ -10,7 +10,8 @@ import gradio as gr
 from anitalker.config import InputError, RenderOptions
 
 # `face` is chosen on the picture; every video of the page is marked; files on the server are nobody's to name.
-HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose")
+# The page downloads nothing, so it does not enhance.
+HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose", "enhance")
 FIELDS = {one.name: one for one in fields(RenderOptions)}
 NUMBERS = tuple(name for name, one in FIELDS.items() if one.metadata["low"] is not None and name not in HIDDEN)
 NAMES = (*(name for name in FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS)  # what the page offers

@@ -16,13 +16,14 @@ import json
 import resource
 import sys
 import time
+import wave
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from anitalker import video
-from anitalker.config import InputError, RenderOptions
+from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
 from anitalker.face import box_of, overlap
 from anitalker.pictures import read_picture
 from scripts.training.composed import LOSSLESS, Scene, compose, store
@@ -84,9 +85,14 @@ def render(talker, scene: Scene, path: Path, speech: np.ndarray, options: Render
     return facts | {"frames": len(changed), "outside": outside, "changed": float(np.mean(changed))}, frame, boxes
 
 
-def as_video(talker, path: Path, speech: str, target: Path, options: RenderOptions) -> dict:
-    """The same as a real MP4 of the whole recording; it is read again -> facts."""
-    made = talker.render(path, speech, target, options)
+def as_video(talker, path: Path, speech: np.ndarray, target: Path, options: RenderOptions) -> dict:
+    """The same as a real MP4 of some of the speech, with marks and all; it is read again -> facts."""
+    sound = path.with_suffix(".wav")
+    with wave.open(str(sound), "wb") as file:
+        file.setnchannels(1), file.setsampwidth(2), file.setframerate(SAMPLE_RATE)
+        file.writeframes((speech[: SAMPLE_RATE // 2].clip(-1, 1) * 32767).astype("<i2").tobytes())
+    made = talker.render(path, sound, target, options)
+    sound.unlink()
     media = video.probe(target)
     frames = sum(1 for _ in video.read_frames(target))
     whole = (media.width, media.height) == (made["width"], made["height"]) and frames == made["frames"]
@@ -94,7 +100,7 @@ def as_video(talker, path: Path, speech: str, target: Path, options: RenderOptio
     return {"whole": whole, "width": media.width, "height": media.height, "frames": frames}
 
 
-def row_of(talker, scene: Scene, path: Path, stored: dict, number: int, chosen, speech: np.ndarray) -> dict:
+def row_of(talker, scene: Scene, path: Path, stored: dict, number: int, speech: np.ndarray) -> dict:
     """Everything about one picture as plain JSON types; its tile of the sheet is written beside it."""
     several = len(scene.faces) > 1 and number % 2 == 0
     options = RenderOptions(seed=number, face="all" if several else "largest", batch_size=2)
@@ -104,7 +110,7 @@ def row_of(talker, scene: Scene, path: Path, stored: dict, number: int, chosen, 
         facts, frame, boxes = render(talker, scene, path, speech, options, stored["format"] in LOSSLESS)
         row |= facts
         if number % VIDEO_EVERY == 0:
-            row["video"] = as_video(talker, path, chosen.speech, path.with_suffix(".mp4"), options)
+            row["video"] = as_video(talker, path, speech, path.with_suffix(".mp4"), options)
     except KNOWN as error:
         row["error"] = f"{type(error).__name__}: {error}".replace(str(path.parent), "...")
     row["ok"] = "error" not in row and row["right"] > 0 and not row["false"] and not row["outside"]
@@ -198,8 +204,8 @@ def main(arguments: list[str] | None = None) -> int:
             from anitalker.pipeline import load
 
             talker = load(chosen.model, "cpu")
-            speech = video.read_audio(chosen.speech)[: int(SECONDS * 16_000)]
-        rows.append(row_of(talker, scene, path, stored, number, chosen, speech))
+            speech = video.read_audio(chosen.speech)[: int(SECONDS * SAMPLE_RATE)]
+        rows.append(row_of(talker, scene, path, stored, number, speech))
         with open(book, "a", encoding="utf-8") as file:
             file.write(json.dumps(rows[-1]) + "\n")
         print(json.dumps(rows[-1]), flush=True)

@@ -74,6 +74,12 @@ def picture_flags(parser: Parser) -> None:
         "--batch-size", type=int, default=DEFAULTS["batch_size"], help="frames at once (default: %(default)s)"
     )
     backend_flag(group)
+    group.add_argument(
+        "--enhance",
+        choices=("gfpgan",),
+        default=DEFAULTS["enhance"],
+        help="draw the portrait's faces again, clearer, before they move (extra `enhance`; default: no)",
+    )
     marks_flags(parser)
 
 

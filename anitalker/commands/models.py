@@ -44,7 +44,7 @@ def say(result: dict) -> None:
     for model in result.get("models", ()):
         size = f"{model['bytes'] / 1e6:.1f} MB" if model["bytes"] else ""
         print(f"{model['name']:20} {size:>9}  {model['licence']:10}  {model['about']}")
-        way = f": anitalker models fetch {model['name']}" if model["repository"] else ""
+        way = f": anitalker models fetch {model['name']}" if model["repository"] or model["url"] else ""
         print(f"{'':20} {model['file'] or 'not here' + way}")
     for one in result.get("fetched", ()):
         done = f"{one['bytes']} bytes, SHA-256 {one['sha256']}" if one["fetched"] else "was here, and is whole"

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> dict:
     if talker.prior is None and not arguments.linear:
         raise InputError(f"model {talker.name} has no motion prior to draw from; take --model lite")
     ends = [expression(talker, name, arguments.face_backend) for name in arguments.between or ()]
-    portrait = talker.portrait(arguments.portrait, options.face, options.face_backend)
+    portrait = talker.portrait(arguments.portrait, options.face, options.face_backend, enhance=options.enhance)
     if ends:
         way = None if arguments.linear else talker.prior
         motions = [sampling.between(way, one.motion.cpu(), *ends, frames).to(one.motion) for one in portrait.subjects]

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> dict:
     from anitalker.watermark import Marker
 
     talker = load(**flags.model_of(arguments))
-    portrait = talker.portrait(arguments.portrait, options.face, options.face_backend)
+    portrait = talker.portrait(arguments.portrait, options.face, options.face_backend, enhance=options.enhance)
     height, width = portrait.picture.shape[:2] if options.frame == "full" else (talker.model.size,) * 2
     # No credentials: a stream has no end that could be signed.
     marks = [Label(width, height)] * options.label + [Marker()] * options.marks
