@@ -1,8 +1,10 @@
 """The paper's ablation by one command: stage one of the original's architecture with and without HAL, metric learning
-and mutual information, AAM-softmax against triplet; equal short trainings, the same data, the same scores, one table.
+and mutual information, AAM-softmax against triplet; and by --arms what its losses do: the flow that landmarks show, a
+discriminator, the autoencoder alone. Equal short trainings, the same data, the same scores, one table.
 
     python -m scripts.ablate --data DIR                    two hours on a CPU, ten minutes on a GPU
     python -m scripts.ablate --data DIR --steps 50         a rehearsal
+    python -m scripts.ablate --data DIR --arms all no-flow adversarial autoencode      the losses
 
 Kill it whenever you like: the same command continues, arm by arm. The table goes to docs/ablation.md, the numbers to
 docs/ablation.json.
@@ -29,7 +31,11 @@ ARMS = {
     "no-mutual": "without mutual information",
     "neither": "without both",
     "triplet": "triplet instead of AAM-softmax",
+    "no-flow": "without landmark-flow supervision",
+    "adversarial": "with a discriminator",
+    "autoencode": "autoencoding alone: L1, no other term",
 }
+OF_THE_PAPER = ("all", "no-hal", "no-metric", "no-mutual", "triplet")
 # What is told of an arm: key -> (heading, digits, whether more is better)
 COLUMNS = {
     "psnr": ("PSNR, dB", 2, True),
@@ -151,6 +157,7 @@ def run_training(arguments: argparse.Namespace, arm: str, folder: Path, steps: i
         "steps": steps,
         "warm": min(200, max(1, steps // 10)),
         "half-life": max(1, steps // 3),
+        "adversarial-after": steps // 3,  # of the one arm that has a discriminator
         "size": arguments.size,
         "batch": arguments.batch,
         "seed": arguments.seed,
@@ -251,7 +258,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", default="runs/cache", help="decoded frames and labels")
     parser.add_argument("--out", default="runs/ablation", help="folder of the arms")
     parser.add_argument("--table", default="docs/ablation.md")
-    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=[arm for arm in ARMS if arm != "neither"])
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(OF_THE_PAPER))
     parser.add_argument("--minutes", type=float, help="for all arms; 110 on a CPU, 9 on a GPU")
     parser.add_argument("--steps", type=int, help="of every arm, instead of minutes")
     parser.add_argument("--size", type=int, default=PRESETS["ablation-all"][0].size, help="pixels: 32, 64 or 128")

@@ -140,7 +140,7 @@ class Pixels(Pictures):
 
 
 def _ablation(**changes) -> tuple[Pixels]:
-    """64 pixels, an eighth of the width, short, no discriminator: the arms differ in `changes` alone."""
+    """64 pixels, an eighth of the width, short; the arms differ in `changes` alone."""
     small = {"size": 64, "width": 0.125, "steps": 6000, "adversarial": 0.0, "perceptual": 0.0, "cross": 0.0}
     rates = {"lr": 2e-3, "half_life": 2000.0, "identity": 0.1, "score": 100_000, "decay": 0.99, "flow": 0.1}
     return (Pixels(**{**small, **rates, **changes}),)
@@ -155,6 +155,9 @@ PRESETS: dict[str, tuple[Recipe, ...]] = {
     "ablation-no-mutual": _ablation(mutual=0.0),
     "ablation-triplet": _ablation(metric="triplet"),
     "ablation-neither": _ablation(metric="none", mutual=0.0),
+    "ablation-no-flow": _ablation(flow=0.0),
+    "ablation-adversarial": _ablation(adversarial=0.3),
+    "ablation-autoencode": _ablation(flow=0.0, metric="none", mutual=0.0),
 }
 KINDS = {kind.stage: kind for kind in (Codes, Decoder, Pixels)}
 STAGES = tuple(KINDS)

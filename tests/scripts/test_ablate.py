@@ -50,7 +50,7 @@ def test_every_arm_is_a_preset_that_differs_in_one_thing():
     for arm in ablate.ARMS:
         recipe = PRESETS[f"ablation-{arm}"][0]
         different = [name for name in vars(whole) if getattr(whole, name) != getattr(recipe, name)]
-        assert len(different) == {"all": 0, "neither": 2}.get(arm, 1), arm
+        assert len(different) == {"all": 0, "neither": 2, "autoencode": 3}.get(arm, 1), arm
         assert recipe.config().size == whole.size
 
 
@@ -86,6 +86,36 @@ def test_a_stopped_arm_is_not_scored(tmp_path, trained, monkeypatch, capsys):
     assert ablate.main(command(tmp_path, "--steps", "7")) == 130
     assert "stopped in arm all at step 3 of 7" in capsys.readouterr().out
     assert not (tmp_path / "out/all/scores.json").exists() and not (tmp_path / "docs/ablation.md").exists()
+
+
+def test_losses_are_arms_of_their_own():
+    """What is on and off: flow shown by landmarks, discriminator, terms about who it is; never the perceptual one."""
+    told = {}
+    for arm in ("all", "no-flow", "adversarial", "autoencode"):
+        one = PRESETS[f"ablation-{arm}"][0]
+        assert one.perceptual == one.cross == 0 < one.photometric
+        told[arm] = (one.flow > 0, one.adversarial > 0, one.metric != "none" and one.identity > 0, one.mutual > 0)
+    assert told == {
+        "all": (True, False, True, True),
+        "no-flow": (False, False, True, True),
+        "adversarial": (True, True, True, True),
+        "autoencode": (False, False, False, False),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["adversarial", "no-flow", "autoencode"])
+def test_arms_of_losses_train_on_what_they_say(cache, tmp_path, arm, capsys):
+    """Three steps: the networks that only some terms need are there or not, and what was learned is finite."""
+    command = ["--data", "unused", "--cache", str(cache), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    more = ["--table", str(tmp_path / "table.md"), "--steps", "3", "--size", "32", "--batch", "2", "--arms", arm]
+    assert ablate.main([*command, *more, "--threads", "1"]) == 0
+    recipe = json.loads((tmp_path / "out" / arm / "config.json").read_text())["recipe"]
+    assert recipe["adversarial_after"] == 1 and (recipe["flow"] > 0) == (arm == "adversarial")
+    state = torch.load(tmp_path / "out" / arm / "checkpoint.pt", weights_only=True)
+    helpers = {"adversarial": {"adversarial", "density"}, "no-flow": {"density"}, "autoencode": set()}[arm]
+    assert set(state["helpers"]) == helpers
+    assert all(one.isfinite().all() for one in state["average"].values() if one.is_floating_point())
 
 
 @pytest.mark.slow
