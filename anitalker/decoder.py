@@ -175,5 +175,9 @@ def compose(picture: Tensor, layers: Layers) -> Tensor:
     warped, drawn = resize(layers.masks[:, 1:], size).split(1, 1)  # the masks' sum is one
     moved = warp(picture, resize(layers.flow, size))
     moved = moved if layers.marks is None else slide(picture, moved, layers.marks)
-    moved = torch.addcmul(picture, warped, moved - picture)
-    return moved.addcmul(drawn, resize(layers.pixels, size) - picture)
+    return blend(picture, moved, warped, drawn, resize(layers.pixels, size))
+
+
+def blend(picture: Tensor, moved: Tensor, warped: Tensor, drawn: Tensor, pixels: Tensor) -> Tensor:
+    """Three layers [.,3,H,W] under the masks [.,1,H,W] of the second and the third -> frames."""
+    return torch.addcmul(picture, warped, moved - picture).addcmul(drawn, pixels - picture)

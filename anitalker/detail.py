@@ -10,6 +10,8 @@ has in the portrait. Where nothing is displaced or drawn, the portrait's own pix
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anitalker.decoder import compose
+from anitalker.decoder import blend
 from anitalker.lids import slide
-from anitalker.warp import resize
+from anitalker.warp import grid, resize
 
 if TYPE_CHECKING:
     from anitalker.decoder import Layers
@@ -53,20 +55,28 @@ def prepare(source: Tensor) -> Detail:
 
 def draw(prepared: Detail, layers: Layers) -> Tensor:
     """Frames [B,3,h,w] over a crop region; equal to it where nothing moves."""
-    size = tuple(prepared.source.shape[-2:])
+    count, size = len(layers.flow), tuple(prepared.source.shape[-2:])
     rest, warped, drawn = layers.masks.split(1, 1)  # [B,1,256,256]
-    grid = _grid(resize(layers.flow, size))
-    detail, wanted = (field.expand(len(grid), -1, -1, -1) for field in (prepared.detail, prepared.energy))
-    moved = F.grid_sample(detail, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    at_rest = smoothstep(rest / (rest + warped).clamp(min=1e-3), 0.42, 0.58)  # halves would cancel
+    seen = 1 - smoothstep(drawn, 0.4, 0.9)
+    moves = moving(layers, layers.flow.shape[-2:])
+    fields = (layers.flow, warped, drawn, layers.pixels, at_rest, seen, moves)
+    flow, warped, drawn, pixels, at_rest, seen, moves = resize(torch.cat(fields, 1), size).split(
+        (2, 1, 1, 3, 1, 1, 1), 1
+    )
+    places = grid(flow)
+    still = torch.cat([prepared.energy, prepared.low, prepared.detail], 1).expand(count, -1, -1, -1)
+    moved = still.new_empty(still.shape)
+    moved[:, :4] = F.grid_sample(still[:, :4], places, padding_mode="border", align_corners=False)
+    moved[:, 4:] = F.grid_sample(still[:, 4:], places, mode="bicubic", padding_mode="border", align_corners=False)
+    wanted, moved = moved[:, :1], moved[:, 1:]
     if layers.marks is not None:
-        moved = slide(detail, moved, layers.marks)
-    wanted = F.grid_sample(wanted, grid, padding_mode="border", align_corners=False)
-    has = window(laplacian(moved).square())
-    moved = moved * ((wanted + 1e-6) / (has + 1e-6)).sqrt().clamp(1.0, MOST_GAIN)
-    at_rest = resize(smoothstep(rest / (rest + warped).clamp(min=1e-3), 0.42, 0.58), size)  # halves would cancel
-    seen = resize(1 - smoothstep(drawn, 0.4, 0.9), size)
-    frames = compose(prepared.low, layers) + seen * torch.lerp(moved, detail, at_rest)
-    return torch.lerp(prepared.source.expand_as(frames), frames, moving(layers, size))
+        moved = slide(still[:, 1:], moved, layers.marks)
+    low, carried = moved.split((3, 1), 1)
+    has = window(laplacian(carried).square())
+    carried = carried * ((wanted + 1e-6) / (has + 1e-6)).sqrt().clamp(1.0, MOST_GAIN)
+    frames = blend(prepared.low, low, warped, drawn, pixels) + seen * torch.lerp(carried, prepared.detail, at_rest)
+    return torch.lerp(prepared.source, frames, moves)
 
 
 def moving(layers: Layers, size: tuple[int, int]) -> Tensor:
@@ -74,10 +84,11 @@ def moving(layers: Layers, size: tuple[int, int]) -> Tensor:
 
     Exactly 0 where next to nothing is displaced and next to nothing drawn.
     """
-    away = layers.flow.norm(dim=1, keepdim=True) * layers.flow.shape[-1]  # pixels of the decoder's
+    across, down = layers.flow.split(1, 1)
+    away = torch.addcmul(across.square(), down, down).sqrt() * layers.flow.shape[-1]  # pixels of the decoder's
     busy = torch.maximum(smoothstep(away, *STILL), smoothstep(layers.masks[:, 2:], *DRAWN))
     side = 2 * REACH + 1
-    wide = F.max_pool2d(F.max_pool2d(busy, (side, 1), 1, (REACH, 0)), (1, side), 1, (0, REACH))
+    wide = _join(_join(F.pad(busy, (REACH,) * 4), side, 2, torch.maximum), side, 3, torch.maximum)  # never below 0
     return resize(mean(wide, side), size)
 
 
@@ -102,20 +113,35 @@ def window(field: Tensor) -> Tensor:
 
 def mean(field: Tensor, side: int) -> Tensor:
     """Mean of [B,1,h,w] over side x side pixels (odd), borders left out."""
-    rows = F.avg_pool2d(field, (side, 1), 1, (side // 2, 0), count_include_pad=False)
-    return F.avg_pool2d(rows, (1, side), 1, (0, side // 2), count_include_pad=False)
+    sums = _join(_join(F.pad(field, (side // 2,) * 4), side, 2, torch.add), side, 3, torch.add)
+    return sums / _counts(*field.shape[-2:], side, field.device)
+
+
+def _join(field: Tensor, side: int, axis: int, two: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """`two` over every `side` neighbours along an axis, which becomes side - 1 shorter: over 1, 2, 4 ... at first."""
+    length, whole, at, wide = field.shape[axis] - side + 1, None, 0, 1
+    while True:
+        if side & wide:
+            part = field.narrow(axis, at, length)
+            whole, at = part if whole is None else two(whole, part), at + wide
+        if 2 * wide > side:
+            return whole
+        rest = field.shape[axis] - wide
+        field, wide = two(field.narrow(axis, 0, rest), field.narrow(axis, wide, rest)), 2 * wide
+
+
+@functools.lru_cache(maxsize=8)
+def _counts(height: int, width: int, side: int, device: torch.device) -> Tensor:
+    """How many of side x side pixels around each lie inside, [height,width]."""
+    with torch.inference_mode(False):
+        rows, columns = (
+            torch.minimum(torch.arange(n) + side // 2 + 1, torch.tensor(n)) - (torch.arange(n) - side // 2).clamp(min=0)
+            for n in (height, width)
+        )
+        return (rows[:, None] * columns).float().to(device)
 
 
 def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
     """0 up to `low`, 1 from `high` on, smooth between."""
     t = ((x - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)
-
-
-def _grid(flow: Tensor) -> Tensor:
-    """Flow [B,2,h,w] in crop widths -> places for grid_sample [B,h,w,2]."""
-    height, width = flow.shape[-2:]
-    y = (torch.arange(height, device=flow.device) * 2 + 1) / height - 1
-    x = (torch.arange(width, device=flow.device) * 2 + 1) / width - 1
-    still = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)
-    return still[None] + 2 * flow.permute(0, 2, 3, 1)

@@ -11,6 +11,8 @@ over. Upper lid, eye and lower lid are sampled each by itself and meet in a line
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,89 +29,92 @@ BESIDE = 0.2  # eye widths beyond the corners over which the lids' flow fades
 
 
 def slide(picture: Tensor, warped: Tensor, marks: Tensor) -> Tensor:
-    """Portrait [B,3,H,W], the same under the smooth flow [B,3,H,W], landmarks of portrait and target [B,2,N,>=2] ->
+    """Portrait [B,C,H,W], the same under the smooth flow [B,C,H,W], landmarks of portrait and target [B,2,N,>=2] ->
     the warped portrait with its eyes as the target's lids show them."""
     with torch.autocast(warped.device.type, enabled=False):
-        warped, (source, target) = warped.clone(), marks.float().unbind(1)
-        for eye in EYES:
-            _one_eye(_Eye(source, eye), _Eye(target, eye), picture, warped)
-    return warped
+        return _draw(_Eyes(marks.float()), picture, warped.clone())
 
 
-class _Eye:
-    """Axes and lids of one eye in B pictures: corner [B,2], axes [B,2,2] (rows a and b, as long as the eye is wide)."""
+class _Eyes:
+    """Axes and lids of both eyes in portrait and target, E = 2 each: corner [B,2,E,2], axes [B,2,E,2,2] (rows a and b,
+    as long as the eye is wide), width [B,2,E] in crop widths, lids [B,2,E,2,K,2] (upper, lower) in a and b."""
 
-    def __init__(self, points: Tensor, eye: tuple) -> None:
-        outer, inner, upper, lower = eye
-        points = points[..., :2]
-        self.corner = points[:, outer]
-        along = points[:, inner] - self.corner
+    def __init__(self, marks: Tensor) -> None:
+        points = marks[:, :, _places(marks.device), :2].unflatten(2, (2, 2, -1))  # [B,2,E,2,K,2]
+        self.corner = points[:, :, :, 0, 0]
+        along = points[:, :, :, 0, -1] - self.corner
         # The picture's downward side: the left eye's `a` runs to the left.
-        across = torch.stack([-along[:, 1], along[:, 0]], -1)
-        self.axes = torch.stack([along, across * torch.sign(across[:, 1:])], 1)
-        self.upper, self.lower = (self._curve(points, [outer, *lid, inner]) for lid in (upper, lower))
-
-    def local(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Places [B,...,2] -> a and b [B,...]."""
-        shape = (len(places), *(1,) * (places.ndim - 2), 2)
-        off = places - self.corner.reshape(shape)
-        square = self.width().square().clamp(min=1e-8).reshape(shape[:-1])
-        return tuple((off * self.axes[:, k].reshape(shape)).sum(-1) / square for k in (0, 1))
-
-    def sample(self, picture: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """The picture [B,3,H,W] at a and b [B,h,w] -> [B,3,h,w]."""
-        across, down = (axis[:, None, None] for axis in self.axes.unbind(1))
-        places = self.corner[:, None, None] + a[..., None] * across + b[..., None] * down
-        return F.grid_sample(picture, (2 * places - 1).to(picture), padding_mode="border", align_corners=False)
-
-    def width(self) -> Tensor:
-        """Corner to corner [B], crop widths."""
-        return self.axes[:, 0].norm(dim=-1)
-
-    def opening(self) -> Tensor:
-        """Mean distance of the lids [B], eye widths."""
-        return (self.lower[..., 1] - self.upper[..., 1]).mean(1)
-
-    def _curve(self, points: Tensor, ring: list[int]) -> Tensor:
-        return torch.stack(self.local(points[:, ring]), -1)  # [B,K,2]
+        across = torch.stack([-along[..., 1], along[..., 0]], -1)
+        self.axes = torch.stack([along, across * torch.sign(across[..., 1:])], -2)
+        self.width = along.norm(dim=-1)
+        self.inverse = self.axes / self.width.square().clamp(min=1e-8)[..., None, None]
+        off = points - self.corner[..., None, None, :]
+        self.lids = off @ self.inverse.mT[:, :, :, None]
+        # Mean distance of the lids, eye widths.
+        self.opening = (self.lids[..., 1, :, 1] - self.lids[..., 0, :, 1]).mean(-1)  # [B,2,E]
 
 
-def _height(curve: Tensor, a: Tensor) -> Tensor:
-    """A lid [B,K,2] at a [B,H,W] -> b [B,H,W], linear between the knots; 0 beyond the corners."""
-    knots, values = curve[..., 0].cummax(1).values.contiguous(), curve[..., 1]
-    flat = a.flatten(1).contiguous()
-    right = torch.searchsorted(knots, flat).clamp(1, knots.shape[1] - 1)
-    x0, x1 = knots.gather(1, right - 1), knots.gather(1, right)
-    y0, y1 = values.gather(1, right - 1), values.gather(1, right)
-    part = ((flat - x0) / (x1 - x0).clamp(min=1e-6)).clamp(0, 1)
-    return (y0 + part * (y1 - y0)).view_as(a)
+@functools.cache
+def _places(device: torch.device) -> Tensor:
+    """Landmarks of both eyes' upper and lower lids with the corners at their ends, [E 2 K]."""
+    rings = [[outer, *lid, inner] for outer, inner, *lids in EYES for lid in lids]
+    return torch.tensor(rings, device=device).flatten()
 
 
-def _one_eye(source: _Eye, target: _Eye, picture: Tensor, warped: Tensor) -> None:
-    """Draw one eye into `warped`."""
-    height, width = warped.shape[-2:]
-    rows, columns = _box(target, height, width)
-    y = (torch.arange(rows.start, rows.stop, device=warped.device) + 0.5) / height
-    x = (torch.arange(columns.start, columns.stop, device=warped.device) + 0.5) / width
-    if not len(y) or not len(x):
-        return
-    a, b = target.local(torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).expand(len(warped), -1, -1, -1))
-    upper, lower = _height(target.upper, a), _height(target.lower, a)
-    shown, hung = _height(source.upper, a), _height(source.lower, a)
+def _heights(curves: Tensor, a: Tensor) -> Tensor:
+    """Curves [R,K,2] at a [R,n] -> b [R,n], linear between the knots; 0 beyond the corners."""
+    knots, values = curves[..., 0].cummax(1).values, curves[..., 1]
+    right = torch.searchsorted(knots, a).clamp(1, knots.shape[1] - 1)
+    x0, x1, y0, y1 = (some.gather(1, at) for some in (knots, values) for at in (right - 1, right))
+    part = ((a - x0) / (x1 - x0).clamp(min=1e-6)).clamp(0, 1)
+    return y0 + part * (y1 - y0)
+
+
+def _draw(eyes: _Eyes, picture: Tensor, warped: Tensor) -> Tensor:
+    """Both eyes drawn into `warped`; inside of boxes of one size, n = h w pixels."""
+    (height, width), count = warped.shape[-2:], len(warped)
+    tops, lefts, h, w = _boxes(eyes, height, width)
+    if not h or not w:
+        return warped
+    device = warped.device
+    rows = torch.tensor(tops, device=device)[:, None] + torch.arange(h, device=device)
+    columns = torch.tensor(lefts, device=device)[:, None] + torch.arange(w, device=device)
+    y, x = (rows + 0.5) / height, (columns + 0.5) / width  # [E,h], [E,w]
+    corner, inverse = eyes.corner[:, 1], eyes.inverse[:, 1]
+    dx, dy = x - corner[..., :1], y - corner[..., 1:]  # [B,E,w], [B,E,h]
+    a, b = (
+        (dy * inverse[..., k, 1:])[..., None] + (dx * inverse[..., k, :1])[..., None, :] for k in (0, 1)
+    )  # [B,E,h,w]
+    curves = eyes.lids.movedim(2, 1)  # [B,E,2 (portrait, target),2 (upper, lower),K,2]
+    heights = _heights(curves.flatten(0, 3).contiguous(), a.flatten(2)[:, :, None].expand(-1, -1, 4, -1).flatten(0, 2))
+    shown, hung, upper, lower = heights.view(count, 2, 4, h, w).unbind(2)
     lower, hung = torch.maximum(lower, upper), torch.maximum(hung, shown)
-    left = (target.opening() / source.opening().clamp(min=1e-4))[:, None, None]
+    left = (eyes.opening[:, 1] / eyes.opening[:, 0].clamp(min=1e-4))[..., None, None]
     shut, upper = (1 - left).clamp(0, 1), lower - (lower - upper) * _smooth((left - SHUT[0]) / (SHUT[1] - SHUT[0]))
     skin, bag = shown - MARGINS[0] * shut, hung + MARGINS[1] * shut
     above = -ABOVE + (b + ABOVE) * (skin + ABOVE) / (upper + ABOVE).clamp(min=1e-3)
     below = BELOW - (BELOW - b) * (BELOW - bag) / (BELOW - lower).clamp(min=1e-3)
     eye = hung - (lower - b) * ((hung - shown) / (lower - upper).clamp(min=1e-4)).clamp(max=1)
-    pixels = target.width()[:, None, None] * height  # to an eye width
+    pixels = eyes.width[:, 1, :, None, None] * height  # to an eye width
     over, under = ((upper - b) * pixels + 0.5).clamp(0, 1), ((b - lower) * pixels + 0.5).clamp(0, 1)
-    parts = ((over, above.clamp(max=skin)), (under, below.clamp(min=bag)), ((1 - over - under).clamp(min=0), eye))
-    drawn = sum(share[:, None] * source.sample(picture, a, where) for share, where in parts)
+    shares = torch.stack([over, under, (1 - over - under).clamp(min=0)], 2)  # [B,E,3,h,w]
+    where = torch.stack([torch.minimum(above, skin), torch.maximum(below, bag), eye], 2)
+    drawn = _sample(eyes, picture, a, where)  # [B,C,E,3,h,w]
     sure = _ramp(a, -BESIDE, 1 + BESIDE, BESIDE) * _ramp(b, -ABOVE, BELOW, 0.15)
-    here = warped[:, :, rows, columns]
-    warped[:, :, rows, columns] = here + sure[:, None] * (drawn - here)
+    drawn = (drawn * shares[:, None]).sum(3)
+    for one in (0, 1):
+        here = warped[:, :, tops[one] : tops[one] + h, lefts[one] : lefts[one] + w]
+        here.copy_(here + sure[:, None, one] * (drawn[:, :, one] - here))
+    return warped
+
+
+def _sample(eyes: _Eyes, picture: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """The picture [B,C,H,W] at the portrait's a [B,E,h,w] and b [B,E,3,h,w] -> [B,C,E,3,h,w]."""
+    corner, axes = (2 * part[:, 0, :, None, None, None] for part in (eyes.corner, eyes.axes))  # [B,E,1,1,1,2 or 2,2]
+    places = a[:, :, None, ..., None] * axes[..., 0, :] + (b[..., None] * axes[..., 1, :] + (corner - 1))
+    flat = places.flatten(1, 3).to(picture)  # [B,E 3 h,w,2]
+    seen = F.grid_sample(picture, flat, padding_mode="border", align_corners=False)
+    return seen.unflatten(2, b.shape[1:4])
 
 
 def _ramp(x: Tensor, low: float, high: float, over: float) -> Tensor:
@@ -122,12 +127,17 @@ def _smooth(x: Tensor) -> Tensor:
     return x * x * (3 - 2 * x)
 
 
-def _box(eye: _Eye, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns in which the lids may decide, over the batch."""
-    ends = [(a, b) for a in (-BESIDE, 1 + BESIDE) for b in (-ABOVE, BELOW)]
-    corners = torch.stack([eye.corner + a * eye.axes[:, 0] + b * eye.axes[:, 1] for a, b in ends], 1)  # [B,4,2]
-    (left, top), (right, bottom) = corners.amin((0, 1)).tolist(), corners.amax((0, 1)).tolist()
-    return (
-        slice(max(0, int(top * height)), min(height, int(bottom * height) + 1)),
-        slice(max(0, int(left * width)), min(width, int(right * width) + 1)),
-    )
+def _boxes(eyes: _Eyes, height: int, width: int) -> tuple[list[int], list[int], int, int]:
+    """Where the lids may decide, over the batch: first row and first column of each eye, rows and columns of both."""
+    ends = eyes.corner.new_tensor([(a, b) for a in (-BESIDE, 1 + BESIDE) for b in (-ABOVE, BELOW)])
+    corners = eyes.corner[:, 1, :, None] + ends @ eyes.axes[:, 1]  # [B,E,4,2]
+    low, high = corners.amin((0, 2)).tolist(), corners.amax((0, 2)).tolist()
+    spans = []
+    for axis, size in ((1, height), (0, width)):
+        ends = [
+            (max(0, int(a[axis] * size)), min(size, int(b[axis] * size) + 1)) for a, b in zip(low, high, strict=True)
+        ]
+        length = max(max(0, end - start) for start, end in ends)
+        spans.append(([min(max(start, 0), size - length) for start, _ in ends], length))
+    (tops, rows), (lefts, columns) = spans
+    return tops, lefts, rows, columns

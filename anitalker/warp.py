@@ -142,9 +142,12 @@ def resize(field: Tensor, size: tuple[int, int]) -> Tensor:
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
     """Sample picture [B,C,H,W] where flow [B,2,H,W] (crop widths) points; borders repeat."""
-    height, width = picture.shape[-2:]
-    grid = torch.add(_still(height, width, picture.device), flow.permute(0, 2, 3, 1), alpha=2)
-    return F.grid_sample(picture, grid.to(picture.dtype), padding_mode="border", align_corners=False)
+    return F.grid_sample(picture, grid(flow).to(picture.dtype), padding_mode="border", align_corners=False)
+
+
+def grid(flow: Tensor) -> Tensor:
+    """Flow [B,2,H,W] in crop widths -> places for grid_sample [B,H,W,2]."""
+    return torch.add(_still(*flow.shape[-2:], flow.device), flow.permute(0, 2, 3, 1), alpha=2)
 
 
 @functools.lru_cache(maxsize=8)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from anitalker.decoder import Layers, compose
-from anitalker.detail import blur, draw, laplacian, mean, moving, prepare
+from anitalker.detail import _join, blur, draw, laplacian, mean, moving, prepare
 
 
 @pytest.fixture
@@ -76,3 +77,12 @@ def test_small_helpers():
     for same in (blur(flat), mean(flat, 5)):
         torch.testing.assert_close(same, flat)
     assert laplacian(flat).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("side", [3, 7, 9])
+def test_windows_are_torchs_pools(side):
+    """Sums and maxima of windows by doubling are what the slower pools of torch give, borders too."""
+    field, half = torch.rand(2, 1, 20, 33), side // 2
+    torch.testing.assert_close(mean(field, side), F.avg_pool2d(field, side, 1, half, count_include_pad=False))
+    wide = _join(_join(F.pad(field, (half,) * 4), side, 2, torch.maximum), side, 3, torch.maximum)
+    assert torch.equal(wide, F.max_pool2d(field, side, 1, half))
