@@ -26,6 +26,7 @@ from anitalker import video
 from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
 from anitalker.face import box_of, overlap
 from anitalker.pictures import read_picture
+from scripts.seams import mask_of
 from scripts.training.composed import LOSSLESS, Scene, compose, store
 from scripts.training.data import load_stills
 
@@ -38,22 +39,9 @@ KNOWN = (InputError, RuntimeError, ValueError, MemoryError)  # what is counted h
 
 
 def where_moving(model, subjects, motions, size: tuple[int, int]) -> np.ndarray:
-    """bool [H,W]: pixels that the moving masks of all faces allow to change in one frame, motions [1,M] each.
-
-    A face whose detail is not carried along is allowed its whole square.
-    """
-    from anitalker.detail import moving
-
-    mask = np.zeros(size, bool)
-    for subject, motion in zip(subjects, motions, strict=True):
-        side = int(subject.crop.side)
-        inside = np.ones((side, side), bool)
-        if subject.detail is not None:
-            inside = moving(model.layers(subject, motion), (side, side))[0, 0].numpy() > 0
-        x, y = int(subject.crop.origin[0]), int(subject.crop.origin[1])
-        x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, size[1]), min(y + side, size[0])
-        mask[y0:y1, x0:x1] |= inside[y0 - y : y1 - y, x0 - x : x1 - x]
-    return mask
+    """bool [H,W]: pixels that the moving masks of all faces allow to change in one frame, motions [1,M] each."""
+    masks = [mask_of(model, subject, motion, size) > 0 for subject, motion in zip(subjects, motions, strict=True)]
+    return np.logical_or.reduce(masks)
 
 
 def count_found(found: list[tuple], faces: tuple[np.ndarray, ...]) -> tuple[int, int]:
