@@ -326,11 +326,17 @@ class FaceNetwork(nn.Module):
         return cls(from_dict(DetectorConfig, config["detector"]), from_dict(LandmarkConfig, config["landmarks"]))
 
     def folded(self) -> FaceNetwork:
-        """A copy for inference: batch norms within the convolutions before them, channels last. The same numbers."""
-        network = copy.deepcopy(self).eval()
-        for block in network.modules():
-            layers = list(block.named_children()) if isinstance(block, nn.Sequential) else []
-            for (name, conv), (after, norm) in itertools.pairwise(layers):
-                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    block[int(name)], block[int(after)] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-        return network.requires_grad_(False).to(memory_format=torch.channels_last)
+        """A copy for inference: see `fold_norms`."""
+        return fold_norms(self)
+
+
+def fold_norms(network: nn.Module) -> nn.Module:
+    """A copy for inference: batch norms within the convolutions before them, channels last. The same numbers."""
+    network = copy.deepcopy(network).eval()
+    for block in network.modules():
+        layers = list(block.named_children()) if isinstance(block, nn.Sequential) else []
+        for (name, conv), (after, norm) in itertools.pairwise(layers):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(block, name, fuse_conv_bn_eval(conv, norm))
+                setattr(block, after, nn.Identity())
+    return network.requires_grad_(False).to(memory_format=torch.channels_last)

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from anitalker.config import DetectorConfig, InputError, LandmarkConfig, to_dict
-from anitalker.face_network import Detector, LandmarkRegressor, crop_frame, to_crop
+from anitalker.face_network import LandmarkRegressor, crop_frame, to_crop
 from anitalker.landmarks import eye_opening, face_height, lip_opening
 from anitalker.landmarks68 import POINTS, fit_ridge, widen
-from scripts.training import face_losses
+from scripts.training import face_architectures, face_losses
 from scripts.training.data import FrameCache
 from scripts.training.loop import Run, load_module, seed_all
-from scripts.training.scenes import face_crops, mirror_order
+from scripts.training.scenes import face_crops, make_scenes, mirror_order
 
 NOISE = (
     0.03  # what is expected of face-alignment, over the root mean square radius of its 68 points (about 1.2% of a face)
@@ -102,26 +102,18 @@ def train_landmarks(options: argparse.Namespace) -> None:
 
 
 def train_detector(options: argparse.Namespace) -> None:
-    from scripts.training.scenes import make_scenes
-
     config = DetectorConfig()
-    network = Detector(config)
-    anchors = network.anchors(config.long_side, config.long_side)
+    network = face_architectures.build(options.arch, config)
 
     def loss_of(frames: Frames) -> tuple[Tensor, dict]:
-        scenes, boxes, points, valid = make_scenes(*frames.draw(options.batch * 3), options.batch, config.long_side)
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-            out = network(scenes.contiguous(memory_format=torch.channels_last))
-        score, box, point = face_losses.detector_loss(out, anchors, boxes, points, valid)
-        return score + box + point, {"score": score.item(), "box": box.item(), "points": point.item()}
+        scenes, *truth = make_scenes(*frames.draw(options.batch * 3), options.batch, config.long_side)
+        scenes = scenes.contiguous(memory_format=torch.channels_last)
+        terms = face_architectures.losses(network, scenes, *truth, options.bf16)
+        return sum(terms.values()), {name: term.item() for name, term in terms.items()}
 
-    loop(
-        options,
-        {"detector": network},
-        {"detector": to_dict(config)},
-        Frames(FrameCache(options.cache, "train")),
-        loss_of,
-    )
+    # Under a name of its own, what is not ours is never exported.
+    name = "detector" if options.arch == "own" else "compared"
+    loop(options, {name: network}, {name: to_dict(config)}, Frames(FrameCache(options.cache, "train")), loss_of)
 
 
 def loop(options: argparse.Namespace, modules: dict, config: dict, frames: Frames, loss_of) -> None:
@@ -135,7 +127,7 @@ def loop(options: argparse.Namespace, modules: dict, config: dict, frames: Frame
     optimizer = torch.optim.AdamW(
         [{"params": heavy, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}], options.rate
     )
-    recipe = {k: getattr(options, k) for k in ("part", "steps", "batch", "rate", "seed", "bf16")}
+    recipe = {k: getattr(options, k) for k in ("part", "arch", "steps", "batch", "rate", "seed", "bf16")}
     run = Run(
         options.out, {**config, **recipe}, modules, optimizer, options.steps, options.batch, ema=0.998, save_every=60
     )
@@ -145,6 +137,7 @@ def loop(options: argparse.Namespace, modules: dict, config: dict, frames: Frame
         rate = learning_rate(step, options.steps, options.rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
+        torch.manual_seed(options.seed * 1_000_003 + step)  # the same scenes, however much a network draws itself
         loss, numbers = loss_of(frames)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -194,6 +187,8 @@ def score(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", required=True, choices=("landmarks", "detector", "ridge", "score"))
+    arches = face_architectures.ARCHITECTURES
+    parser.add_argument("--arch", choices=arches, default="own", help="of the detector; others are only compared")
     parser.add_argument(
         "--data", default="data", help="folder laid out as scripts.prepare_data writes it (ridge, score)"
     )

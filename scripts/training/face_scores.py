@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from anitalker.face import FaceFinder
-from anitalker.face_network import FaceNetwork
+from anitalker.face_network import Detections, FaceNetwork
 from anitalker.landmarks import EYES, LIPS, eye_opening, face_height, lip_opening
 from scripts.training.data import FrameCache, decode_frames, load_clips, load_stills
 from scripts.training.loop import seed_all
@@ -59,6 +59,24 @@ def average_precision(hits: np.ndarray, scores: np.ndarray, faces: int) -> float
     precision = hits.cumsum() / np.arange(1, len(hits) + 1)
     best = np.maximum.accumulate(precision[::-1])[::-1]
     return float((best * hits).sum() / faces)
+
+
+def coco_precisions(pairs: list[tuple[Detections, Tensor]]) -> dict[str, float]:
+    """COCO's AP50 and AP50:95 by torchmetrics, from what was found in each picture and its true boxes [G,4].
+
+    Empty where the extra `train` is not installed. 101 points of recall; `average_precision` takes all.
+    """
+    try:
+        from torchmetrics.detection import MeanAveragePrecision
+
+        metric = MeanAveragePrecision()
+    except ImportError:  # torchmetrics itself, or pycocotools behind it
+        return {}
+    for found, truth in pairs:
+        guess = {"boxes": found.boxes, "scores": found.scores, "labels": torch.zeros(len(found.boxes), dtype=torch.int)}
+        metric.update([guess], [{"boxes": truth, "labels": torch.zeros(len(truth), dtype=torch.int)}])
+    result = metric.compute()
+    return {"coco_ap50": float(result["map_50"]), "coco_ap50_95": float(result["map"])}
 
 
 def score_landmarks(network: FaceNetwork, data: str) -> dict:

@@ -1,12 +1,14 @@
-"""AP over overlaps with detectors whose answer is known: perfect, off by some pixels, blind."""
+"""AP over overlaps with detectors whose answer is known: perfect, off by some pixels, blind; the table of detectors."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from anitalker.face_network import Detections
+from anitalker.config import DetectorConfig, InputError
+from anitalker.face_network import Detections, Detector
 from scripts import evaluate_faces
 
 
@@ -37,15 +39,72 @@ def score(monkeypatch, face):
 
 
 def test_perfect_boxes(score):
-    assert score(0.0) == pytest.approx({"faces": 32, "ap50": 1, "ap75": 1, "ap50_95": 1})
+    ones = dict.fromkeys(("ap50", "ap75", "ap50_95", "coco_ap50", "coco_ap50_95"), 1)
+    assert score(0.0) == pytest.approx({"faces": 32, **ones})
 
 
 def test_boxes_a_little_off_lose_the_strict_overlaps(score):
     """A tenth of the side off is an overlap of 0.9 / 1.1 = 0.818: seven of ten thresholds."""
     made = score(0.1)
+    assert made["coco_ap50"] == pytest.approx(1) and made["coco_ap50_95"] == pytest.approx(0.7)
     assert made["ap50"] == 1 and made["ap75"] == 1 and made["ap50_95"] == pytest.approx(0.7)
 
 
 def test_half_of_the_faces(score):
-    assert score(0.0, found=1)["ap50"] == pytest.approx(0.5)
-    assert score(0.6)["ap50"] == 0
+    half = score(0.0, found=1)
+    assert half["ap50"] == pytest.approx(0.5)
+    assert half["coco_ap50"] == pytest.approx(51 / 101)  # recall of 0 to 0.5 in steps of 0.01
+    assert score(0.6)["ap50"] == score(0.6)["coco_ap50"] == 0
+
+
+def test_without_torchmetrics_only_our_own(score, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics.detection", None)
+    assert set(score(0.0)) == {"faces", "ap50", "ap75", "ap50_95"}
+    with pytest.raises(InputError, match=r"pip install -e .*train"):
+        evaluate_faces.line({"detector": "own", "milliseconds": {}})
+
+
+FACTS = {
+    "detector": "fcos",
+    "steps": 250,
+    "faces": 7,
+    "coco_ap50": 0.9876,
+    "coco_ap50_95": 0.5,
+    "parameters": 1_234_567,
+}
+FACTS |= {"megabytes": 2.5, "milliseconds": {"processor": 10.04, "clock": 6.0}}
+
+
+def test_the_table_takes_the_place_of_the_old_one(tmp_path):
+    file = tmp_path / "doc.md"
+    file.write_text(f"before\n{evaluate_faces.BEGIN}\nold\n{evaluate_faces.END}\nafter\n")
+    rows = [FACTS | {"detector": "own", "steps": None}, FACTS]
+    evaluate_faces.put(evaluate_faces.table(rows, 16), file)
+    text = file.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert "| own | shipped |" in text and "| fcos | 250 | 0.988 | 0.500 | 1.23 | 2.50 | 10.0 | 6.0 |" in text
+    assert "16 scenes of val stills with 7 faces" in text
+    evaluate_faces.put("again", file)
+    assert evaluate_faces.BEGIN in file.read_text() and "fcos" not in file.read_text()
+    file.write_text("no marks")
+    with pytest.raises(InputError, match="add them"):
+        evaluate_faces.put("text", file)
+
+
+def test_runs_that_are_none(tmp_path):
+    with pytest.raises(InputError, match="--compare takes run folders"):
+        evaluate_faces.trained(str(tmp_path))
+
+
+def test_a_row_measures_what_is_given(score, monkeypatch):
+    network = Detector(DetectorConfig(channels=(8, 8, 8, 8), pyramid=8, long_side=64))
+    still = np.zeros((256, 256, 3), np.uint8)
+    cache = SimpleNamespace(clip=np.full(4, -1), frames=[still] * 4, landmarks=np.zeros((4, 468, 3)))
+    monkeypatch.setattr(
+        evaluate_faces, "precisions", lambda detect, *rest: {"faces": len(detect(torch.zeros(1, 3, 64, 64)))}
+    )
+    monkeypatch.setattr(evaluate_faces.torch, "set_num_threads", lambda count: None)  # two stall on a busy machine
+    made = evaluate_faces.row("own", 3, network, cache, 16)
+    assert made["parameters"] == sum(p.numel() for p in network.parameters())
+    assert 2 * made["parameters"] < 1e6 * made["megabytes"] < 5 * made["parameters"] + 30_000
+    assert made["milliseconds"]["processor"] > 0 and made["milliseconds"]["clock"] > 0 and made["steps"] == 3

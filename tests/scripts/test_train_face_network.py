@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import InputError, LandmarkConfig
-from anitalker.face_network import Detector, crop_frame, decode_boxes, encode_boxes, to_crop
+from anitalker.config import DetectorConfig, InputError, LandmarkConfig
+from anitalker.face_network import Detector, crop_frame, decode_boxes, encode_boxes, fold_norms, to_crop
 from anitalker.landmarks import LEFT_EYE, OUTER_LIPS, RIGHT_EYE
-from anitalker.weights import load_face
-from scripts import export, train_face_network
-from scripts.training import face_losses, face_scores, scenes
+from anitalker.weights import load_face, read
+from scripts import evaluate_faces, export, train_face_network
+from scripts.training import face_architectures, face_losses, face_scores, scenes
 
 
 @pytest.fixture
@@ -176,6 +176,64 @@ def test_detector_learns_one_batch(people):
         optimizer.step()
         losses.append(loss.item())
     assert np.isfinite(losses).all() and losses[-1] < 0.75 * losses[0]
+
+
+def small_detector() -> DetectorConfig:
+    return DetectorConfig(channels=(8, 16, 16, 16), pyramid=16, long_side=64)
+
+
+def train(arch, cache, folder, steps):
+    """Steps of two scenes of 64 pixels."""
+    given = ["--part", "detector", "--arch", arch, "--cache", str(cache), "--out", str(folder), "--no-bf16"]
+    train_face_network.main([*given, "--steps", str(steps), "--batch", "2"])
+
+
+@pytest.mark.parametrize("arch", face_architectures.ARCHITECTURES)
+def test_every_architecture_trains_resumes_and_detects(cache, tmp_path, capsys, monkeypatch, arch):
+    monkeypatch.setattr(train_face_network, "DetectorConfig", small_detector)
+    train(arch, cache, tmp_path / "run", 1)
+    before, _ = read(tmp_path / "run" / "weights.safetensors")
+    train(arch, cache, tmp_path / "run", 2)
+    assert "resumed at step 1 of 2" in capsys.readouterr().out
+    name, steps, network = evaluate_faces.trained(str(tmp_path / "run"))
+    assert (name, steps) == (arch, 2) and before["steps"] == 1
+    found = fold_norms(network).detect(torch.rand(2, 3, 64, 64) * 2 - 1, 0.0001)
+    assert len(found) == 2
+    for one in found:
+        assert one.boxes.shape == (len(one.scores), 4) and one.points.shape == (len(one.scores), 4, 2)
+        assert (one.scores.diff() <= 0).all() and one.boxes.isfinite().all()
+
+
+def test_architectures_see_the_same_scenes(cache, tmp_path, monkeypatch):
+    """Faster R-CNN draws random numbers of its own, for the anchors that it learns from."""
+    monkeypatch.setattr(train_face_network, "DetectorConfig", small_detector)
+    seen = {}
+    for arch in ("own", "fasterrcnn"):
+        sums, make = seen.setdefault(arch, []), scenes.make_scenes
+
+        def watched(*arguments, sums=sums, make=make):
+            made = make(*arguments)
+            sums.append(float(made[0].double().sum()))
+            return made
+
+        monkeypatch.setattr(train_face_network, "make_scenes", watched)
+        train(arch, cache, tmp_path / arch, 2)
+    assert seen["own"] == seen["fasterrcnn"] and len(set(seen["own"])) == 2
+
+
+def test_what_is_not_ours_is_not_exported(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_face_network, "DetectorConfig", small_detector)
+    train("retinanet", cache, tmp_path / "run", 1)
+    with pytest.raises(SystemExit, match="no run has detector"):
+        export.main([str(tmp_path / "run"), "--kind", "face", "-o", str(tmp_path / "face.safetensors")])
+
+
+def test_unknown_architectures_are_named(cache, capsys):
+    with pytest.raises(InputError, match=r"arch is 'yolo'; allowed are own, ssd, retinanet, fcos, fasterrcnn"):
+        face_architectures.build("yolo", small_detector())
+    with pytest.raises(SystemExit) as caught:
+        train("yolo", cache, "run", 1)
+    assert caught.value.code == 2 and "invalid choice: 'yolo'" in capsys.readouterr().err
 
 
 def test_ridge_is_written_and_scored(cache, tmp_path, capsys):
