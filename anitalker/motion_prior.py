@@ -92,15 +92,24 @@ class MotionPrior(nn.Module):
         return self.from_latent(z)
 
     @torch.no_grad()
-    def pull_back(self, motion: Tensor, radius: float = 6.0) -> Tensor:
-        """Motion [B,M] with what is further than `radius` from the middle, in the flow's Gaussian space, brought there.
+    def pull_back(self, motion: Tensor, floor: float, halvings: int = 6) -> tuple[Tensor, int]:
+        """Motion [B,M] whose log-likelihood is below `floor`, brought towards the middle until it passes; how many.
 
-        What lies inside is returned as it came, to the bit. A Gaussian of 20 numbers has its 99% at 6.1.
+        The way is straight in the flow's Gaussian space; a bisection finds the furthest place of it that passes. The
+        rest is returned as it came, to the bit. A floor that not even the middle reaches leaves the middle.
         """
-        z = self.to_latent(motion)
-        norm = z.norm(dim=-1, keepdim=True)
-        back = self.from_latent(z * (radius / norm).clamp(max=1))
-        return torch.where(norm > radius, back, motion)
+        low = self.log_prob(motion) < floor
+        if not low.any():
+            return motion, 0
+        z = self.to_latent(motion[low])
+        inside, outside = torch.zeros_like(z[:, :1]), torch.ones_like(z[:, :1])
+        for _ in range(halvings):
+            middle = (inside + outside) / 2
+            passes = self.log_prob(self.from_latent(middle * z))[:, None] >= floor
+            inside, outside = torch.where(passes, middle, inside), torch.where(passes, outside, middle)
+        back = motion.clone()
+        back[low] = self.from_latent(inside * z)
+        return back, int(low.sum())
 
     @torch.no_grad()
     def signs(self, motion: Tensor, appearance: Tensor, score: float, residual: float) -> Tensor:
