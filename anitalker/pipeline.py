@@ -18,10 +18,11 @@ from torch import Tensor
 from anitalker import driving, machine, model, rendering, video, voices, weights
 from anitalker import enhance as enhancing
 from anitalker.config import FPS, InputError, RenderOptions
-from anitalker.face import Face, FaceFinder, choose
+from anitalker.face import Crop, Face, FaceFinder, choose
 from anitalker.finders import FaceAlignmentFinder
 from anitalker.model import Model, Path, Progress
 from anitalker.motion_prior import MotionPrior, landmark_residual
+from anitalker.motion_space import Codes
 from anitalker.portraits import find_portrait
 from anitalker.provenance import Origin
 from anitalker.sound_check import concerns
@@ -84,7 +85,7 @@ class Talker:
         indices = sorted({n for n, one in enumerate(found) if any(one is other for other in chosen)})
         subjects = self._subjects(pixels, [found[n] for n in indices])
         for n, subject in zip(indices, subjects, strict=True):
-            self._doubt(n, found[n].score, subject, finder)
+            self._doubt(n, self.doubt(found[n].score, subject.crop, finder, getattr(subject, "codes", None)))
         if enhance:
             pixels = enhancing.restore(pixels, [found[n].landmarks for n in indices], self.enhancer)
             subjects = self._subjects(pixels, [found[n] for n in indices])
@@ -104,12 +105,20 @@ class Talker:
         space = getattr(self.model, "space", None)
         return None if space is None else weights.load_prior(space)
 
-    def _doubt(self, index: int, score: float, subject: model.Subject, finder: FaceFinder) -> None:
-        """A word about a face that is unlike those learned from; InputError if there is nothing to animate."""
+    @torch.inference_mode()
+    def doubt(
+        self, score: float, crop: Crop, finder: FaceFinder, codes: Codes | None = None
+    ) -> tuple[bool, str] | None:
+        """Whether a face is too unlike those learned from to be animated, and why; None for a usual one, or where this
+        model or finder cannot tell. score: the finder's; codes: of the crop, if they have been read already."""
         if self.prior is None or type(finder) is not FaceFinder:  # other finders score otherwise
-            return
-        codes, residual = subject.codes, landmark_residual(finder, subject.crop)
-        found = self.prior.doubt(self.prior.signs(codes.motion.cpu(), codes.appearance.cpu(), score, residual))
+            return None
+        codes = codes or self.model.space(rendering.to_tensor(crop.image, self.device))
+        signs = self.prior.signs(codes.motion.cpu(), codes.appearance.cpu(), score, landmark_residual(finder, crop))
+        return self.prior.doubt(signs)
+
+    def _doubt(self, index: int, found: tuple[bool, str] | None) -> None:
+        """A word about a doubt; InputError if there is nothing to animate."""
         if found and found[0]:
             raise InputError(f"face {index} cannot be animated: {found[1]}; give a picture of an uncovered face")
         if found:
@@ -261,11 +270,17 @@ def load_finder(backend: str, device: torch.device) -> FaceFinder:
     return FaceAlignmentFinder(weights.read("landmarks68")[1], device)
 
 
-def find_faces(picture: Path, backend: str = "own", device: str = "auto") -> dict:
-    """The faces of a picture file as plain JSON types, the largest first."""
-    pixels, found = find_portrait(picture, load_finder(backend, machine.choose_device(device)), "picture")
-    keys = ("box", "score", "yaw", "pitch", "roll", "quality")
-    faces = [{**{key: getattr(one, key) for key in keys}, "landmarks": one.landmarks.tolist()} for one in found]
+def find_faces(picture: Path, backend: str = "own", device: str = "auto", name: Path = "lite") -> dict:
+    """The faces of a picture file as plain JSON types, the largest first, each with what rendering would say of it:
+    `doubts`, reasons in words, and whether it would be `refused` for them by the model `name`."""
+    talker = load(name, device)
+    finder = talker.finder(backend)
+    pixels, found = find_portrait(picture, finder, "picture")
+    keys, faces = ("box", "score", "yaw", "pitch", "roll", "quality"), []
+    for one in found:
+        doubt = talker.doubt(one.score, talker.model.crop(pixels, one), finder)
+        said = {"doubts": [doubt[1]] if doubt else [], "refused": bool(doubt and doubt[0])}
+        faces.append({**{key: getattr(one, key) for key in keys}, **said, "landmarks": one.landmarks.tolist()})
     return {"picture": str(picture), "width": pixels.shape[1], "height": pixels.shape[0], "faces": faces}
 
 

@@ -57,8 +57,34 @@ def test_faces(render, capsys, example_portrait):
     assert main(["faces", str(example_portrait), "--json", "--device", "cpu"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert len(facts["faces"]) == 1 and len(facts["faces"][0]["landmarks"]) == 468
+    assert facts["faces"][0]["doubts"] == [] and facts["faces"][0]["refused"] is False
     assert main(["faces", str(example_portrait), "--device", "cpu"]) == 0
-    assert capsys.readouterr().out.startswith("0: box (")
+    said = capsys.readouterr().out
+    assert said.startswith("0: box (") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_faces_say_what_rendering_would(render, capsys, caplog, monkeypatch, example_portrait, refused):
+    monkeypatch.setattr(pipeline.Talker, "doubt", lambda *_: (refused, "it has a beak"))
+    assert main(["faces", str(example_portrait), "--json", "--device", "cpu"]) == 0
+    face = json.loads(capsys.readouterr().out)["faces"][0]
+    assert face["doubts"] == ["it has a beak"] and face["refused"] is refused
+    assert main(["faces", str(example_portrait), "--device", "cpu"]) == 0
+    words = "cannot be animated: it has a beak" if refused else "may not move well: it has a beak"
+    assert capsys.readouterr().out.splitlines()[1] == f"   {words}"
+    assert main(render) == (2 if refused else 0)
+    assert words in capsys.readouterr().err + caplog.text
+
+
+def test_doubts_are_the_same_before_and_in_rendering(example_portrait, monkeypatch):
+    """By the shipped networks, with codes read for it and with those of a subject."""
+    talker, signs = pipeline.load("lite", "cpu"), []
+    doubt = type(talker.prior).doubt
+    monkeypatch.setattr(type(talker.prior), "doubt", lambda self, found: signs.append(found) or doubt(self, found))
+    facts = pipeline.find_faces(example_portrait, device="cpu")
+    talker.portrait(example_portrait)
+    assert facts["faces"][0]["doubts"] == [] and len(signs) == 2
+    assert signs[0].tolist() == pytest.approx(signs[1].tolist(), rel=1e-4)
 
 
 def test_encode(render, capsys, tmp_path):
