@@ -97,15 +97,16 @@ def _interpolate(source: Tensor, target: Tensor, grid: int, smoothing: float) ->
 def _spread(axis: Tensor, places: Tensor, weights: Tensor) -> Tensor:
     """(REACH - distance) @ weights on the grid axis x axis: places [B,P,2], weights [B,P,2] -> [B,g g,2].
 
-    Squares of x and y are taken once per row and column; in bands of rows that stay in a processor's cache.
+    Squares of x and y are taken once per row and column, REACH times the weights' sum once; in bands of rows that stay
+    in a processor's cache.
     """
     across = (axis[:, None] - places[:, None, :, 0]).square()  # [B,g,P]
     down = (axis[:, None] - places[:, None, :, 1]).square() + TINY
     parts = []
     for band in down.split(BAND, 1):
-        near = REACH - (band[:, :, None] + across[:, None]).sqrt()  # [B,BAND,g,P]
-        parts.append(near.flatten(1, 2) @ weights)
-    return torch.cat(parts, 1)
+        away = (band[:, :, None] + across[:, None]).sqrt_()  # [B,BAND,g,P]
+        parts.append(away.flatten(1, 2) @ weights)
+    return REACH * weights.sum(1, keepdim=True) - torch.cat(parts, 1)
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
@@ -140,9 +141,12 @@ def resize(field: Tensor, size: tuple[int, int]) -> Tensor:
     return field if field.shape[-2:] == size else F.interpolate(field, size=size, mode="bilinear", align_corners=False)
 
 
-def warp(picture: Tensor, flow: Tensor) -> Tensor:
-    """Sample picture [B,C,H,W] where flow [B,2,H,W] (crop widths) points; borders repeat."""
-    return F.grid_sample(picture, grid(flow).to(picture.dtype), padding_mode="border", align_corners=False)
+def warp(picture: Tensor, flow: Tensor, box: tuple[slice, slice] | None = None) -> Tensor:
+    """Sample picture [B,C,H,W] where flow [B,2,H,W] (crop widths) points; borders repeat. box: the rows and columns of
+    the picture that the flow, and the result, are of."""
+    still = _still(*picture.shape[-2:], flow.device)
+    places = torch.add(still if box is None else still[box], flow.permute(0, 2, 3, 1), alpha=2)
+    return F.grid_sample(picture, places.to(picture.dtype), padding_mode="border", align_corners=False)
 
 
 def grid(flow: Tensor) -> Tensor:

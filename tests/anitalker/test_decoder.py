@@ -1,9 +1,10 @@
 """Decoder: shapes, layers that add up, the portrait at any resolution, batches, gradients."""
 
+import pytest
 import torch
 
 from anitalker.config import DecoderConfig
-from anitalker.decoder import Decoder, Layers, compose
+from anitalker.decoder import Decoder, Layers, _Window, compose
 from anitalker.landmarks import from_canonical
 
 SMALL = DecoderConfig(channels=(8, 8, 16, 16))
@@ -74,3 +75,30 @@ def test_a_mouth_that_opens_is_drawn_and_one_that_was_open_keeps_its_own_pixels(
         ready = decoder.prepare(torch.zeros(1, 3, 256, 256), portrait, torch.zeros(1, 20), torch.zeros(1, 256))
         shares.append(decoder.frames(ready, opened, torch.zeros(1, 20)).masks[0, 2, y, x].item())
     assert shares[0] > 0.9 and shares[0] > shares[1] + 0.1
+
+
+def test_the_first_convolution_is_the_sum_of_its_two_parts(face):
+    """What the portrait brings is convolved once; the weights are those of one convolution over all inputs."""
+    decoder = Decoder(SMALL).eval()
+    ready, _ = prepared(face, decoder)
+    changing = torch.randn(2, 12 + 3 + 4, 128, 128)
+    blocks = torch.nn.functional.pixel_unshuffle(ready.picture, 2)
+    x = [changing[:, :12], blocks.expand(2, -1, -1, -1), changing[:, 12:], ready.rings.expand(2, -1, -1, -1)]
+    torch.testing.assert_close(decoder._entry(changing, ready.entry), decoder.entry(torch.cat(x, 1)))
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0), (0.3, -0.25), (0.0, 0.55), (2.0, 2.0)])
+def test_lips_are_drawn_in_their_window_as_in_the_whole_picture(face, monkeypatch, place):
+    """Also where the picture cuts the mouth, or has none."""
+    decoder = Decoder(SMALL).eval()
+    ready, placed = prepared(face, decoder)
+    target = placed + torch.tensor([*place, 0.0])
+    target[:, [14, 87, 178, 88, 95, 317, 402, 318, 324], 1] += 0.05
+    motion, flow = torch.zeros(1, 20), torch.zeros(1, 2, 96, 96)
+    inside = decoder.refine(ready, target, motion, flow)
+    monkeypatch.setattr(
+        _Window, "__init__", lambda window, _, side: vars(window).update(side=side, spans=2 * [(0, side)])
+    )
+    whole = decoder.refine(ready, target, motion, flow)
+    for name in ("flow", "masks", "pixels"):
+        torch.testing.assert_close(getattr(inside, name), getattr(whole, name), atol=1e-5, rtol=0)
