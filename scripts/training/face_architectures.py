@@ -1,12 +1,13 @@
 """Face detectors of other architectures, by torchvision's classes, beside our own: to be compared, not to be shipped.
 
-ssd        SSDlite over MobileNetV3-large, whole (Liu et al., 2016; Howard et al., 2019), default boxes from 19 pixels
+ssd        SSDlite (Liu et al., 2016; Sandler et al., 2018), default boxes from 19 pixels, finest map at stride 16
 retinanet  anchors and focal loss, four convolutions per head (Lin et al., 2017)
 fcos       no anchors, a centre score (Tian et al., 2019)
 fasterrcnn proposals, RoIAlign, a second stage (Ren et al., 2015; He et al., 2017)
 
-The last three stand on MobileNetV3-small under a feature pyramid, two take the anchors of our own; none has seen other
-pictures before. Only boxes are learned: key points are our own network's alone.
+All stand on MobileNetV3-small (Howard et al., 2019), the last three under a feature pyramid; retinanet and fasterrcnn
+take the anchors of our own. None has seen other pictures before. Only boxes are learned: key points are our own
+network's alone.
 """
 
 from __future__ import annotations
@@ -98,15 +99,21 @@ class Compared(nn.Module):
 
 
 def _ssd(config: DetectorConfig) -> nn.Module:
-    from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+    from torchvision.models import mobilenet_v3_small
     from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+    from torchvision.models.detection.ssd import SSD
+    from torchvision.models.detection.ssdlite import SSDLiteFeatureExtractorMobileNet, SSDLiteHead
 
-    plain = {"norm_layer": nn.BatchNorm2d}  # MobileNet's own takes 100 steps to learn a mean: long for short trainings
-    model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=2, **plain)
-    # Its own begin at 64 pixels; our scenes have faces of 14.
-    model.anchor_generator = DefaultBoxGenerator([[2, 3]] * 6, scales=[0.06, 0.12, 0.25, 0.45, 0.65, 0.85, 1.0])
-    model.nms_thresh, model.detections_per_img = OVERLAP, MOST
-    return model
+    layers = mobilenet_v3_small(weights=None, norm_layer=nn.BatchNorm2d).features
+    trunk = SSDLiteFeatureExtractorMobileNet(layers, 9, nn.BatchNorm2d)  # 9: the first block at stride 32
+    with torch.no_grad():
+        channels = [one.shape[1] for one in trunk.eval()(torch.zeros(1, 3, 320, 320)).values()]
+    # torchvision's own boxes begin at 64 pixels; our scenes have faces of 14.
+    boxes = DefaultBoxGenerator([[2, 3]] * 6, scales=[0.06, 0.12, 0.25, 0.45, 0.65, 0.85, 1.0])
+    head = SSDLiteHead(channels, boxes.num_anchors_per_location(), 2, nn.BatchNorm2d)
+    size = (config.long_side,) * 2
+    model = SSD(trunk, boxes, size, 2, head=head, nms_thresh=OVERLAP, detections_per_img=MOST, topk_candidates=400)
+    return model.train()
 
 
 def _anchors(config: DetectorConfig) -> nn.Module:
