@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import MotionPriorConfig
+from anitalker.covers import Covers
 from anitalker.landmarks import face_height
 
 if TYPE_CHECKING:
@@ -36,6 +37,15 @@ REASONS = {
 LOOKS = ((0.0, 0.0, 1.0), (0.06, 0.0, 1.1), (-0.06, 0.03, 0.92), (0.0, -0.06, 1.15))  # shift x, y, size of the crops
 
 
+def broadcast(*tensors: Tensor, ignore: int = 0) -> list[Tensor]:
+    """What zuko's own does, tensors [...,*ignored] to one shape [...], without torch.broadcast_shapes, whose first call
+    loads sympy: half a second."""
+    ends = [one.shape[one.ndim - ignore :] for one in tensors]
+    scalars = [one.new_empty(()).expand(one.shape[: one.ndim - ignore]) for one in tensors]
+    common = torch.broadcast_tensors(*scalars)[0].shape
+    return [one.expand(*common, *end) for one, end in zip(tensors, ends, strict=True)]
+
+
 class MotionPrior(nn.Module):
     """The flow, the Gaussian, and what is usual for real faces (`middle`, `spread`, `limits`; measured by training)."""
 
@@ -43,6 +53,7 @@ class MotionPrior(nn.Module):
         super().__init__()
         import zuko
 
+        zuko.transforms.broadcast = broadcast
         self.config = config
         hidden = (config.hidden,) * config.layers
         shape = {"bins": config.bins, "transforms": config.steps, "hidden_features": hidden}
@@ -56,6 +67,7 @@ class MotionPrior(nn.Module):
         self.register_buffer("middle", torch.zeros(len(SIGNS)))  # median of each sign over real faces
         self.register_buffer("spread", torch.ones(len(SIGNS)))  # from the median to the lower 16%
         self.register_buffer("limits", torch.tensor([math.inf, math.inf]))  # of strangeness: a word; a refusal
+        self.covers = Covers(config.code_size)
 
     @classmethod
     def from_config(cls, config: Mapping) -> MotionPrior:

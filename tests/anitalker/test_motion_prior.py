@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anitalker.config import MotionPriorConfig
-from anitalker.motion_prior import REASONS, SIGNS, MotionPrior, space_hash
+from anitalker.motion_prior import REASONS, SIGNS, MotionPrior, broadcast, space_hash
 
 SMALL = MotionPriorConfig(motion_size=4, steps=1, layers=1, hidden=8, bins=4, code_size=6, directions=2)
 
@@ -28,6 +28,15 @@ def test_the_likelihood_is_a_density(prior):
     with torch.no_grad():
         weight = (prior.log_prob(x) - wide.log_prob(x).sum(-1)).exp()
     assert float(weight.mean()) == pytest.approx(1, abs=0.06)
+
+
+def test_broadcasting_is_zukos(prior):
+    import zuko
+
+    tensors = torch.rand(2, 1, 5, 1), torch.rand(4, 1, 7), torch.rand(7)
+    for mine, theirs in zip(broadcast(*tensors, ignore=1), zuko.utils.broadcast(*tensors, ignore=1), strict=True):
+        assert torch.equal(mine, theirs)
+    assert zuko.transforms.broadcast is broadcast, "zuko has another name for it: a portrait loads sympy again"
 
 
 def test_appearance_is_the_gaussian_that_it_says():
