@@ -18,6 +18,7 @@ from torch import Tensor
 from anitalker import driving, machine, model, rendering, video, voices, weights
 from anitalker import enhance as enhancing
 from anitalker.config import FPS, InputError, RenderOptions
+from anitalker.covers import ADVICE
 from anitalker.face import Crop, Face, FaceFinder, choose
 from anitalker.finders import FaceAlignmentFinder
 from anitalker.model import Model, Path, Progress
@@ -85,7 +86,10 @@ class Talker:
         indices = sorted({n for n, one in enumerate(found) if any(one is other for other in chosen)})
         subjects = self._subjects(pixels, [found[n] for n in indices])
         for n, subject in zip(indices, subjects, strict=True):
-            self._doubt(n, self.doubt(found[n].score, subject.crop, finder, getattr(subject, "codes", None)))
+            codes = getattr(subject, "codes", None)
+            self._doubt(n, self.doubt(found[n].score, subject.crop, finder, codes))
+            for word in self.covered(subject.crop, codes):
+                log.warning("face %d: %s", n, word)
         if enhance:
             pixels = enhancing.restore(pixels, [found[n].landmarks for n in indices], self.enhancer)
             subjects = self._subjects(pixels, [found[n] for n in indices])
@@ -116,6 +120,14 @@ class Talker:
         codes = codes or self.model.space(rendering.to_tensor(crop.image, self.device))
         signs = self.prior.signs(codes.motion.cpu(), codes.appearance.cpu(), score, landmark_residual(finder, crop))
         return self.prior.doubt(signs)
+
+    @torch.inference_mode()
+    def covered(self, crop: Crop, codes: Codes | None = None) -> list[str]:
+        """What is to be said about parts of a face that something covers; codes: of the crop, if they are known."""
+        if self.prior is None:
+            return []
+        codes = codes or self.model.space(rendering.to_tensor(crop.image, self.device))
+        return [ADVICE[part] for part in self.prior.covers.found(codes.appearance.cpu())]
 
     def _doubt(self, index: int, found: tuple[bool, str] | None) -> None:
         """A word about a doubt; InputError if there is nothing to animate."""
@@ -278,8 +290,10 @@ def find_faces(picture: Path, backend: str = "own", device: str = "auto", name: 
     pixels, found = find_portrait(picture, finder, "picture")
     keys, faces = ("box", "score", "yaw", "pitch", "roll", "quality"), []
     for one in found:
-        doubt = talker.doubt(one.score, talker.model.crop(pixels, one), finder)
-        said = {"doubts": [doubt[1]] if doubt else [], "refused": bool(doubt and doubt[0])}
+        crop = talker.model.crop(pixels, one)
+        doubt = talker.doubt(one.score, crop, finder)
+        words = [doubt[1]] if doubt else []
+        said = {"doubts": words + talker.covered(crop), "refused": bool(doubt and doubt[0])}
         faces.append({**{key: getattr(one, key) for key in keys}, **said, "landmarks": one.landmarks.tolist()})
     return {"picture": str(picture), "width": pixels.shape[1], "height": pixels.shape[0], "faces": faces}
 

@@ -144,7 +144,8 @@ def load_prior(space: nn.Module) -> MotionPrior | None:
     if config["prior"]["space"] != space_hash(space.state_dict()):
         return None
     prior = MotionPrior.from_config(config)
-    prior.load_state_dict(tensors)
+    untrained = {f"covers.{key}": tensor for key, tensor in prior.covers.state_dict().items()}  # for older files
+    prior.load_state_dict(untrained | tensors)
     return prior.eval()
 
 

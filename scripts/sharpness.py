@@ -49,8 +49,8 @@ def ellipse_mask(points: np.ndarray, shape: tuple[int, int], grow: float = 0.0) 
     return ((x - middle[0]) / half[0]) ** 2 + ((y - middle[1]) / half[1]) ** 2 < 1
 
 
-def measure(talker, path: str, speech: np.ndarray, every: int, options: RenderOptions) -> dict:
-    """Ratios to the picture's own sharpness for one picture; shares are means over the frames."""
+def measure(talker, path: str | np.ndarray, speech: np.ndarray, every: int, options: RenderOptions) -> dict:
+    """Ratios to the picture's own sharpness for one picture, a file or pixels; shares are means over the frames."""
     portrait = talker.portrait(path)
     subject, picture = portrait.subjects[0], portrait.picture
     frame = subject.crop
@@ -76,7 +76,8 @@ def measure(talker, path: str, speech: np.ndarray, every: int, options: RenderOp
     square = np.zeros(picture.shape[:2], bool)
     x, y = int(frame.origin[0]), int(frame.origin[1])
     square[max(y, 0) : y + side, max(x, 0) : x + side] = True
-    facts = {"picture": str(path), "size": picture.shape[1::-1], "crop": side, "frames": len(motion)}
+    name = path if isinstance(path, str) else "pixels"
+    facts = {"picture": name, "size": picture.shape[1::-1], "crop": side, "frames": len(motion)}
     facts |= {"ours": {k: float(np.mean(v)) for k, v in ours.items()}}
     facts |= {"bicubic": {k: float(np.mean(v)) for k, v in enlarged.items()}}
     changed = {"of_picture": float(ever.mean()), "outside_crop": int((ever & ~square).sum())}

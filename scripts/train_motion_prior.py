@@ -71,6 +71,8 @@ def fit_appearance(prior: MotionPrior, codes: Tensor) -> None:
     _, size, rows = torch.linalg.svd(codes - mean, full_matrices=False)
     variance = size.square() / (len(codes) - 1)
     prior.appearance_mean.copy_(mean)
+    if len(rows) < count:
+        raise SystemExit(f"error: {len(codes)} pictures cannot give {count} directions; raise --pictures")
     prior.directions.copy_(rows[:count])
     prior.variances.copy_(variance[:count])
     rest = variance[count:].sum() / max(codes.shape[1] - count, 1)
@@ -164,6 +166,11 @@ def main(arguments: list[str] | None = None) -> None:
     mixed = [seen["train"][n] for n in rng.permutation(len(seen["train"]))]
     fit_appearance(prior, torch.cat([one["appearance"] for one in mixed[:half]]))
     facts |= set_limits(prior, signs_of(prior, mixed[half:]), signs_of(prior, seen["val"]))
+    if Path(options.out).is_file():  # the probe of scripts.train_covers stays where it fits
+        old, stored = weights.read(options.out)
+        if old["prior"] == to_dict(config) and "covers.weight" in stored:
+            kept = {name: stored[f"covers.{name}"] for name in prior.covers.state_dict()}
+            prior.covers.load_state_dict(kept)
     facts["odd"] = detection(prior, eye, cache, np.flatnonzero(cache.clip < 0)[: options.odd], rng)
     tensors = {key: tensor.contiguous() for key, tensor in prior.state_dict().items()}
     write(Path(options.out), {"prior": to_dict(config)}, tensors)
