@@ -23,7 +23,7 @@ from anitalker.machine import draws_in_bfloat16
 from anitalker.motion_space import Codes
 from anitalker.rendering import to_pictures, to_tensor
 from anitalker.warp import landmark_flow
-from encoders.audio import normalise_level
+from encoders.audio import level_gain
 
 if TYPE_CHECKING:
     from anitalker.model import Progress
@@ -90,7 +90,7 @@ class Lite:
     @torch.inference_mode()
     def hear(self, samples: Tensor) -> Tensor:
         """Samples [N] at 16 kHz -> features [1,T,S], T = ceil(25 seconds)."""
-        return self.speech(normalise_level(samples).to(self.device))[None]
+        return self.speech(samples.to(self.device), level_gain(samples))[None]
 
     @torch.inference_mode()
     def move(

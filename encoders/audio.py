@@ -19,6 +19,7 @@ PITCH_MIN, PITCH_MAX = 60.0, 400.0  # Hz
 
 BLOCK = SAMPLE_RATE * 4 // 10  # 400 ms blocks of the loudness measurement
 BLOCK_STEP = BLOCK // 4
+PIECE = 256 * BLOCK_STEP  # samples (26 s) measured at once
 SILENCE = -60.0  # dB of full scale: blocks below are no speech
 RELATIVE_GATE = -10.0  # dB below the first mean: pauses do not count
 SPEECH_LEVEL = -26.0  # dB of full scale: every recording is brought here before its features are taken
@@ -49,7 +50,9 @@ def speech_level(waveform: Tensor) -> float | None:
     """
     if waveform.numel() < BLOCK:
         waveform = torch.nn.functional.pad(waveform, (0, BLOCK - waveform.numel()))
-    return gated_level(waveform.unfold(-1, BLOCK_STEP, BLOCK_STEP).square().mean(-1, dtype=torch.float64))
+    whole = waveform[: waveform.numel() // BLOCK_STEP * BLOCK_STEP]
+    pieces = whole.split(PIECE)  # their squares, not those of an hour at once
+    return gated_level(torch.cat([x.view(-1, BLOCK_STEP).square().mean(-1, dtype=torch.float64) for x in pieces]))
 
 
 def gated_level(steps: Tensor) -> float | None:
@@ -64,7 +67,11 @@ def gated_level(steps: Tensor) -> float | None:
 
 def normalise_level(waveform: Tensor) -> Tensor:
     """Bring the speech in [N] samples to `SPEECH_LEVEL`; silence stays silent. For features, not the video's sound."""
+    gain = level_gain(waveform)
+    return waveform if gain == 1 else waveform * gain
+
+
+def level_gain(waveform: Tensor) -> float:
+    """The factor by which `normalise_level` multiplies [N] samples; 1 for silence."""
     level = speech_level(waveform)
-    if level is None:
-        return waveform
-    return waveform * 10 ** (min(SPEECH_LEVEL - level, MAX_GAIN) / 20)
+    return 1.0 if level is None else 10 ** (min(SPEECH_LEVEL - level, MAX_GAIN) / 20)

@@ -71,18 +71,21 @@ class SpeechFeatures(nn.Module):
         """S: features per video frame."""
         return self.n_mels * self.per_frame + 1 + 2 * self.with_pitch
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Samples [N] or [B,N] in -1..1 -> features [T,S] or [B,T,S]; T = ceil(N / 640)."""
+    def forward(self, waveform: Tensor, gain: float = 1.0) -> Tensor:
+        """Samples [N] or [B,N], times gain in -1..1 -> features [T,S] or [B,T,S]; T = ceil(N / 640)."""
         if waveform.ndim == 1:
-            return self(waveform[None])[0]
-        heard, firsts = Heard(), range(0, audio.frame_count(waveform.shape[-1]), PIECE)
-        return torch.cat([self.assemble(*self._measure(waveform, first), heard) for first in firsts], 1)
+            return self(waveform[None], gain)[0]
+        frames, heard = audio.frame_count(waveform.shape[-1]), Heard()
+        made = waveform.new_empty(len(waveform), frames, self.size, dtype=torch.float32)
+        for first in range(0, frames, PIECE):
+            made[:, first : first + PIECE] = self.assemble(*self._measure(waveform, first, gain), heard)
+        return made
 
-    def _measure(self, waveform: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    def _measure(self, waveform: Tensor, first: int, gain: float) -> tuple[Tensor, Tensor]:
         """log_mel and pitch of PIECE video frames from `first` on, from those frames and one neighbour on each side."""
         last = min(first + PIECE, audio.frame_count(waveform.shape[-1]))
         before = min(first, 1)
-        near = waveform[:, (first - before) * audio.SAMPLES_PER_FRAME : (last + 1) * audio.SAMPLES_PER_FRAME]
+        near = waveform[:, (first - before) * audio.SAMPLES_PER_FRAME : (last + 1) * audio.SAMPLES_PER_FRAME] * gain
         inside = slice(before * self.per_frame, (before + last - first) * self.per_frame)
         return self.log_mel(near)[:, inside], self.pitch(near)[:, before : before + last - first]
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from encoders import audio, speech
 from encoders.speech import CLIP, SpeechFeatures
 
 
@@ -96,10 +97,18 @@ def test_pitch_of_a_known_tone(features, pitch):
     assert torch.allclose(octaves / voicing, torch.tensor(math.log2(pitch / 150)), atol=0.05)
 
 
+def test_gain_is_that_of_the_samples(features, monkeypatch):
+    """Piece by piece, so that no louder copy of a long recording is held."""
+    monkeypatch.setattr(speech, "PIECE", 10)
+    sound = torch.randn(20_000, generator=torch.Generator().manual_seed(0)) * 0.03
+    torch.testing.assert_close(features(sound, 4.0), features(4 * sound), atol=1e-4, rtol=1e-4)
+    assert (features(sound, 4.0) - features(sound)).abs().max() > 0.1
+    level = audio.level_gain(sound)
+    torch.testing.assert_close(features(sound, level), features(audio.normalise_level(sound)), atol=1e-4, rtol=1e-4)
+
+
 def test_long_recordings_are_measured_in_pieces(features, monkeypatch):
     """The seam between two pieces is not heard: the same features as in one go."""
-    from encoders import speech
-
     sound = voice(3) + 0.01 * torch.randn(48_000)
     whole = features(sound)
     monkeypatch.setattr(speech, "PIECE", 20)
