@@ -12,7 +12,9 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import BinaryIO, TypeVar
@@ -134,31 +136,45 @@ class StreamingTalker:
 
     def _draw(self, motions: list[Tensor]) -> Iterator[np.ndarray]:
         for k in range(len(motions[0])):
-            if self.shown is None or not self.late(self.made):
-                (self.shown,) = self.talker.draw(self.portrait, [motion[k : k + 1] for motion in motions], self.options)
-            else:
-                self.skipped += 1
-            self.made += 1
-            yield self.shown
+            yield self._show(self._drawn([motion[k : k + 1] for motion in motions], self.made))
+
+    def _drawn(self, motions: list[Tensor], frame: int) -> np.ndarray | None:
+        """Frame number `frame` from one row of motion per face; None if it would come too late."""
+        if frame and self.late(frame):
+            return None
+        return next(self.talker.draw(self.portrait, motions, self.options))
+
+    def _show(self, drawn: np.ndarray | None) -> np.ndarray:
+        """What is seen next: the drawn frame, or the last one again."""
+        self.made += 1
+        self.skipped += drawn is None
+        self.shown = self.shown if drawn is None else drawn
+        return self.shown
 
     def frames(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Pieces of sound, float32 [n] at 16 kHz, as they come -> all frames, T = ceil(25 seconds).
 
-        A thread of its own hears and makes motion while this one draws: together they take longer than a frame lasts.
+        A thread of its own hears and makes motion, and hands every frame at once to whichever core is free: a frame
+        that takes longer than 40 ms is still drawn in time for its own delay, because the next is drawn beside it.
         """
         threads = torch.get_num_threads()
-        torch.set_num_threads(max(1, threads - 1))  # one core is the other thread's
+        pool = ThreadPoolExecutor(threads, "frames", initializer=torch.set_num_threads, initargs=(1,))
         try:
-            for motions in ahead(self._motions(pieces)):
-                yield from self._draw(motions)
+            for drawn in ahead(self._drawing(pieces, pool)):
+                yield self._show(drawn.result())
         finally:
-            torch.set_num_threads(threads)
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # a thread's choice is also what threads begin with from then on
 
-    def _motions(self, pieces: Iterable[np.ndarray]) -> Iterator[list[Tensor]]:
+    def _drawing(self, pieces: Iterable[np.ndarray], pool: ThreadPoolExecutor) -> Iterator[Future]:
+        """Frames that are being drawn, in order."""
         torch.set_num_threads(1)
-        for piece in pieces:
-            yield self.motion(piece)
-        yield self.motion(silence(0), last=True)
+        begun = 0
+        for piece, last in chain(((piece, False) for piece in pieces), [(silence(0), True)]):
+            motions = self.motion(piece, last)
+            for k in range(len(motions[0])):
+                yield pool.submit(self._drawn, [motion[k : k + 1] for motion in motions], begun)
+                begun += 1
 
 
 def ahead(items: Iterator[T], backlog: int = 4) -> Iterator[T]:
