@@ -1,6 +1,6 @@
 """The shipped face network on made scenes of people that it never saw: precision, landmarks, time, size.
 
-    python -m scripts.evaluate_faces --cache runs/cache [--scenes 128] [--threads 2] [--json FILE]
+    python -m scripts.evaluate_faces --cache runs/cache [--scenes 128] [--hard 60] [--threads 2] [--json FILE]
     python -m scripts.evaluate_faces --compare RUN [RUN ...] [--table docs/face-networks.md]
 
 AP over overlaps of 0.5 to 0.95 (COCO's AP50:95) of the detector alone at the size it works at; landmark error over the
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
@@ -27,6 +28,7 @@ from anitalker import registry, weights
 from anitalker.config import DetectorConfig, InputError, from_dict
 from anitalker.face import FaceFinder
 from anitalker.face_network import fold_norms
+from scripts.evaluation.hard_faces import hard_faces
 from scripts.export import slim
 from scripts.training import face_architectures
 from scripts.training.data import FrameCache
@@ -188,6 +190,10 @@ def shipped(options: argparse.Namespace, cache: FrameCache) -> dict:
     finder, size, pixels = FaceFinder(network), network.detector.config.long_side, picture(cache)
     facts = precisions(lambda pictures: network.detector.detect(pictures, LEAST), cache, options.scenes, size)
     facts |= {"landmarks": landmarks(finder, cache, options.stills)}
+    numbers = np.flatnonzero(cache.clip < 0)[: options.hard]
+    if len(numbers):
+        stills = [(Image.fromarray(np.array(cache.frames[n])), cache.landmarks[n] * 256) for n in numbers]
+        facts |= {"hard": hard_faces(finder, stills)}
     facts |= {"milliseconds": milliseconds(lambda: finder.find(pixels)), "threads": torch.get_num_threads()}
     facts |= {"megabytes": registry.find("face")[0].stat().st_size / 1e6, "load": os.getloadavg()[0]}
     print(json.dumps(facts, indent=1))
@@ -199,6 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--cache", default="runs/cache", help="made by scripts.training.data")
     parser.add_argument("--scenes", type=int, default=128)
     parser.add_argument("--stills", type=int, default=100)
+    parser.add_argument("--hard", type=int, default=0, metavar="N", help="also N stills turned, small, covered ...")
     parser.add_argument("--threads", type=int, default=1, help="of the search that is timed")
     parser.add_argument("--compare", nargs="+", metavar="RUN", help="detectors beside the shipped one")
     parser.add_argument("--table", metavar="FILE", help="Markdown file that takes the table of --compare")

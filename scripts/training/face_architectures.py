@@ -12,6 +12,8 @@ network's alone.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -127,7 +129,8 @@ def _retinanet(config: DetectorConfig) -> nn.Module:
     from torchvision.models.detection.retinanet import RetinaNetHead
 
     anchors = _anchors(config)
-    head = RetinaNetHead(WIDTH, anchors.num_anchors_per_location()[0], 2, norm_layer=nn.BatchNorm2d)
+    # Not batch norm: all levels share the head, and its running means would fit none of them.
+    head = RetinaNetHead(WIDTH, anchors.num_anchors_per_location()[0], 2, norm_layer=partial(nn.GroupNorm, 16))
     settings = {"fg_iou_thresh": MATCH[0], "bg_iou_thresh": MATCH[1], "nms_thresh": OVERLAP}
     return RetinaNet(
         Trunk(), 2, anchor_generator=anchors, head=head, detections_per_img=MOST, topk_candidates=400, **settings
