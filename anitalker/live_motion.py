@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anitalker import diffusion
 from anitalker.config import POSE_SIZE
-from anitalker.generator import LEAVE, LIPS_SHARE, WIDER, MotionGenerator, MotionStream, Wishes, _ease
+from anitalker.generator import CONTROLS, LEAVE, LIPS_SHARE, WIDER, MotionGenerator, MotionStream, Wishes, _ease
 
 PAST = 64  # frames of speech behind a frame that its lips are heard from (2.6 s; 100 gain nothing, 30 lose .03)
 SLOW = 2.5  # frames, deviation of the one-sided Gaussian over the head's course: it comes 2 frames later, and calm
@@ -39,6 +39,7 @@ class LiveMotion:
         self.waiting = start.new_zeros(1, 0, start.shape[-1])  # motion of `slow` that is ahead of the lips
         self.course = start[:, None].expand(1, REACH, -1)  # the head's last places
         self.made = self.dropped = 0  # frames that left; frames before the first of `speech`
+        self.deaf: Tensor | None = None  # what the network makes of no speech: the same for every window as long
 
     @torch.no_grad()
     def push(self, speech: Tensor, last: bool = False) -> Tensor:
@@ -70,26 +71,24 @@ class LiveMotion:
 
     def _lips(self, heard: Tensor, at: int) -> Tensor:
         """Lips of frame `at` of heard [1,n,S], normalised [1,1,M]: the guided mean of it and of the frame after it."""
-        network, size, count = self.network, self.start.shape[-1], heard.shape[1]
-        begin = network.normalise(self.start[:, None], self.start)
-        free = heard.new_zeros(2, count, 5)
-        inner = network.hear(heard).expand(2, -1, -1)
-        both = network(
-            heard.new_zeros(2, count - 1, size),
-            heard.new_zeros(2),
-            inner,
-            self.start.expand(2, -1),
-            begin.expand(2, -1, -1),
-            free,
-            free,
-            deaf=torch.tensor([False, True], device=heard.device),
-        )
-        mean, deaf = both.chunk(2)
+        network = self.network
+        inner = network.hear(heard)
+        if self.deaf is not None and self.deaf.shape[1] == heard.shape[1] - 1:
+            mean = self._estimate(inner, torch.tensor([False]))
+        else:
+            mean, self.deaf = self._estimate(inner.expand(2, -1, -1), torch.tensor([False, True])).chunk(2)
         if network.lips is not None:
             mean = mean + LIPS_SHARE * (network.lips(heard)[:, 1:] - mean)
-        mean = diffusion.guide(mean, deaf, self.wishes.guidance)
+        mean = diffusion.guide(mean, self.deaf, self.wishes.guidance)
         mean = mean + (WIDER - 1) * (mean + network.mean / network.std) @ network.spoken
         return mean[:, max(at - 1, 0) : at + 1].mean(1, keepdim=True)  # estimates begin at the second frame heard
+
+    def _estimate(self, heard: Tensor, deaf: Tensor) -> Tensor:
+        """The network's mean of all motions from the portrait on that fit, normalised: heard [B,n,W] -> [B,n-1,M]."""
+        (batch, count), start = heard.shape[:2], self.start.expand(len(heard), -1)
+        begin = self.network.normalise(start[:, None], start)
+        free, noisy = heard.new_zeros(batch, count, len(CONTROLS)), heard.new_zeros(batch, count - 1, start.shape[1])
+        return self.network(noisy, heard.new_zeros(batch), heard, start, begin, free, free, deaf.to(heard.device))
 
     def _calm(self, frame: Tensor) -> Tensor:
         """The head a little later and without tremble; where it is asked for by file, or held, as it is."""
