@@ -7,12 +7,11 @@ they guess what they do not see, and guess it well.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 PARTS = ("mouth", "eyes")  # in the order of the rows
+NEVER = 1e9  # a limit that no logit reaches; files hold no infinity
 # What is said where one is covered.
 ADVICE = {
     "mouth": "something seems to cover the mouth, and lips will be drawn over it; give a picture that shows the lips",
@@ -28,7 +27,7 @@ class Covers(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.zeros(len(PARTS), code_size))
         self.register_buffer("bias", torch.zeros(len(PARTS)))
-        self.register_buffer("limits", torch.full((len(PARTS),), math.inf))
+        self.register_buffer("limits", torch.full((len(PARTS),), NEVER))
 
     def forward(self, code: Tensor) -> Tensor:
         """Appearance codes [B,D] -> logits [B,2], larger is more surely covered."""
@@ -57,7 +56,8 @@ class Covers(nn.Module):
             total.backward()
             return total
 
-        last = float(optimizer.step(loss).detach())
+        optimizer.step(loss)
+        last = float(loss().detach())
         self.weight.copy_(weight.detach() / spread)
         self.bias.copy_(bias.detach() - self.weight @ mean)
         return last

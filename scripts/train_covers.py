@@ -4,9 +4,9 @@
 
 Taught are masks, hands, microphones and patches over the mouth, and dark glasses over the eyes; what is drawn beside
 the face, and frames of clips, teach what is no cover. Limits: one in a hundred real pictures of `val` (stills, and clip
-frames of all people) gets a word about a part, found and cropped as a user's would be. Printed: how many covers of the
-taught kinds are noticed on `val`, and of kinds that were never shown. All covers are drawn; real ones were not to be
-had.
+frames of all people) gets a word about a part. Printed: how many covers of the taught kinds are noticed on `val`, and
+of kinds that were never shown; then the same with faces found and cropped as a user's would be. All covers are drawn;
+real ones were not to be had. Codes that were read once are kept in --codes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from anitalker import weights
 from anitalker.covers import PARTS, Covers
@@ -34,62 +33,79 @@ KINDS = MOUTH_TAUGHT | MOUTH_UNSEEN | EYES_TAUGHT | EYES_UNSEEN | HARMLESS
 
 
 def lessons(cache: FrameCache, stills: int, frames: int, rng: np.random.Generator):
-    """(picture, part that is covered or None): each still as it is, with its mouth covered, and with its eyes covered
-    or something beside the face; frames of clips as they are."""
+    """(picture, kind) to learn from: each still as it is (`real`), with its mouth covered, and with its eyes covered or
+    something beside the face; frames of clips as they are (`clip`)."""
     for n in choose_frames(cache, stills, frames, rng):
         picture, points = np.array(cache.frames[n]), cache.landmarks[n]
-        yield picture, None
+        yield picture, "real" if cache.clip[n] < 0 else "clip"
         if cache.clip[n] < 0:
             other = EYES_TAUGHT if rng.random() < 0.5 else HARMLESS
             for kinds in (MOUTH_TAUGHT, other):
                 kind = str(rng.choice(list(kinds)))
-                yield kinds[kind](picture, points, rng), HIDES.get(kind)
+                yield kinds[kind](picture, points, rng), kind
 
 
-@torch.inference_mode()
-def read(eye: Eye, taught, at_once: int = 16) -> tuple[Tensor, Tensor]:
-    """Pictures and covered parts -> appearance codes [N,D] and covered [N,2]."""
-    codes, parts, waiting = [], [], []
-    for picture, part in taught:
+def examples(cache: FrameCache, stills: int, frames: int, rng: np.random.Generator):
+    """(picture, kind) to judge by: each still as it is and in every kind, frames of clips as they are."""
+    for n in choose_frames(cache, stills, frames, rng):
+        picture, points = np.array(cache.frames[n]), cache.landmarks[n]
+        yield picture, "real" if cache.clip[n] < 0 else "clip"
+        if cache.clip[n] < 0:
+            yield from ((make(picture, points, rng), kind) for kind, make in KINDS.items())
+
+
+def read(eye: Eye, pictures, at_once: int = 16) -> dict[str, np.ndarray]:
+    """(picture, kind) -> appearance codes [N,D] and kinds [N]."""
+    codes, kinds, waiting = [], [], []
+
+    def look() -> None:
+        with torch.no_grad():
+            codes.append(eye.space(torch.cat(waiting)).appearance.numpy())
+        waiting.clear()
+
+    for picture, kind in pictures:
         waiting.append(to_tensor(picture))
-        parts.append([float(part == n) for n in range(len(PARTS))])
+        kinds.append(kind)
         if len(waiting) == at_once:
-            codes.append(eye.space(torch.cat(waiting)).appearance)
-            waiting = []
+            look()
     if waiting:
-        codes.append(eye.space(torch.cat(waiting)).appearance)
-    return torch.cat(codes).clone(), torch.tensor(parts)
+        look()
+    return {"codes": np.concatenate(codes), "kinds": np.array(kinds)}
 
 
-def set_limits(covers: Covers, eye: Eye, pictures: list[np.ndarray]) -> dict:
-    """FALSE_ALARMS of these real pictures get a word about each part -> facts."""
-    seen = [one for one in map(eye.look, pictures) if one is not None]
-    logits = covers(torch.cat([one["appearance"] for one in seen]))
-    covers.limits.copy_(logits.quantile(1 - FALSE_ALARMS, 0))
-    return {"real": len(seen), "limits": covers.limits.tolist()}
+def teach(covers: Covers, seen: dict[str, np.ndarray]) -> dict:
+    """Fit to what was read -> facts."""
+    parts = np.array([[HIDES.get(kind) == n for n in range(len(PARTS))] for kind in seen["kinds"].tolist()])
+    loss = covers.learn(torch.tensor(seen["codes"]).float(), torch.tensor(parts).float())
+    return {"pictures": len(parts), "covered": parts.sum(0).tolist(), "loss": loss}
 
 
-def detection(covers: Covers, eye: Eye, cache: FrameCache, numbers: np.ndarray, rng: np.random.Generator) -> dict:
-    """For each kind of cover: shares of pictures with no face found, and with a word about mouth or eyes."""
+def set_limits(covers: Covers, seen: dict[str, np.ndarray]) -> dict:
+    """FALSE_ALARMS of the real pictures among these get a word about each part -> facts."""
+    real = np.isin(seen["kinds"], ("real", "clip"))
+    covers.limits.copy_(covers(torch.tensor(seen["codes"][real]).float()).quantile(1 - FALSE_ALARMS, 0))
+    return {"real": int(real.sum()), "limits": covers.limits.tolist()}
+
+
+def detection(covers: Covers, seen: dict[str, np.ndarray]) -> dict:
+    """For each kind: how many pictures, and shares with a word about mouth or eyes."""
     rates = {}
-    for kind, make in KINDS.items():
-        seen = [eye.look(make(np.array(cache.frames[n]), cache.landmarks[n], rng)) for n in numbers]
-        told = [covers.found(one["appearance"]) for one in seen if one is not None]
-        rates[kind] = {"no face": 1 - len(told) / len(seen)}
-        rates[kind] |= {part: sum(part in one for one in told) / len(seen) for part in PARTS}
-        print(f"{kind}: " + ", ".join(f"{key} {value:.0%}" for key, value in rates[kind].items()), flush=True)
+    for kind in dict.fromkeys(seen["kinds"].tolist()):
+        above = covers(torch.tensor(seen["codes"][seen["kinds"] == kind]).float()) > covers.limits
+        rates[kind] = {"pictures": len(above), **dict(zip(PARTS, above.float().mean(0).tolist(), strict=True))}
     return rates
 
 
-def train(eye: Eye, cache_dir: str, counts: tuple[int, int, int], rng: np.random.Generator) -> tuple[Covers, dict]:
-    """The probe and facts; counts: stills and clip frames of train, val pictures of each kind."""
-    covers = Covers(eye.space.config.encoder.code_size)
-    codes, parts = read(eye, lessons(FrameCache(cache_dir, "train"), *counts[:2], rng))
-    facts = {"taught": len(codes), "covered": parts.sum(0).tolist(), "loss": covers.learn(codes, parts)}
-    val = FrameCache(cache_dir, "val")
-    numbers = choose_frames(val, 3 * counts[2], 2 * counts[2], rng)
-    facts |= set_limits(covers, eye, [np.array(val.frames[n]) for n in numbers])
-    return covers, facts | {"detected": detection(covers, eye, val, np.flatnonzero(val.clip < 0)[: counts[2]], rng)}
+def as_found(eye: Eye, pictures) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """The same of faces that the finder found and cropped; how many of each kind it did not find."""
+    codes, kinds, lost = [], [], {}
+    for picture, kind in pictures:
+        if (one := eye.look(picture)) is None:
+            lost[kind] = lost.get(kind, 0) + 1
+        else:
+            codes.append(one["appearance"].numpy())
+            kinds.append(kind)
+    return {"codes": np.concatenate(codes), "kinds": np.array(kinds)}, lost
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -99,15 +115,29 @@ def main(arguments: list[str] | None = None) -> None:
         "--prior", default="checkpoints/motion_prior.safetensors", help="read, and written with the probe"
     )
     parser.add_argument("--model", default="lite", help="whose motion space it is for")
-    parser.add_argument("--stills", type=int, default=800, help="of train, three pictures each")
-    parser.add_argument("--frames", type=int, default=800, help="of the clips of train")
-    parser.add_argument("--pictures", type=int, default=40, help="of val, of each kind")
+    parser.add_argument("--stills", type=int, default=1100, help="of train, three pictures each")
+    parser.add_argument("--frames", type=int, default=500, help="of the clips of train; half as many of val")
+    parser.add_argument("--found", type=int, default=6, help="val stills that are also found and cropped")
+    parser.add_argument("--codes", default="runs/covers.npz", help="what was read is kept here")
     options = parser.parse_args(arguments)
     rng, eye = np.random.default_rng(0), Eye(options.model)
     config, tensors = weights.read(options.prior)
-    if config["prior"]["space"] != space_hash(eye.space.state_dict()):
+    known = space_hash(eye.space.state_dict())
+    if config["prior"]["space"] != known:
         raise SystemExit(f"error: {options.prior} is for another motion space; run scripts.train_motion_prior first")
-    covers, facts = train(eye, options.cache, (options.stills, options.frames, options.pictures), rng)
+    train, val = (FrameCache(options.cache, split) for split in ("train", "val"))
+    if not Path(options.codes).is_file() or str(np.load(options.codes)["space"]) != known:
+        taught = read(eye, lessons(train, options.stills, options.frames, rng))
+        judged = read(eye, examples(val, options.stills, options.frames // 2, rng))
+        kept = {f"{name}_{key}": v for name, seen in (("train", taught), ("val", judged)) for key, v in seen.items()}
+        np.savez(options.codes, space=known, **kept)
+    stored = np.load(options.codes)
+    taught, judged = ({key: stored[f"{name}_{key}"] for key in ("codes", "kinds")} for name in ("train", "val"))
+    covers = Covers(eye.space.config.encoder.code_size)
+    facts = {"taught": teach(covers, taught), **set_limits(covers, judged), "detected": detection(covers, judged)}
+    print(json.dumps(facts), flush=True)
+    found, lost = as_found(eye, examples(val, options.found, options.found, rng))
+    facts |= {"as_found": detection(covers, found), "no_face": lost}
     prior = MotionPrior.from_config(config)
     prior.covers = covers
     prior.load_state_dict(prior.state_dict() | {key: t for key, t in tensors.items() if not key.startswith("covers.")})
