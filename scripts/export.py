@@ -2,6 +2,7 @@
 
 `--kind stage1`: a run of `full-256` -> stage one of the original's family, in float32 under the original's names.
 `--preset NAME -o FILE.json`: a preset's recipes and network sizes, to be changed and trained by `--preset FILE.json`.
+`MODEL --onnx DIR`: the networks of a model as ONNX files, for other programs (scripts/onnx_files.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from anitalker.config import InputError
 from anitalker.original_weights import read_stage_one
 from anitalker.registry import sha256
 from anitalker.weights import MODEL_PARTS, load_face, load_model, read
+from scripts import onnx_files
 from scripts.training.presets import describe
 
 KINDS = {
@@ -34,6 +36,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     if arguments.register:
         register(Path(__file__).resolve().parent.parent)
+        return
+    if arguments.onnx and arguments.runs:
+        for file in onnx_files.write(load_model(arguments.runs[0]), Path(arguments.onnx)):
+            print(f"{file}: {file.stat().st_size / 2**20:.2f} MiB")
         return
     if arguments.preset and arguments.output:
         write_preset(Path(arguments.output), arguments.preset)
@@ -126,6 +132,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--kind", choices=tuple(KINDS), default="model")
     parser.add_argument("--preset", help="only: this preset of training, as JSON")
     parser.add_argument("-o", "--output", metavar="FILE.safetensors")
+    parser.add_argument(
+        "--onnx", metavar="DIR", help="only: the networks of a model (name or file) as ONNX files in DIR"
+    )
     parser.add_argument("--register", action="store_true", help="only: hashes of checkpoints/ into registry and card")
     return parser.parse_args(argv)
 
