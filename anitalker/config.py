@@ -225,7 +225,8 @@ class RenderOptions:
     face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
     face_backend: str = _option("own", "who finds faces", allowed=("own", "face-alignment"))
     enhance: str = _option("", "draw the portrait's faces again before they move, clearer", allowed=("", "gfpgan"))
-    batch_size: int = _option(8, "frames decoded at once; does not change the result", 1, 256)
+    # None: `machine.frames_at_once`.
+    batch_size: int | None = _option(None, "frames decoded at once; does not change the result", 1, 256)
     marks: bool = _option(True, "content credentials and an invisible watermark say that an AI made the video")
     label: bool = _option(False, "the words `AI-generated` in the corner of every frame")
 

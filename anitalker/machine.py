@@ -10,6 +10,8 @@ import torch
 
 from anitalker.config import InputError
 
+FRAMES = 8  # drawn at once where nothing else is known
+MOST_FRAMES, FRAME_MEMORY = 64, 2**28  # on an NVIDIA card: at most, and bytes for one of 256x256 with all of its layers
 FASTER = 0.8  # bfloat16 must need at most this share of float32's time: a tie keeps the exact one
 
 
@@ -24,6 +26,16 @@ def choose_device(name: str) -> torch.device:
         found = ", ".join(kind for kind, is_here in here.items() if is_here)
         raise InputError(f"device {name!r} is not usable on this machine; usable are auto, {found}")
     return torch.device(name)
+
+
+def frames_at_once(device: torch.device, asked: int | None = None) -> int:
+    """How many frames are drawn at once: as asked for, else on an NVIDIA card what half of its free memory holds."""
+    if asked is not None:
+        return asked
+    if device.type != "cuda":
+        return FRAMES
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(MOST_FRAMES, free // 2 // FRAME_MEMORY))
 
 
 def draws_in_bfloat16(device: torch.device, channels: int) -> bool:

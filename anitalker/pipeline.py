@@ -263,7 +263,7 @@ class Talker:
         origin = Origin(self.name, self.fingerprint, options.seed) if options.marks else None
         if origin is None:
             log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
-        with video.Writer(output, width, height, sound, origin, options.label) as writer:
+        with video.Writer(output, width, height, sound, origin, options.label, self.device.type) as writer:
             for done, frame in enumerate(self.draw(portrait, motions, options), 1):
                 writer.write(frame)
                 if progress:

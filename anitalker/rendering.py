@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anitalker import machine
+from anitalker.config import CROP
 from anitalker.face import Crop
 from anitalker.paste import paste_back
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 AHEAD = 2  # results that wait per worker
+WAITING = 2**28  # bytes of finished frames in one of them
 
 
 def to_tensor(picture: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
@@ -33,21 +36,29 @@ def to_tensor(picture: np.ndarray, device: torch.device | str = "cpu") -> Tensor
 def to_pictures(frames: Tensor) -> np.ndarray:
     """[B,3,h,w] in [-1,1] -> uint8 [B,h,w,3]."""
     whole = torch.add(127.5, frames, alpha=127.5).round_().clamp_(0, 255)
-    return whole.permute(0, 2, 3, 1).to(torch.uint8, memory_format=torch.contiguous_format).cpu().numpy()
+    whole = whole.permute(0, 2, 3, 1).to(torch.uint8, memory_format=torch.contiguous_format)
+    if whole.device.type != "cuda":
+        return whole.cpu().numpy()
+    host = torch.empty(whole.shape, dtype=torch.uint8, pin_memory=True)  # pinned: copied at the bus's full speed
+    host.copy_(whole, non_blocking=True)
+    torch.cuda.current_stream(whole.device).synchronize()
+    return host.numpy()
 
 
 def render(
     model: Model,
     subjects: Sequence[Subject],
     motions: Sequence[Tensor],
-    batch_size: int,
+    batch_size: int | None,
     picture: np.ndarray | None,
 ) -> Iterator[np.ndarray]:
     """Frames, uint8 [H,W,3]: the subjects, each under its own motion [T,M], in `picture`.
 
     Without a picture the first subject's face crop, as the model draws it, is the frame. On a processor its cores draw
-    frames of their own, ahead of whoever encodes them; on other devices frames are drawn batch by batch.
+    frames of their own, ahead of whoever encodes them; on other devices frames are drawn batch by batch, by a thread of
+    its own: while one batch is encoded the next ones are drawn and copied.
     """
+    batch_size = machine.frames_at_once(model.device, batch_size)
 
     def draw(at: int, count: int) -> Iterator[np.ndarray]:
         parts = [motion[at : at + count] for motion in motions]
@@ -59,7 +70,12 @@ def render(
             yield paste_all(picture, moved, [subject.crop for subject in subjects])
 
     frames, workers = len(motions[0]), min(batch_size, torch.get_num_threads())
-    if model.device.type != "cpu" or frames < 2 or workers < 2:
+    if model.device.type != "cpu":
+        batch_size = max(1, min(batch_size, WAITING // (CROP * CROP * 3 if picture is None else picture.nbytes)))
+        for batch in side_by_side(lambda at: list(draw(at, batch_size)), range(0, frames, batch_size), 1):
+            yield from batch
+        return
+    if frames < 2 or workers < 2:
         for at in range(0, frames, batch_size):
             yield from draw(at, batch_size)
         return

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anitalker import __version__, provenance
+from anitalker import __version__, h264, provenance
 from anitalker.config import FPS, SAMPLE_RATE, InputError
 from anitalker.label import Label
 from anitalker.pictures import existing_file, shorten
@@ -195,7 +195,8 @@ class Writer:
     """Context manager: frames (uint8 [H,W,3], odd sizes padded by one) and the speech, exactly aligned, to an MP4.
 
     The file appears under its name when everything is written, or not at all. With an origin it is marked: watermark
-    in the pixels, credentials beside them; with `label` the frames say it to people.
+    in the pixels, credentials beside them; with `label` the frames say it to people. device: where the frames are drawn
+    decides who encodes them (`h264.encoder`).
     """
 
     def __init__(
@@ -206,6 +207,7 @@ class Writer:
         speech_path: str | os.PathLike | None = None,
         origin: Origin | None = None,
         label: bool = False,
+        device: str = "cpu",
     ):
         self.path = check_output(path)
         self.width, self.height = width, height
@@ -215,48 +217,17 @@ class Writer:
         self._part, self._signed = _beside(self.path), _beside(self.path)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__; a pipe could fill and block)
         size = f"{width + width % 2}x{height + height % 2}"
-        command = [
-            ffmpeg(),
-            "-v",
-            "error",
-            "-y",
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "rgb24",
-            "-s",
-            size,
-            "-r",
-            str(FPS),
-            "-i",
-            "pipe:0",
-        ]
+        raw = f"-f rawvideo -pix_fmt rgb24 -s {size} -r {FPS} -i pipe:0"
+        command = [ffmpeg(), "-v", "error", "-y", *raw.split()]
         if speech_path is not None:
             command += [*_input(Path(speech_path)), "-map", "0:v:0", "-map", "1:a:0"]
             # At 48 kHz the encoder's own delay is 21 ms: small even for players that ignore the edit list.
             command += ["-af", EXACT, "-c:a", "aac", "-b:a", "160k", "-ar", "48000", "-ac", "2"]
         # Tagged bt709: untagged, players guess the matrix from the size and shift the colours.
-        command += [
-            "-vf",
-            "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p",
-            "-c:v",
-            "libx264",
-            "-preset",
-            "veryfast",
-            "-crf",
-            "17",
-        ]
+        command += ["-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p", *h264.encoder(device, ask)]
         command += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
-        command += [
-            "-map_metadata",
-            "-1",
-            "-map_chapters",
-            "-1",
-            "-metadata",
-            f"comment={SYNTHETIC}",
-            "-metadata",
-            f"description={SYNTHETIC}",
-        ]
+        command += ["-map_metadata", "-1", "-map_chapters", "-1"]
+        command += ["-metadata", f"comment={SYNTHETIC}", "-metadata", f"description={SYNTHETIC}"]
         command += ["-movflags", "+faststart", "-f", "mp4", f"file:{self._part}"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._errors, **DETACHED)
 
@@ -334,6 +305,12 @@ def mix(paths: list[str | os.PathLike], output: Path) -> None:
     done = _run([ffmpeg(), "-v", "error", "-nostdin", *sources, "-filter_complex", how, "-ac", "2", "-y", str(output)])
     if done.returncode:
         raise InputError(f"speech cannot be mixed ({_last_line(done.stderr)}); give other recordings")
+
+
+def ask(arguments: tuple[str, ...]) -> tuple[int, str]:
+    """Our ffmpeg with `arguments` -> exit status, what it printed to stdout."""
+    done = _run([ffmpeg(), "-v", "error", "-nostdin", *arguments])
+    return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess:

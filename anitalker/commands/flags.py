@@ -71,7 +71,10 @@ def picture_flags(parser: Parser) -> None:
     group.add_argument("--frame", choices=("full", "crop"), default=DEFAULTS["frame"], help="default: %(default)s")
     group.add_argument("--face", default=DEFAULTS["face"], metavar="INDEX|largest|all", help="default: %(default)s")
     group.add_argument(
-        "--batch-size", type=int, default=DEFAULTS["batch_size"], help="frames at once (default: %(default)s)"
+        "--batch-size",
+        type=int,
+        default=DEFAULTS["batch_size"],
+        help="frames at once (default: 8; on an NVIDIA card by its free memory)",
     )
     backend_flag(group)
     group.add_argument(

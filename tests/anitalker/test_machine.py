@@ -17,6 +17,17 @@ def test_auto_prefers_the_accelerator(monkeypatch):
         machine.choose_device("cuda")
 
 
+def test_frames_at_once_follow_a_cards_free_memory(monkeypatch):
+    card, free = torch.device("cuda"), {"GiB": 1000}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free["GiB"] * 2**30, 2**40))
+    assert machine.frames_at_once(card) == machine.MOST_FRAMES and machine.frames_at_once(card, 5) == 5
+    free["GiB"] = 4
+    assert machine.frames_at_once(card) == 8
+    free["GiB"] = 0
+    assert machine.frames_at_once(card) == 1
+    assert machine.frames_at_once(torch.device("cpu")) == machine.FRAMES
+
+
 def test_only_processors_draw_in_bfloat16():
     assert not machine.draws_in_bfloat16(torch.device("cuda"), 8)
     first = machine.draws_in_bfloat16(torch.device("cpu"), 8)

@@ -48,6 +48,26 @@ def test_every_frame_once_and_in_order(batch):
     assert [frame[128, 128, 0] for frame in frames] == [round((v + 1) * 127.5) for v in np.linspace(-1, 1, 9)]
 
 
+@pytest.mark.parametrize("waiting", [rendering.WAITING, 3 * 64 * 64 * 3])
+def test_devices_that_draw_batches_draw_ahead(monkeypatch, waiting):
+    """In a thread of its own; large pictures in smaller batches; every frame once and in order."""
+    import threading
+
+    class Elsewhere(Painter):
+        device, seen = torch.device("mps"), []
+
+        def layers(self, subject, motion):
+            self.seen.append((len(motion), threading.current_thread().name))
+            return super().layers(subject, motion)
+
+    monkeypatch.setattr(rendering, "WAITING", waiting)
+    model, picture = Elsewhere(), np.zeros((64, 64, 3), np.uint8)
+    frames = list(rendering.render(model, [subject_at(0, 0, 64, (64, 64))], [levels(9)], 4, picture))
+    assert [frame[32, 32, 0] for frame in frames] == [round((v + 1) * 127.5) for v in np.linspace(-1, 1, 9)]
+    sizes, threads = zip(*model.seen, strict=True)
+    assert max(sizes) == min(4, waiting // picture.nbytes) and set(threads) == {"frames_0"}
+
+
 def test_crops_that_overlap_add_their_changes():
     """Two crops side by side share a strip; in it nobody's change is lost, elsewhere each has its own."""
     picture = np.full((100, 160, 3), 100, np.uint8)
