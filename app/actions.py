@@ -22,7 +22,7 @@ from app import cards, controls, limits
 from app.guard import HEADER
 from app.jobs import Job, Line
 from app.models import Models
-from app.visits import Result, Visit, Visits
+from app.visits import Report, Result, Visit, Visits
 
 TELL_EVERY = 0.25  # seconds between looks at a job
 PREVIEW = 1.0  # seconds of sound
@@ -32,7 +32,12 @@ log = logging.getLogger(__name__)
 
 def file_data(path: Path) -> dict:
     """A file as Gradio's components send and take it."""
-    return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
+    return {
+        "path": str(path),
+        "orig_name": path.name,
+        "size": path.stat().st_size,
+        "meta": {"_type": "gradio.FileData"},
+    }
 
 
 class Actions:
@@ -92,6 +97,22 @@ class Actions:
         async for told in self._make("drive", values, request, lambda folder, job: clip):
             yield told
 
+    async def inspect(self, request: gr.Request, values: dict) -> AsyncIterator[tuple]:
+        """What the motion encoder sees in the portrait, or in a clip where one is given: (ZIP, facts, status, page)."""
+        name, visit = self.visit(request)
+        clip = values.get("clip")
+        source = await self._checked(
+            lambda: self._clip(clip, name) if clip else self._picture(values.get("portrait"), name)
+        )
+        model = values.get("model") or None
+
+        def work(job: Job) -> Report:
+            with visit.workplace() as folder:
+                return self._report(job, visit, model, source, Path(folder) / "report")
+
+        async for told in self._do(work, visit, request):
+            yield told
+
     def cancel(self, request: gr.Request) -> None:
         """The job of this tab ends."""
         _, visit = self.visit(request)
@@ -101,7 +122,7 @@ class Actions:
     def forget(self, request: gr.Request) -> tuple:
         """Everything of this visitor is deleted."""
         self.visits.forget(self.visit(request)[0])
-        return None, None, cards.IDLE, cards.results([])
+        return None, None, cards.IDLE, cards.results([]), None, ""
 
     def shown(self, request: gr.Request) -> str:
         """The results of this visit."""
@@ -129,6 +150,11 @@ class Actions:
             with visit.workplace() as folder:
                 return self._render(job, visit, kind, model, file, source(Path(folder), job), options, absolute, folder)
 
+        async for told in self._do(work, visit, request):
+            yield told
+
+    async def _do(self, work: Callable, visit: Visit, request: gr.Request) -> AsyncIterator[tuple]:
+        """One job of this tab, from its place in line to its end."""
         job = await self._checked(lambda: self.line.submit(work))
         visit.jobs = {key: one for key, one in visit.jobs.items() if not one.ended.is_set()}
         visit.jobs[request.session_hash] = job
@@ -153,7 +179,11 @@ class Actions:
             elif card != before:
                 yield gr.skip(), gr.skip(), card, gr.skip()
             before = card
-        if job.state == "done":
+        if job.state == "done" and isinstance(job.result, Report):
+            made = job.result
+            words = f"Done: {made.facts['pictures']} pictures in {made.facts['seconds']:.0f} s. The report is below."
+            yield file_data(made.archive), made.facts, cards.ended(words, "done"), cards.report(made)
+        elif job.state == "done":
             result = job.result
             facts = {**result.facts, **result.settings}
             status = cards.ended(f"Done: {cards.made(result)}. {controls.in_words(result.settings)}", "done")
@@ -179,6 +209,21 @@ class Actions:
         facts = {key: facts[key] for key in ("frames", "fps", "seconds", "width", "height", "timings", "seed")}
         facts |= {"model": self.models.name, "kind": kind, "work_seconds": time.monotonic() - began}
         return visit.keep(out, kind, controls.settings(options), facts, self.limits.results)
+
+    def _report(self, job: Job, visit: Visit, model: str | None, source: Path, folder: Path) -> Report:
+        """A job's work: the report of `anitalker inspect`. A cancel is noticed after each of its sections."""
+        from anitalker.inspection.attribution import need
+
+        for package in ("captum", "matplotlib", "sklearn"):
+            need(package)
+        from anitalker.inspection.tour import inspect
+
+        job.tell("start")
+        talker = self.models.get(model)
+        job.tell("sections", 0, 1)
+        facts = inspect(talker, source, folder, progress=job.tell)
+        facts = {key: facts[key] for key in ("kind", "sections", "pictures", "seconds", "groups")}
+        return visit.keep_report(folder, facts | {"model": self.models.name})
 
     def _preview(self, job: Job, talker, portrait, speech: Path, options, folder: Path, visit: Visit) -> None:
         samples = video.read_audio(speech)

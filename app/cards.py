@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from html import escape
 from urllib.parse import quote
 
 from app.controls import in_words
 from app.jobs import Job
-from app.visits import Result
+from app.visits import Report, Result
 
 SMALL, AWAY = 100, 30  # pixels and degrees: beyond them the result suffers
 STAGES = {"start": "Reading", "voice": "Speaking the text", "encode": "Reading the driving video"}
 STAGES |= {"motion": "Planning the motion", "preview": "Preview of the first second", "frames": "Drawing"}
+STAGES |= {"sections": "Looking inside: section"}
 IDLE = "<div class='status idle'><p>Your video will appear here.</p></div>"
 
 
@@ -84,6 +86,16 @@ def results(finished: Sequence[Result]) -> str:
     if not finished:
         return "<p class='note'>The videos of this visit will be kept here until you delete them or leave.</p>"
     return f"<div class='cards'>{''.join(map(_card, reversed(finished)))}</div>"
+
+
+def report(made: Report) -> str:
+    """The report's page as a part of ours: its pictures are the visitor's files, its links stay in the ZIP."""
+    from anitalker.inspection.report import PAGE
+
+    text = (made.folder / PAGE).read_text(encoding="utf-8")
+    text = re.sub(r"<nav>.*?</nav>", "", text[text.index("<body>") + len("<body>") : text.index("</body>")])
+    place = escape("/gradio_api/file=" + quote(str(made.folder)))
+    return re.sub(r'<img src="([\w-]+\.png)"', rf'<img src="{place}/\1"', text)
 
 
 def _card(result: Result) -> str:

@@ -15,6 +15,7 @@ HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose", "enhance")
 FIELDS = {one.name: one for one in fields(RenderOptions)}
 NUMBERS = tuple(name for name, one in FIELDS.items() if one.metadata["low"] is not None and name not in HIDDEN)
 NAMES = (*(name for name in FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS)  # what the page offers
+SLIDERS = tuple(name for name in NUMBERS if isinstance(FIELDS[name].default, float))  # always seen, above the rest
 IN_A_ROW = 3
 DEFAULTS = {name: FIELDS[name].default for name in (*NAMES, "face")}
 BIGGEST = 2**53 - 1  # whole numbers of a browser
@@ -35,7 +36,7 @@ def info(name: str) -> str:
 
 
 def widget(name: str) -> gr.components.Component:
-    """A checkbox, a choice or a number field; an empty field leaves it to the model."""
+    """A checkbox, a choice, a slider or a number field; an empty field leaves it to the model."""
     rule, default = FIELDS[name].metadata, FIELDS[name].default
     shown = {"label": name, "info": info(name), "elem_id": f"option-{name}"}
     if isinstance(default, bool):
@@ -46,15 +47,24 @@ def widget(name: str) -> gr.components.Component:
     if default is None:  # Gradio's number field turns an empty one into 0
         return gr.Textbox("", placeholder="auto", max_lines=1, min_width=110, **shown)
     shown |= {"minimum": rule["low"], "maximum": min(rule["high"], BIGGEST), "min_width": 110}
+    if name in SLIDERS:
+        return gr.Slider(value=default, step=0.1, buttons=[], **shown)
     return gr.Number(default, precision=0 if is_whole(name) else None, step=1 if is_whole(name) else 0.1, **shown)
 
 
+def sliders() -> dict[str, gr.components.Component]:
+    """How far lips, head and lids move, one under the other."""
+    with gr.Group(elem_id="sliders"):
+        return {name: widget(name) for name in SLIDERS}
+
+
 def widgets() -> dict[str, gr.components.Component]:
-    """One per option, laid out."""
+    """One per other option, laid out."""
     made = {name: widget(name) for name in NAMES if name not in NUMBERS}
-    for at in range(0, len(NUMBERS), IN_A_ROW):
+    fields = [name for name in NUMBERS if name not in SLIDERS]
+    for at in range(0, len(fields), IN_A_ROW):
         with gr.Row(elem_classes="numbers"):
-            made |= {name: widget(name) for name in NUMBERS[at : at + IN_A_ROW]}
+            made |= {name: widget(name) for name in fields[at : at + IN_A_ROW]}
     return made
 
 

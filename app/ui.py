@@ -88,10 +88,14 @@ def build_ui(actions: Actions) -> gr.Blocks:
                 gr.Markdown("## Videos of this visit")
                 shelf = gr.HTML(cards.results([]), js_on_load=AGAIN, elem_id="shelf")
                 forget = gr.Button("Delete my files now", size="sm", elem_id="forget")
+        report = gr.HTML("", elem_id="report")
         shared = {"portrait": portrait, "face": face, **settings}
         outputs = [video, facts, status, shelf]
         for kind, action in (("speak", actions.speak), ("say", actions.say), ("drive", actions.drive)):
             _wire(kind, action, {**shared, **inputs[kind]}, inputs[f"{kind}_button"], outputs, cancel)
+        shown = [inputs["archive"], facts, status, report]
+        within = {"portrait": portrait, "clip": inputs["clip"], "model": settings["model"]}
+        _wire("inspect", actions.inspect, within, inputs["inspect_button"], shown, cancel)
         cancel.click(actions.cancel, None, None, queue=False, api_name="cancel")
         again = [settings["model"], *(settings[name] for name in controls.NAMES)]
 
@@ -99,7 +103,8 @@ def build_ui(actions: Actions) -> gr.Blocks:
             return actions.again(event.number, request)
 
         shelf.again(apply, None, again, queue=False, api_visibility="private")
-        forget.click(actions.forget, None, [portrait, video, status, shelf], queue=False, api_name="forget")
+        left = [portrait, video, status, shelf, inputs["archive"], report]
+        forget.click(actions.forget, None, left, queue=False, api_name="forget")
         page.load(actions.shown, None, shelf, queue=False, api_visibility="private")
         page.unload(actions.cancel)
     return page.queue(default_concurrency_limit=None, max_size=200)
@@ -137,7 +142,7 @@ def _portrait(actions: Actions) -> tuple:
 
 
 def _sources() -> dict:
-    """The three ways to move a portrait, each with its button."""
+    """The three ways to move a portrait, and the look inside, each with its button."""
     gr.Markdown("## 2. What moves it")
     made: dict = {}
     with gr.Tabs(elem_id="sources"):
@@ -168,14 +173,25 @@ def _sources() -> dict:
             )
             made["drive"] = {"driving": driving, "absolute": absolute}
             made["drive_button"] = gr.Button("Move like this", variant="primary", size="lg", elem_id="drive")
+        with gr.Tab("Inspect", id="inspect"):
+            gr.Markdown(
+                "What the motion encoder looks at in the portrait, and what each of its numbers does: a report of "
+                "pictures, made in some minutes."
+            )
+            with gr.Accordion("Or in a video", open=False):
+                made["clip"] = gr.Video(label="A face that moves", sources=["upload"], height=200, elem_id="clip")
+            made["archive"] = gr.File(label="The report as ZIP", interactive=False, height=80, elem_id="archive")
+            made["inspect_button"] = gr.Button("Look inside", variant="primary", size="lg", elem_id="inspect")
     return made
 
 
 def _settings(actions: Actions) -> dict:
+    gr.Markdown("## 3. How far it moves")
+    factors = controls.sliders()
     with gr.Accordion("Options", open=False, elem_id="options"):
         names = actions.models.names
         model = gr.Dropdown(names, value=names[0], label="model", info="which networks draw; changing loads them first")
-        made = {"model": model, **controls.widgets()}
+        made = {"model": model, **factors, **controls.widgets()}
         reset = gr.Button("Reset", size="sm", elem_id="reset")
         reset.click(
             actions.reset, None, [model, *(made[name] for name in controls.NAMES)], queue=False, api_name="reset"

@@ -30,15 +30,26 @@ class Result:
     facts: dict
 
 
+@dataclass(frozen=True)
+class Report:
+    """What the motion encoder sees: the folder of its page and pictures, all of it as a ZIP, and facts."""
+
+    folder: Path
+    archive: Path
+    facts: dict
+
+
 @dataclass
 class Visit:
-    """One visitor. folder/uploads: what came; folder/results: finished videos; folder/work-*: jobs, which delete it."""
+    """One visitor. folder/uploads: what came; folder/results: finished videos, the last report; folder/work-*: jobs,
+    which delete it."""
 
     folder: Path
     seen: float = field(default_factory=time.monotonic)
     results: list[Result] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)  # session (a tab of the browser) -> its latest job
     count: int = 0
+    report: Report | None = None
 
     def workplace(self) -> tempfile.TemporaryDirectory:
         """A folder for one job, deleted when the job ends."""
@@ -54,6 +65,17 @@ class Visit:
         while len(self.results) > most:
             self.results.pop(0).file.unlink(missing_ok=True)
         return self.results[-1]
+
+    def keep_report(self, folder: Path, facts: dict) -> Report:
+        """A finished report takes the place of the one before."""
+        place = self.folder / "results" / f"report-{secrets.token_hex(8)}"
+        place.mkdir(parents=True)
+        kept = folder.replace(place / "report")
+        archive = shutil.make_archive(str(place / "anitalker-report"), "zip", kept)
+        if self.report:
+            shutil.rmtree(self.report.folder.parent, ignore_errors=True)
+        self.report = Report(kept, Path(archive), facts)
+        return self.report
 
     @property
     def busy(self) -> bool:

@@ -2,12 +2,14 @@
 
 import threading
 import time
+import zipfile
 
+import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from anitalker.video import probe
+from anitalker.video import Writer, probe
 
 
 @pytest.fixture
@@ -161,6 +163,44 @@ def test_the_model_is_loaded_once_and_files_go_with_the_visitor(page, client, ex
     client.predict(api_name="/forget")
     gone = before - set((page.visits.root / "visits").iterdir())
     assert len(gone) == 1
+
+
+@pytest.fixture
+def one_section(monkeypatch):
+    """Reports of one section: quick."""
+    pytest.importorskip("captum")
+    from anitalker.inspection import one_picture
+
+    monkeypatch.setattr(one_picture, "SECTIONS", (one_picture.hal,))
+
+
+def test_inspect(page, client, example_portrait, one_section):
+    portrait = handle_file(example_portrait)
+    archive, facts, status, shown = client.predict(portrait=portrait, api_name="/inspect")
+    with zipfile.ZipFile(archive) as packed:
+        names = set(packed.namelist()) - {"./"}
+    assert "index.html" in names and facts["pictures"] == len(names) - 1 > 0 and facts["kind"] == "picture"
+    assert "Done" in status and shown.count("<img") == facts["pictures"] and "<nav" not in shown
+    again = client.predict(portrait=portrait, api_name="/inspect")
+    assert again[1]["sections"] == ["hal"] and leftovers(page) == []
+    (visit,) = [one for one in page.visits._visits.values() if one.report]
+    assert len(list((visit.folder / "results").glob("report-*"))) == 1, "the report before it is still there"
+    with pytest.raises(AppError, match="no portrait yet"):
+        client.predict(portrait=None, api_name="/inspect")
+
+
+@pytest.mark.slow
+def test_inspect_a_clip_whose_length_is_checked(client, page, example_portrait, make_wav, tmp_path, one_section):
+    portrait = handle_file(example_portrait)
+    sound = make_wav(tmp_path / "s.wav", np.random.default_rng(0).normal(0, 0.1, 2 * 16_000))
+    clip = client.predict(portrait=portrait, recording=handle_file(sound), steps=1, api_name="/speak")[0]
+    facts = client.predict(portrait=None, clip=handle_file(clip), api_name="/inspect")[1]
+    assert facts["kind"] == "video" and {"hal", "clip-stages"} <= set(facts["sections"])
+    with Writer(tmp_path / "long.mp4", 64, 64) as writer:
+        for _ in range(25 * 21):
+            writer.write(np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(AppError, match="21 s long; allowed are 20 s"):
+        client.predict(portrait=portrait, clip=handle_file(tmp_path / "long.mp4"), api_name="/inspect")
 
 
 def test_forgotten_after_a_while(page, client, example_portrait):

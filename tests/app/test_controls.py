@@ -23,6 +23,13 @@ def test_each_says_what_it_does_in_a_sentence(name):
             controls.options({name: low - 1})
 
 
+def test_how_far_things_move_is_set_by_sliders():
+    assert controls.SLIDERS == ("lips", "head", "blink")
+    for name in controls.SLIDERS:
+        shown = controls.widget(name)
+        assert (shown.minimum, shown.maximum, shown.value, shown.label) == (0, 2, 1, name)
+
+
 def test_values_become_options():
     sent = {"seed": 3.0, "steps": "", "yaw": 10, "still": True, "frame": "crop", "face": "1", "scale": None}
     assert controls.options(sent) == RenderOptions(seed=3, yaw=10, still=True, frame="crop", face="1")
