@@ -91,22 +91,22 @@ def _interpolate(source: Tensor, target: Tensor, grid: int, smoothing: float) ->
     flow = _spread(axis, places, weights)
     fade = ((torch.minimum(axis, 1 - axis) - 0.5 / grid) / 0.1).clamp(0, 1)  # nothing in the outermost cells
     fade = (fade * fade * (3 - 2 * fade))[:, None] * (fade * fade * (3 - 2 * fade))
-    return flow.transpose(1, 2).view(count, 2, grid, grid) * fade
+    return flow.view(count, 2, grid, grid) * fade
 
 
 def _spread(axis: Tensor, places: Tensor, weights: Tensor) -> Tensor:
-    """(REACH - distance) @ weights on the grid axis x axis: places [B,P,2], weights [B,P,2] -> [B,g g,2].
+    """(REACH - distance) @ weights on the grid axis x axis: places [B,P,2], weights [B,P,2] -> [B,2,g g].
 
     Squares of x and y are taken once per row and column, REACH times the weights' sum once; in bands of rows that stay
-    in a processor's cache.
+    in a processor's cache. The product has two rows, not two columns, which takes MKL seven times as long.
     """
     across = (axis[:, None] - places[:, None, :, 0]).square()  # [B,g,P]
     down = (axis[:, None] - places[:, None, :, 1]).square() + TINY
-    parts = []
+    parts, weights = [], weights.mT.contiguous()
     for band in down.split(BAND, 1):
         away = (band[:, :, None] + across[:, None]).sqrt_()  # [B,BAND,g,P]
-        parts.append(away.flatten(1, 2) @ weights)
-    return REACH * weights.sum(1, keepdim=True) - torch.cat(parts, 1)
+        parts.append(weights @ away.flatten(1, 2).mT)
+    return REACH * weights.sum(2, keepdim=True) - torch.cat(parts, 2)
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
