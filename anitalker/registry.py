@@ -71,7 +71,7 @@ REGISTRY = {
     ),
     "motion_prior": Entry(
         "motion_prior.safetensors",
-        "4ad5c2a2b890425339f1a9641abd5bd8b718b03fb1c9e72a9e5d521ae08cb900",
+        "e5abff1bcf6f7b46002b652ea70636d30037836566beb1c4c92af4afeb54b2dc",
         "Apache-2.0",
         "how likely a motion is; is it a face that can be animated",
         model=False,

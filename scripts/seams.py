@@ -5,8 +5,8 @@
 For each picture, before encoding: mean absolute step between neighbouring pixels across the border of the moving mask,
 in the frames and at the same places in the picture (a seam is a larger step); the same at the neck alone, and across
 the border of the face's crop; mean gradient in the band where frame and picture fade into each other; mean colour of
-the face's skin in the frames less that in the picture, per channel. All of 255. With --data the pictures are stills of
-`val`, enlarged to 512 to 1024 pixels: good for seams and colours, not for sharpness.
+the face's skin, where it is in each frame, less that in the picture, per channel. All of 255. With --data the pictures
+are stills of `val`, enlarged to 512 to 1024 pixels: good for seams and colours, not for sharpness.
 """
 
 from __future__ import annotations
@@ -84,6 +84,12 @@ def skin_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return inside
 
 
+def where_now(model, subject, motion: torch.Tensor) -> np.ndarray:
+    """Landmarks [N,2] in pixels of the picture that the face has under motion [1,M]."""
+    moved = model.space.landmarks(subject.landmarks, subject.motion, motion)[0, :, :2].cpu().numpy()
+    return moved * subject.crop.side + np.array(subject.crop.origin)
+
+
 def neck_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """bool [H,W]: below the chin, about as wide as the neck."""
     y, x = np.mgrid[: size[0], : size[1]]
@@ -117,8 +123,9 @@ def measure(talker, picture, speech: np.ndarray, every: int, options: RenderOpti
             for name, (total, count) in found.items():
                 old = sums.get((kind, name), (0.0, 0))
                 sums[kind, name] = (old[0] + total, old[1] + count)
-        shifts.append((frame[skin].astype(np.float64) - still[skin]).mean(0))
-    facts = {"size": size[::-1], "crop": side, "frames": len(shifts)}
+        now = where_now(talker.model, subject, motion[number : number + 1])
+        shifts.append(frame[skin_mask(now, size)].mean(0) - still[skin].mean(0))
+    facts = {"size": size[::-1], "side": side, "frames": len(shifts)}
     for name in ("border", "middle", "neck", "crop", "band"):
         facts[name] = {
             k: sums[k, name][0] / sums[k, name][1] if sums[k, name][1] else None for k in ("frames", "picture")

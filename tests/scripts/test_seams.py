@@ -14,6 +14,7 @@ def measured(talker, monkeypatch, example_portrait):
     """Changes of the frames of the example portrait -> summary; the mask is the middle half of the crop."""
     whole = talker.portrait(example_portrait)
     side, (x, y) = int(whole.subjects[0].crop.side), (int(v) for v in whole.subjects[0].crop.origin)
+    points = whole.subjects[0].crop.landmarks[:, :2] * side + np.array([x, y])
     mask = np.zeros(whole.picture.shape[:2], np.float32)
     mask[y + side // 4 : y + 3 * side // 4, x + side // 4 : x + 3 * side // 4] = 1
     monkeypatch.setattr(seams, "mask_of", lambda *_: mask)
@@ -21,6 +22,7 @@ def measured(talker, monkeypatch, example_portrait):
     def measure(change):
         frames = [change(whole.picture.copy(), mask > 0)] * 2
         monkeypatch.setattr(talker, "draw", lambda *_: iter(frames))
+        monkeypatch.setattr(seams, "where_now", lambda model, subject, motion: points)
         row = seams.measure(talker, example_portrait, np.ones(2000, np.float32), 2, RenderOptions())
         return seams.summary([row])
 
