@@ -17,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from anitalker import lite, pipeline, rendering, video
 from anitalker.config import FPS, SAMPLE_RATE, DenoiserConfig, RenderOptions, StageOneConfig
 from anitalker.conformer import Denoiser
-from anitalker.diffusion import ddim_sample
 from anitalker.original import Original as OriginalModel
 from anitalker.original import StageOne, Subject
 from scripts.evaluation import made_up
@@ -75,12 +74,13 @@ class Original:
 
     @torch.inference_mode()
     def move(self, frames: int, steps: int) -> Tensor:
-        """Made-up speech of T frames -> motion [T,20]."""
-        sound, start = (torch.from_numpy(x).to(self.device) for x in (made_up.mfcc_feats(frames), made_up.start_code()))
-        portrait = torch.from_numpy(made_up.start_motion()).to(self.device)
-        condition = self.denoiser.condition(sound, start, portrait)
-        noise = torch.from_numpy(made_up.noise(frames)).to(self.device)
-        return ddim_sample(lambda x, time: self.denoiser(condition, x, time), noise, steps)[0]
+        """Made-up speech of T frames -> motion [T,20], in windows as the pipeline makes it."""
+        sound, start, portrait = (
+            torch.from_numpy(x).to(self.device)
+            for x in (made_up.mfcc_feats(frames), made_up.start_code(), made_up.start_motion())
+        )
+        subject = Subject(None, start, portrait, start, None, {})
+        return self.model.move(sound, subject, RenderOptions(steps=steps))
 
 
 class Lite:
@@ -121,12 +121,18 @@ def write(frames: list[np.ndarray], path: Path) -> None:
             writer.write(frame)
 
 
+def recording(seconds: float, folder: Path) -> Path:
+    """Speech of so many seconds as a file."""
+    sound = folder / f"speech-{seconds:g}.wav"
+    _wav(sound, speech(seconds))
+    return sound
+
+
 def whole(seconds: float, folder: Path, device: str) -> dict:
     """The command line in a process of its own, loading included: facts of --json and its whole real-time factor."""
     import time
 
-    sound = folder / f"speech-{seconds:g}.wav"
-    _wav(sound, speech(seconds))
+    sound = recording(seconds, folder)
     command = [sys.executable, "-m", "anitalker", "render", str(EXAMPLES / "portrait.webp"), str(sound), "--json"]
     start = time.perf_counter()
     done = subprocess.run(

@@ -1,11 +1,14 @@
 """The arithmetic of the benchmark, on made-up times and a reference that is not there."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from scripts import benchmark
-from scripts.benchmarks import machine, ours
+from scripts.benchmarks import machine, ours, whole
 
 
 def times(*clock):
@@ -61,3 +64,39 @@ def test_a_wrong_reference_is_told(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ours, "Original", lambda device: type("Small", (), {"encode": lambda self: None})())
     assert benchmark.main(["--models", "original", "--reference", str(tmp_path), "--quick"]) == 2
     assert "LIA_Model.py" in capsys.readouterr().err
+
+
+def test_whole_jobs_take_turns(tmp_path, monkeypatch):
+    """Each in a process of its own; the reference's seconds over ours of the same round."""
+    order = []
+
+    def run(command, **more):
+        kind = command[3]
+        order.append((kind, command[-1]))
+        seconds = {"ours": 2.0, "reference": 10.0}[kind] * len(order)
+        made = {"clock": seconds, "processor": 3 * seconds, "peak_mb": 100.0 * len(order)}
+        return SimpleNamespace(returncode=0, stdout=f"a word of its own\n{json.dumps(made)}\n", stderr="")
+
+    monkeypatch.setattr(whole.subprocess, "run", run)
+    found = {"rows": [], "ratios": {}}
+    whole.compare(tmp_path / "speech.wav", 5.0, 2, "checkout", found)
+    turn = [("ours", "float32"), ("ours", "bfloat16"), ("reference", "checkout")]
+    assert order == turn + turn
+    assert found["ratios"]["whole job float32"]["clock"]["most"] == 10 * 3 / 2
+    assert found["rows"][0] == {
+        "model": "original",
+        "stage": "whole job, 5 s",
+        "format": "float32",
+        "unit": "per second",
+        "seconds": (2 + 8) / 2 / 5,
+        "cpu": 3 * (2 + 8) / 2 / 5,
+        "peak_mb": 400.0,
+    }
+
+
+def test_a_whole_job_that_fails_is_told(tmp_path, monkeypatch):
+    failed = SimpleNamespace(returncode=1, stdout="", stderr="first\nerror: no espnet\n")
+    monkeypatch.setattr(whole.subprocess, "run", lambda *a, **k: failed)
+    found = {"rows": [], "ratios": {}}
+    whole.compare(tmp_path / "speech.wav", 5.0, 1, None, found)
+    assert found["not_run"] == "whole job of ours float32: error: no espnet" and not found["rows"]

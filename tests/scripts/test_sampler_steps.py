@@ -1,0 +1,49 @@
+"""The study of sampler steps on a narrow network and made-up clips: what is compared with what."""
+
+import numpy as np
+import pytest
+import torch
+
+from anitalker.config import GeneratorConfig
+from anitalker.generator import MotionGenerator
+from scripts import sampler_steps
+from scripts.training.motion_data import MotionClip
+from scripts.training.motion_statistics import Space
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """Network, features, clips and statistics."""
+    monkeypatch.setattr(sampler_steps, "MANY", 20)
+    torch.manual_seed(0)
+    network = MotionGenerator(GeneratorConfig(speech_size=5, width=16, layers=1, heads=2, speech_layers=1)).eval()
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.2)
+    rng = np.random.default_rng(0)
+    row = {"speaking_visible": "yes", "has_audio": "yes", "generated": "no"}
+    sound, neutral = rng.normal(size=30 * 640).astype(np.float32), rng.random((468, 3), np.float32)
+    codes, lips = rng.normal(size=(30, 20)).astype(np.float32), rng.random(30, np.float32)
+    clips = [MotionClip(row, codes * 0.1, np.ones(30, bool), sound, lips, lips, neutral)]
+    directions = rng.normal(size=(14, 468, 3)).astype(np.float32) * 0.01
+    space = Space(directions, np.zeros(20), np.ones(20), np.zeros(14), np.eye(20), np.eye(20))
+    return network, lambda sound: sound.unflatten(0, (-1, 640))[:, :5], clips, space
+
+
+def test_more_steps_come_nearer(given):
+    many, one, five, same = sampler_steps.study(*given, (1, 5, 20))
+    assert one["all"] > 1.5 * five["all"] > 0 and same["all"] == 0
+    assert many["all"] > 0  # two seeds
+    assert same["passes"] and same["lip_correlation"] == many["lip_correlation"]
+    text = sampler_steps.table([many, one, five, same])
+    assert text.count("\n") == 5 and "20, another seed" in text
+
+
+def test_a_head_that_hardly_moves_does_not_pass(given, monkeypatch):
+    monkeypatch.setattr(sampler_steps, "KEPT", 1e9)
+    assert not any(row["passes"] for row in sampler_steps.study(*given, (5,))[1:])
+
+
+def test_without_features(tmp_path, capsys):
+    assert sampler_steps.main(["--features", str(tmp_path)]) == 2
+    assert "no clips.json" in capsys.readouterr().err
