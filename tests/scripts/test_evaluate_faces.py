@@ -96,15 +96,20 @@ def test_runs_that_are_none(tmp_path):
         evaluate_faces.trained(str(tmp_path))
 
 
-def test_a_row_measures_what_is_given(score, monkeypatch):
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_row_measures_what_is_given(monkeypatch, busy):
     network = Detector(DetectorConfig(channels=(8, 8, 8, 8), pyramid=8, long_side=64))
     still = np.zeros((256, 256, 3), np.uint8)
     cache = SimpleNamespace(clip=np.full(4, -1), frames=[still] * 4, landmarks=np.zeros((4, 468, 3)))
     monkeypatch.setattr(
         evaluate_faces, "precisions", lambda detect, *rest: {"faces": len(detect(torch.zeros(1, 3, 64, 64)))}
     )
+    monkeypatch.setattr(evaluate_faces.os, "getloadavg", lambda: (99.0 * busy, 0, 0))
     monkeypatch.setattr(evaluate_faces.torch, "set_num_threads", lambda count: None)  # two stall on a busy machine
     made = evaluate_faces.row("own", 3, network, cache, 16)
     assert made["parameters"] == sum(p.numel() for p in network.parameters())
     assert 2 * made["parameters"] < 1e6 * made["megabytes"] < 5 * made["parameters"] + 30_000
-    assert made["milliseconds"]["processor"] > 0 and made["milliseconds"]["clock"] > 0 and made["steps"] == 3
+    assert made["milliseconds"]["processor"] > 0 and made["steps"] == 3
+    assert made["milliseconds"]["clock"] is None if busy else made["milliseconds"]["clock"] > 0
+    cells = evaluate_faces.line(FACTS | {"milliseconds": made["milliseconds"]}).split(" | ")
+    assert (cells[-1] == "busy |") == busy
