@@ -69,7 +69,7 @@ def test_the_flow_learns(features, capsys):
     torch.manual_seed(0)
     prior = MotionPrior(SMALL)
     clips, val = (load_motion(features, split) for split in ("train", "val"))
-    facts = train_motion_prior.train_flow(prior, clips, val, 32, 32)
+    facts = train_motion_prior.train_flow(prior, clips, val, 16, 32)
     scores = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
     assert facts["frames"] == 60 and facts["val"] == pytest.approx(max(scores), abs=0.01) and scores[-1] > scores[0]
     assert prior.motion_std.mean() == pytest.approx(0.1, rel=0.2)
