@@ -58,7 +58,8 @@ class _Eyes:
 def _places(device: torch.device) -> Tensor:
     """Landmarks of both eyes' upper and lower lids with the corners at their ends, [E 2 K]."""
     rings = [[outer, *lid, inner] for outer, inner, *lids in EYES for lid in lids]
-    return torch.tensor(rings, device=device).flatten()
+    with torch.inference_mode(False):  # kept for all, training too
+        return torch.tensor(rings, device=device).flatten()
 
 
 def _heights(curves: Tensor, a: Tensor) -> Tensor:

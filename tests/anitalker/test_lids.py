@@ -2,6 +2,7 @@
 
 import torch
 
+from anitalker import lids
 from anitalker.landmarks import LEFT_EYE, LEFT_LID_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS, draw, from_canonical
 from anitalker.lids import slide
 
@@ -78,3 +79,13 @@ def test_a_batch_is_its_frames(face):
     picture = torch.rand(2, 3, 128, 128)
     apart = torch.cat([slid(picture[k : k + 1], source[:1], target[k : k + 1]) for k in range(2)])
     assert (slid(picture, source, target) - apart).abs().max() < 1e-5
+
+
+def test_what_is_kept_from_a_rendering_serves_a_training(face):
+    lids._places.cache_clear()
+    picture, source = torch.rand(1, 3, 32, 32), placed(face)
+    with torch.inference_mode():
+        slid(picture, source, shut(source, 0.5))
+    target = shut(source, 0.5).requires_grad_()
+    slid(picture, source, target).sum().backward()
+    assert target.grad.abs().sum() > 0
