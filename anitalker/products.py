@@ -10,12 +10,14 @@ Letters: ... any leading sizes, M rows, K numbers in, N numbers out.
 from __future__ import annotations
 
 import functools
+import math
 import time
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+TURNS = 16
 QUICKER = 0.8  # oneDNN must need at most this share of MKL's time: a tie keeps torch's own choice
 
 
@@ -52,16 +54,17 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @functools.cache
 def onednn_is_quicker() -> bool:
-    """Time both in turn, some milliseconds of one thread's processor time; no where this torch has no such product."""
-    x, weight, seconds = torch.zeros(128, 512), torch.zeros(512, 512), {F.linear: 0.0, _onednn: 0.0}
+    """Time both in turn, some milliseconds by one thread, and compare their quickest: sums would count threads of
+    others that spin, and other programs; no where this torch has no such product."""
+    x, weight, seconds = torch.zeros(128, 512), torch.zeros(512, 512), dict.fromkeys((F.linear, _onednn), math.inf)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for turn in range(9):
+        for _ in range(TURNS):
             for product in seconds:
-                start = time.process_time()
+                start = time.perf_counter()
                 product(x, weight, None)
-                seconds[product] += time.process_time() - start if turn else 0.0  # the first one prepares
+                seconds[product] = min(seconds[product], time.perf_counter() - start)
     except (AttributeError, RuntimeError):  # it stands in no contract of torch's
         return False
     finally:
