@@ -17,11 +17,10 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from anitalker.config import InputError
-from scripts import train_motion_space
+from scripts.training.arms import cell, save_report, score_arms, train_arm
 from scripts.training.presets import PRESETS
 
 ARMS = {
@@ -80,46 +79,8 @@ def ablate(arguments: argparse.Namespace) -> int:
         return 130
     labels = score_labels(arguments.cache, plan["size"])
     report = {"plan": plan, "arms": results, "labels": labels}
-    Path(arguments.table).parent.mkdir(parents=True, exist_ok=True)
-    Path(arguments.table).with_suffix(".json").write_text(json.dumps(report, indent=1))
-    Path(arguments.table).write_text(table_of(report), encoding="utf-8")
-    print(f"{arguments.table} and {Path(arguments.table).with_suffix('.json').name} written")
+    save_report(Path(arguments.table), report, table_of(report))
     return 0
-
-
-def score_arms(
-    arms: list[str],
-    out: Path,
-    plan: dict,
-    train: Callable[[str, Path], None],
-    score: Callable[[Path], dict],
-    line: Callable[[dict], str],
-) -> dict | None:
-    """Train and score what is not done yet, arm by arm, each in its folder -> {arm: plan, scores, minutes}; None when a
-    training was told to stop."""
-    results = {}
-    for arm in arms:
-        folder, file = out / arm, out / arm / "scores.json"
-        if not file.is_file() or (stored := json.loads(file.read_text()))["plan"] != plan:
-            started = time.monotonic()
-            train(arm, folder)
-            if (done := steps_of(folder)) < plan["steps"]:
-                print(f"stopped in arm {arm} at step {done} of {plan['steps']}; the same command goes on", flush=True)
-                return None
-            scores = score(folder)
-            stored = {"plan": plan, "scores": scores, "minutes": round((time.monotonic() - started) / 60, 1)}
-            file.write_text(json.dumps(stored))
-        results[arm] = stored
-        print(f"{arm}: {line(stored['scores'])}", flush=True)
-    return results
-
-
-def steps_of(folder: Path) -> int:
-    """Steps that a run folder's weights have seen; a training that was told to stop has done fewer than asked."""
-    from safetensors import safe_open
-
-    with safe_open(folder / "weights.safetensors", "pt") as file:
-        return int(file.metadata()["step"])
 
 
 def plan_of(arguments: argparse.Namespace, device: str, out: Path) -> dict:
@@ -148,26 +109,16 @@ def plan_of(arguments: argparse.Namespace, device: str, out: Path) -> dict:
 
 
 def run_training(arguments: argparse.Namespace, arm: str, folder: Path, steps: int) -> None:
-    """Train one arm through scripts.train_motion_space, or go on with it."""
-    flags = {
+    """Train one arm, or go on with it."""
+    own = {
         "preset": f"ablation-{arm}",
-        "data": arguments.data,
-        "cache": arguments.cache,
-        "out": folder,
-        "steps": steps,
         "warm": min(200, max(1, steps // 10)),
         "half-life": max(1, steps // 3),
         "adversarial-after": steps // 3,  # of the one arm that has a discriminator
         "size": arguments.size,
-        "batch": arguments.batch,
-        "seed": arguments.seed,
-        "device": arguments.device,
-        "threads": arguments.threads,
         "features": "none",
-        "score": steps + 1,
     }
-    if train_motion_space.main([text for name, value in flags.items() for text in (f"--{name}", str(value))]):
-        raise InputError(f"arm {arm} could not be trained; see above")
+    train_arm(arm, arguments, folder, steps, own)
 
 
 def line_of(scores: dict) -> str:
@@ -245,11 +196,7 @@ def differences(arms: dict) -> list[str]:
 
 
 def _cell(score: dict | None, name: str) -> str:
-    if not score:
-        return ""
-    digits = COLUMNS[name][1]
-    low, high = score["interval"]
-    return f"{score['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return cell(score or None, COLUMNS[name][1])
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

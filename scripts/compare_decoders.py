@@ -12,14 +12,12 @@ docs/decoders.json.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from anitalker.config import InputError
-from scripts import train_motion_space
-from scripts.ablate import score_arms
 from scripts.evaluation.perception import features_file
+from scripts.training.arms import cell, save_report, score_arms, train_arm
 
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints/lite.safetensors"
 LITE = ("--preset", "lite-256", "--stage", "decoder", "--codes", str(SHIPPED))
@@ -74,32 +72,14 @@ def compare(arguments: argparse.Namespace) -> int:
     )
     if results is None:
         return 130
-    table.parent.mkdir(parents=True, exist_ok=True)
-    table.with_suffix(".json").write_text(json.dumps({"plan": plan, "arms": results}, indent=1))
-    table.write_text(table_of(plan, results), encoding="utf-8")
-    print(f"{table} and {table.with_suffix('.json').name} written")
+    save_report(table, {"plan": plan, "arms": results}, table_of(plan, results))
     return 0
 
 
 def run_training(arguments: argparse.Namespace, arm: str, folder: Path, features: str) -> None:
     """Train one arm, or go on with it."""
-    flags = {
-        "data": arguments.data,
-        "cache": arguments.cache,
-        "out": folder,
-        "features": features,
-        "steps": arguments.steps,
-        "batch": arguments.batch,
-        "warm": max(1, arguments.steps // 10),
-        "decay": 0.98,
-        "seed": arguments.seed,
-        "device": arguments.device,
-        "threads": arguments.threads,
-        "score": arguments.steps + 1,
-    }
-    given = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
-    if train_motion_space.main([*given, *ARMS[arm][1]]):
-        raise InputError(f"arm {arm} could not be trained; see above")
+    own = {"features": features, "warm": max(1, arguments.steps // 10), "decay": 0.98}
+    train_arm(arm, arguments, folder, arguments.steps, own, ARMS[arm][1])
 
 
 def table_of(plan: dict, arms: dict) -> str:
@@ -157,11 +137,7 @@ def verdict(arms: dict) -> list[str]:
 
 
 def _cell(scores: dict, name: str) -> str:
-    if name not in scores:
-        return ""
-    low, high = scores[name]["interval"]
-    digits = COLUMNS[name][1]
-    return f"{scores[name]['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return cell(scores.get(name), COLUMNS[name][1])
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

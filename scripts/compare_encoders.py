@@ -12,14 +12,12 @@ docs/encoders.json.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from anitalker.config import InputError
 from encoders.image import HRNETS
-from scripts import train_motion_space
-from scripts.ablate import score_arms
+from scripts.training.arms import cell, save_report, score_arms, train_arm
 
 # Name -> (what it is, flags of train_motion_space; HRNET stands for the one chosen). v1 and v2 give one map, HAL has
 # nothing to weigh: the controls.
@@ -70,32 +68,14 @@ def compare(arguments: argparse.Namespace) -> int:
     )
     if results is None:
         return 130
-    table.parent.mkdir(parents=True, exist_ok=True)
-    table.with_suffix(".json").write_text(json.dumps({"plan": plan, "arms": results}, indent=1))
-    table.write_text(table_of(plan, results), encoding="utf-8")
-    print(f"{table} and {table.with_suffix('.json').name} written")
+    save_report(table, {"plan": plan, "arms": results}, table_of(plan, results))
     return 0
 
 
 def run_training(arguments: argparse.Namespace, arm: str, folder: Path) -> None:
     """Train one arm by the preset lite-256, or go on with it."""
-    flags = {
-        "preset": "lite-256",
-        "stage": "codes",
-        "data": arguments.data,
-        "cache": arguments.cache,
-        "out": folder,
-        "steps": arguments.steps,
-        "batch": arguments.batch,
-        "warm": min(200, max(1, arguments.steps // 10)),
-        "seed": arguments.seed,
-        "device": arguments.device,
-        "threads": arguments.threads,
-        "score": arguments.steps + 1,
-    }
-    given = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
-    if train_motion_space.main([*given, *flags_of(arm, arguments.hrnet)]):
-        raise InputError(f"arm {arm} could not be trained; see above")
+    own = {"preset": "lite-256", "stage": "codes", "warm": min(200, max(1, arguments.steps // 10))}
+    train_arm(arm, arguments, folder, arguments.steps, own, flags_of(arm, arguments.hrnet))
 
 
 def flags_of(arm: str, hrnet: str) -> list[str]:
@@ -155,11 +135,7 @@ def verdict(arms: dict) -> list[str]:
 
 
 def _cell(score: dict | float, name: str) -> str:
-    digits = COLUMNS[name][1]
-    if not isinstance(score, dict):
-        return f"{score:.{digits}f}"
-    low, high = score["interval"]
-    return f"{score['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return cell(score, COLUMNS[name][1])
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

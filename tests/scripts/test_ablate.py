@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from scripts import ablate
+from scripts.training import arms
 from scripts.training.presets import PRESETS
 
 
@@ -32,7 +33,7 @@ def trained(monkeypatch):
         done.append((arm, steps))
 
     monkeypatch.setattr(ablate, "run_training", run)
-    monkeypatch.setattr(ablate, "steps_of", lambda folder: 10**6)
+    monkeypatch.setattr(arms, "steps_of", lambda folder: 10**6)
     from scripts.evaluation import ablation
 
     monkeypatch.setattr(ablation, "score_arm", lambda folder, cache, device: scores(-0.5 * (folder.name == "no-hal")))
@@ -82,7 +83,7 @@ def test_minutes_become_equal_steps(tmp_path, trained, monkeypatch):
 
 
 def test_a_stopped_arm_is_not_scored(tmp_path, trained, monkeypatch, capsys):
-    monkeypatch.setattr(ablate, "steps_of", lambda folder: 3)
+    monkeypatch.setattr(arms, "steps_of", lambda folder: 3)
     assert ablate.main(command(tmp_path, "--steps", "7")) == 130
     assert "stopped in arm all at step 3 of 7" in capsys.readouterr().out
     assert not (tmp_path / "out/all/scores.json").exists() and not (tmp_path / "docs/ablation.md").exists()

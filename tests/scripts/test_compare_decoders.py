@@ -5,9 +5,10 @@ import json
 import pytest
 
 from anitalker.config import POSE_SIZE
-from scripts import ablate, compare_decoders
+from scripts import compare_decoders
 from scripts.evaluation import variants
 from scripts.train_motion_space import parse
+from scripts.training import arms
 from scripts.training.presets import decoder_config, motion_space_config
 
 COMMON = ["--data", "unused", "--features", "none"]
@@ -40,7 +41,7 @@ def test_an_arm_has_networks_of_its_own(arm):
 def test_the_table_tells_differences(tmp_path, monkeypatch):
     values = {"shipped": 2.0, "wide": 2.5, "pyramid-half": -3.0}
     monkeypatch.setattr(compare_decoders, "run_training", lambda arguments, arm, folder, _: folder.mkdir(parents=True))
-    monkeypatch.setattr(ablate, "steps_of", lambda folder: 7)
+    monkeypatch.setattr(arms, "steps_of", lambda folder: 7)
     score = lambda folder, cache, features: made_up(values[folder.name], folder.name != "pyramid-half")  # noqa: E731
     monkeypatch.setattr(variants, "score_variant", score)
     table = tmp_path / "decoders.md"

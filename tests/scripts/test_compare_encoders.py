@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from anitalker.config import InputError
-from scripts import ablate, compare_encoders
+from scripts import compare_encoders
 from scripts.train_motion_space import parse
+from scripts.training import arms
 from scripts.training.presets import motion_space_config, resolve
 
 
@@ -41,7 +42,7 @@ def test_table_tells_stages_and_a_verdict(tmp_path, monkeypatch):
     from scripts.evaluation import encoders
 
     monkeypatch.setattr(compare_encoders, "run_training", lambda arguments, arm, folder: folder.mkdir(parents=True))
-    monkeypatch.setattr(ablate, "steps_of", lambda folder: 7)
+    monkeypatch.setattr(arms, "steps_of", lambda folder: 7)
     monkeypatch.setattr(encoders, "score_encoder", lambda folder, cache: made_up(2.0 if folder.name == "lia" else 2.5))
     table = tmp_path / "encoders.md"
     command = ["--data", "unused", "--out", str(tmp_path / "out"), "--table", str(table), "--arms", "lia", "lia-last"]
@@ -58,7 +59,7 @@ def test_table_tells_stages_and_a_verdict(tmp_path, monkeypatch):
 
 def test_a_stopped_arm_is_not_scored(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(compare_encoders, "run_training", lambda arguments, arm, folder: folder.mkdir(parents=True))
-    monkeypatch.setattr(ablate, "steps_of", lambda folder: 3)
+    monkeypatch.setattr(arms, "steps_of", lambda folder: 3)
     command = ["--data", "unused", "--out", str(tmp_path / "out"), "--table", str(tmp_path / "t.md"), "--steps", "7"]
     assert compare_encoders.main(command) == 130
     assert "stopped in arm lia at step 3 of 7" in capsys.readouterr().out and not (tmp_path / "t.md").exists()
