@@ -110,6 +110,11 @@ class Talker:
         return None if space is None else weights.load_prior(space)
 
     @torch.inference_mode()
+    def codes(self, crop: Crop) -> Codes | None:
+        """What the crop's pixels say; None where there is no prior to compare it with."""
+        return None if self.prior is None else self.model.space(rendering.to_tensor(crop.image, self.device))
+
+    @torch.inference_mode()
     def doubt(
         self, score: float, crop: Crop, finder: FaceFinder, codes: Codes | None = None
     ) -> tuple[bool, str] | None:
@@ -117,7 +122,7 @@ class Talker:
         model or finder cannot tell. score: the finder's; codes: of the crop, if they have been read already."""
         if self.prior is None or type(finder) is not FaceFinder:  # other finders score otherwise
             return None
-        codes = codes or self.model.space(rendering.to_tensor(crop.image, self.device))
+        codes = codes or self.codes(crop)
         signs = self.prior.signs(codes.motion.cpu(), codes.appearance.cpu(), score, landmark_residual(finder, crop))
         return self.prior.doubt(signs)
 
@@ -126,7 +131,7 @@ class Talker:
         """What is to be said about parts of a face that something covers; codes: of the crop, if they are known."""
         if self.prior is None:
             return []
-        codes = codes or self.model.space(rendering.to_tensor(crop.image, self.device))
+        codes = codes or self.codes(crop)
         return [ADVICE[part] for part in self.prior.covers.found(codes.appearance.cpu())]
 
     def _doubt(self, index: int, found: tuple[bool, str] | None) -> None:
@@ -291,9 +296,10 @@ def find_faces(picture: Path, backend: str = "own", device: str = "auto", name: 
     keys, faces = ("box", "score", "yaw", "pitch", "roll", "quality"), []
     for one in found:
         crop = talker.model.crop(pixels, one)
-        doubt = talker.doubt(one.score, crop, finder)
+        codes = talker.codes(crop)
+        doubt = talker.doubt(one.score, crop, finder, codes)
         words = [doubt[1]] if doubt else []
-        said = {"doubts": words + talker.covered(crop), "refused": bool(doubt and doubt[0])}
+        said = {"doubts": words + talker.covered(crop, codes), "refused": bool(doubt and doubt[0])}
         faces.append({**{key: getattr(one, key) for key in keys}, **said, "landmarks": one.landmarks.tolist()})
     return {"picture": str(picture), "width": pixels.shape[1], "height": pixels.shape[0], "faces": faces}
 
