@@ -69,10 +69,16 @@ def give_recording(tab, file):
 
 
 def set_steps(tab):
-    """One step: quick."""
+    """One step: quick. Gradio mounts the fields as they unfold, and what is typed before that is done is lost."""
     tab.get_by_role("button", name="Options").click()
-    tab.get_by_label("steps").fill("1")
-    tab.get_by_label("steps").press("Tab")
+    steps = tab.get_by_label("steps")
+    for _ in range(20):
+        steps.fill("1")
+        steps.press("Tab")
+        tab.wait_for_timeout(100)
+        if steps.input_value() == "1":
+            return
+    raise AssertionError(f"steps does not take 1; it shows {steps.input_value()!r}")
 
 
 def await_status(tab, words):
