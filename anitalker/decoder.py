@@ -10,6 +10,7 @@ first two are resampled from the original picture at any resolution: sharpness c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +24,7 @@ from anitalker.lids import slide
 from anitalker.teeth import upper_teeth
 from anitalker.warp import folds, landmark_flow, resize, skull_flow, warp
 
+Unet = Callable[[Tensor, Tensor, Tensor], Tensor]  # what changes, what the portrait brings, codes -> its planes
 DRAWN = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
 PLANES = 2 + 1 + 2 * len(DRAWN)  # beside the pixels: flow, folds, rings of target and portrait
 # Added to the synthesised layer's logit inside the drawn lips where, seen from the skull, the portrait shows no mouth.
@@ -118,8 +120,10 @@ class Decoder(nn.Module):
         )
         return self.refine(prepared, landmarks, motion, flow)
 
-    def refine(self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor) -> Layers:
-        """The learned part: coarse flow [B,2,g,g] -> Layers."""
+    def refine(
+        self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor, unet: Unet | None = None
+    ) -> Layers:
+        """The learned part: coarse flow [B,2,g,g] -> Layers. unet: runs in place of `_unet`, a CUDA graph of it."""
         count, side, block, colours = len(motion), self.side, self.config.block, self.colours
         picture, still = (part.expand(count, -1, -1, -1) for part in (prepared.picture, prepared.rings))
         marks = torch.stack([prepared.landmarks.expand(count, -1, -1), landmarks], 1)[..., :2].float()
@@ -135,7 +139,7 @@ class Decoder(nn.Module):
         codes = torch.cat(
             [prepared.appearance.expand(count, -1), _code(motion), _code(prepared.motion).expand(count, -1)], 1
         )
-        out = self._unet(x, prepared.entry, codes).to(torch.float32, memory_format=torch.contiguous_format)
+        out = (unet or self._unet)(x, prepared.entry, codes).to(torch.float32, memory_format=torch.contiguous_format)
         fresh = lips.enlarge(mouth - teeth, block)  # in their window of the crop
         shadow = lips.spread(fresh, block)
         pixels = _tanh(F.pixel_shuffle(out[:, :colours], block) - DARK * shadow)

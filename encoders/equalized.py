@@ -6,6 +6,7 @@ Letters: B pictures, C channels, H x W pixels. State-dict keys are those of the 
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -83,5 +84,12 @@ class Blur(nn.Module):
 
 def double(x: Tensor) -> Tensor:
     """[B,C,H,W] -> [B,C,2H,2W]: zeros between the places, then the binomial of sum 4, zeros outside."""
-    kernel = depthwise(binomial(4.0), x.shape[1]).to(x)
+    kernel = _doubling(x.shape[1], x.device, x.dtype)
     return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
+
+
+@functools.cache
+def _doubling(channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The kernel of `double`, kept: a copy to a card makes the host wait, which a CUDA graph cannot record."""
+    with torch.inference_mode(False):  # kept for all, training too
+        return depthwise(binomial(4.0), channels).to(device, dtype)
