@@ -1,6 +1,7 @@
 """Training runs -> one file of weights for inference: the parts that it needs, float16, with their configs inside.
 
-`--kind stage1`: a run of `full-256` -> stage one of the original's family, in float32 under the original's names.
+`--kind stage1|stage2`: a run of `full-256`, or of `train_denoiser` -> a stage of the original's family, float32, under its
+names.
 `--preset NAME -o FILE.json`: a preset's recipes and network sizes, to be changed and trained by `--preset FILE.json`.
 `MODEL --onnx DIR`: the networks of a model as ONNX files, for other programs (scripts/onnx_files.py).
 """
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anitalker.config import InputError
-from anitalker.original_weights import read_stage_one
+from anitalker.original_weights import read_stage_one, read_stage_two
 from anitalker.registry import sha256
 from anitalker.weights import MODEL_PARTS, load_face, load_model, read
 from scripts import onnx_files
@@ -27,7 +28,9 @@ KINDS = {
     "model": (MODEL_PARTS, ("speech",), load_model),
     "face": (("detector", "landmarks"), (), load_face),
     "stage1": (("stage1",), (), read_stage_one),
+    "stage2": (("stage2",), (), read_stage_two),
 }
+ORIGINAL = ("stage1", "stage2")
 SMALL = 4096  # elements: biases, norms and the like stay in float32
 EXACT = ("directions", "canonical", "motion_mean", "motion_std", "mean", "std", "spoken")  # measured, not learned
 
@@ -47,8 +50,8 @@ def main(argv: list[str] | None = None) -> None:
     if not arguments.runs or not arguments.output:
         raise SystemExit("error: give RUN and -o FILE.safetensors, --preset NAME and -o FILE.json, or --register")
     config, tensors = collect([weights_of(run) for run in arguments.runs], arguments.kind)
-    if arguments.kind == "stage1":
-        config, tensors = as_original(config, tensors)
+    if arguments.kind in ORIGINAL:
+        config, tensors = as_original(arguments.kind, config, tensors)
     output = Path(arguments.output)
     write(output, config, tensors)
     KINDS[arguments.kind][2](output)  # what does not load here would not load anywhere
@@ -77,13 +80,13 @@ def collect(files: list[Path], kind: str) -> tuple[dict, dict[str, Tensor]]:
     if missing := [name for name in (*parts, *settings) if name not in config]:
         raise SystemExit(f"error: no run has {', '.join(missing)}; name the runs that trained them")
     pairs = [(key, tensor) for own in found.values() for key, tensor in own.items()]
-    return config, {key: tensor.contiguous() if kind == "stage1" else slim(key, tensor) for key, tensor in pairs}
+    return config, {key: tensor.contiguous() if kind in ORIGINAL else slim(key, tensor) for key, tensor in pairs}
 
 
-def as_original(config: dict, tensors: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
-    """Stage one as `anitalker.original_weights` reads it."""
-    kept = {key.removeprefix("stage1."): tensor for key, tensor in tensors.items()}
-    return {"kind": "original_stage1", "stage1": config["stage1"]}, kept
+def as_original(stage: str, config: dict, tensors: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """A stage as `anitalker.original_weights` reads it."""
+    kept = {key.removeprefix(f"{stage}."): tensor for key, tensor in tensors.items()}
+    return {"kind": f"original_{stage}", stage: config[stage]}, kept
 
 
 def slim(key: str, tensor: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
     python -m scripts.training.labels --data DIR --out runs/labels.npz
     python -m scripts.extract_features --data DIR --labels runs/labels.npz --output runs/features
+    python -m scripts.extract_features --data DIR --labels runs/labels.npz --stage1 FILE   # for train_denoiser
 
 Speech features are not stored: they take 3 ms per clip and the training takes them from sound that it has altered.
 """
@@ -15,17 +16,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
 
+from anitalker.config import FPS, InputError
 from anitalker.landmarks import eye_opening, lip_opening
-from scripts.training.data import Clip, decode_speech, load_clips
+from anitalker.machine import choose_device
+from anitalker.original import CHIN, INNER_BROWS, NOSE_TIP, StageOne, units
+from anitalker.original_weights import load
+from scripts.training.data import Clip, decode_frames, decode_speech, load_clips
 from scripts.training.labels import MotionLabels
 
 
-def features_of(clip: Clip, labels: MotionLabels) -> dict[str, torch.Tensor]:
-    """One clip's tensors, as scripts.training.motion_data names them."""
+def features_of(clip: Clip, labels: MotionLabels, stage_one: StageOne | None = None) -> dict[str, Tensor]:
+    """One clip's tensors, as scripts.training.motion_data and denoiser_data name them."""
     sound = decode_speech(clip.mp4) if clip.row["has_audio"] == "yes" else np.zeros(0, np.float32)
+    codes = labels.codes(clip.landmarks, clip.row["identity"]).contiguous()
     return {
-        "codes": labels.codes(clip.landmarks, clip.row["identity"]).contiguous(),
+        "codes": codes,
+        "signals": signals_of(clip.landmarks, codes),
+        **(read_codes(stage_one, clip) if stage_one else {}),
         "good": torch.from_numpy(clip.good.astype(np.uint8)),
         "lips": torch.from_numpy(lip_opening(clip.landmarks)),
         "eyes": torch.from_numpy(eye_opening(clip.landmarks)),
@@ -34,18 +44,51 @@ def features_of(clip: Clip, labels: MotionLabels) -> dict[str, torch.Tensor]:
     }
 
 
+def signals_of(landmarks: np.ndarray, codes: Tensor) -> Tensor:
+    """The original's control signals [T,5] of landmarks [T,468,3] and label codes [T,20]: location, scale, pose."""
+    points = torch.from_numpy(landmarks)[..., :2]
+    scale = (points[:, CHIN] - points[:, list(INNER_BROWS)].mean(1)).norm(dim=-1)
+    return torch.cat([points[:, NOSE_TIP, :1], scale[:, None], units(torch.rad2deg(codes[:, :3]))], 1).contiguous()
+
+
+@torch.inference_mode()
+def read_codes(stage_one: StageOne, clip: Clip, batch: int = 16) -> dict[str, Tensor]:
+    """What a stage one reads from every frame: motion [T,M], and one appearance code [512] a second."""
+    frames, device = torch.from_numpy(decode_frames(clip.mp4).copy()), next(stage_one.parameters()).device
+    motion, appearance = [], []
+    for part in frames.split(batch):
+        pictures = part.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        if (size := stage_one.config.size) != pictures.shape[-1]:
+            pictures = F.interpolate(pictures, (size, size), mode="bilinear", antialias=True)
+        look = stage_one.encode(pictures)
+        motion.append(look.motion_code.cpu())
+        appearance.append(look.image_code.cpu())
+    motion, appearance = torch.cat(motion), torch.cat(appearance)[::FPS]
+    missing = len(clip.landmarks) - len(motion)  # a frame fewer decoded than labelled: the last one again
+    motion = torch.cat([motion, motion[-1:].expand(max(missing, 0), -1)])[: len(clip.landmarks)]
+    return {"motion": motion.contiguous(), "appearance": appearance.half().contiguous()}
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write codes and sound of every clip into one folder.")
     parser.add_argument("--data", required=True, help="folder laid out as scripts.prepare_data writes it")
     parser.add_argument("--labels", default="runs/labels.npz", help="made by scripts.training.labels")
     parser.add_argument("--output", default="runs/features")
     parser.add_argument("--splits", nargs="+", default=["train", "val"])
+    parser.add_argument("--stage1", help="weights of a stage one: store the codes that it reads, for train_denoiser")
+    parser.add_argument("--device", default="auto", help="where stage one runs: auto, cpu, cuda or mps")
     options = parser.parse_args(arguments)
     labels, output = MotionLabels.load(options.labels), Path(options.output)
+    stage_one = None
+    if options.stage1:
+        try:
+            stage_one = load(Path(options.stage1), "original_stage1").to(choose_device(options.device))
+        except InputError as error:
+            raise SystemExit(f"error: {error}") from None
     output.mkdir(parents=True, exist_ok=True)
     rows = []
     for clip in load_clips(options.data, tuple(options.splits)):
-        save_file(features_of(clip, labels), output / f"{clip.row['id']}.safetensors")
+        save_file(features_of(clip, labels, stage_one), output / f"{clip.row['id']}.safetensors")
         rows.append(clip.row)
         if len(rows) % 100 == 0:
             print(f"{len(rows)} clips", flush=True)

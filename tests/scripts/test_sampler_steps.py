@@ -1,19 +1,24 @@
 """The study of sampler steps on a narrow network and made-up clips: what is compared with what."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from anitalker.config import GeneratorConfig
+from anitalker.config import DenoiserConfig, GeneratorConfig, to_dict
+from anitalker.conformer import Denoiser
 from anitalker.generator import MotionGenerator
 from scripts import sampler_steps
+from scripts.training.denoiser_data import Scale
 from scripts.training.motion_data import MotionClip
 from scripts.training.motion_statistics import Space
 
 
 @pytest.fixture
 def given(monkeypatch):
-    """Network, features, clips and statistics."""
+    """What is studied, clips and statistics."""
     monkeypatch.setattr(sampler_steps, "MANY", 20)
     torch.manual_seed(0)
     network = MotionGenerator(GeneratorConfig(speech_size=5, width=16, layers=1, heads=2, speech_layers=1)).eval()
@@ -21,13 +26,13 @@ def given(monkeypatch):
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.2)
     rng = np.random.default_rng(0)
-    row = {"speaking_visible": "yes", "has_audio": "yes", "generated": "no"}
+    row = {"id": "a", "speaking_visible": "yes", "has_audio": "yes", "generated": "no"}
     sound, neutral = rng.normal(size=30 * 640).astype(np.float32), rng.random((468, 3), np.float32)
     codes, lips = rng.normal(size=(30, 20)).astype(np.float32), rng.random(30, np.float32)
     clips = [MotionClip(row, codes * 0.1, np.ones(30, bool), sound, lips, lips, neutral)]
     directions = rng.normal(size=(14, 468, 3)).astype(np.float32) * 0.01
     space = Space(directions, np.zeros(20), np.ones(20), np.zeros(14), np.eye(20), np.eye(20))
-    return network, lambda sound: sound.unflatten(0, (-1, 640))[:, :5], clips, space
+    return sampler_steps.of_lite(network, lambda sound: sound.unflatten(0, (-1, 640))[:, :5]), clips, space
 
 
 def test_more_steps_come_nearer(given):
@@ -42,6 +47,24 @@ def test_more_steps_come_nearer(given):
 def test_a_head_that_hardly_moves_does_not_pass(given, monkeypatch):
     monkeypatch.setattr(sampler_steps, "KEPT", 1e9)
     assert not any(row["passes"] for row in sampler_steps.study(*given, (5,))[1:])
+
+
+def test_both_samplers_of_the_original(given, monkeypatch, tmp_path):
+    """A narrow network: few steps of either come nearer to many of its own sampler, the more they are."""
+    _, clips, space = given
+    torch.manual_seed(1)
+    sizes = {"width": 16, "mfcc_hidden": 8, "side": 8, "control": 4, "decoder_hidden": 16, "decoder_layers": 1}
+    network = Denoiser(DenoiserConfig("mfcc_pose_only", start=6, **sizes)).eval()
+    (tmp_path / "run").mkdir()
+    stored = {f"stage2.{name}": value.contiguous() for name, value in network.state_dict().items()}
+    config = {"config": json.dumps({"stage2": to_dict(network.config)})}
+    save_file(stored, tmp_path / "run/weights.safetensors", config)
+    ddim, dpm = sampler_steps.subjects(str(tmp_path / "run"), "lite", Scale(space.mean, space.std))
+    assert [ddim[0], dpm[0]] == ["DDIM", "DPM-Solver++ (2M)"]
+    for (_, subject, many, _), rest in ((ddim, 0.0), (dpm, 0.01)):
+        _, few, more = sampler_steps.study(subject, clips, space, (5, 20), many=many)
+        assert few["all"] > more["all"] >= rest
+    assert torch.equal(ddim[1].made(clips[0], 5, 0), ddim[1].made(clips[0], 5, 0))
 
 
 def test_without_features(tmp_path, capsys):
