@@ -16,7 +16,8 @@ from torch import Tensor
 
 from anitalker import diffusion
 from anitalker.config import POSE_SIZE
-from anitalker.generator import CONTROLS, LEAVE, LIPS_SHARE, WIDER, MotionGenerator, MotionStream, Wishes, _ease
+from anitalker.generator import LEAVE, LIPS_SHARE, WIDER, MotionGenerator, MotionStream, Wishes, _ease
+from anitalker.live_network import LiveLips, LiveNetwork, Recent
 
 PAST = 64  # frames of speech behind a frame that its lips are heard from (2.6 s; 100 gain nothing, 30 lose .03)
 SLOW = 2.5  # frames, deviation of the one-sided Gaussian over the head's course: it comes 2 frames later, and calm
@@ -32,14 +33,19 @@ class LiveMotion:
     def __init__(
         self, network: MotionGenerator, start: Tensor, rng: torch.Generator, wishes: Wishes, lookahead: int
     ) -> None:
-        self.network, self.start, self.wishes, self.lookahead = network, start, wishes, lookahead
+        self.network, self.start, self.wishes, self.lookahead = LiveNetwork(network, start), start, wishes, lookahead
+        self.lips = None if network.lips is None else LiveLips(network.lips)
+        self.heard = [Recent(one.hear, one.reach, PAST) for one in (self.network, self.lips) if one is not None]
         # Its windows are full just when the first frame of each may leave.
-        self.slow = MotionStream(network, start, rng, wishes, window=lookahead + 1, lookahead=0)
+        self.slow = MotionStream(self.network, start, rng, wishes, window=lookahead + 1, lookahead=0)
         self.speech = start.new_zeros(1, 0, network.config.speech_size)  # of the last PAST frames, and what is ahead
         self.waiting = start.new_zeros(1, 0, start.shape[-1])  # motion of `slow` that is ahead of the lips
         self.course = start[:, None].expand(1, REACH, -1)  # the head's last places
         self.made = self.dropped = 0  # frames that left; frames before the first of `speech`
-        self.deaf: Tensor | None = None  # what the network makes of no speech: the same for every window as long
+        self.begin = network.normalise(start[:, None], start)
+        self.deaf: dict[tuple[int, int], Tensor] = {}  # what the network makes of no speech, by frames heard and place
+        for count in range(2, PAST + 1):  # all that will be asked for but at the end, so that no frame waits for it
+            self._unheard(count, max(1, count - 1 - lookahead))
 
     @torch.no_grad()
     def push(self, speech: Tensor, last: bool = False) -> Tensor:
@@ -57,38 +63,37 @@ class LiveMotion:
     def _next(self, end: int) -> Tensor:
         """The next frame [1,1,M], from speech before frame `end`."""
         whole, self.waiting = self.waiting[:, :1], self.waiting[:, 1:]
-        first = max(self.dropped, end - PAST)
-        heard = self.speech[:, first - self.dropped : end - self.dropped]
-        if self.made and heard.shape[1] > 1:
-            lips = self._lips(heard, self.made - first)
+        if self.made and end > 1:
+            lips = self._lips(end)
             normal = self.network.normalise(whole, self.start)
             change = (lips - normal) @ self.network.spoken * _ease(torch.tensor(self.made / LEAVE))
             whole = self.network.denormalise(normal + change, self.start)
-        behind = max(0, self.made + 1 + self.lookahead - PAST - self.dropped)
+        known = self.dropped + self.speech.shape[1]
+        behind = max(0, min(self.made + 1 + self.lookahead, known) - PAST - self.dropped)
         self.speech, self.dropped = self.speech[:, behind:], self.dropped + behind
         self.made += 1
         return self._calm(whole)
 
-    def _lips(self, heard: Tensor, at: int) -> Tensor:
-        """Lips of frame `at` of heard [1,n,S], normalised [1,1,M]: the guided mean of it and of the frame after it."""
-        network = self.network
-        inner = network.hear(heard)
-        if self.deaf is not None and self.deaf.shape[1] == heard.shape[1] - 1:
-            mean = self._estimate(inner, torch.tensor([False]))
-        else:
-            mean, self.deaf = self._estimate(inner.expand(2, -1, -1), torch.tensor([False, True])).chunk(2)
-        if network.lips is not None:
-            mean = mean + LIPS_SHARE * (network.lips(heard)[:, 1:] - mean)
-        mean = diffusion.guide(mean, self.deaf, self.wishes.guidance)
+    def _lips(self, end: int) -> Tensor:
+        """Lips of the next frame, normalised [1,1,M], from the PAST frames before frame `end`: the guided mean of it
+        and of the frame after it."""
+        network, (inner, *others) = self.network, [one(self.speech, self.dropped, end) for one in self.heard]
+        count = inner.shape[1]
+        at = self.made - (end - count)
+        rows = _pair(at, count)
+        mean = network.estimate(inner, self.begin, count, rows)
+        if self.lips is not None:
+            mean = mean + LIPS_SHARE * (self.lips(others[0], rows) - mean)
+        mean = diffusion.guide(mean, self._unheard(count, at), self.wishes.guidance)
         mean = mean + (WIDER - 1) * (mean + network.mean / network.std) @ network.spoken
-        return mean[:, max(at - 1, 0) : at + 1].mean(1, keepdim=True)  # estimates begin at the second frame heard
+        return mean.mean(1, keepdim=True)
 
-    def _estimate(self, heard: Tensor, deaf: Tensor) -> Tensor:
-        """The network's mean of all motions from the portrait on that fit, normalised: heard [B,n,W] -> [B,n-1,M]."""
-        (batch, count), start = heard.shape[:2], self.start.expand(len(heard), -1)
-        begin = self.network.normalise(start[:, None], start)
-        free, noisy = heard.new_zeros(batch, count, len(CONTROLS)), heard.new_zeros(batch, count - 1, start.shape[1])
-        return self.network(noisy, heard.new_zeros(batch), heard, start, begin, free, free, deaf.to(heard.device))
+    @torch.no_grad()
+    def _unheard(self, count: int, at: int) -> Tensor:
+        """What is left of the lips of frame `at` of `count` without the speech; the same for every such window."""
+        if (count, at) not in self.deaf:
+            self.deaf[count, at] = self.network.estimate(None, self.begin, count, _pair(at, count))
+        return self.deaf[count, at]
 
     def _calm(self, frame: Tensor) -> Tensor:
         """The head a little later and without tremble; where it is asked for by file, or held, as it is."""
@@ -99,3 +104,8 @@ class LiveMotion:
         share = torch.exp(-0.5 * (age / SLOW) ** 2)[:, None]
         head = (self.course[..., :POSE_SIZE] * share).sum(1, keepdim=True) / share.sum()
         return torch.cat([head, frame[..., POSE_SIZE:]], -1)
+
+
+def _pair(at: int, count: int) -> tuple[int, int]:
+    """Rows of a frame of `count` and of the one after it; estimates begin at the second frame."""
+    return max(at, 1), min(at + 2, count)

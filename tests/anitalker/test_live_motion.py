@@ -64,3 +64,16 @@ def test_the_head_is_held_where_it_is_asked_to(network):
 
 def test_a_single_frame(network):
     assert torch.equal(run(network, torch.randn(1, 1, 7), 1)[0], torch.zeros(1, 20))
+
+
+def test_frames_at_the_end_cost_what_others_do(network):
+    """A second estimate, of no speech, is kept for every window that comes up."""
+    live = LiveMotion(network, torch.zeros(1, 20), torch.Generator(), Wishes(steps=1), 2)
+    asked, estimate = [], live.network.estimate
+    live.network.estimate = lambda heard, *rest: asked.append(heard is None) or estimate(heard, *rest)
+    speech = torch.randn(1, live_motion.PAST + 9, 7)
+    for frame in speech.split(1, 1):
+        live.push(frame)
+    assert not any(asked) and len(asked) == live_motion.PAST + 6
+    live.push(speech[:, :0], last=True)
+    assert len(asked) - sum(asked) == speech.shape[1] - 1 and sum(asked) <= 2
