@@ -1,7 +1,7 @@
 """Training runs -> one file of weights for inference: the parts that it needs, float16, with their configs inside.
 
-`--kind stage1|stage2`: a run of `full-256`, or of `train_denoiser` -> a stage of the original's family, float32, under its
-names.
+`--kind stage1|stage2`: a run of `full-256`, or of `train_denoiser` -> a stage of the original's family, in float32,
+under its names.
 `--preset NAME -o FILE.json`: a preset's recipes and network sizes, to be changed and trained by `--preset FILE.json`.
 `MODEL --onnx DIR`: the networks of a model as ONNX files, for other programs (scripts/onnx_files.py).
 """
