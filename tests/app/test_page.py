@@ -131,6 +131,7 @@ def test_bad_files_are_told_at_once(visit, tmp_path, make_wav):
     tab.get_by_text("maximum").first.wait_for()
 
 
+@pytest.mark.slow
 def test_a_phone_sees_one_column(visit, root):
     tab = visit(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     give_portrait(tab, root / "app/examples/man.webp")
@@ -271,6 +272,7 @@ def test_a_driving_video(visit, found_talker, example_portrait, clicks, root, tm
     assert plays(tab) == [256, 256]
 
 
+@pytest.mark.slow
 def test_look_inside(visit, root, monkeypatch):
     """The report stands on the page with its pictures and can be taken along; another visitor does not reach it."""
     pytest.importorskip("captum")
@@ -295,6 +297,7 @@ def test_look_inside(visit, root, monkeypatch):
     assert other.request.get(other.url + address[1:]).status == 403
 
 
+@pytest.mark.slow
 def test_sliders_are_seen_and_obeyed(visit, root, clicks):
     tab = visit()
     for name in ("lips", "head", "blink"):

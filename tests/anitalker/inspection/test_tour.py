@@ -101,6 +101,7 @@ def portrait_file(tmp_path, picture):
     return tmp_path / "face.png"
 
 
+@pytest.mark.slow
 def test_picture(talker, portrait_file, clicks, tmp_path, quick):
     told = []
     made = tour.inspect(talker, portrait_file, tmp_path / "out", clicks, progress=lambda *step: told.append(step))
