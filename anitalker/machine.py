@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
+import os
 import sys
 import time
 
@@ -13,6 +15,7 @@ from anitalker.config import InputError
 
 FRAMES = 8  # drawn at once where nothing else is known
 MOST_FRAMES, FRAME_MEMORY = 64, 2**28  # on an NVIDIA card: at most, and bytes for one of 256x256 with all of its layers
+KEPT, LARGEST, ROOM = 2**28, 2**25, 2**26  # bytes: of free memory, of one block, asked for at once; see `keep_memory`
 FASTER = 0.8  # bfloat16 must need at most this share of float32's time: a tie keeps the exact one
 
 
@@ -62,6 +65,22 @@ def _faster_in_bfloat16(channels: int) -> bool:
     finally:
         torch.set_num_threads(threads)
     return seconds[True] < FASTER * seconds[False]
+
+
+def keep_memory() -> bool:
+    """Let the C library keep what a frame has freed for the next one; whether it does.
+
+    glibc gives free memory of threads other than the main one back to the system at once: 5000 page faults and 10 to
+    25 ms of system time a frame. Other libraries, and whoever has set its environment variables, are left alone.
+    """
+    if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return False
+    trim, top, separate = -1, -2, -3  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD of malloc.h
+    try:
+        change = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # musl has none
+        return False
+    return all([change(trim, KEPT), change(top, ROOM), change(separate, LARGEST)])
 
 
 def peak_memory() -> float | None:

@@ -49,6 +49,7 @@ def load(
 ) -> Talker:
     """A model by registry name, weight file or folder, on auto, cpu, cuda or mps; see `model.load` for the rest."""
     chosen = machine.choose_device(device)
+    machine.keep_memory()
     torch.backends.cudnn.allow_tf32 = False  # all devices shall agree within rounding
     return Talker(model.load(name, chosen, stage1, stage2, hubert), weights.fingerprint(name, stage1, stage2))
 

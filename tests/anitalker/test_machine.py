@@ -1,5 +1,8 @@
 """Device, number format and memory."""
 
+import os
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -39,3 +42,27 @@ def test_peak_memory_is_in_mib():
     before = machine.peak_memory()
     assert 50 < before < 50_000
     assert machine.peak_memory() >= before
+
+
+@pytest.mark.parametrize("refused", [0, -2])
+def test_memory_that_a_thread_frees_is_kept_for_it(monkeypatch, refused):
+    """glibc is told what malloc.h numbers -1 (trim), -2 (top pad), -3 (mmap); a library may refuse, or have no word."""
+    told = {}
+
+    def mallopt(setting, value):
+        told[setting] = value
+        return int(setting != refused)
+
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(machine.sys, "platform", "linux")
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    assert machine.keep_memory() == (not refused)
+    assert told == {-1: machine.KEPT, -2: machine.ROOM, -3: machine.LARGEST}
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda _: SimpleNamespace())
+    assert not machine.keep_memory()
+
+
+def test_whoever_has_set_the_c_librarys_memory_is_left_alone(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    assert not machine.keep_memory()
