@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +16,13 @@ from torch import Tensor
 
 from anitalker import detail, driving, face, motion_files
 from anitalker.config import CROP, LITE_STEPS, RenderOptions
-from anitalker.decoder import Layers, Prepared, compose
+from anitalker.decoder import Layers, Prepared, Unet, compose
 from anitalker.directions import Groups, find_groups, temper
 from anitalker.generator import Wishes, generate
+from anitalker.graphs import graphed, launching
 from anitalker.machine import draws_in_bfloat16
 from anitalker.motion_space import Codes
-from anitalker.rendering import to_pictures, to_tensor
+from anitalker.rendering import fetch, to_tensor
 from anitalker.warp import landmark_flow
 from encoders.audio import level_gain
 
@@ -36,7 +37,8 @@ PIXELS_AT_ONCE = 2**21  # composed pixels held at a time: large portraits go fra
 @dataclass(frozen=True)
 class Subject:
     """One face of a portrait, ready to move. source [1,3,h,w] in [-1,1]: the crop in the picture's own pixels; detail:
-    what of it is carried along, None where that would take gigabytes."""
+    what of it is carried along, None where that would take gigabytes; unet: the decoder's, as a CUDA graph of this
+    subject's frames, None where there are no such graphs."""
 
     crop: face.Crop
     codes: Codes
@@ -44,6 +46,7 @@ class Subject:
     prepared: Prepared
     source: Tensor
     detail: detail.Detail | None = None
+    unet: Unet | None = None
 
     @property
     def motion(self) -> Tensor:
@@ -79,7 +82,8 @@ class Lite:
         prepared = self.decoder.prepare(image, landmarks, codes.motion, codes.appearance)
         source = to_tensor(face.native(picture, crop), self.device)
         carried = detail.prepare(source) if source[0, 0].numel() <= SHARPENED else None
-        return Subject(crop, codes, landmarks, prepared, source, carried)
+        unet = graphed(self.decoder._unet, self.device)
+        return Subject(crop, codes, landmarks, prepared, source, carried, unet)
 
     @torch.inference_mode()
     def read(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +119,8 @@ class Lite:
     def layers(self, subject: Subject, motion: Tensor) -> Layers:
         """Layers of one subject under motion [B,M]; the same for any B."""
         if motion.device.type != "cpu":
-            return self._layers(subject, motion)
+            with launching(motion.device):
+                return self._layers(subject, motion)
         # In bfloat16 a processor's rounding depends on the batch, and its cores are busy with one frame: one by one.
         parts = [self._layers(subject, one) for one in motion.split(1)]
         return Layers(
@@ -128,7 +133,7 @@ class Lite:
         low = draws_in_bfloat16(motion.device, self.decoder.config.channels[0])
         flow = landmark_flow(landmarks, targets, self.decoder.config.grid, self.decoder.config.smoothing)
         with torch.autocast(motion.device.type, torch.bfloat16, enabled=low):
-            return self.decoder.refine(subject.prepared, targets, motion, flow)
+            return self.decoder.refine(subject.prepared, targets, motion, flow, subject.unet)
 
     def draw(self, subject: Subject, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> the moved crop, uint8, [side,side,3] in the picture's pixels if `full`, else [256,256,3]."""
@@ -143,7 +148,7 @@ def patches(source: Tensor, layers: Layers) -> Iterator[np.ndarray]:
     """The moving crop region over `source` [1,3,h,w], uint8 [h,w,3] per frame of layers."""
     step = max(1, PIXELS_AT_ONCE // source[0, 0].numel())
     for at in range(0, len(layers.flow), step):
-        yield from to_pictures(compose(source, layers[at : at + step]))
+        yield from fetch(partial(compose, source, layers[at : at + step]), source.device)
 
 
 @torch.inference_mode()
@@ -151,7 +156,7 @@ def sharp_patches(carried: detail.Detail, layers: Layers) -> Iterator[np.ndarray
     """The same with the portrait's own detail carried along, and its own pixels to the bit where nothing moves."""
     step = max(1, PIXELS_AT_ONCE // (2 * carried.source[0, 0].numel()))
     for at in range(0, len(layers.flow), step):
-        yield from to_pictures(detail.draw(carried, layers[at : at + step]))
+        yield from fetch(partial(detail.draw, carried, layers[at : at + step]), carried.source.device)
 
 
 def wishes(options: RenderOptions) -> Wishes:

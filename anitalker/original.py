@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,10 +25,11 @@ from anitalker import face, machine
 from anitalker.config import CROP, FPS, ORIGINAL_STEPS, InputError, RenderOptions, StageOneConfig
 from anitalker.conformer import Denoiser
 from anitalker.diffusion import ddim_sample, ddim_schedule
+from anitalker.graphs import graphed
 from anitalker.hearing import Hearing, hearing
 from anitalker.landmarks import CHIN
 from anitalker.motion_files import read_pose
-from anitalker.rendering import to_pictures, to_tensor
+from anitalker.rendering import fetch, to_tensor
 from anitalker.styled_decoder import Constants, Drawn, Ready, StyledDecoder
 from encoders import hubert
 from encoders.pyramid import Look, StageOneEncoder
@@ -72,13 +73,14 @@ class StageOne(nn.Module):
 
 @dataclass(frozen=True)
 class Subject:
-    """One face of a portrait, ready to move. own: its control signals, pose [3], location [1] and scale [1]."""
+    """One face of a portrait, ready to move. pictures: motion [B,M] -> frames [B,3,n,n], made by `Original.drawing`;
+    own: its control signals, pose [3], location [1] and scale [1]."""
 
     crop: face.Crop
     image_code: Tensor  # [1,S]
     motion: Tensor  # [1,M]
     identity: Tensor  # [1,S]
-    ready: Ready
+    pictures: Callable[[Tensor], Tensor]
     own: dict[str, Tensor]
 
 
@@ -141,7 +143,13 @@ class Original:
         """Everything that is done once per face."""
         look = self.stage_one.encode(self._sized(to_tensor(crop.image, self.device)))
         ready = self.stage_one.dec.prepare(self.constants, look.image_code, look.skips)
-        return Subject(crop, look.image_code, look.motion_code, look.identity, ready, own_signals(crop))
+        own = own_signals(crop)
+        return Subject(crop, look.image_code, look.motion_code, look.identity, self.drawing(ready), own)
+
+    def drawing(self, ready: Ready) -> Callable[[Tensor], Tensor]:
+        """The decoder of one portrait, motion [B,M] -> pictures [B,3,n,n]; on an NVIDIA card a CUDA graph."""
+        constants = self.constants  # kept by the function: a graph reads where they were
+        return graphed(lambda motion: self.stage_one.dec.draw(constants, ready, motion).pictures, self.device)
 
     @torch.inference_mode()
     def read(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,7 +200,7 @@ class Original:
         """Motion [B,M] -> the moved crop, uint8, [side,side,3] in the picture's pixels if `full`, else [n,n,3]."""
         # A processor's cores are busy with one frame, and large batches leave its caches: one by one.
         for part in motion.split(1 if motion.device.type == "cpu" else len(motion)):
-            for frame in to_pictures(self.stage_one.dec.draw(self.constants, subject.ready, part).pictures):
+            for frame in fetch(partial(subject.pictures, part), self.device):
                 yield enlarge(frame, int(subject.crop.side)) if full else frame
 
     def _sized(self, pictures: Tensor) -> Tensor:

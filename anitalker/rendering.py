@@ -5,6 +5,7 @@ Letters: B frames at once, T frames in all, M = 20 motion numbers, h x w pixels 
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from torch import Tensor
 from anitalker import machine
 from anitalker.config import CROP
 from anitalker.face import Crop
+from anitalker.graphs import launching
 from anitalker.paste import paste_back
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+Send = Callable[[Tensor], tuple[Tensor, Callable[[], None]]]
 AHEAD = 2  # results that wait per worker
 WAITING = 2**28  # bytes of finished frames in one of them
 
@@ -35,14 +38,48 @@ def to_tensor(picture: np.ndarray, device: torch.device | str = "cpu") -> Tensor
 
 def to_pictures(frames: Tensor) -> np.ndarray:
     """[B,3,h,w] in [-1,1] -> uint8 [B,h,w,3]."""
+    return to_bytes(frames).cpu().numpy()
+
+
+def to_bytes(frames: Tensor) -> Tensor:
+    """The same on the frames' device."""
     whole = torch.add(127.5, frames, alpha=127.5).round_().clamp_(0, 255)
-    whole = whole.permute(0, 2, 3, 1).to(torch.uint8, memory_format=torch.contiguous_format)
-    if whole.device.type != "cuda":
-        return whole.cpu().numpy()
-    host = torch.empty(whole.shape, dtype=torch.uint8, pin_memory=True)  # pinned: copied at the bus's full speed
-    host.copy_(whole, non_blocking=True)
-    torch.cuda.current_stream(whole.device).synchronize()
-    return host.numpy()
+    return whole.permute(0, 2, 3, 1).to(torch.uint8, memory_format=torch.contiguous_format)
+
+
+def fetch(draw: Callable[[], Tensor], device: torch.device, send: Send | None = None) -> np.ndarray:
+    """What draw() makes on a device, [B,3,h,w] in [-1,1] -> uint8 [B,h,w,3].
+
+    On a card one thread at a time launches; while it waits for its bytes, the next one does. send: as `send_aside`.
+    """
+    if device.type != "cuda":
+        return to_pictures(draw())
+    with launching(device):
+        host, wait = (send or send_aside)(to_bytes(draw()))
+    wait()
+    return host.numpy().copy()  # what is pinned is the next batch's
+
+
+def send_aside(whole: Tensor) -> tuple[Tensor, Callable[[], None]]:
+    """Start to copy a card's tensor to the host, on a stream of copies -> pinned memory, what waits until it is filled.
+
+    Torch keeps pinned memory that is let go for the next one of its size, so two threads alternate between two buffers.
+    """
+    host, stream = torch.empty(whole.shape, dtype=whole.dtype, pin_memory=True), _copies(whole.device)
+    stream.wait_stream(torch.cuda.current_stream(whole.device))
+    with torch.cuda.stream(stream):
+        host.copy_(whole, non_blocking=True)
+        done = stream.record_event(torch.cuda.Event(blocking=True))  # blocking: the waiting thread sleeps
+
+    def wait(sent: Tensor = whole) -> None:  # `sent` is kept until then
+        done.synchronize()
+
+    return host, wait
+
+
+@functools.cache
+def _copies(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 def render(
@@ -56,7 +93,8 @@ def render(
 
     Without a picture the first subject's face crop, as the model draws it, is the frame. On a processor its cores draw
     frames of their own, ahead of whoever encodes them; on other devices frames are drawn batch by batch, by a thread of
-    its own: while one batch is encoded the next ones are drawn and copied.
+    its own: while one batch is encoded the next ones are drawn and copied. On an NVIDIA card two such threads take
+    turns: while one's batch is copied and pasted, the other's is drawn.
     """
     batch_size = machine.frames_at_once(model.device, batch_size)
 
@@ -72,7 +110,8 @@ def render(
     frames, workers = len(motions[0]), min(batch_size, torch.get_num_threads())
     if model.device.type != "cpu":
         batch_size = max(1, min(batch_size, WAITING // (CROP * CROP * 3 if picture is None else picture.nbytes)))
-        for batch in side_by_side(lambda at: list(draw(at, batch_size)), range(0, frames, batch_size), 1):
+        turns = {"workers": 2, "ahead": AHEAD // 2} if model.device.type == "cuda" else {"workers": 1}
+        for batch in side_by_side(lambda at: list(draw(at, batch_size)), range(0, frames, batch_size), **turns):
             yield from batch
         return
     if frames < 2 or workers < 2:
@@ -83,11 +122,11 @@ def render(
     yield from side_by_side(lambda at: next(draw(at, 1)), range(1, frames), workers)
 
 
-def side_by_side(work: Callable[[int], T], items: Iterable[int], workers: int) -> Iterator[T]:
+def side_by_side(work: Callable[[int], T], items: Iterable[int], workers: int, ahead: int = AHEAD) -> Iterator[T]:
     """work(item) of every item in order, `workers` at once, each with one thread of its own.
 
     A frame's layers are too small to be shared out among cores: two frames side by side are drawn sooner than two after
-    each other, each by two cores, and much sooner where other programs take a core now and then. AHEAD results per
+    each other, each by two cores, and much sooner where other programs take a core now and then. `ahead` results per
     worker wait for whoever takes them. A result does not depend on the number of cores.
     """
     threads = torch.get_num_threads()
@@ -96,7 +135,7 @@ def side_by_side(work: Callable[[int], T], items: Iterable[int], workers: int) -
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
-                if len(waiting) > AHEAD * workers:
+                if len(waiting) > ahead * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

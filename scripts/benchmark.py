@@ -23,6 +23,7 @@ from anitalker.machine import choose_device
 from scripts.benchmarks import machine, ours, whole
 
 FORMATS = ("float32", "bfloat16")
+ON_CARDS = 512  # frames, several batches: CUDA graphs are recorded in the second
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,6 +73,7 @@ def measure(options: argparse.Namespace) -> dict:
 def measure_lite(options: argparse.Namespace, device: torch.device, found: dict, folder: Path) -> None:
     """The shipped model: its stages, and whole jobs in processes of their own."""
     rounds, count = (2, 25) if options.quick else (5, 50)
+    count = ON_CARDS if device.type == "cuda" else count
     model = timed(found, "lite", "load", "", 1, lambda: ours.Lite(device), "per model")
     timed(found, "lite", "encode", "", rounds, model.encode, "per portrait")
     moved = model.move(4)
@@ -84,6 +86,7 @@ def measure_lite(options: argparse.Namespace, device: torch.device, found: dict,
         timed(
             found, "lite", "frames", form, rounds, lambda f=form: list(model.frames(moved, f)), "per frame", count, one
         )
+        without_graphs(found, "lite", form, rounds, model, moved, device)
         timed(found, "lite", "first frame", form, rounds, lambda f=form: next(model.frames(moved, f)), "")
     frames = list(model.frames(moved, "float32"))
     write = lambda: ours.write(frames, folder / "frames.mp4")  # noqa: E731
@@ -98,6 +101,7 @@ def measure_lite(options: argparse.Namespace, device: torch.device, found: dict,
 def measure_original(options: argparse.Namespace, device: torch.device, found: dict) -> None:
     """The published size with made-up weights, and the public code in turn with it."""
     rounds, count = (3, 2) if options.quick else (5, 8)
+    count = ON_CARDS if device.type == "cuda" else count
     model, theirs = timed(found, "original", "load", "", 1, lambda: ours.Original(device), "per model"), None
     if options.reference:
         from scripts.benchmarks.reference import Reference
@@ -112,6 +116,7 @@ def measure_original(options: argparse.Namespace, device: torch.device, found: d
         one = flops(lambda form=form: list(model.frames(moved[:1], form)))
         work = lambda form=form: list(model.frames(moved, form))  # noqa: E731
         compare(found, "frames", form, rounds, work, theirs and (lambda: theirs.frames(moved)), count, one)
+        without_graphs(found, "original", form, rounds, model, moved, device)
     exact = theirs.frames(moved) if theirs else made["float32"]
     found["psnr"] = {form: psnr(frames, exact) for form, frames in made.items()}
     steps = 4 if options.quick else 10  # time is linear in steps
@@ -123,6 +128,13 @@ def measure_original(options: argparse.Namespace, device: torch.device, found: d
         mine, other = (lambda t=frames: model.move(t, steps)), (lambda t=frames: theirs.move(t, steps))
         both = able and seconds <= 36  # the reference attends to the whole clip: beyond, it takes gigabytes
         compare(found, f"motion, {seconds:g} s", "", 2, mine, other if both else None, steps * seconds / ORIGINAL_STEPS)
+
+
+def without_graphs(found, name, form, rounds, model, moved, device) -> None:
+    """On a card one more row: frames without CUDA graphs."""
+    if device.type == "cuda":
+        work = lambda: list(model.frames(moved, form, graphs=False))  # noqa: E731
+        timed(found, name, "frames without graphs", form, rounds, work, "per frame", len(moved))
 
 
 def timed(found, model, stage, form, rounds, work: Callable, unit, units=1.0, gflop=0.0):

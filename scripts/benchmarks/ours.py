@@ -6,7 +6,8 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from anitalker import lite, pipeline, rendering, video
 from anitalker.config import FPS, SAMPLE_RATE, DenoiserConfig, RenderOptions, StageOneConfig
 from anitalker.conformer import Denoiser
+from anitalker.graphs import graphed
 from anitalker.original import Original as OriginalModel
 from anitalker.original import StageOne, Subject
 from scripts.evaluation import made_up
@@ -63,14 +65,22 @@ class Original:
         self.look = self.stage_one.encode(self.picture)
 
     @torch.inference_mode()
-    def frames(self, moved: Tensor, dtype: str) -> Iterator[np.ndarray]:
-        """Motion [T,20] -> frames uint8 [256,256,3], drawn as the pipeline draws."""
-        if dtype not in self.__dict__.setdefault("ready", {}):
-            constants = self.stage_one.dec.constants(DTYPES[dtype])
-            self.ready[dtype] = constants, self.stage_one.dec.prepare(constants, self.look.image_code, self.look.skips)
-        self.model.__dict__["constants"], ready = self.ready[dtype]
-        subject = Subject(None, self.look.image_code, self.look.motion_code, self.look.identity, ready, {})
+    def frames(self, moved: Tensor, dtype: str, graphs: bool = True) -> Iterator[np.ndarray]:
+        """Motion [T,20] -> frames uint8 [256,256,3], drawn as the pipeline draws; graphs: on a card, CUDA graphs."""
+        known = self.__dict__.setdefault("drawing", {})
+        if (dtype, graphs) not in known:
+            known[dtype, graphs] = self._drawing(DTYPES[dtype], graphs)
+        subject = Subject(
+            None, self.look.image_code, self.look.motion_code, self.look.identity, known[dtype, graphs], {}
+        )
         return rendering.render(self.model, [subject], [moved.to(self.device)], RenderOptions().batch_size, None)
+
+    def _drawing(self, dtype: torch.dtype, graphs: bool) -> Callable[[Tensor], Tensor]:
+        dec = self.stage_one.dec
+        constants = dec.constants(dtype)
+        ready = dec.prepare(constants, self.look.image_code, self.look.skips)
+        plain = lambda motion: dec.draw(constants, ready, motion).pictures  # noqa: E731
+        return graphed(plain, self.device) if graphs else plain
 
     @torch.inference_mode()
     def move(self, frames: int, steps: int) -> Tensor:
@@ -98,10 +108,13 @@ class Lite:
         """Speech of so many seconds -> motion [T,20]."""
         return self.talker.motion(self.portrait, speech(seconds))[0]
 
-    def frames(self, moved: Tensor, dtype: str) -> Iterator[np.ndarray]:
-        """Motion [T,20] -> whole frames in one number format."""
+    def frames(self, moved: Tensor, dtype: str, graphs: bool = True) -> Iterator[np.ndarray]:
+        """Motion [T,20] -> whole frames in one number format; graphs: on a card, CUDA graphs."""
         lite.draws_in_bfloat16 = lambda device, channels: dtype == "bfloat16"
-        return self.talker.draw(self.portrait, [moved.to(self.device)])
+        portrait = self.portrait
+        if not graphs:
+            portrait = replace(portrait, subjects=tuple(replace(one, unet=None) for one in portrait.subjects))
+        return self.talker.draw(portrait, [moved.to(self.device)])
 
 
 def flops(work) -> float:

@@ -14,6 +14,7 @@ from anitalker.diffusion import ddim_sample
 from anitalker.face import Face
 from anitalker.landmarks import CHIN, FOREHEAD
 from anitalker.original import Original, control_signals, join, own_signals, units, windows
+from anitalker.rendering import to_pictures
 
 QUICK = RenderOptions(steps=2)
 
@@ -62,7 +63,7 @@ def test_frames_are_those_of_the_decoder(model, subject):
     )
     small = np.stack(list(model.draw(subject, motion, full=False)))
     assert small.shape == (3, 32, 32, 3) and small.std() > 1
-    assert np.abs(small.astype(int) - original.to_pictures(wanted.pictures)).mean() < 2
+    assert np.abs(small.astype(int) - to_pictures(wanted.pictures)).mean() < 2
     large = list(model.draw(subject, motion, full=True))
     side = int(subject.crop.side)
     assert {frame.shape for frame in large} == {(side, side, 3)}

@@ -68,6 +68,83 @@ def test_devices_that_draw_batches_draw_ahead(monkeypatch, waiting):
     assert max(sizes) == min(4, waiting // picture.nbytes) and set(threads) == {"frames_0"}
 
 
+def test_a_card_draws_the_next_batch_while_one_is_copied():
+    """Two threads in turns: no batch's bytes are waited for before the next one's are on their way."""
+    import threading
+
+    from anitalker.graphs import LAUNCHING
+
+    begun = [threading.Event() for _ in range(4)] + [threading.Event()]
+    begun[4].set()  # nothing comes after the last one
+
+    class Card(Painter):
+        device, order = torch.device("cuda"), []
+
+        def draw(self, subject, motion, full):
+            number = round(float(motion[0, 1]))
+
+            def paint():
+                self.order.append(("drawn", number))
+                return torch.full((2, 3, 4, 4), number / 127.5 - 1)
+
+            def send(whole):
+                begun[number].set()
+
+                def wait():
+                    assert begun[number + 1].wait(20), f"batch {number} was waited for before the next one was drawn"
+                    self.order.append(("here", number))
+
+                return whole, wait
+
+            yield from rendering.fetch(paint, self.device, send)
+
+    motion = torch.zeros(8, 20)
+    motion[:, 1] = torch.arange(8) // 2
+    model = Card()
+    frames = list(rendering.render(model, [subject_at(0, 0, 64, (64, 64))], [motion], 2, None))
+    assert [int(frame[0, 0, 0]) for frame in frames] == [0, 0, 1, 1, 2, 2, 3, 3]
+    for number in range(3):
+        assert model.order.index(("drawn", number + 1)) < model.order.index(("here", number))
+    assert LAUNCHING.acquire(blocking=False)
+    LAUNCHING.release()
+
+
+def test_bytes_are_read_when_they_are_there_and_their_memory_is_used_again():
+    """Two buffers in turns, filled when they are waited for, as a card's copies may be."""
+    buffers, sent = [torch.zeros(2, 4, 4, 3, dtype=torch.uint8) for _ in range(2)], []
+
+    def send(whole):
+        host = buffers[len(sent) % 2]
+        sent.append(whole)
+        return host, lambda: host.copy_(whole)
+
+    fetched = [
+        rendering.fetch(lambda value=value: torch.full((2, 3, 4, 4), value / 127.5 - 1), torch.device("cuda"), send)
+        for value in (10, 20, 30, 40)
+    ]
+    assert [batch.shape for batch in fetched] == [(2, 4, 4, 3)] * 4 and len(sent) == 4
+    assert [set(batch.flatten().tolist()) for batch in fetched] == [{10}, {20}, {30}, {40}]
+
+
+def test_elsewhere_nothing_is_sent_aside():
+    made = rendering.fetch(lambda: torch.zeros(1, 3, 2, 2), torch.device("cpu"), lambda whole: 1 / 0)
+    assert made.shape == (1, 2, 2, 3) and set(made.flatten().tolist()) == {128}
+
+
+@pytest.mark.cuda
+def test_a_card_s_bytes():
+    """Many batches in two threads, each read whole: drawn on one stream, copied on another, in memory used again."""
+
+    def draw(value):
+        frames = torch.full((16, 3, 256, 256), value / 127.5 - 1, device="cuda")
+        for _ in range(50):
+            frames = frames.add(0)  # something to wait for
+        return frames
+
+    work = lambda value: set(rendering.fetch(lambda: draw(value), torch.device("cuda")).flatten().tolist())  # noqa: E731
+    assert list(rendering.side_by_side(work, range(100), 2, 1)) == [{value} for value in range(100)]
+
+
 def test_crops_that_overlap_add_their_changes():
     """Two crops side by side share a strip; in it nobody's change is lost, elsewhere each has its own."""
     picture = np.full((100, 160, 3), 100, np.uint8)

@@ -100,3 +100,27 @@ def test_a_whole_job_that_fails_is_told(tmp_path, monkeypatch):
     found = {"rows": [], "ratios": {}}
     whole.compare(tmp_path / "speech.wav", 5.0, 1, None, found)
     assert found["not_run"] == "whole job of ours float32: error: no espnet" and not found["rows"]
+
+
+def test_cards_get_a_row_without_graphs():
+    found, asked = {"rows": []}, []
+    model = SimpleNamespace(frames=lambda moved, form, graphs: asked.append((len(moved), form, graphs)) or iter(moved))
+    for kind in ("cpu", "cuda"):
+        benchmark.without_graphs(found, "lite", "float32", 2, model, torch.zeros(8, 20), torch.device(kind))
+    assert asked == [(8, "float32", False)] * 2
+    assert [(row["stage"], row["unit"]) for row in found["rows"]] == [("frames without graphs", "per frame")]
+
+
+def test_made_up_frames_with_and_without_graphs(original_networks):
+    """The original's rows draw by `rendering.render`; on a processor both are the same."""
+    model = ours.Original.__new__(ours.Original)
+    model.stage_one, model.denoiser = original_networks()
+    model.device = torch.device("cpu")
+    model.model = ours.OriginalModel(model.stage_one, model.denoiser)
+    model.picture = torch.randn(1, 3, model.model.size, model.model.size)
+    model.encode()
+    made = [list(model.frames(ours.motion(3), form, graphs)) for form in ours.DTYPES for graphs in (True, False)]
+    assert len(made[0]) == 3 and made[0][0].shape == (32, 32, 3) and len(model.drawing) == 4
+    np.testing.assert_array_equal(made[0], made[1])
+    np.testing.assert_array_equal(made[2], made[3])
+    assert np.abs(np.stack(made[0]).astype(int) - made[2]).max() > 0
