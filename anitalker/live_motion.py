@@ -17,7 +17,7 @@ from torch import Tensor
 from anitalker import diffusion
 from anitalker.config import POSE_SIZE
 from anitalker.generator import LEAVE, LIPS_SHARE, WIDER, MotionGenerator, MotionStream, Wishes, _ease
-from anitalker.live_network import LiveLips, LiveNetwork, Recent
+from anitalker.live_network import LiveNetwork, Recent
 
 PAST = 64  # frames of speech behind a frame that its lips are heard from (2.6 s; 100 gain nothing, 30 lose .03)
 SLOW = 2.5  # frames, deviation of the one-sided Gaussian over the head's course: it comes 2 frames later, and calm
@@ -34,8 +34,7 @@ class LiveMotion:
         self, network: MotionGenerator, start: Tensor, rng: torch.Generator, wishes: Wishes, lookahead: int
     ) -> None:
         self.network, self.start, self.wishes, self.lookahead = LiveNetwork(network, start), start, wishes, lookahead
-        self.lips = None if network.lips is None else LiveLips(network.lips)
-        self.heard = [Recent(one.hear, one.reach, PAST) for one in (self.network, self.lips) if one is not None]
+        self.heard = [Recent(one.hear, one.reach, PAST) for one in (self.network, self.network.lips) if one is not None]
         # Its windows are full just when the first frame of each may leave.
         self.slow = MotionStream(self.network, start, rng, wishes, window=lookahead + 1, lookahead=0)
         self.speech = start.new_zeros(1, 0, network.config.speech_size)  # of the last PAST frames, and what is ahead
@@ -82,8 +81,8 @@ class LiveMotion:
         at = self.made - (end - count)
         rows = _pair(at, count)
         mean = network.estimate(inner, self.begin, count, rows)
-        if self.lips is not None:
-            mean = mean + LIPS_SHARE * (self.lips(others[0], rows) - mean)
+        if network.lips is not None:
+            mean = mean + LIPS_SHARE * (network.lips.read(others[0], rows) - mean)
         mean = diffusion.guide(mean, self._unheard(count, at), self.wishes.guidance)
         mean = mean + (WIDER - 1) * (mean + network.mean / network.std) @ network.spoken
         return mean.mean(1, keepdim=True)

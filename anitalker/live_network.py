@@ -75,17 +75,14 @@ class Norms:
 
 class LiveNetwork:
     """`MotionGenerator` in evaluation, for one portrait with code start [1,M]; `MotionStream` takes it in its place.
-
-    Has no lip regression of its own (`lips` is None): live lips are `LiveMotion`'s. Free of gradients.
-    """
-
-    lips = None
+    lips: its regression beside it, if it has one. Free of gradients."""
 
     @torch.no_grad()
     def __init__(self, network: MotionGenerator, start: Tensor) -> None:
         self.network, self.config = network, network.config
         self.mean, self.std, self.spoken = network.mean, network.std, network.spoken
         self.normalise, self.denormalise = network.normalise, network.denormalise
+        self.lips = None if network.lips is None else LiveLips(network.lips)
         self.own = network.start((start - network.mean) / network.std)
         self.into = Product(network.speech.into.weight, network.speech.into.bias)
         self.front = [_as_product(layer) for layer in network.speech.layers]
@@ -188,7 +185,7 @@ class LiveBlock:
 
 
 class LiveLips:
-    """`LipRegressor` in evaluation, of the frames that are wanted."""
+    """`LipRegressor` in evaluation; `read` of the frames that are wanted."""
 
     @torch.no_grad()
     def __init__(self, network: LipRegressor) -> None:
@@ -205,7 +202,11 @@ class LiveLips:
             x = x + F.gelu(_convolved(norm(x), layer))
         return x
 
-    def __call__(self, heard: Tensor, rows: Rows) -> Tensor:
+    def __call__(self, speech: Tensor) -> Tensor:
+        """As `LipRegressor.forward`: [B,L,S] -> [B,L,M]."""
+        return self.read(self.hear(speech), (0, speech.shape[1]))
+
+    def read(self, heard: Tensor, rows: Rows) -> Tensor:
         """[1,L,W] of `hear` -> normalised motion [1,rows,M]; its pose is zero."""
         for layer in self.layers:
             heard = layer(heard, rows if layer is self.layers[-1] else (0, heard.shape[1]))
