@@ -83,15 +83,17 @@ class Graphed:
     reads beside its inputs must stay where it is as long as this object lives, and so long the card keeps the memory
     of one batch for it: keep it with one portrait. No gradients.
 
-    One line in the log and never again a recording, if recording or replaying fails, or if the first replay differs by
-    more than TOLERANCE from what the function says. record: as the function of this name.
+    One line in the log and never again a recording in this process, of whatever function, if recording or replaying
+    fails, or if the first replay differs by more than TOLERANCE from what the function says: torch may not get back the
+    memory of a recording that broke off. record: as the function of this name.
     """
+
+    able = True  # of all of them
 
     def __init__(self, function: Function, record: Record) -> None:
         self.function, self.record = function, record
         self.recorded: _Recorded | None = None
         self.before: tuple = ()
-        self.able = True
 
     @torch.inference_mode()
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -128,7 +130,7 @@ class Graphed:
         return recorded
 
     def _give_up(self, error: Exception) -> None:
-        self.able, self.recorded = False, None
+        Graphed.able, self.recorded = False, None
         words = str(error).partition("\n")[0] or type(error).__name__
         log.warning("frames are drawn without a CUDA graph from here on, which takes longer: %s", words)
 
