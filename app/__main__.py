@@ -96,6 +96,8 @@ def main(argv: list[str] | None = None) -> int:
         from app.models import Models
         from app.server import application, serve
 
+        # They are recorded while nothing else uses the card, which several visitors do not keep to.
+        os.environ.setdefault("ANITALKER_GRAPHS", "0")
         talker = load(arguments.model, arguments.device)
         talker.finder()  # the face network too, before the first visitor waits for it
         models = Models(talker, arguments.model, arguments.device)
