@@ -10,6 +10,7 @@ first two are resampled from the original picture at any resolution: sharpness c
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -97,6 +98,7 @@ class Decoder(nn.Module):
         self.exit = nn.Conv2d(widths[0], 2 * self.colours + 2, 3, padding=1)  # pixels, mask logits, residual flow
         nn.init.normal_(self.exit.weight, std=1e-3)
         layers = torch.tensor([-0.5, 1.0, -1.0]).repeat_interleave(config.block**2)  # near the warped one, none shut
+        self._cast: tuple[list, Decoder] | None = None
         self.exit.bias.data.copy_(torch.cat([torch.zeros(self.colours), layers, torch.zeros(2)]))
 
     @property
@@ -124,7 +126,7 @@ class Decoder(nn.Module):
         self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor, unet: Unet | None = None
     ) -> Layers:
         """The learned part: coarse flow [B,2,g,g] -> Layers. unet: runs in place of `_unet`, a CUDA graph of it."""
-        count, side, block, colours = len(motion), self.side, self.config.block, self.colours
+        count, side, block = len(motion), self.side, self.config.block
         picture, still = (part.expand(count, -1, -1, -1) for part in (prepared.picture, prepared.rings))
         marks = torch.stack([prepared.landmarks.expand(count, -1, -1), landmarks], 1)[..., :2].float()
         rings = draw(landmarks.float(), DRAWN, side)
@@ -142,11 +144,11 @@ class Decoder(nn.Module):
         out = (unet or self._unet)(x, prepared.entry, codes).to(torch.float32, memory_format=torch.contiguous_format)
         fresh = lips.enlarge(mouth - teeth, block)  # in their window of the crop
         shadow = lips.spread(fresh, block)
-        pixels = _tanh(F.pixel_shuffle(out[:, :colours], block) - DARK * shadow)
+        pixels, logits = F.pixel_shuffle(out[:, :-2], block).split(3, 1)
+        pixels = _tanh(pixels - DARK * shadow)
         hidden = warp(prepared.teeth.expand(count, -1, -1, -1), lips.enlarge(skull, block), lips.box(block))
         cover = fresh * hidden[:, 3:]
         pixels = pixels + lips.spread(cover * (hidden[:, :3] - lips.cut(pixels, block)), block)
-        logits = F.pixel_shuffle(out[:, colours:-2], block)
         masks = torch.cat([logits[:, :2], logits[:, 2:] + OPENING * shadow], 1).softmax(1)
         residual = self.config.max_residual * torch.tanh(out[:, -2:])
         masks, pixels = _smooth(torch.cat([masks, pixels], 1)).split(3, 1)
@@ -160,10 +162,30 @@ class Decoder(nn.Module):
             weight = torch.cat([weight[:, colours : 2 * colours], weight[:, -planes:]], 1)
             return F.conv2d(still, weight, self.entry.bias, padding=1)
         weight = torch.cat([weight[:, :colours], weight[:, 2 * colours : -planes]], 1)
-        seen = F.conv2d(changing.contiguous(memory_format=torch.channels_last), weight, padding=1)
+        changing = changing.to(weight.dtype, memory_format=torch.channels_last)
+        seen = F.conv2d(changing, weight, padding=1)
         return seen + still.to(seen.dtype)
 
     def _unet(self, x: Tensor, still: Tensor, codes: Tensor) -> Tensor:
+        """What changes [B,.,n,n], what the portrait brings, codes [B,.] -> the planes of `exit`."""
+        on_processor = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        cast = on_processor and torch.get_autocast_dtype("cpu") == torch.bfloat16 and not torch.is_grad_enabled()
+        return (self._in_bfloat16() if cast else self)._network(x, still, codes)
+
+    def _in_bfloat16(self) -> Decoder:
+        """Itself with its products' weights in bfloat16, kept: autocast would cast each of them for every frame."""
+        state = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters()]
+        kept = self._cast
+        if kept is None or kept[0] != state:  # the first time, and when weights were changed since
+            network = copy.deepcopy(self)
+            network._cast = None
+            for layer in network.modules():
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    layer.to(torch.bfloat16, memory_format=torch.channels_last)
+            kept = self._cast = state, network
+        return kept[1]
+
+    def _network(self, x: Tensor, still: Tensor, codes: Tensor) -> Tensor:
         skips = [self._entry(x, still)]
         for down in self.down:
             skips.append(down(skips[-1]))
@@ -212,11 +234,9 @@ def _tanh(x: Tensor) -> Tensor:
 
 def _smooth(fields: Tensor) -> Tensor:
     """Binomial 3x3: takes away the pattern of two pixels that the shuffle of blocks leaves."""
-    tap = fields.new_tensor([1.0, 2.0, 1.0]) / 4
-    kernel = torch.outer(tap, tap).expand(fields.shape[1], 1, 3, 3)
-    padded = F.pad(fields, (1, 1, 1, 1), "replicate").contiguous(memory_format=torch.channels_last)
-    with torch.autocast(fields.device.type, enabled=False):
-        return F.conv2d(padded, kernel, groups=len(kernel)).contiguous()
+    p = F.pad(fields, (1, 1, 1, 1), "replicate")
+    p = torch.add(p[:, :, :-2], p[:, :, 1:-1], alpha=2).add_(p[:, :, 2:])
+    return torch.add(p[..., :-2], p[..., 1:-1], alpha=2).add_(p[..., 2:]).mul_(1 / 16)
 
 
 def _code(motion: Tensor) -> Tensor:

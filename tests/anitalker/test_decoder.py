@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anitalker.config import DecoderConfig
-from anitalker.decoder import Decoder, Layers, _Window, compose
+from anitalker.decoder import Decoder, Layers, _smooth, _Window, compose
 from anitalker.landmarks import from_canonical
 
 SMALL = DecoderConfig(channels=(8, 8, 16, 16))
@@ -102,3 +102,37 @@ def test_lips_are_drawn_in_their_window_as_in_the_whole_picture(face, monkeypatc
     whole = decoder.refine(ready, target, motion, flow)
     for name in ("flow", "masks", "pixels"):
         torch.testing.assert_close(getattr(inside, name), getattr(whole, name), atol=1e-5, rtol=0)
+
+
+def test_weights_kept_in_bfloat16_are_what_autocast_makes_of_them_and_follow_changes():
+    decoder = Decoder(SMALL).eval().requires_grad_(False)
+    inputs = torch.randn(2, 19, 128, 128), torch.randn(1, 8, 128, 128), torch.randn(2, 296)
+
+    def both():
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            return decoder._unet(*inputs), decoder._network(*inputs)
+
+    kept, first = both()
+    assert torch.equal(kept, first)
+    decoder.exit.weight.mul_(100)
+    kept, changed = both()
+    assert torch.equal(kept, changed) and not torch.equal(changed, first)
+    decoder.load_state_dict(Decoder(SMALL).state_dict())
+    assert torch.equal(*both()) and len(decoder.state_dict()) == 54
+
+
+def test_a_rendering_in_bfloat16_leaves_nothing_that_a_training_trips_over():
+    decoder = Decoder(SMALL)
+    x, still, codes = torch.randn(1, 19, 128, 128), torch.randn(1, 8, 128, 128), torch.randn(1, 296)
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode():
+            decoder._unet(x, still, codes)
+        decoder._unet(x, still, codes).float().square().mean().backward()
+    assert decoder.entry.weight.grad.abs().sum() > 0
+
+
+def test_smoothing_is_the_binomial_filter():
+    fields, tap = torch.rand(2, 6, 20, 30), torch.tensor([0.25, 0.5, 0.25])
+    padded = torch.nn.functional.pad(fields, (1, 1, 1, 1), "replicate")
+    wanted = torch.nn.functional.conv2d(padded, torch.outer(tap, tap).expand(6, 1, 3, 3), groups=6)
+    torch.testing.assert_close(_smooth(fields), wanted)
