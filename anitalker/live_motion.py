@@ -11,6 +11,8 @@ and lids do not follow single sounds: for them short windows do, with a low pass
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -46,19 +48,23 @@ class LiveMotion:
         for count in range(2, PAST + 1):  # all that will be asked for but at the end, so that no frame waits for it
             self._unheard(count, max(1, count - 1 - lookahead))
 
-    @torch.no_grad()
     def push(self, speech: Tensor, last: bool = False) -> Tensor:
         """Speech features [1,t,S], the next t frames -> motion [1,k,M] that is now ready; last: all that remains."""
-        speech = speech.to(self.start)
-        self.speech = torch.cat([self.speech, speech], 1)
-        self.waiting = torch.cat([self.waiting, self.slow.push(speech, last)], 1)
+        return torch.cat([self.waiting[:, :0], *self.frames(speech, last)], 1)
+
+    def frames(self, speech: Tensor, last: bool = False) -> Iterator[Tensor]:
+        """The same frame by frame, [1,1,M] each, made as they are asked for: ask for all of them."""
+        with torch.no_grad():
+            self.speech = torch.cat([self.speech, speech.to(self.start)], 1)
+            self.waiting = torch.cat([self.waiting, self.slow.push(speech, last)], 1)
         known = self.dropped + self.speech.shape[1]
         ready = known if last else min(known - self.lookahead, self.made + self.waiting.shape[1])
         if not self.made and known:
             ready = max(ready, 1)  # the first frame of all is the portrait itself
-        pieces = [self._next(min(k + self.lookahead + 1, known)) for k in range(self.made, ready)]
-        return torch.cat(pieces, 1) if pieces else self.waiting[:, :0]
+        for k in range(self.made, ready):
+            yield self._next(min(k + self.lookahead + 1, known))
 
+    @torch.no_grad()
     def _next(self, end: int) -> Tensor:
         """The next frame [1,1,M], from speech before frame `end`."""
         whole, self.waiting = self.waiting[:, :1], self.waiting[:, 1:]

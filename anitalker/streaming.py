@@ -118,15 +118,21 @@ class StreamingTalker:
 
     def motion(self, samples: np.ndarray, last: bool = False) -> list[Tensor]:
         """Samples float32 [n] at 16 kHz -> motion [t,M] of each face, of the frames that are ready."""
+        made = list(self._motions(samples, last))
+        return [torch.cat([motions[n] for motions in made] or [x.start[:0]]) for n, x in enumerate(self.streams)]
+
+    def _motions(self, samples: np.ndarray, last: bool) -> Iterator[list[Tensor]]:
+        """The same frame by frame, [1,M] of each face, made as they are asked for: the first waits for no other."""
         heard = self.ear.push(torch.tensor(samples), last)
-        made = [stream.push(heard, last)[0] for stream in self.streams]
         groups = self.talker.model.groups
-        return [temper(one, stream.start, groups, self.options) for one, stream in zip(made, self.streams, strict=True)]
+        for made in zip(*(stream.frames(heard, last) for stream in self.streams), strict=True):
+            pairs = zip(made, self.streams, strict=True)
+            yield [temper(one[0], stream.start, groups, self.options) for one, stream in pairs]
 
     def push(self, samples: np.ndarray, last: bool = False) -> Iterator[np.ndarray]:
         """Samples float32 [n] at 16 kHz -> frames uint8 [H,W,3] that are ready. The sound is heard at once, the frames
         are drawn one by one as they are asked for: ask for all of them before the next push."""
-        return self._draw(self.motion(samples, last))
+        return self._draw(list(self._motions(samples, last)))
 
     def warm(self) -> None:
         """Do once what the first use of everything makes slow; leaves no trace in this stream."""
@@ -134,9 +140,9 @@ class StreamingTalker:
         for _ in trial.push(silence(8 * audio.SAMPLES_PER_FRAME)):
             pass
 
-    def _draw(self, motions: list[Tensor]) -> Iterator[np.ndarray]:
-        for k in range(len(motions[0])):
-            yield self._show(self._drawn([motion[k : k + 1] for motion in motions], self.made))
+    def _draw(self, made: list[list[Tensor]]) -> Iterator[np.ndarray]:
+        for motions in made:
+            yield self._show(self._drawn(motions, self.made))
 
     def _drawn(self, motions: list[Tensor], frame: int) -> np.ndarray | None:
         """Frame number `frame` from one row of motion per face; None if it would come too late."""
@@ -171,9 +177,8 @@ class StreamingTalker:
         torch.set_num_threads(1)
         begun = 0
         for piece, last in chain(((piece, False) for piece in pieces), [(silence(0), True)]):
-            motions = self.motion(piece, last)
-            for k in range(len(motions[0])):
-                yield pool.submit(self._drawn, [motion[k : k + 1] for motion in motions], begun)
+            for motions in self._motions(piece, last):
+                yield pool.submit(self._drawn, motions, begun)
                 begun += 1
 
 
@@ -278,11 +283,11 @@ def paced(
                 break
             open_ = piece is not None
             rest = np.concatenate([rest, piece]) if open_ else rest
+        if not open_ and not len(rest):
+            return  # at once: the last frames wait for this
         ahead = begun + given / SAMPLE_RATE - now()
         if ahead > 0:
             wait(ahead)
-        if not open_ and not len(rest):
-            return
         head, rest = rest[:PIECE], rest[PIECE:]
         yield np.concatenate([head, silence(PIECE - len(head))])
         given += PIECE

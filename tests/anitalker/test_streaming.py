@@ -77,6 +77,18 @@ def test_a_frame_leaves_when_its_lookahead_is_known(talker, example_portrait):
     assert max(behind) <= 3 * 640 + streaming.NEAR + PIECE and len(left) >= 10
 
 
+def test_the_first_of_several_frames_waits_for_no_other(talker, example_portrait):
+    """Sound that arrives in a burst, and the end: a frame is drawn while the next one's motion is made."""
+    stream, moved = StreamingTalker(talker, talker.portrait(example_portrait), CROP), []
+    making = stream.streams[0]._next
+    stream.streams[0]._next = lambda end: moved.append(end) or making(end)
+    frames = stream.frames([voice(0.8)])
+    begun = []
+    stream._drawn = lambda motions, frame: begun.append((frame, len(moved)))
+    assert len(list(frames)) == 20
+    assert begun[0] == (0, 1) and begun[1][1] < 20
+
+
 def test_silence_is_alive(talker, example_portrait):
     stream = StreamingTalker(talker, talker.portrait(example_portrait), CROP)
     moved = torch.cat([stream.motion(streaming.silence())[0] for _ in range(60)])
@@ -174,7 +186,7 @@ def test_the_other_thread_waits_and_ends_with_whoever_takes():
 @pytest.mark.slow
 def test_latency_at_real_time(root, example_portrait):
     """The shipped model fed at the speed of speech: every frame comes, none before its look-ahead was spoken. How late
-    they are is the machine's matter and printed (`-s`)."""
+    they are is the machine's matter and printed (`-s`), stage by stage."""
     from anitalker import pipeline, video
 
     talker = pipeline.load("lite", "cpu")
@@ -182,24 +194,57 @@ def test_latency_at_real_time(root, example_portrait):
     sound = video.read_audio(root / "app/examples/speech.flac")[: 4 * 16_000]
     warm = StreamingTalker(talker, portrait, RenderOptions(frame="crop"))
     list(warm.frames([sound[:6400]]))
-    latencies, stream = measure_latency(talker, portrait, sound)
-    print(f"first frame {latencies[0]:.3f} s, then {np.median(latencies[1:]):.3f} s, last {latencies[-1]:.3f} s")
+    stages, stream = measure_latency(talker, portrait, sound)
+    latencies = stages["out"]
+    print(f"\nfirst frame {latencies[0]:.3f} s, then {np.median(latencies[1:]):.3f} s, last {latencies[-1]:.3f} s")
+    third = len(latencies) // 3
+    parts = {"beginning": (1, third), "middle": (third, 2 * third), "end": (2 * third, -3), "last three": (-3, None)}
+    for name, (first, last) in parts.items():
+        medians = (f"{stage} {1e3 * np.median(times[first:last]):.0f}" for stage, times in stages.items())
+        print(f"{name}, ms: {', '.join(medians)}")
     assert len(latencies) == audio.frame_count(len(sound)) and not stream.skipped
     assert min(latencies[1:-3]) >= streaming.LOOKAHEAD / 25
 
 
 def measure_latency(talker, portrait, sound):
-    """Seconds from the beginning of each frame's sound, at real-time speed, to the frame."""
-    stream = StreamingTalker(talker, portrait, RenderOptions(frame="crop"))
+    """Seconds from the beginning of each frame's sound, at real-time speed, until the last piece that it waits for was
+    heard, its motion was made, a core began to draw it, it was drawn, and it came out: stage -> one per frame; and
+    processor seconds of motion and of drawing."""
+    stages = {name: [] for name in ("heard", "moved", "begun", "drawn", "out", "motion cpu", "drawing cpu")}
+
+    class Timed(StreamingTalker):
+        def _motions(self, samples, last):
+            heard, spent = time.monotonic(), time.thread_time()
+            for made in super()._motions(samples, last):
+                note(heard, "heard")
+                note(time.monotonic(), "moved")
+                stages["motion cpu"].append(time.thread_time() - spent)
+                yield made
+                spent = time.thread_time()
+
+        def _drawn(self, motions, frame):
+            begun, spent = time.monotonic(), time.thread_time()
+            drawn = super()._drawn(motions, frame)
+            done.append((frame, begun, time.monotonic(), time.thread_time() - spent))
+            return drawn
+
+    def note(at, stage):
+        stages[stage].append(at - start - len(stages[stage]) / 25)
+
+    stream, done = Timed(talker, portrait, RenderOptions(frame="crop")), []
     arrived = Queue()
     for piece in pieces(sound, PIECE):
         arrived.put(piece)
     arrived.put(None)
-    begun, left = time.monotonic(), []
+    start = time.monotonic()
     for frame in stream.frames(_spoken(arrived)):
         assert frame.shape == (256, 256, 3)
-        left.append(time.monotonic() - begun)
-    return [at - k / 25 for k, at in enumerate(left)], stream
+        note(time.monotonic(), "out")
+    for _, begun, drawn, spent in sorted(done):
+        note(begun, "begun")
+        note(drawn, "drawn")
+        stages["drawing cpu"].append(spent)
+    return stages, stream
 
 
 def _spoken(arrived):
