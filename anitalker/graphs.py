@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,20 +40,22 @@ def graphed(function: Function, device: torch.device) -> Function:
     return Graphed(function, record) if wanted else function
 
 
-def record(work: Callable[[], Tensor], device: torch.device) -> tuple[Callable[[], object], Tensor]:
+def record(
+    work: Callable[[], Tensor], device: torch.device, cuda: Any = torch.cuda
+) -> tuple[Callable[[], object], Tensor]:
     """Record what `work` launches on a card -> what launches it again, and the tensor that it fills each time."""
-    with torch.cuda.device(device):
-        here, aside, graph = torch.cuda.current_stream(), torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    with cuda.device(device):
+        here, aside, graph = cuda.current_stream(), cuda.Stream(), cuda.CUDAGraph()
         try:
             aside.wait_stream(here)
-            with torch.cuda.stream(aside):
+            with cuda.stream(aside):
                 for _ in range(ROUNDS):
                     work()
             here.wait_stream(aside)
-            with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+            with cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
                 output = work()
         finally:
-            torch.cuda.set_stream(here)  # a recording that fails can leave the thread on its stream
+            cuda.set_stream(here)  # a recording that fails can leave the thread on its stream
     return graph.replay, output
 
 

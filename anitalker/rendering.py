@@ -9,7 +9,7 @@ import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -60,16 +60,16 @@ def fetch(draw: Callable[[], Tensor], device: torch.device, send: Send | None = 
     return host.numpy().copy()  # what is pinned is the next batch's
 
 
-def send_aside(whole: Tensor) -> tuple[Tensor, Callable[[], None]]:
+def send_aside(whole: Tensor, cuda: Any = torch.cuda) -> tuple[Tensor, Callable[[], None]]:
     """Start to copy a card's tensor to the host, on a stream of copies -> pinned memory, what waits until it is filled.
 
     Torch keeps pinned memory that is let go for the next one of its size, so two threads alternate between two buffers.
     """
-    host, stream = torch.empty(whole.shape, dtype=whole.dtype, pin_memory=True), _copies(whole.device)
-    stream.wait_stream(torch.cuda.current_stream(whole.device))
-    with torch.cuda.stream(stream):
+    host, stream = torch.empty(whole.shape, dtype=whole.dtype, pin_memory=whole.is_cuda), _copies(whole.device, cuda)
+    stream.wait_stream(cuda.current_stream(whole.device))
+    with cuda.stream(stream):
         host.copy_(whole, non_blocking=True)
-        done = stream.record_event(torch.cuda.Event(blocking=True))  # blocking: the waiting thread sleeps
+        done = stream.record_event(cuda.Event(blocking=True))  # blocking: the waiting thread sleeps
 
     def wait(sent: Tensor = whole) -> None:  # `sent` is kept until then
         done.synchronize()
@@ -78,8 +78,8 @@ def send_aside(whole: Tensor) -> tuple[Tensor, Callable[[], None]]:
 
 
 @functools.cache
-def _copies(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)
+def _copies(device: torch.device, cuda: Any) -> torch.cuda.Stream:
+    return cuda.Stream(device)
 
 
 def render(

@@ -1,23 +1,18 @@
-"""CUDA graphs with a stand-in for the card: when one is recorded, replayed, checked, given up. On a card: mark cuda."""
+"""CUDA graphs with a stand-in for the card: when one is recorded, replayed, checked, given up; how it is recorded."""
 
-import copy
-import dataclasses
+import inspect
 import threading
 import time
+from contextlib import contextmanager
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from anitalker import graphs
 from anitalker.graphs import TOLERANCE, Graphed, graphed
-from anitalker.lite import Lite
-from anitalker.original import Original
-from anitalker.weights import load_model
-from encoders import equalized
+from anitalker.rendering import send_aside
 
 
 class Card:
@@ -140,6 +135,103 @@ def test_autocast_keeps_nothing_while_recording_and_has_recordings_of_its_own():
     assert torch.equal(exact, layer(batch(4))) and not torch.equal(exact, low) and card.replays == 2
 
 
+class Stream:
+    def __init__(self, cuda, name):
+        self.cuda, self.name = cuda, name
+
+    def wait_stream(self, other):
+        self.cuda.log.append(f"{self.name} waits for {other.name}")
+
+    def record_event(self, event):
+        self.cuda.log.append(f"event on {self.name}")
+        return event
+
+
+class Cuda:
+    """What `record` and `send_aside` use of torch.cuda, by the signatures of the torch that is installed."""
+
+    def __init__(self):
+        self.log, self.now = [], Stream(self, "drawing")
+
+    def current_stream(self, device=None):
+        return self.now
+
+    def Stream(self, device=None):
+        return Stream(self, "aside")
+
+    def set_stream(self, stream):
+        self.now = stream
+
+    def CUDAGraph(self):
+        return SimpleNamespace(replay=lambda: self.log.append("replayed"))
+
+    def Event(self, **options):
+        inspect.signature(torch.cuda.Event.__new__).bind(torch.cuda.Event, **options)
+        return SimpleNamespace(synchronize=lambda: self.log.append("waited"))
+
+    @contextmanager
+    def device(self, device):
+        yield
+
+    @contextmanager
+    def stream(self, stream):
+        before, self.now = self.now, stream
+        yield
+        self.now = before
+
+    @contextmanager
+    def graph(self, graph, **options):
+        known = inspect.signature(torch.cuda.graph.__init__).bind(None, graph, **options).arguments
+        assert known["capture_error_mode"] == "thread_local"
+        self.now = known["stream"]
+        self.log.append("begin")
+        yield  # after a fault torch leaves the thread on the recording's stream
+        self.log.append("end")
+        self.now = Stream(self, "lost")
+
+
+def test_a_recording_is_warmed_up_on_its_stream():
+    cuda = Cuda()
+
+    def work():
+        cuda.log.append(f"work on {cuda.now.name}")
+        return torch.ones(2)
+
+    replay, output = graphs.record(work, torch.device("cuda"), cuda)
+    assert cuda.log == [
+        "aside waits for drawing",
+        *["work on aside"] * graphs.ROUNDS,
+        "drawing waits for aside",
+        "begin",
+        "work on aside",
+        "end",
+    ]
+    assert cuda.now.name == "drawing" and output.shape == (2,)
+    replay()
+    assert cuda.log[-1] == "replayed"
+
+
+def test_a_recording_that_breaks_off_leaves_the_thread_where_it_was():
+    cuda = Cuda()
+
+    def work():
+        if cuda.log[-1] == "begin":
+            raise RuntimeError("not permitted")
+        return torch.ones(2)
+
+    with pytest.raises(RuntimeError, match="not permitted"):
+        graphs.record(work, torch.device("cuda"), cuda)
+    assert cuda.now.name == "drawing" and "end" not in cuda.log
+
+
+def test_bytes_are_copied_aside_after_they_are_drawn():
+    cuda, whole = Cuda(), torch.arange(12, dtype=torch.uint8).view(1, 2, 2, 3)
+    host, wait = send_aside(whole, cuda)
+    assert cuda.log == ["aside waits for drawing", "event on aside"] and cuda.now.name == "drawing"
+    wait()
+    assert cuda.log[-1] == "waited" and torch.equal(host, whole) and host.data_ptr() != whole.data_ptr()
+
+
 def test_threads_take_turns():
     """Between the copy of the inputs and the replay no other thread's inputs come in."""
     one = Graphed(function, Card(lambda output: time.sleep(0.0005)))
@@ -168,147 +260,3 @@ def test_only_on_cards_and_only_if_wanted(monkeypatch):
     monkeypatch.setenv("ANITALKER_GRAPHS", "0")
     assert graphed(function, card) is function
     assert graphs.launching(card) is graphs.LAUNCHING and graphs.launching(torch.device("cpu")) is not graphs.LAUNCHING
-
-
-@pytest.fixture
-def original(original_networks, picture, fixed_finder):
-    model = Original(*original_networks())
-    return model, model.subject(picture, model.crop(picture, fixed_finder().find(picture)[0]))
-
-
-@pytest.fixture
-def lite(untrained_model, picture, fixed_finder):
-    model = Lite(load_model(untrained_model))
-    return model, model.subject(picture, model.crop(picture, fixed_finder().find(picture)[0]))
-
-
-def motions(subject, seed, rows=3):
-    noise = torch.randn(rows, 20, generator=torch.Generator().manual_seed(seed))
-    return subject.motion + 0.05 * noise
-
-
-def test_the_original_is_drawn_by_graphs_on_cards(original, monkeypatch):
-    model, subject = original
-    card, made = Card(), []
-    monkeypatch.setattr(graphs, "record", card)
-    monkeypatch.setattr(model, "device", torch.device("cuda"))
-    ready = model.stage_one.dec.prepare(model.constants, subject.image_code, random_skips(model))
-    drawing = model.drawing(ready)
-    for seed in range(3):
-        made.append(drawing(motions(subject, seed)))
-        wanted = model.stage_one.dec.draw(model.constants, ready, motions(subject, seed)).pictures
-        torch.testing.assert_close(made[-1], wanted)
-    assert (card.recordings, card.replays) == (1, 2) and (made[0] - made[2]).abs().max() > 1e-4
-
-
-def random_skips(model):
-    channels = model.stage_one.config.channels[1:]
-    return tuple(torch.randn(1, width, 8 * 2**level, 8 * 2**level) for level, width in enumerate(channels))
-
-
-def test_lite_is_drawn_by_graphs_of_its_network(lite, monkeypatch):
-    model, subject = lite
-    assert subject.unet is None or subject.unet == model.decoder._unet  # on a processor it is the network itself
-    card = Card()
-    drawn = dataclasses.replace(subject, unet=Graphed(model.decoder._unet, card))
-    for seed in range(3):
-        with torch.inference_mode():
-            made, wanted = (model._layers(one, motions(subject, seed)) for one in (drawn, subject))
-        for name in ("flow", "masks", "pixels", "marks"):
-            torch.testing.assert_close(getattr(made, name), getattr(wanted, name))
-    assert (card.recordings, card.replays) == (1, 2)
-
-
-class OnDevice(TorchDispatchMode):
-    """Every tensor stays where it is: a card would have to wait for the host, or the host for it."""
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        made = operation(*args, **(kwargs or {}))
-        for one in tree_leaves((args, kwargs, made)):
-            assert not isinstance(one, torch.Tensor) or one.device.type == "meta", f"{operation} is on the host"
-        return made
-
-
-def elsewhere(thing):
-    """The same on a device without content, where a value cannot be read."""
-    if isinstance(thing, torch.Tensor):
-        return thing.to("meta")
-    if isinstance(thing, nn.Module):
-        return copy.deepcopy(thing).to("meta")
-    if isinstance(thing, tuple):
-        return tuple(elsewhere(one) for one in thing)
-    if dataclasses.is_dataclass(thing):
-        return type(thing)(*(elsewhere(getattr(thing, one.name)) for one in dataclasses.fields(thing)))
-    return thing
-
-
-def test_what_is_recorded_of_the_original_never_waits(original):
-    """Once what it keeps is made, which the call before the recording does."""
-    model, subject = original
-    draw = model.stage_one.dec.draw
-    constants = elsewhere(model.constants)
-    ready = elsewhere(model.stage_one.dec.prepare(model.constants, subject.image_code, random_skips(model)))
-    motion = torch.empty(3, 20, device="meta")
-    equalized._doubling.cache_clear()
-    with pytest.raises(AssertionError, match="on the host"), OnDevice():
-        draw(constants, ready, motion)
-    draw(constants, ready, motion)
-    with OnDevice():
-        assert draw(constants, ready, motion).pictures.shape == (3, 3, 32, 32)
-
-
-def test_what_is_recorded_of_lite_never_waits(lite):
-    model, subject = lite
-    decoder, side = elsewhere(model.decoder), model.decoder.side
-    x = torch.empty(3, decoder.entry.in_channels - decoder.colours - 4, side, side, device="meta")
-    codes, entry = torch.empty(3, decoder.modulate.in_features, device="meta"), elsewhere(subject.prepared.entry)
-    with torch.inference_mode(), OnDevice():
-        assert decoder._unet(x, entry, codes).shape[2:] == (side, side)
-
-
-@pytest.mark.cuda
-def test_a_card_replays_what_the_function_says(caplog):
-    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 3, 3)).cuda().eval()
-    one, drawn = graphed(network, torch.device("cuda")), []
-    for seed in range(5):
-        x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(seed)).cuda()
-        with torch.inference_mode():
-            drawn.append((one(x), network(x)))
-    for made, wanted in drawn:
-        torch.testing.assert_close(made, wanted, atol=1e-3, rtol=1e-3)
-    assert one.recorded is not None and not caplog.records
-
-
-@pytest.mark.cuda
-def test_a_card_draws_on_where_recording_fails(caplog):
-    """.item() makes the host wait, which no recording allows; the thread's stream is what it was."""
-    one, before = graphed(lambda x: x * x.sum().item(), torch.device("cuda")), torch.cuda.current_stream()
-    for value in (1.0, 2.0, 3.0):
-        x = torch.full((2, 2), value, device="cuda")
-        torch.testing.assert_close(one(x), x * 4 * value)
-    assert len(caplog.records) == 1 and torch.cuda.current_stream() == before
-    assert not Graphed.able
-
-
-@pytest.mark.cuda
-@pytest.mark.parametrize("family", ["original", "lite"])
-def test_a_card_s_frames_are_those_without_graphs(
-    family, original_networks, untrained_model, picture, fixed_finder, monkeypatch, caplog
-):
-    """Whole renders, batches of two, the last one smaller; twice, so that the second begins with a recording."""
-    from anitalker import rendering
-
-    made = []
-    for wanted in ("1", "0"):
-        monkeypatch.setenv("ANITALKER_GRAPHS", wanted)
-        model = (
-            Original(*original_networks(), "cuda")
-            if family == "original"
-            else Lite(load_model(untrained_model), "cuda")
-        )
-        subject = model.subject(picture, model.crop(picture, fixed_finder().find(picture)[0]))
-        motion = subject.motion + 0.05 * torch.randn(13, 20, generator=torch.Generator().manual_seed(0)).cuda()
-        frames = [list(rendering.render(model, [subject], [motion], 2, picture)) for _ in range(2)]
-        np.testing.assert_array_equal(*frames)
-        made.append(np.stack(frames[0]).astype(int))
-    assert np.abs(made[0] - made[1]).mean() < 0.1 and made[0].std() > 1 and not caplog.records
