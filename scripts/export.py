@@ -22,6 +22,7 @@ from anitalker.original_weights import read_stage_one, read_stage_two
 from anitalker.registry import sha256
 from anitalker.weights import MODEL_PARTS, load_face, load_model, read
 from scripts import onnx_files
+from scripts.training.loop import weights_of
 from scripts.training.presets import describe
 
 KINDS = {
@@ -57,12 +58,6 @@ def main(argv: list[str] | None = None) -> None:
     KINDS[arguments.kind][2](output)  # what does not load here would not load anywhere
     print(f"{output}: {len(tensors)} tensors, {output.stat().st_size / 2**20:.2f} MiB, SHA-256 {sha256(output)}")
     print("if it is to be shipped: put it into checkpoints/, then python -m scripts.export --register")
-
-
-def weights_of(run: str) -> Path:
-    """A run folder's weights, or the file itself."""
-    path = Path(run)
-    return path / "weights.safetensors" if path.is_dir() else path
 
 
 def collect(files: list[Path], kind: str) -> tuple[dict, dict[str, Tensor]]:

@@ -25,10 +25,9 @@ from anitalker.diffusion import ddim_sample, dpm_sample
 from anitalker.generator import MotionGenerator, Wishes, generate
 from anitalker.weights import read
 from encoders.audio import SAMPLES_PER_FRAME, normalise_level
-from scripts.export import weights_of
 from scripts.train_generator import openings
 from scripts.training.denoiser_data import Scale, cepstra
-from scripts.training.loop import load_module
+from scripts.training.loop import load_module, weights_of
 from scripts.training.motion_data import MotionClip, load_motion
 from scripts.training.motion_statistics import Space, measure
 

@@ -75,6 +75,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Recipe]:
         "--frozen", action="store_true", help="decoder stage: leave the encoder as it is; twice as fast"
     )
     parser.add_argument("--start", help="run folder, or weights, whose networks to begin with")
+    parser.add_argument("--teacher", help="decoder stage: run, or weights, whose decoder to learn from (any widths)")
     parser.add_argument(
         "--features",
         default="vgg19",

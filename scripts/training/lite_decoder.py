@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import CROP, to_dict
-from anitalker.decoder import Decoder, compose
+from anitalker.config import CROP, DecoderConfig, from_dict, to_dict
+from anitalker.decoder import Decoder, Layers, compose
 from anitalker.motion_space import Codes, MotionSpace
 from anitalker.warp import landmark_flow, resize, warp
+from anitalker.weights import read
 from scripts.training.augment import colour_pairs
 from scripts.training.codes import score_codes, start_from_labels
 from scripts.training.data import FrameCache
 from scripts.training.engine import Engine, fit, open_run
 from scripts.training.labels import MotionLabels
-from scripts.training.loop import load_module
+from scripts.training.loop import load_module, weights_of
 from scripts.training.losses import LandmarkFlow, landmark_loss, point_weights
 from scripts.training.pairs import Pairs, PairSampler, animate_stills, opening_pairs
 from scripts.training.pictures import PictureTerms, importance, score_frames
@@ -39,6 +40,9 @@ class DecoderObjective(nn.Module):
     flow      landmark-flow supervision (the flow begins as that of the landmarks: this holds the residual to it)
     landmark  driven landmarks against the true ones, percent of the face height
     code      codes against the labels, in units of their spread
+    taught    distillation: flow [pixels], masks and synthesised pixels against those of a trained `teacher`, the first
+              where its warped layer is seen, the last where its drawn one is (after Hinton et al., "Distilling the
+              knowledge in a neural network", 2015)
     identity, mutual  as in the codes stage; only where the encoder learns
 
     learned: codes come from pixels (else from labels, a start); frozen: the encoder stays as it is.
@@ -53,10 +57,12 @@ class DecoderObjective(nn.Module):
         people: int,
         learned: bool,
         frozen: bool,
+        teacher: Decoder | None = None,
     ) -> None:
         super().__init__()
         self.space, self.decoder, self.recipe = space, decoder, recipe
         self.learned, self.frozen = learned, frozen
+        self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
         self.terms = PictureTerms(recipe, features)
         self.flow = LandmarkFlow(space.canonical, recipe.half_life)
         self.register_buffer("weights", point_weights(), persistent=False)
@@ -83,7 +89,8 @@ class DecoderObjective(nn.Module):
         marks = pairs.landmarks_a + torch.randn_like(pairs.landmarks_a[:, :1]) * 0.002
         marks = marks + torch.randn_like(pairs.landmarks_a) * 0.001
         target = self.space.landmarks(marks, a, b)
-        prepared = self.decoder.prepare(pairs.picture_a, marks, a.detach(), codes.appearance[:count])
+        given = pairs.picture_a, marks, a.detach(), codes.appearance[:count]
+        prepared = self.decoder.prepare(*given)
         with torch.autocast(pairs.picture_a.device.type, torch.bfloat16):
             layers = self.decoder.frames(prepared, target, b.detach())
         frames = compose(pairs.picture_a, layers)
@@ -96,6 +103,10 @@ class DecoderObjective(nn.Module):
             "landmark": landmark_loss(target, pairs.landmarks_b, self.weights).mean(),
             "code": self._code(pairs, codes),
         }
+        if self.teacher is not None:
+            with torch.no_grad(), torch.autocast(pairs.picture_a.device.type, torch.bfloat16):
+                shown = self.teacher.frames(self.teacher.prepare(*given), target.detach(), b.detach())
+            own["taught"] = _apart(layers, shown)
         total = total + sum(getattr(recipe, name) * value for name, value in own.items())
         if recipe.flow:
             poses = pairs.codes_a[:, :6], pairs.codes_b[:, :6]
@@ -133,6 +144,13 @@ class DecoderObjective(nn.Module):
         return motion[:, : self.space.config.shown_size]
 
 
+def _apart(layers: Layers, shown: Layers) -> Tensor:
+    """How far layers are from a teacher's."""
+    _, warped, drawn = shown.masks.split(1, 1)
+    flow = ((layers.flow - shown.flow).abs() * warped).mean() * CROP
+    return flow + 3 * (layers.masks - shown.masks).abs().mean() + ((layers.pixels - shown.pixels).abs() * drawn).mean()
+
+
 def _places(flow: Tensor) -> Tensor:
     """Flow [B,2,n,n] -> where each place comes from, crop widths."""
     axis = (torch.arange(flow.shape[-1], device=flow.device) + 0.5) / flow.shape[-1]
@@ -152,7 +170,12 @@ def train_decoder(
     if arguments.start:
         load_module(decoder, arguments.start, "decoder")
     people = int(train.identity.max()) + 1
-    objective = DecoderObjective(space, decoder, recipe, arguments.features, people, learned, arguments.frozen)
+    teacher = None
+    if arguments.teacher:
+        config, _ = read(weights_of(arguments.teacher))
+        teacher = Decoder(from_dict(DecoderConfig, config["decoder"]))
+        load_module(teacher, arguments.teacher, "decoder")
+    objective = DecoderObjective(space, decoder, recipe, arguments.features, people, learned, arguments.frozen, teacher)
     objective.to(engine.device)
     opponents = [one.to(engine.device) for one in objective.opponents.values()]
     groups = [{"params": list(decoder.parameters()), "peak": recipe.lr}]

@@ -180,13 +180,18 @@ class Run:
         _replace(self.folder / "weights.safetensors", lambda path: save_file(weights, path, meta))
 
 
+def weights_of(source: str | Path) -> Path:
+    """A run folder's weights, or the file itself."""
+    path = Path(source)
+    return path / "weights.safetensors" if path.is_dir() else path
+
+
 def load_module(module: nn.Module, source: str | Path, name: str, new: str | None = None) -> None:
     """EMA weights of one module from another run's folder, or from a file of weights such as a shipped one.
 
     new: a part of the module that the other run may lack, and that keeps its start then.
     """
-    path = Path(source)
-    tensors = load_file(path / "weights.safetensors" if path.is_dir() else path)
+    tensors = load_file(weights_of(source))
     state = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
     own = {k: v for k, v in module.state_dict().items() if new is not None and k.startswith(f"{new}.")}
     module.load_state_dict(own | state)

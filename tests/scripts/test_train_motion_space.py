@@ -1,16 +1,20 @@
 """Stage one on made-up faces: labels, one repeated batch, a resumed run, landmark files, mirrored augmentation."""
 
+import copy
 import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from anitalker.config import InputError, MotionSpaceConfig
+from anitalker import weights
+from anitalker.config import DecoderConfig, InputError, MotionSpaceConfig, from_dict
+from anitalker.decoder import Decoder
 from anitalker.landmarks import from_canonical, lip_opening
 from anitalker.motion_space import MotionSpace
 from anitalker.original_weights import read_stage_one
@@ -19,6 +23,7 @@ from scripts.training.augment import after, mirror, mirror_index, random_similar
 from scripts.training.codes import CodesObjective, start_from_labels
 from scripts.training.data import FrameCache, decode_landmarks, encode_landmarks
 from scripts.training.labels import close_lips
+from scripts.training.lite_decoder import DecoderObjective
 from scripts.training.pairs import PairSampler
 from scripts.training.presets import Codes, decoder_config, resolve
 
@@ -262,3 +267,36 @@ def test_a_decoder_of_coarse_places_learns_numbers_beside_the_twenty(cache):
     assert tensors["motion_space.learned_out.weight"].shape[0] == 4
     assert tensors["decoder.exit.weight"].shape[0] == 2 * 48 + 2
     assert tensors["decoder.modulate.weight"].shape[1] == 256 + 2 * 24
+
+
+@pytest.mark.slow
+def test_a_cheaper_decoder_learns_from_a_teacher(cache, labels):
+    """The teacher itself has nothing to learn; another decoder comes nearer to it, and the teacher stays as it is."""
+    data = FrameCache(cache, "train")
+    space = MotionSpace(MotionSpaceConfig())
+    start_from_labels(space, labels, data)
+    config, tensors = weights.read(Path("checkpoints/lite.safetensors"))
+    teacher = Decoder(from_dict(DecoderConfig, config["decoder"]))
+    own = {name.removeprefix("decoder."): one for name, one in tensors.items() if name.startswith("decoder.")}
+    teacher.load_state_dict(own)
+    recipe = resolve("lite-256", "decoder", {"channels": "16,24", "block": 4, "perceptual": 0.0})
+    pairs = PairSampler(data, labels, stills=0.0).draw(1)
+
+    def taught(decoder, steps):
+        torch.manual_seed(0)
+        objective = DecoderObjective(space, decoder, recipe, "none", 4, False, False, teacher)
+        optimizer = torch.optim.AdamW(decoder.parameters(), lr=1e-3)
+        values = []
+        for step in range(steps):
+            torch.manual_seed(1)  # the same noise on the landmarks
+            found, _ = objective(pairs, step)
+            optimizer.zero_grad()
+            found["taught"].backward()
+            optimizer.step()
+            values.append(found["taught"].item())
+        return values
+
+    assert taught(copy.deepcopy(teacher), 1)[0] < 0.002  # rounding
+    values = taught(Decoder(decoder_config(recipe, MotionSpaceConfig())), 8)
+    assert min(values[4:]) < 0.9 * values[0]
+    assert all(torch.equal(one, own[name]) for name, one in teacher.state_dict().items())
