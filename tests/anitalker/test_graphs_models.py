@@ -18,6 +18,9 @@ from anitalker.weights import load_model
 from encoders import equalized
 
 
+NO_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
 @pytest.fixture(autouse=True)
 def able(monkeypatch):
     monkeypatch.setattr(Graphed, "able", True)
@@ -136,6 +139,7 @@ def test_what_is_recorded_of_lite_never_waits(lite):
 
 
 @pytest.mark.cuda
+@NO_CARD
 def test_a_card_replays_what_the_function_says(caplog):
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 3, 3)).cuda().eval()
     one, drawn = graphed(network, torch.device("cuda")), []
@@ -149,6 +153,7 @@ def test_a_card_replays_what_the_function_says(caplog):
 
 
 @pytest.mark.cuda
+@NO_CARD
 def test_a_card_draws_on_where_recording_fails(caplog):
     """.item() makes the host wait, which no recording allows; the thread's stream is what it was."""
     one, before = graphed(lambda x: x * x.sum().item(), torch.device("cuda")), torch.cuda.current_stream()
@@ -160,11 +165,12 @@ def test_a_card_draws_on_where_recording_fails(caplog):
 
 
 @pytest.mark.cuda
+@NO_CARD
 @pytest.mark.parametrize("family", ["original", "lite"])
 def test_a_card_s_frames_are_those_without_graphs(
     family, original_networks, untrained_model, picture, fixed_finder, monkeypatch, caplog
 ):
-    """Whole renders, batches of two, the last one smaller; twice, so that the second begins with a recording."""
+    """Whole renders, batches of two, the last one smaller; twice, so that the second begins with a replay."""
     made = []
     for wanted in ("1", "0"):
         monkeypatch.setenv("ANITALKER_GRAPHS", wanted)
@@ -176,6 +182,9 @@ def test_a_card_s_frames_are_those_without_graphs(
         subject = model.subject(picture, model.crop(picture, fixed_finder().find(picture)[0]))
         motion = subject.motion + 0.05 * torch.randn(13, 20, generator=torch.Generator().manual_seed(0)).cuda()
         frames = [list(rendering.render(model, [subject], [motion], 2, picture)) for _ in range(2)]
-        np.testing.assert_array_equal(*frames)
-        made.append(np.stack(frames[0]).astype(int))
-    assert np.abs(made[0] - made[1]).mean() < 0.1 and made[0].std() > 1 and not caplog.records
+        made += [np.stack(one).astype(int) for one in frames]
+        drawing = subject.pictures if family == "original" else subject.unet
+        assert (wanted == "1") == (getattr(drawing, "recorded", None) is not None)
+    for one in made[1:]:
+        assert np.abs(one - made[0]).mean() < 0.05
+    assert made[0].std() > 1 and not caplog.records

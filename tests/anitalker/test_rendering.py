@@ -132,6 +132,7 @@ def test_elsewhere_nothing_is_sent_aside():
 
 
 @pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_card_s_bytes():
     """Many batches in two threads, each read whole: drawn on one stream, copied on another, in memory used again."""
 
