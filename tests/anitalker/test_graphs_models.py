@@ -17,7 +17,6 @@ from anitalker.original import Original
 from anitalker.weights import load_model
 from encoders import equalized
 
-
 NO_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
