@@ -70,8 +70,8 @@ def _faster_in_bfloat16(channels: int) -> bool:
 def keep_memory() -> bool:
     """Let the C library keep what a frame has freed for the next one; whether it does.
 
-    glibc gives free memory of threads other than the main one back to the system at once: 5000 page faults and 10 to
-    25 ms of system time a frame. Other libraries, and whoever has set its environment variables, are left alone.
+    glibc often gives free memory of threads other than the main one back to the system: up to 5000 page faults and 10
+    to 25 ms of system time a frame. Other libraries, and whoever has set its environment variables, are left alone.
     """
     if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return False

@@ -42,12 +42,21 @@ BAND = 8  # rows of the grid
 REACH = 2.0  # crop widths; more than any distance in the picture
 
 
+@functools.cache
 def _pins(device: torch.device) -> Tensor:
     """Points on all four borders that never move: [4 * PINS_PER_SIDE, 2]."""
-    along = torch.linspace(0, 1, PINS_PER_SIDE + 1, device=device)[:-1]
-    zero, one = torch.zeros_like(along), torch.ones_like(along)
-    sides = [(along, zero), (one, along), (1 - along, one), (zero, 1 - along)]
-    return torch.cat([torch.stack(side, -1) for side in sides])
+    with torch.inference_mode(False):  # kept for all, training too
+        along = torch.linspace(0, 1, PINS_PER_SIDE + 1, device=device)[:-1]
+        zero, one = torch.zeros_like(along), torch.ones_like(along)
+        sides = [(along, zero), (one, along), (1 - along, one), (zero, 1 - along)]
+        return torch.cat([torch.stack(side, -1) for side in sides])
+
+
+@functools.cache
+def _points(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices of the anchors, of the upper points of PAIRS, and of the lower ones."""
+    with torch.inference_mode(False):
+        return tuple(torch.tensor(some, device=device) for some in (ANCHORS, *zip(*PAIRS, strict=True)))
 
 
 def part(source: Tensor, target: Tensor) -> Tensor:
@@ -56,8 +65,7 @@ def part(source: Tensor, target: Tensor) -> Tensor:
     Upper and lower point would come to one place from two sources, and the flow would settle on neither. A seam lets
     it press what lies between them, an eye or a mouth, into a line.
     """
-    pairs = torch.tensor(PAIRS, device=target.device)
-    upper, lower = pairs[:, 0], pairs[:, 1]
+    _, upper, lower = _points(target.device)
     shown = (source[:, lower, :2] - source[:, upper, :2]).norm(dim=-1, keepdim=True)
     gap = (target[:, lower, :2] - target[:, upper, :2]).norm(dim=-1, keepdim=True)
     down = F.normalize(target[:, CHIN, :2] - target[:, FOREHEAD, :2], dim=-1)[:, None]
@@ -81,11 +89,12 @@ def landmark_flow(source: Tensor, target: Tensor, grid: int, smoothing: float) -
 def _interpolate(source: Tensor, target: Tensor, grid: int, smoothing: float) -> Tensor:
     count, device = len(target), target.device
     target = part(source, target)
-    pins = _pins(device).expand(count, -1, -1)
-    places = torch.cat([target[:, list(ANCHORS), :2], pins], 1)  # [B,P,2]
-    values = torch.cat([(source - target)[:, list(ANCHORS), :2], torch.zeros_like(pins)], 1)
-    loose = smoothing * torch.eye(places.shape[1], device=device)
-    kernel = REACH - _distances(places, places) + loose
+    pins, anchors = _pins(device).expand(count, -1, -1), _points(device)[0]
+    ends = target[:, anchors, :2]
+    places = torch.cat([ends, pins], 1)  # [B,P,2]
+    values = torch.cat([source[:, anchors, :2] - ends, torch.zeros_like(pins)], 1)
+    kernel = REACH - _distances(places, places)
+    kernel.diagonal(dim1=1, dim2=2).add_(smoothing)
     weights = torch.cholesky_solve(values, torch.linalg.cholesky(kernel))  # [B,P,2]
     axis = (torch.arange(grid, device=device) + 0.5) / grid
     flow = _spread(axis, places, weights)

@@ -2,6 +2,7 @@
 
 import torch
 
+from anitalker import warp as warps
 from anitalker.landmarks import from_canonical
 from anitalker.warp import UPPER_LIP, folds, landmark_flow, part, resize, skull_flow, warp
 
@@ -107,3 +108,14 @@ def test_teeth_stay_behind_a_rising_upper_lip(face):
     raised[:, list(UPPER_LIP), 1] -= 0.02
     flow = skull_flow(face, raised, 32)
     assert torch.allclose(flow[:, 1], torch.full_like(flow[:, 1], 0.02), atol=2e-3)
+
+
+def test_what_is_kept_from_a_rendering_serves_a_training(face):
+    for kept in (warps._pins, warps._points, warps._still):
+        kept.cache_clear()
+    source = from_canonical(face[None], STRAIGHT)
+    with torch.inference_mode():
+        landmark_flow(source, source, 16, 1e-3)
+    target = (source + 0.01).requires_grad_()
+    landmark_flow(source, target, 16, 1e-3).square().sum().backward()
+    assert target.grad.abs().sum() > 0
