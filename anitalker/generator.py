@@ -215,21 +215,22 @@ class MotionStream:
         network, wishes, p = self.network, self.wishes, self.previous.shape[1]
         heard = network.hear(self.speech[:, : p + n])
         controls, given = self._controls(p, n)
-        double = [x.expand(2, *x.shape[1:]) for x in (heard, self.start, self.previous, controls, given)]
-        deaf = torch.tensor([False, True], device=heard.device)
+        ways = 1 if wishes.guidance == 1 else 2  # with the speech, and as if there were none
+        double = [x.expand(ways, *x.shape[1:]) for x in (heard, self.start, self.previous, controls, given)]
+        deaf = torch.tensor([False, True], device=heard.device)[:ways]
 
         means = []  # of all motions that fit, and of those that fit no speech: the very first estimates
 
         def estimate(x: Tensor, time: Tensor) -> Tensor:
-            both = network(x.expand(2, -1, -1), time.expand(2), *double, deaf=deaf)
+            both = network(x.expand(ways, -1, -1), time.expand(ways), *double, deaf=deaf)
             means.append(both)
-            return diffusion.guide(both[:1], both[1:], wishes.guidance)
+            return diffusion.guide(both[:1], both[-1:], wishes.guidance)
 
         noise = self._noise(n)
         noise = noise - (1 - wishes.temperature) * noise @ network.spoken
         made = diffusion.sample(estimate, noise, wishes.steps)
         # The mean of all motions that fit is nearer to the true lips than any of them, but flat: hence guidance.
-        mean, deafened = means[0].chunk(2)
+        mean, deafened = means[0][:1], means[0][-1:]
         if network.lips is not None:
             mean = mean + LIPS_SHARE * (network.lips(self.speech[:, : p + n])[:, p:] - mean)
         mean = diffusion.guide(mean, deafened, wishes.guidance)

@@ -12,6 +12,7 @@ and lids do not follow single sounds: for them short windows do, with a low pass
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -37,8 +38,10 @@ class LiveMotion:
     ) -> None:
         self.network, self.start, self.wishes, self.lookahead = LiveNetwork(network, start), start, wishes, lookahead
         self.heard = [Recent(one.hear, one.reach, PAST) for one in (self.network, self.network.lips) if one is not None]
-        # Its windows are full just when the first frame of each may leave.
-        self.slow = MotionStream(self.network, start, rng, wishes, window=lookahead + 1, lookahead=0)
+        # Its windows are full just when the first frame of each may leave. Guidance is for the lips: without it heads
+        # sway as far (2.17 degrees, 2.12 with it; 8 val clips, two seeds) and calmer (jerk .088, .101).
+        calm = replace(wishes, guidance=1.0)
+        self.slow = MotionStream(self.network, start, rng, calm, window=lookahead + 1, lookahead=0)
         self.speech = start.new_zeros(1, 0, network.config.speech_size)  # of the last PAST frames, and what is ahead
         self.waiting = start.new_zeros(1, 0, start.shape[-1])  # motion of `slow` that is ahead of the lips
         self.course = start[:, None].expand(1, REACH, -1)  # the head's last places

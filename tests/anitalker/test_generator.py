@@ -76,6 +76,23 @@ def test_guidance_one_is_the_plain_network(network, start):
     assert not torch.allclose(motion(network, start, guidance=1.0), motion(network, start, guidance=3.0), atol=1e-2)
 
 
+def test_without_guidance_nothing_is_asked_for_no_speech(network, start):
+    """Half of the work, and what guidance next to 1 gives by both halves."""
+    asked = []
+
+    def call(noisy, *given, **named):
+        asked.append(len(noisy))
+        return network(noisy, *given, **named)
+
+    rng = torch.Generator().manual_seed
+    one, other = (
+        generate(network_with(network, call), speech(50), start, rng(0), Wishes(steps=2, guidance=scale))
+        for scale in (1.0, 1.0 + 1e-6)
+    )
+    assert set(asked[: len(asked) // 2]) == {1} and set(asked[len(asked) // 2 :]) == {2}
+    assert torch.allclose(one, other, atol=1e-4)
+
+
 def network_with(network, call):
     """The network with another forward."""
     names = ("hear", "lips", "spoken", "config", "normalise", "denormalise", "mean", "std")
