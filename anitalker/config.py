@@ -193,7 +193,7 @@ class StageOneConfig:
 
 
 LITE_STEPS, LITE_GUIDANCE = 8, 1.25  # what a family takes where RenderOptions leave it the choice
-ORIGINAL_STEPS = 50
+ORIGINAL_STEPS = 10  # of the 50 that its authors take: docs/performance.md, sampler steps
 
 
 def _option(default, about: str, low: float | None = None, high: float | None = None, unit: str = "", allowed=()):

@@ -138,31 +138,3 @@ def ddim_sample(
         if callback:
             callback(step, x, clean)
     return x
-
-
-@torch.no_grad()
-def dpm_sample(network: Network, noise: Tensor, steps: int) -> Tensor:
-    """The original's path in few steps: DPM-Solver++ (2M) (Lu et al., "DPM-Solver++", 2022, algorithm 2).
-
-    Of second order in the estimate of the clean value, which is kept within -1..1; steps are evenly long in the
-    logarithm of signal to noise; steps that would begin at the same one of its TRAINED times are one. The network,
-    arguments and result are `ddim_sample`'s.
-    """
-    if not 1 <= steps <= TRAINED:
-        raise InputError(f"steps is {steps}; allowed are 1 to {TRAINED}")
-    kept = (1 - torch.linspace(BETA_FIRST, BETA_LAST, TRAINED, dtype=torch.float64)).cumprod(0)
-    depths = 0.5 * (kept / (1 - kept)).log()  # of every time; falls as noise grows
-    wanted = torch.linspace(float(depths[-1]), float(depths[0]), steps + 1, dtype=torch.float64)
-    times = (depths - wanted[:, None]).abs().argmin(1).unique_consecutive()
-    steps = len(times) - 1
-    signal, spread, depth = kept[times].sqrt().tolist(), (1 - kept[times]).sqrt().tolist(), depths[times].tolist()
-    x, before = noise, None
-    for step in range(steps):
-        time = torch.full((len(x),), float(times[step]), device=x.device)
-        clean = ((x - spread[step] * network(x, time)) / signal[step]).clamp(-1, 1)
-        length, ahead = depth[step + 1] - depth[step], clean
-        if before is not None and step < steps - 1:  # the last estimate is by far the best one
-            ahead = clean + 0.5 * length / (depth[step] - depth[step - 1]) * (clean - before)
-        shrink = spread[step + 1] / spread[step]
-        x, before = shrink * x + (signal[step + 1] - shrink * signal[step]) * ahead, clean
-    return x.clamp(-1, 1)

@@ -123,6 +123,8 @@ class Lite:
                 return self._layers(subject, motion)
         # In bfloat16 a processor's rounding depends on the batch, and its cores are busy with one frame: one by one.
         parts = [self._layers(subject, one) for one in motion.split(1)]
+        if len(parts) == 1:
+            return parts[0]
         return Layers(
             *(torch.cat([getattr(part, name) for part in parts]) for name in ("flow", "masks", "pixels", "marks"))
         )

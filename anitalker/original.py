@@ -29,6 +29,7 @@ from anitalker.graphs import graphed
 from anitalker.hearing import Hearing, hearing
 from anitalker.landmarks import CHIN
 from anitalker.motion_files import read_pose
+from anitalker.products import bfloat16_is_quicker
 from anitalker.rendering import fetch, to_tensor
 from anitalker.styled_decoder import Constants, Drawn, Ready, StyledDecoder
 from encoders import hubert
@@ -179,17 +180,18 @@ class Original:
         frames = sound.shape[1] // rate
         noise = torch.randn(1, frames, self.denoiser.config.motion, generator=torch.Generator().manual_seed(seed))
         signals = control_signals(subject.own, options, frames)
-        made = noise[:, :0].to(self.device)
+        made, low = noise[:, :0].to(self.device), self.device.type == "cpu" and bfloat16_is_quicker()
         for begin, end in windows(frames):
             start = made[:, begin - 1] if begin else subject.motion
             own = {name: signal[:, begin:end].to(self.device) for name, signal in signals.items()}
             heard = sound[:, begin * rate : end * rate].to(self.device)
             condition = self.denoiser.condition(heard, subject.image_code, start, own, obey=bool(own))
-            piece = ddim_sample(
-                lambda x, time, condition=condition: self.denoiser(condition, x, time),
-                noise[:, begin:end].to(self.device),
-                options.steps or self.steps,
-            )
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+                piece = ddim_sample(
+                    lambda x, time, condition=condition: self.denoiser(condition, x, time),
+                    noise[:, begin:end].to(self.device),
+                    options.steps or self.steps,
+                )
             made = join(made, piece, begin)
             if progress:
                 progress("motion", end, frames)

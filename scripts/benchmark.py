@@ -21,6 +21,7 @@ import torch
 from anitalker.config import CROP, FPS, ORIGINAL_STEPS, InputError
 from anitalker.machine import choose_device
 from scripts.benchmarks import machine, ours, whole
+from scripts.benchmarks.reference import STEPS, Reference
 
 FORMATS = ("float32", "bfloat16")
 ON_CARDS = 512  # frames, several batches: CUDA graphs are recorded in the second
@@ -104,8 +105,6 @@ def measure_original(options: argparse.Namespace, device: torch.device, found: d
     count = ON_CARDS if device.type == "cuda" else count
     model, theirs = timed(found, "original", "load", "", 1, lambda: ours.Original(device), "per model"), None
     if options.reference:
-        from scripts.benchmarks.reference import Reference
-
         theirs = Reference(options.reference)
     moved = ours.motion(count)
     model.encode()
@@ -119,15 +118,33 @@ def measure_original(options: argparse.Namespace, device: torch.device, found: d
         without_graphs(found, "original", form, rounds, model, moved, device)
     exact = theirs.frames(moved) if theirs else made["float32"]
     found["psnr"] = {form: psnr(frames, exact) for form, frames in made.items()}
-    steps = 4 if options.quick else 10  # time is linear in steps
     able = theirs and theirs.stage_two is not None
     if theirs and not able:
         found["not_run"] = f"motion of the reference: {theirs.missing}"
     for seconds in options.lengths:
-        frames = round(seconds * FPS)
-        mine, other = (lambda t=frames: model.move(t, steps)), (lambda t=frames: theirs.move(t, steps))
-        both = able and seconds <= 36  # the reference attends to the whole clip: beyond, it takes gigabytes
-        compare(found, f"motion, {seconds:g} s", "", 2, mine, other if both else None, steps * seconds / ORIGINAL_STEPS)
+        # The reference attends to the whole clip: beyond 36 s it takes gigabytes.
+        measure_motion(found, model, theirs if able and seconds <= 36 else None, seconds, 4 if options.quick else 10)
+
+
+def measure_motion(found: dict, model, theirs, seconds: float, steps: int, rounds: int = 2) -> None:
+    """Motion of the original, ours in its usual steps and in the reference's number of them, by turns with the
+    reference. Time is linear in steps, so of the reference's only `steps` are made, and counted as their share."""
+    name, frames, share = f"motion, {seconds:g} s", round(seconds * FPS), steps / STEPS
+    works = {"usual": lambda: model.move(frames, ORIGINAL_STEPS), "equal": lambda: model.move(frames, steps)}
+    if theirs:
+        works["reference"] = lambda: theirs.move(frames, steps)
+    times = {kind: machine.Times() for kind in works}
+    for _ in range(rounds):
+        for kind, work in works.items():
+            times[kind].run(work)
+    add(found, "original", f"{name}, {ORIGINAL_STEPS} steps", "", times["usual"], "per second", seconds)
+    add(found, "original", f"{name}, {STEPS} steps", "", times["equal"], "per second", share * seconds)
+    if theirs:
+        add(found, "reference", f"{name}, {STEPS} steps", "float32", times["reference"], "per second", share * seconds)
+        found["ratios"][f"{name}, {ORIGINAL_STEPS} steps for {STEPS}"] = machine.ratio(
+            times["reference"], times["usual"], share
+        )
+        found["ratios"][f"{name}, step for step"] = machine.ratio(times["reference"], times["equal"])
 
 
 def without_graphs(found, name, form, rounds, model, moved, device) -> None:
@@ -153,7 +170,7 @@ def compare(found, stage, form, rounds, mine: Callable, theirs: Callable | None,
         times["original"].run(mine)
         if theirs:
             times["reference"].run(theirs)
-    unit = "per frame" if stage == "frames" else "per second" if stage.startswith("motion") else "per portrait"
+    unit = "per frame" if stage == "frames" else "per portrait"
     add(found, "original", stage, form, times["original"], unit, units, gflop)
     if theirs:
         add(found, "reference", stage, "float32", times["reference"], unit, units, gflop)

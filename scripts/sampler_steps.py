@@ -1,18 +1,19 @@
 """How few sampler steps will do: motion at n steps against 50 from the same noise, on val clips, from codes.
 
     python -m scripts.sampler_steps [--features runs/features] [--model lite] [--steps 1 2 4 8] [--seeds 2]
-    python -m scripts.sampler_steps --denoiser runs/denoiser     # the original's network, trained on label codes
+    python -m scripts.sampler_steps --original                    # along the original's path, by its sampler
+    python -m scripts.sampler_steps --denoiser runs/denoiser      # the same with its network, trained on label codes
 
-The original's network is asked by its own sampler (DDIM) and by a solver of second order; both are held against 50
-steps of its own. A number of steps passes when its motion differs from that by less than two seeds do, and its head
-still sways KEPT as far: one step lands on the mean of all motions that fit, which is near and hardly moves.
+--original lets `lite`'s network say what the clean motion is, which a change of variables allows. A number of steps
+passes when its motion differs from that of 50 steps by less than two seeds do, and its head still sways KEPT as far:
+one step lands on the mean of all motions that fit, which is near and hardly moves.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +22,12 @@ from torch import Tensor
 
 from anitalker.config import FPS, POSE_SIZE, SAMPLE_RATE, DenoiserConfig, InputError, from_dict
 from anitalker.conformer import Condition, Denoiser
-from anitalker.diffusion import ddim_sample, dpm_sample
-from anitalker.generator import MotionGenerator, Wishes, generate
+from anitalker.diffusion import TRAINED, ddim_sample, ddim_schedule
+from anitalker.generator import CONTROLS, MotionGenerator, Wishes, generate
 from anitalker.weights import read
 from encoders.audio import SAMPLES_PER_FRAME, normalise_level
 from scripts.train_generator import openings
-from scripts.training.denoiser_data import Scale, cepstra
+from scripts.training.denoiser_data import REACH, Scale, cepstra
 from scripts.training.loop import load_module, weights_of
 from scripts.training.motion_data import MotionClip, load_motion
 from scripts.training.motion_statistics import Space, measure
@@ -56,7 +57,32 @@ def of_lite(network: MotionGenerator, features: Callable[[Tensor], Tensor]) -> S
     return Subject(made, network.std)
 
 
-def of_denoiser(network: Denoiser, scale: Scale, sampler: Callable = ddim_sample) -> Subject:
+def on_the_originals_path(network: MotionGenerator, features: Callable) -> Subject:
+    """`lite`'s network, without guidance and finish, as if it were the original's: it tells the noise in REACH-th parts
+    of normalised motion. Noise and motion are mixed a:s there and t:(1-t) here, so t = a / (a + REACH s)."""
+    kept = ddim_schedule(TRAINED).alpha_bar.float()
+
+    def made(clip: MotionClip, steps: int, seed: int) -> Tensor:
+        frames = min(len(clip.codes), network.config.window)
+        heard = features(normalise_level(torch.from_numpy(clip.sound[: (frames + 1) * SAMPLES_PER_FRAME])))[None]
+        heard, start = network.hear(heard[:, : frames + 1]), torch.from_numpy(clip.codes[:1])
+        before = network.normalise(start[None], start)
+        frames = heard.shape[1] - 1
+        nothing = torch.zeros(1, frames + 1, len(CONTROLS))
+
+        def noise_in(x: Tensor, time: Tensor) -> Tensor:
+            signal, spread = kept[time.long()].sqrt(), (1 - kept[time.long()]).sqrt()
+            t = signal / (signal + REACH * spread)
+            clean = network(x * REACH * t / signal, t, heard, start, before, nothing, nothing, torch.tensor([False]))
+            return (x - signal * clean / REACH) / spread
+
+        noise = torch.randn(1, frames, network.config.motion_size, generator=torch.Generator().manual_seed(seed))
+        return network.denormalise(REACH * ddim_sample(noise_in, noise, steps), start)[0]
+
+    return Subject(made, network.std)
+
+
+def of_denoiser(network: Denoiser, scale: Scale) -> Subject:
     """The original's network, trained on scaled label codes."""
 
     conditions: dict[str, Condition] = {}
@@ -68,7 +94,7 @@ def of_denoiser(network: Denoiser, scale: Scale, sampler: Callable = ddim_sample
             start = torch.from_numpy(scale.shrink(clip.codes[:1], clip.codes[0]))
             conditions[name] = network.condition(heard, torch.zeros(1, network.config.start), start)
         noise = torch.randn(1, frames, network.config.motion, generator=torch.Generator().manual_seed(seed))
-        drawn = sampler(lambda x, time: network(conditions[name], x, time), noise, steps)
+        drawn = ddim_sample(lambda x, time: network(conditions[name], x, time), noise, steps)
         return scale.stretch(drawn[0], clip.codes[0])
 
     return Subject(made, torch.from_numpy(scale.std).float())
@@ -81,18 +107,16 @@ def study(
     space: Space,
     counts: Sequence[int],
     seeds: int = 2,
-    many: Subject | None = None,
 ) -> list[dict]:
-    """One row per number of steps; the first is of MANY steps (of `many`, if that is another sampler), its distances
-    those between neighbouring seeds."""
+    """One row per number of steps; the first is of MANY steps, its distances those between neighbouring seeds."""
 
-    def drawn(by: Subject, steps: int) -> list[list[Tensor]]:
-        return [[by.made(clip, steps, seed) for clip in clips] for seed in range(seeds)]
+    def drawn(steps: int) -> list[list[Tensor]]:
+        return [[subject.made(clip, steps, seed) for clip in clips] for seed in range(seeds)]
 
-    exact = drawn(many or subject, MANY)
+    exact = drawn(MANY)
     rows = [row(subject.std, clips, space, MANY, exact, exact[1:] + exact[:1])]
     for steps in counts:
-        rows.append(row(subject.std, clips, space, steps, drawn(subject, steps), exact))
+        rows.append(row(subject.std, clips, space, steps, drawn(steps), exact))
         nearer = rows[-1]["all"] < rows[0]["all"]
         rows[-1]["passes"] = bool(nearer and rows[-1]["sway"] >= KEPT * rows[0]["sway"])
     return rows
@@ -137,31 +161,26 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def subjects(denoiser: str | None, model: str, scale: Scale) -> Iterator[tuple[str, Subject, Subject | None, tuple]]:
-    """(name, what is studied, what its many steps are made by if not by itself, usual numbers of steps)."""
-    if denoiser is None:
-        from anitalker.weights import load_model
+def subject_of(options: argparse.Namespace, scale: Scale) -> tuple[Subject, tuple[int, ...]]:
+    """What is studied, and usual numbers of its steps."""
+    if options.denoiser is not None:
+        config, _ = read(weights_of(options.denoiser))
+        network = Denoiser(from_dict(DenoiserConfig, config["stage2"])).eval()
+        load_module(network, options.denoiser, "stage2")
+        return of_denoiser(network, scale), (3, 4, 5, 8, 10, 12, 16, 20, 25)
+    from anitalker.weights import load_model
 
-        networks = load_model(model)
-        yield (
-            networks.name,
-            of_lite(networks.generator.eval(), networks.speech),
-            None,
-            (1, 2, 3, 4, 5, 6, 8, 10, 16, 25),
-        )
-        return
-    config, _ = read(weights_of(denoiser))
-    network = Denoiser(from_dict(DenoiserConfig, config["stage2"])).eval()
-    load_module(network, denoiser, "stage2")
-    exact = of_denoiser(network, scale)
-    yield "DDIM", exact, None, (3, 4, 5, 8, 10, 12, 16, 20, 25)
-    yield "DPM-Solver++ (2M)", of_denoiser(network, scale, dpm_sample), exact, (3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 50)
+    lite = load_model(options.model)
+    if options.original:
+        return on_the_originals_path(lite.generator.eval(), lite.speech), (3, 4, 5, 8, 10, 12, 16, 20, 25)
+    return of_lite(lite.generator.eval(), lite.speech), (1, 2, 3, 4, 5, 6, 8, 10, 16, 25)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--features", default="runs/features", help="folder made by scripts.extract_features")
     parser.add_argument("--model", default="lite", help="registry name, file or folder")
+    parser.add_argument("--original", action="store_true", help="on the path and by the samplers of the original")
     parser.add_argument("--denoiser", help="instead of a model: run of scripts.train_denoiser on label codes")
     parser.add_argument("--steps", nargs="+", type=int, help="default: those of the documentation's tables")
     parser.add_argument("--seeds", type=int, default=2)
@@ -172,8 +191,8 @@ def main(arguments: list[str] | None = None) -> int:
         train, val = (load_motion(options.features, split) for split in ("train", "val"))
         space = measure(options.features, train)
         clips = [clip for clip in val if clip.speaks and clip.row["generated"] == "no"]
-        for name, subject, many, steps in subjects(options.denoiser, options.model, Scale(space.mean, space.std)):
-            print(f"{name}\n\n{table(study(subject, clips, space, options.steps or steps, options.seeds, many))}\n")
+        subject, steps = subject_of(options, Scale(space.mean, space.std))
+        print(table(study(subject, clips, space, options.steps or steps, options.seeds)))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -33,10 +33,11 @@ class Times:
         return {"seconds": float(np.median(self.clock)) / units, "cpu": float(np.median(self.processor)) / units}
 
 
-def ratio(theirs: Times, ours: Times) -> dict[str, dict[str, float]]:
-    """How many times faster: median, least and most over the rounds, by the clock and in processor time."""
+def ratio(theirs: Times, ours: Times, share: float = 1.0) -> dict[str, dict[str, float]]:
+    """How many times faster: median, least and most over the rounds, by the clock and in processor time. share: of the
+    job that ours did, what theirs did."""
     pairs = {"clock": (theirs.clock, ours.clock), "cpu": (theirs.processor, ours.processor)}
-    made = {name: np.array(a) / np.array(b) for name, (a, b) in pairs.items()}
+    made = {name: np.array(a) / np.array(b) / share for name, (a, b) in pairs.items()}
     return {
         k: {"median": float(np.median(v)), "least": float(v.min()), "most": float(v.max())} for k, v in made.items()
     }

@@ -17,6 +17,8 @@ from anitalker.config import InputError
 from scripts.benchmarks.ours import fill
 from scripts.evaluation import made_up
 
+STEPS = 50  # of its sampler, in its demo
+
 
 class Reference:
     """Stage one, and stage two where its dependency espnet can be imported."""

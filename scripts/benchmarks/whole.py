@@ -4,7 +4,8 @@
     python -m scripts.benchmarks.whole reference SPEECH OUT.mp4 CHECKOUT
 
 Prints one JSON object: seconds by the clock and of the processor from loaded (made-up) weights to the video, children
-included, and the peak memory in MB. Both make 50 steps of motion by mfcc_full_control and frames of 256x256 pixels.
+included, and the peak memory in MB. Both make motion by mfcc_full_control, each in its usual sampler steps, and frames
+of 256x256 pixels.
 
 Ours is what `render` does: the face found, marks and credentials written. The reference is its demo.py step by step,
 with its networks; where it takes packages for plain work (librosa and python_speech_features for cepstra, moviepy to
@@ -25,7 +26,7 @@ import torch
 from PIL import Image
 
 from anitalker import machine, video
-from anitalker.config import ORIGINAL_STEPS, RenderOptions
+from anitalker.config import RenderOptions
 from scripts.benchmarks import ours
 from scripts.benchmarks.machine import Times, ratio
 
@@ -45,7 +46,7 @@ def run_ours(speech: Path, output: Path, form: str) -> dict:
 def run_reference(speech: Path, output: Path, checkout: str) -> dict:
     """The demo: four times the portrait, cepstra, motion, frame by frame to PNG, PNG to H.264."""
     from encoders import mfcc
-    from scripts.benchmarks.reference import Reference
+    from scripts.benchmarks.reference import STEPS, Reference
 
     theirs = Reference(checkout)
     if theirs.stage_two is None:
@@ -54,7 +55,7 @@ def run_reference(speech: Path, output: Path, checkout: str) -> dict:
     def work() -> None:
         theirs.encode()
         frames = len(mfcc.features(torch.from_numpy(video.read_audio(speech)))) // 4
-        theirs.move(frames, ORIGINAL_STEPS)  # made-up weights: what it moves is not what it is told, its time is
+        theirs.move(frames, STEPS)  # made-up weights: what it moves is not what it is told, its time is
         with tempfile.TemporaryDirectory() as folder:
             for number, row in enumerate(ours.motion(frames)):
                 (frame,) = theirs.frames(row[None])

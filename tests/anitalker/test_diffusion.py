@@ -149,29 +149,3 @@ def test_ddim_of_a_gaussian():
     off = {steps: (diffusion.ddim_sample(narrow, noise, steps) - 0.3 * noise).abs().max() for steps in (100, 200, 1000)}
     assert off[1000] < 0.004
     assert off[200] / off[100] == pytest.approx(0.5, abs=0.05)  # a method of first order
-
-
-def test_ten_steps_of_second_order_beat_fifty_of_first():
-    noise, seen = torch.linspace(-2, 2, 9)[:, None], []
-
-    def off(sampler, steps):
-        return float((sampler(narrow, noise, steps) - 0.3 * noise).abs().max())
-
-    assert off(diffusion.dpm_sample, 10) < 0.25 * off(diffusion.ddim_sample, 50)
-    assert off(diffusion.dpm_sample, 50) < 0.5 * off(diffusion.dpm_sample, 10)
-    diffusion.dpm_sample(lambda x, time: seen.append(float(time[0])) or narrow(x, time), noise, 7)
-    assert seen[0] == 999 and len(seen) == 7 and seen == sorted(seen, reverse=True)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 10, 50])
-def test_dpm_finds_what_the_network_knows(steps):
-    clean = torch.tensor([[-1.0, -0.3, 0.0, 0.9]]).expand(3, -1)
-    made = diffusion.dpm_sample(knows(clean), torch.randn(3, 4), steps)
-    assert torch.allclose(made, clean, atol=0.06)  # what noise there is at time 0 stays
-    assert diffusion.dpm_sample(knows(torch.tensor([[3.0, -2.0]])), torch.zeros(1, 2), steps).abs().max() <= 1
-
-
-@pytest.mark.parametrize("steps", [0, -1, 1001])
-def test_dpm_steps_that_do_not_exist(steps):
-    with pytest.raises(InputError, match="allowed are 1 to 1000"):
-        diffusion.dpm_sample(narrow, torch.zeros(1, 1), steps)

@@ -31,8 +31,12 @@ def test_frames_at_once_follow_a_cards_free_memory(monkeypatch):
     assert machine.frames_at_once(torch.device("cpu")) == machine.FRAMES
 
 
-def test_only_processors_draw_in_bfloat16():
-    assert not machine.draws_in_bfloat16(torch.device("cuda"), 8)
+def test_what_draws_in_bfloat16(monkeypatch):
+    """Cards that multiply in it, processors where it is quicker, nothing else."""
+    for able in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, able=able: able)
+        assert machine.draws_in_bfloat16(torch.device("cuda"), 8) == able
+    assert not machine.draws_in_bfloat16(torch.device("mps"), 8)
     first = machine.draws_in_bfloat16(torch.device("cpu"), 8)
     assert all(machine.draws_in_bfloat16(torch.device("cpu"), 8) == first for _ in range(5)), "measured again"
 

@@ -20,7 +20,8 @@ QUICK = RenderOptions(steps=2)
 
 
 @pytest.fixture
-def model(original_networks):
+def model(original_networks, monkeypatch):
+    monkeypatch.setattr(original, "bfloat16_is_quicker", lambda: False)
     return Original(*original_networks())
 
 
@@ -80,6 +81,14 @@ def test_a_short_clip_is_made_whole(model, subject, sound):
     torch.testing.assert_close(made, wanted[0])
     assert torch.equal(made, model.move(sound, subject, QUICK, seed=7))
     assert (made - model.move(sound, subject, QUICK, seed=8)).abs().max() > 0.01
+
+
+def test_motion_in_bfloat16_stays_near(model, subject, sound, monkeypatch):
+    exact = model.move(sound, subject, RenderOptions(steps=10), seed=7)
+    assert torch.equal(exact, model.move(sound, subject, seed=7)), "the usual number of steps is 10"
+    monkeypatch.setattr(original, "bfloat16_is_quicker", lambda: True)
+    made = model.move(sound, subject, seed=7)
+    assert made.dtype == torch.float32 and 0 < (made - exact).abs().mean() < 0.02 < exact.std()
 
 
 def test_a_long_clip_is_made_in_windows(model, subject, monkeypatch):

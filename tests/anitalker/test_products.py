@@ -1,5 +1,7 @@
 """Products by oneDNN: the same numbers as torch's own, never where gradients or other formats are asked for."""
 
+import time
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -63,3 +65,16 @@ def test_without_such_a_product_torch_s_own_serves(monkeypatch):
         assert products.Linear(6, 9)(torch.ones(2, 6)).shape == (2, 9)
     finally:
         products.onednn_is_quicker.cache_clear()
+
+
+def test_the_quicker_format_is_tried_once(monkeypatch):
+    """Whichever is slow here loses, and one trial is enough."""
+    products.bfloat16_is_quicker.cache_clear()
+    own, turns = products.linear, []
+    monkeypatch.setattr(products, "linear", lambda *given: turns.append(time.sleep(0.02)) or own(*given))
+    monkeypatch.setattr(products, "TURNS", 2)
+    assert products.bfloat16_is_quicker() and products.bfloat16_is_quicker() and len(turns) == 2
+    products.bfloat16_is_quicker.cache_clear()
+    monkeypatch.setattr(products, "linear", lambda *given: None)
+    assert not products.bfloat16_is_quicker()
+    products.bfloat16_is_quicker.cache_clear()

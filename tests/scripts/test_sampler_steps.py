@@ -1,6 +1,7 @@
 """The study of sampler steps on a narrow network and made-up clips: what is compared with what."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,8 +50,8 @@ def test_a_head_that_hardly_moves_does_not_pass(given, monkeypatch):
     assert not any(row["passes"] for row in sampler_steps.study(*given, (5,))[1:])
 
 
-def test_both_samplers_of_the_original(given, monkeypatch, tmp_path):
-    """A narrow network: few steps of either come nearer to many of its own sampler, the more they are."""
+def test_the_originals_network(given, tmp_path):
+    """A narrow one: more steps of its sampler come nearer to many, and a seed repeats its motion."""
     _, clips, space = given
     torch.manual_seed(1)
     sizes = {"width": 16, "mfcc_hidden": 8, "side": 8, "control": 4, "decoder_hidden": 16, "decoder_layers": 1}
@@ -59,12 +60,29 @@ def test_both_samplers_of_the_original(given, monkeypatch, tmp_path):
     stored = {f"stage2.{name}": value.contiguous() for name, value in network.state_dict().items()}
     config = {"config": json.dumps({"stage2": to_dict(network.config)})}
     save_file(stored, tmp_path / "run/weights.safetensors", config)
-    ddim, dpm = sampler_steps.subjects(str(tmp_path / "run"), "lite", Scale(space.mean, space.std))
-    assert [ddim[0], dpm[0]] == ["DDIM", "DPM-Solver++ (2M)"]
-    for (_, subject, many, _), rest in ((ddim, 0.0), (dpm, 0.01)):
-        _, few, more = sampler_steps.study(subject, clips, space, (5, 20), many=many)
-        assert few["all"] > more["all"] >= rest
-    assert torch.equal(ddim[1].made(clips[0], 5, 0), ddim[1].made(clips[0], 5, 0))
+    options = SimpleNamespace(denoiser=str(tmp_path / "run"))
+    subject, _ = sampler_steps.subject_of(options, Scale(space.mean, space.std))
+    _, few, same = sampler_steps.study(subject, clips, space, (5, 20))
+    assert few["all"] > same["all"] == 0
+    assert torch.equal(subject.made(clips[0], 5, 0), subject.made(clips[0], 5, 0))
+
+
+def test_the_originals_path_ends_where_ours_does(given):
+    """A network that knows the clean motion, whatever the noise: both paths and any steps end there."""
+    _, clips, _ = given
+
+    class Knows(MotionGenerator):
+        def forward(self, noisy, *rest):
+            return self.clean[:, : noisy.shape[1]]
+
+    network = Knows(GeneratorConfig(speech_size=5, width=16, layers=1, heads=2, speech_layers=1)).eval()
+    network.clean = torch.linspace(-2.9, 2.9, 29 * 20).reshape(1, 29, 20)
+    subject = sampler_steps.on_the_originals_path(network, lambda sound: sound.unflatten(0, (-1, 640))[:, :5])
+    start = torch.from_numpy(clips[0].codes[:1])
+    wanted = network.denormalise(network.clean, start)[0]
+    with torch.no_grad():
+        for steps in (2, 10, 50):
+            assert torch.allclose(subject.made(clips[0], steps, 0), wanted, atol=1e-3)
 
 
 def test_without_features(tmp_path, capsys):
