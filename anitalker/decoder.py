@@ -30,20 +30,22 @@ DRAWN = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
 PLANES = 2 + 1 + 2 * len(DRAWN)  # beside the pixels: flow, folds, rings of target and portrait
 # Added to the synthesised layer's logit inside the drawn lips where, seen from the skull, the portrait shows no mouth.
 OPENING = 8.0
+MOUTH = 128  # places along a side in which lips are drawn at least: in coarser ones a narrow opening would be lost
 DARK = 1.0  # and there the pixels begin this much darker, before tanh: the inside of a mouth is dark
 
 
 @dataclass(frozen=True)
 class Prepared:
     """What is done once per portrait. picture [1,3,256,256], landmarks [1,N,3], motion [1,M], appearance [1,D],
-    rings [1,4,n,n], entry [1,24,n,n] (what picture and rings bring to the U-Net's first convolution), teeth
-    [1,4,256,256] of `upper_teeth`."""
+    rings [1,4,n,n], mouth [1,1,m,m] (the inner lips again, in MOUTH places where n are fewer), entry [1,24,n,n] (what
+    picture and rings bring to the U-Net's first convolution), teeth [1,4,256,256] of `upper_teeth`."""
 
     picture: Tensor
     landmarks: Tensor
     motion: Tensor
     appearance: Tensor
     rings: Tensor
+    mouth: Tensor
     entry: Tensor
     teeth: Tensor
 
@@ -112,7 +114,11 @@ class Decoder(nn.Module):
         teeth = upper_teeth(picture, landmarks)
         entry = self._entry(None, torch.cat([_unshuffle(picture, self.config.block), rings], 1))
         entry = entry.contiguous(memory_format=torch.channels_last)
-        return Prepared(picture, landmarks, motion, appearance, rings, entry, teeth)
+        return Prepared(picture, landmarks, motion, appearance, rings, self._mouth(landmarks, rings), entry, teeth)
+
+    def _mouth(self, landmarks: Tensor, rings: Tensor) -> Tensor:
+        """The ring of the inner lips of landmarks whose `rings` are drawn, in at least MOUTH places."""
+        return rings[:, 1:2] if self.side >= MOUTH else draw(landmarks.float(), (INNER_LIPS,), MOUTH)
 
     def frames(self, prepared: Prepared, landmarks: Tensor, motion: Tensor) -> Layers:
         """Target landmarks [B,N,3] (of `MotionSpace.landmarks`) and motion [B,M] -> Layers."""
@@ -126,33 +132,36 @@ class Decoder(nn.Module):
         self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor, unet: Unet | None = None
     ) -> Layers:
         """The learned part: coarse flow [B,2,g,g] -> Layers. unet: runs in place of `_unet`, a CUDA graph of it."""
-        count, side, block = len(motion), self.side, self.config.block
-        picture, still = (part.expand(count, -1, -1, -1) for part in (prepared.picture, prepared.rings))
+        count, block = len(motion), self.config.block
+        fine = max(self.side, MOUTH)
+        by = CROP // fine
+        picture, still = (part.expand(count, -1, -1, -1) for part in (prepared.picture, prepared.mouth))
         marks = torch.stack([prepared.landmarks.expand(count, -1, -1), landmarks], 1)[..., :2].float()
-        rings = draw(landmarks.float(), DRAWN, side)
-        lips = _Window(landmarks[:, list(INNER_LIPS)], side)
-        skull, mouth = lips.cut(skull_flow(marks[:, 0], marks[:, 1], side)), lips.cut(rings[:, 1:2])
-        teeth = mouth * warp(still[:, 1:2], skull, lips.box(1))
-        flow = resize(coarse, (side, side))
+        rings = draw(landmarks.float(), DRAWN, self.side)
+        lips = _Window(landmarks[:, list(INNER_LIPS)], fine)
+        skull, mouth = lips.cut(skull_flow(marks[:, 0], marks[:, 1], fine)), lips.cut(self._mouth(landmarks, rings))
+        teeth = mouth * warp(still, skull, lips.box(1))
+        flow = resize(coarse, (fine, fine))
         # What the portrait shows between its lips does not stretch with them.
         flow = flow + lips.spread(teeth * (skull - lips.cut(flow)))
-        warped = slide(picture, warp(picture, resize(flow, (CROP, CROP))), marks)
-        x = torch.cat([_unshuffle(warped, block), flow * 10, folds(flow), rings], 1)
+        wide, places = resize(flow, (CROP, CROP)), F.avg_pool2d(flow, fine // self.side) if fine > self.side else flow
+        warped = slide(picture, warp(picture, wide), marks)
+        x = torch.cat([_unshuffle(warped, block), places * 10, folds(places), rings], 1)
         codes = torch.cat(
             [prepared.appearance.expand(count, -1), _code(motion), _code(prepared.motion).expand(count, -1)], 1
         )
         out = (unet or self._unet)(x, prepared.entry, codes).to(torch.float32, memory_format=torch.contiguous_format)
-        fresh = lips.enlarge(mouth - teeth, block)  # in their window of the crop
-        shadow = lips.spread(fresh, block)
+        fresh = lips.enlarge(mouth - teeth, by)  # in their window of the crop
+        shadow = lips.spread(fresh, by)
         pixels, logits = _shuffle(out[:, :-2], block).split(3, 1)
         pixels = _tanh(pixels - DARK * shadow)
-        hidden = warp(prepared.teeth.expand(count, -1, -1, -1), lips.enlarge(skull, block), lips.box(block))
+        hidden = warp(prepared.teeth.expand(count, -1, -1, -1), lips.enlarge(skull, by), lips.box(by))
         cover = fresh * hidden[:, 3:]
-        pixels = pixels + lips.spread(cover * (hidden[:, :3] - lips.cut(pixels, block)), block)
+        pixels = pixels + lips.spread(cover * (hidden[:, :3] - lips.cut(pixels, by)), by)
         masks = torch.cat([logits[:, :2], logits[:, 2:] + OPENING * shadow], 1).softmax(1)
         residual = self.config.max_residual * torch.tanh(out[:, -2:])
         masks, pixels = _smooth(torch.cat([masks, pixels], 1)).split(3, 1)
-        return Layers(resize(flow + residual, (CROP, CROP)), masks, pixels, marks)
+        return Layers(wide + resize(residual, (CROP, CROP)), masks, pixels, marks)
 
     def _entry(self, changing: Tensor | None, still: Tensor) -> Tensor:
         """The first convolution, which is a sum over its inputs, of one part of them: of the portrait alone, done once

@@ -145,10 +145,12 @@ class DecoderObjective(nn.Module):
 
 
 def _apart(layers: Layers, shown: Layers) -> Tensor:
-    """How far layers are from a teacher's."""
+    """How far layers are from a teacher's; inside mouths, which are small, each place counts as much as all the rest."""
     _, warped, drawn = shown.masks.split(1, 1)
+    inside = drawn / drawn.mean().clamp(min=1e-3)
+    masks = (layers.masks - shown.masks).abs()
     flow = ((layers.flow - shown.flow).abs() * warped).mean() * CROP
-    return flow + 3 * (layers.masks - shown.masks).abs().mean() + ((layers.pixels - shown.pixels).abs() * drawn).mean()
+    return flow + (masks * (3 + inside)).mean() + ((layers.pixels - shown.pixels).abs() * inside).mean()
 
 
 def _places(flow: Tensor) -> Tensor:
