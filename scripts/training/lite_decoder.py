@@ -145,7 +145,7 @@ class DecoderObjective(nn.Module):
 
 
 def _apart(layers: Layers, shown: Layers) -> Tensor:
-    """How far layers are from a teacher's; inside mouths, which are small, each place counts as much as all the rest."""
+    """How far layers are from a teacher's; inside mouths, which are small, the mean counts as that of all the rest."""
     _, warped, drawn = shown.masks.split(1, 1)
     inside = drawn / drawn.mean().clamp(min=1e-3)
     masks = (layers.masks - shown.masks).abs()

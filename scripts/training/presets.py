@@ -99,7 +99,7 @@ class Decoder(Pictures):
     drawn: float = _is(0.3, "weight: L1 of the synthesised pixels by themselves")
     landmark: float = _is(0.1, "weight: landmarks driven by the codes")
     code: float = _is(0.05, "weight: the codes themselves")
-    taught: float = _is(0.3, "weight: layers of the decoder of --teacher")
+    taught: float = _is(1.0, "weight: layers of the decoder of --teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
