@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -70,8 +72,17 @@ def _app(models: Models, visits: Visits, line: Line, limits: Limits, auth: tuple
     return Guard(mounted, visits, limits)
 
 
+class _AtTheEnd(logging.Filter):
+    """Leaves away what uvicorn says, at length, of pages that are still open when the server is told to end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        cancelled = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+        return not cancelled and "timeout graceful shutdown exceeded" not in record.getMessage()
+
+
 def serve(app: Guard, host: str, port: int) -> None:
     """Until Ctrl-C or SIGTERM."""
     import uvicorn
 
+    logging.getLogger("uvicorn.error").addFilter(_AtTheEnd())
     uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2, server_header=False)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -74,19 +75,26 @@ def test_no_cuda_graphs_beside_other_visitors_unless_asked_for(monkeypatch, give
 
 @pytest.fixture(scope="module")
 def server(root, tmp_path_factory):
-    """A server in a process of its own: url, process id, its temporary folder."""
+    """A server in a process of its own: url, process id, its temporary folder. A page is open when it ends."""
     folder, port = tmp_path_factory.mktemp("temporary"), free_port()
+    said = open(tmp_path_factory.mktemp("said") / "errors.txt", "w+", encoding="utf-8")  # noqa: SIM115 (closed below)
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "--port", str(port), "--device", "cpu"],
         cwd=root,
         env={**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "2"},
         stdout=subprocess.PIPE,
+        stderr=said,
         text=True,
     )
     assert "AniTalker: http://127.0.0.1" in process.stdout.readline()
     yield SimpleNamespace(url=f"http://127.0.0.1:{port}", process=process, folder=folder)
+    beat = urllib.request.urlopen(f"http://127.0.0.1:{port}/gradio_api/heartbeat/open")
     process.send_signal(signal.SIGTERM)
     process.wait(20)
+    beat.close()
+    said.seek(0)
+    assert "Traceback" not in said.read()
+    said.close()
     assert list(folder.glob("anitalker-*")) == [], "files stay when the server ends"
 
 
