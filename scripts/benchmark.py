@@ -177,7 +177,7 @@ def compare(found, stage, form, rounds, mine: Callable, theirs: Callable | None,
         found["ratios"][f"{stage} {form}".strip()] = machine.ratio(times["reference"], times["original"])
 
 
-def add(found, model, stage, form, times: machine.Times, unit, units, gflop) -> None:
+def add(found, model, stage, form, times: machine.Times, unit, units, gflop=0.0) -> None:
     row = {"model": model, "stage": stage, "format": form, "unit": unit, **times.facts(units)}
     if gflop:
         peak = max(found["peaks"][form].values())

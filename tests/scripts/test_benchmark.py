@@ -124,3 +124,23 @@ def test_made_up_frames_with_and_without_graphs(original_networks):
     np.testing.assert_array_equal(made[0], made[1])
     np.testing.assert_array_equal(made[2], made[3])
     assert np.abs(np.stack(made[0]).astype(int) - made[2]).max() > 0
+
+
+def test_motion_is_compared_in_usual_steps_and_step_for_step(monkeypatch):
+    """A step of ours takes 2, a step of the reference 10: so 10 steps for its 50 are 25 times as fast, step for step 5."""
+    clock = [0.0]
+
+    def work(seconds):
+        clock[0] += seconds
+
+    monkeypatch.setattr(benchmark.machine.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(benchmark.machine.time, "process_time", lambda: clock[0])
+    model = SimpleNamespace(move=lambda frames, steps: work(2.0 * steps))
+    theirs = SimpleNamespace(move=lambda frames, steps: work(10.0 * steps))
+    found = {"rows": [], "ratios": {}}
+    benchmark.measure_motion(found, model, theirs, 4.0, 4)
+    assert [row["seconds"] for row in found["rows"]] == pytest.approx([5.0, 25.0, 125.0])  # a second of speech
+    usual, equal = found["ratios"].values()
+    assert usual["clock"]["median"] == pytest.approx(25.0) and equal["clock"]["median"] == pytest.approx(5.0)
+    benchmark.measure_motion(found, model, None, 300.0, 4)
+    assert len(found["rows"]) == 5 and len(found["ratios"]) == 2
