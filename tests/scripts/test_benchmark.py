@@ -127,7 +127,7 @@ def test_made_up_frames_with_and_without_graphs(original_networks):
 
 
 def test_motion_is_compared_in_usual_steps_and_step_for_step(monkeypatch):
-    """A step of ours takes 2, a step of the reference 10: so 10 steps for its 50 are 25 times as fast, step for step 5."""
+    """A step of ours takes 2, of the reference 10: 10 steps for its 50 are 25 times as fast, step for step 5."""
     clock = [0.0]
 
     def work(seconds):
