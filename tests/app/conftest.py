@@ -31,7 +31,7 @@ def served(talker, limits, auth=None):
             url=f"http://127.0.0.1:{port}", port=port, guard=guard, visits=guard.visits, models=models
         )
         server.should_exit = True
-        thread.join(10)
+        thread.join(3)  # after hundreds of other tests its loop may not end; the thread is a daemon
 
 
 @pytest.fixture(scope="session")
