@@ -100,8 +100,8 @@ class Decoder(nn.Module):
         self.exit = nn.Conv2d(widths[0], 2 * self.colours + 2, 3, padding=1)  # pixels, mask logits, residual flow
         nn.init.normal_(self.exit.weight, std=1e-3)
         layers = torch.tensor([-0.5, 1.0, -1.0]).repeat_interleave(config.block**2)  # near the warped one, none shut
-        self._cast: tuple[list, Decoder] | None = None
         self.exit.bias.data.copy_(torch.cat([torch.zeros(self.colours), layers, torch.zeros(2)]))
+        self._cast: tuple[list, Decoder] | None = None
 
     @property
     def side(self) -> int:

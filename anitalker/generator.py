@@ -93,11 +93,7 @@ class MotionGenerator(nn.Module):
         [B,p,M]; controls [B,L,C] in units of the normalised motion, obeyed where given [B,L,C] is 1; deaf [B] bool:
         ignore the speech.
         """
-        if deaf is not None:
-            heard = torch.where(deaf[:, None, None], self.no_speech, heard)
-        known = torch.cat([torch.ones_like(previous[..., :1]), torch.zeros_like(noisy[..., :1])], 1)
-        x = torch.cat([torch.cat([previous, noisy], 1), known, controls * given, given], -1)
-        x = self.into(x) + heard
+        x = self.enter(noisy, heard, previous, controls, given, deaf)
         condition = F.silu(self.time(_waves(time)) + self.start((start - self.mean) / self.std))
         rotary = rotary_table(x.shape[1], self.config.width // self.config.heads, x.device)
         for block in self.blocks:
@@ -105,6 +101,15 @@ class MotionGenerator(nn.Module):
         shift, scale = self.set(condition)[:, None].chunk(2, -1)
         x = F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
         return self.out(x[:, previous.shape[1] :])
+
+    def enter(
+        self, noisy: Tensor, heard: Tensor, previous: Tensor, controls: Tensor, given: Tensor, deaf: Tensor | None
+    ) -> Tensor:
+        """What the blocks begin with [B,L,W]; arguments as `forward`'s."""
+        if deaf is not None:
+            heard = torch.where(deaf[:, None, None], self.no_speech, heard)
+        known = torch.cat([torch.ones_like(previous[..., :1]), torch.zeros_like(noisy[..., :1])], 1)
+        return self.into(torch.cat([torch.cat([previous, noisy], 1), known, controls * given, given], -1)) + heard
 
 
 def _pose_of(start: Tensor) -> Tensor:

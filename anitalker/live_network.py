@@ -125,11 +125,8 @@ class LiveNetwork:
         deaf: Tensor | None = None,
     ) -> Tensor:
         """As `MotionGenerator.forward`, with one time for all, and start as it was at first."""
-        if deaf is not None:
-            heard = torch.where(deaf[:, None, None], self.network.no_speech, heard)
-        known = torch.cat([torch.ones_like(previous[..., :1]), torch.zeros_like(noisy[..., :1])], 1)
-        x = torch.cat([torch.cat([previous, noisy], 1), known, controls * given, given], -1)
-        return self._through(self.network.into(x) + heard, float(time[0]), (previous.shape[1], x.shape[1]))
+        x = self.network.enter(noisy, heard, previous, controls, given, deaf)
+        return self._through(x, float(time[0]), (previous.shape[1], x.shape[1]))
 
     def estimate(self, heard: Tensor | None, begin: Tensor, frames: int, rows: Rows) -> Tensor:
         """The mean of all motions of `frames` frames that begin with `begin` [1,1,M] and fit `heard` [1,frames,W].

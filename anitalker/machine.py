@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -16,7 +17,7 @@ from anitalker.config import InputError
 FRAMES = 8  # drawn at once where nothing else is known
 MOST_FRAMES, FRAME_MEMORY = 64, 2**28  # on an NVIDIA card: at most, and bytes for one of 256x256 with all of its layers
 KEPT, LARGEST, ROOM = 2**28, 2**25, 2**26  # bytes: of free memory, of one block, asked for at once; see `keep_memory`
-FASTER = 0.8  # bfloat16 must need at most this share of float32's time: a tie keeps the exact one
+FASTER = 0.8  # share of the usual way's time that another may need at most: a tie keeps what is exact, or torch's own
 
 
 def choose_device(name: str) -> torch.device:
@@ -52,22 +53,31 @@ def draws_in_bfloat16(device: torch.device, channels: int) -> bool:
 
 @functools.cache
 def _faster_in_bfloat16(channels: int) -> bool:
-    """Time both in turn, once per process, on the layer that costs most, some 50 ms by one thread; the quickest of each
-    counts, which other programs and threads that spin seldom touch."""
+    """Tried once per process on the layer that costs most, some 50 ms."""
     layer = torch.nn.Conv2d(2 * channels, channels, 3, padding=1)
     x = torch.zeros(1, 2 * channels, 128, 128).contiguous(memory_format=torch.channels_last)
-    seconds, threads = dict.fromkeys((False, True), math.inf), torch.get_num_threads()
+
+    def drawn(low: bool) -> None:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=low):
+            torch.nn.functional.silu(layer(x))
+
+    return quicker(lambda: drawn(True), lambda: drawn(False), 6)
+
+
+def quicker(one: Callable[[], object], other: Callable[[], object], turns: int) -> bool:
+    """Whether one() takes at most FASTER of other()'s time by one thread: both in turn, and the quickest of each
+    counts, which other programs and threads that spin seldom touch."""
+    seconds, threads = dict.fromkeys((one, other), math.inf), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for _ in range(6):
-            for low in (False, True):
+        for _ in range(turns):
+            for work in seconds:
                 start = time.perf_counter()
-                with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=low):
-                    torch.nn.functional.silu(layer(x))
-                seconds[low] = min(seconds[low], time.perf_counter() - start)
+                work()
+                seconds[work] = min(seconds[work], time.perf_counter() - start)
     finally:
         torch.set_num_threads(threads)
-    return seconds[True] < FASTER * seconds[False]
+    return seconds[one] < FASTER * seconds[other]
 
 
 def keep_memory() -> bool:

@@ -142,7 +142,7 @@ class Original:
     @torch.inference_mode()
     def subject(self, picture: np.ndarray, crop: face.Crop) -> Subject:
         """Everything that is done once per face."""
-        look = self.stage_one.encode(self._sized(to_tensor(crop.image, self.device)))
+        look = self.stage_one.encode(sized(to_tensor(crop.image, self.device), self.size))
         ready = self.stage_one.dec.prepare(self.constants, look.image_code, look.skips)
         own = own_signals(crop)
         return Subject(crop, look.image_code, look.motion_code, look.identity, self.drawing(ready), own)
@@ -156,7 +156,7 @@ class Original:
     def read(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 [B,256,256,3] -> motion codes [B,M] and identity codes [B,S]."""
         views = (pictures.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1).split(4)  # more gains nothing
-        looks = [self.stage_one.encode(self._sized(part)) for part in views]
+        looks = [self.stage_one.encode(sized(part, self.size)) for part in views]
         return torch.cat([look.motion_code for look in looks]), torch.cat([look.identity for look in looks])
 
     def hear(self, samples: Tensor) -> Tensor:
@@ -205,11 +205,12 @@ class Original:
             for frame in fetch(partial(subject.pictures, part), self.device):
                 yield enlarge(frame, int(subject.crop.side)) if full else frame
 
-    def _sized(self, pictures: Tensor) -> Tensor:
-        """Crops of CROP pixels to the size of the networks, which is the same for the published ones."""
-        if self.size == CROP:
-            return pictures
-        return nn.functional.interpolate(pictures, (self.size, self.size), mode="bilinear", antialias=True)
+
+def sized(pictures: Tensor, size: int) -> Tensor:
+    """Crops [B,3,256,256] to the size of the networks, which is the same for the published ones."""
+    if size == CROP:
+        return pictures
+    return nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True)
 
 
 def enlarge(frame: np.ndarray, side: int) -> np.ndarray:

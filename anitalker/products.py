@@ -10,16 +10,14 @@ Letters: ... any leading sizes, M rows, K numbers in, N numbers out.
 from __future__ import annotations
 
 import functools
-import math
-import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anitalker.machine import quicker
+
 TURNS = 16
-QUICKER = 0.8  # the other way must need at most this share of the time: a tie keeps torch's own choice, and float32
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -56,8 +54,9 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 @functools.cache
 def onednn_is_quicker() -> bool:
     """Whether oneDNN multiplies in float32 sooner; no where this torch has no such product."""
+    x, weight = torch.zeros(128, 512), torch.zeros(512, 512)
     try:
-        return _quicker(_onednn, F.linear, torch.zeros(128, 512), torch.zeros(512, 512))
+        return quicker(lambda: _onednn(x, weight, None), lambda: F.linear(x, weight), TURNS)
     except (AttributeError, RuntimeError):  # it stands in no contract of torch's
         return False
 
@@ -65,25 +64,6 @@ def onednn_is_quicker() -> bool:
 @functools.cache
 @torch.inference_mode()
 def bfloat16_is_quicker() -> bool:
-    """Whether a product of a second of motion is made sooner in bfloat16, weights turned into it included."""
-
-    def low(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.linear(x.bfloat16(), weight.bfloat16(), bias)
-
-    return _quicker(low, linear, torch.zeros(128, 1024), torch.zeros(1024, 1024))
-
-
-def _quicker(one: Callable, other: Callable, x: Tensor, weight: Tensor) -> bool:
-    """Time both in turn, some milliseconds by one thread, and compare their quickest: sums would count threads of
-    others that spin, and other programs."""
-    threads, seconds = torch.get_num_threads(), dict.fromkeys((one, other), math.inf)
-    torch.set_num_threads(1)
-    try:
-        for _ in range(TURNS):
-            for product in seconds:
-                start = time.perf_counter()
-                product(x, weight, None)
-                seconds[product] = min(seconds[product], time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(threads)
-    return seconds[one] < QUICKER * seconds[other]
+    """Whether a product of five seconds of motion is made sooner in bfloat16, weights turned into it included."""
+    x, weight = torch.zeros(128, 1024), torch.zeros(1024, 1024)
+    return quicker(lambda: F.linear(x.bfloat16(), weight.bfloat16()), lambda: linear(x, weight), TURNS)

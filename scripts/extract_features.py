@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from anitalker.config import FPS, InputError
 from anitalker.landmarks import eye_opening, lip_opening
 from anitalker.machine import choose_device
-from anitalker.original import CHIN, INNER_BROWS, NOSE_TIP, StageOne, units
+from anitalker.original import CHIN, INNER_BROWS, NOSE_TIP, StageOne, sized, units
 from anitalker.original_weights import load
 from scripts.training.data import Clip, decode_frames, decode_speech, load_clips
 from scripts.training.labels import MotionLabels
@@ -58,9 +57,7 @@ def read_codes(stage_one: StageOne, clip: Clip, batch: int = 16) -> dict[str, Te
     motion, appearance = [], []
     for part in frames.split(batch):
         pictures = part.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        if (size := stage_one.config.size) != pictures.shape[-1]:
-            pictures = F.interpolate(pictures, (size, size), mode="bilinear", antialias=True)
-        look = stage_one.encode(pictures)
+        look = stage_one.encode(sized(pictures, stage_one.config.size))
         motion.append(look.motion_code.cpu())
         appearance.append(look.image_code.cpu())
     motion, appearance = torch.cat(motion), torch.cat(appearance)[::FPS]

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 
 from anitalker.config import VARIANTS, DenoiserConfig, InputError, to_dict
-from anitalker.conformer import SIGNALS as STORED
 from anitalker.conformer import Denoiser
 from anitalker.diffusion import BETA_FIRST, BETA_LAST, TRAINED
 from scripts.training.denoiser_data import SIGNALS, Scale, Windows, load_courses
-from scripts.training.engine import Engine
-from scripts.training.loop import Run, load_module, schedule, seed_all
+from scripts.training.engine import Engine, fit
+from scripts.training.loop import Run, load_module, seed_all
 from scripts.training.motion_data import load_motion
 from scripts.training.motion_statistics import measure
 
@@ -35,14 +35,20 @@ TOLD = 0.5  # share of windows whose control signals are given; the others' are 
 class DenoiserObjective(nn.Module):
     """Network and losses as one module, for DistributedDataParallel."""
 
-    def __init__(self, network: Denoiser) -> None:
+    def __init__(self, network: Denoiser, dtype: str = "float32") -> None:
         super().__init__()
-        self.network = network
+        self.network, self.short = network, dtype == "bfloat16"
         betas = torch.linspace(BETA_FIRST, BETA_LAST, TRAINED, dtype=torch.float64)
         self.register_buffer("alpha_bar", (1 - betas).cumprod(0).float(), persistent=False)
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Windows as `Windows.batch` makes them -> losses; their sum is to be minimised."""
+    def forward(self, batch: dict[str, Tensor], step: int) -> tuple[dict[str, Tensor], dict]:
+        """Windows as `Windows.batch` makes them -> losses with their `total`, and nothing else."""
+        with torch.autocast(batch["motion"].device.type, torch.bfloat16, enabled=self.short):
+            losses = self.losses(batch)
+        return losses | {"total": sum(losses.values())}, {}
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The terms of one batch."""
         clean, good, size = batch["motion"], batch["good"], len(batch["motion"])
         known = torch.rand(size, 1, 1, device=clean.device) < TOLD
         known[0] = False  # so that the signals of one window at least are told
@@ -76,7 +82,7 @@ def validate(network: Denoiser, windows: Windows, batches: int = 6, size: int = 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for number in range(batches):
-            for name, value in objective(windows.batch(size, [1, number])).items():
+            for name, value in objective.losses(windows.batch(size, [1, number])).items():
                 found[name] = found.get(name, 0.0) + float(value) / batches
     return found
 
@@ -111,41 +117,38 @@ def train(options: argparse.Namespace) -> None:
     network = Denoiser(config)
     if options.start:
         load_module(network, options.start, "stage2")
-    objective = DenoiserObjective(network).to(engine.device)
-    optimizer = torch.optim.AdamW(network.parameters(), options.rate, weight_decay=0.01)
+    objective = DenoiserObjective(network, options.dtype).to(engine.device)
+    optimizer = torch.optim.AdamW([{"params": list(network.parameters()), "peak": options.rate}], weight_decay=0.01)
     resolved = {"stage2": to_dict(config), **vars(options)}
     count = options.batch * options.accumulate * engine.world
     run = Run(options.run, resolved, {"stage2": network}, optimizer, options.steps, count, main=engine.main)
     run.resume()
-    reduced = torch.autocast(engine.device.type, torch.bfloat16, enabled=options.dtype == "bfloat16")
-    wrapped = engine.prepare(objective.train())
-    for step in run.steps():
-        for group in optimizer.param_groups:
-            group["lr"] = options.rate * schedule(step, options.steps)
-        optimizer.zero_grad()
-        numbers: dict[str, float] = {}
-        for part in (parts := engine.parts(options.accumulate)):
-            seed = engine.seed(options.seed, step, part)
-            batch = {name: value.to(engine.device) for name, value in windows.batch(options.batch, seed).items()}
-            with engine.held(wrapped, part == parts[-1]):
-                with reduced:
-                    losses = wrapped(batch)
-                (sum(losses.values()) / options.accumulate).backward()
-            for name, value in losses.items():
-                numbers[name] = numbers.get(name, 0.0) + value.item() / options.accumulate
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        run.log(**engine.means(numbers))
-        run.stopping = engine.any(run.stopping)
-        if engine.main and held_out and (step + 1) % options.validate_every == 0:
+    optimizer.param_groups[0]["peak"] = options.rate  # one given anew counts
+
+    def draw(seed: int) -> dict[str, Tensor]:
+        return {name: value.to(engine.device) for name, value in windows.batch(options.batch, seed).items()}
+
+    def report(step: int, batch: dict[str, Tensor], left: dict) -> None:
+        if held_out:
             average = Denoiser(config)
             average.load_state_dict(run.averaged("stage2"))
             run.scores(validate(average, held_out))
 
+    numbers = {name: getattr(options, name) for name in ("steps", "batch", "accumulate")}
+    fit(
+        run,
+        engine,
+        objective.train(),
+        draw,
+        [],
+        SimpleNamespace(**numbers, **LOOP, score=options.validate_every),
+        report,
+    )
 
+
+LOOP = {"warm": 200, "clip": 1.0}  # steps until the highest rate; longest gradient
 SIZES = ("width", "side", "mfcc_hidden", "decoder_hidden", "decoder_layers", "control", "heads", "kernel")
 HEARD = [name for name, (hears, _) in VARIANTS.items() if hears == "mfcc"]
-assert set(SIGNALS) == set(STORED)
 
 
 def _size(text: str) -> tuple[str, int]:

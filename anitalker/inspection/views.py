@@ -15,7 +15,7 @@ from anitalker.config import CROP, InputError
 from anitalker.lite import Lite
 from anitalker.model import Model
 from anitalker.motion_space import upright
-from anitalker.original import Original
+from anitalker.original import Original, sized
 from anitalker.rendering import to_tensor
 
 POSE = ("yaw", "pitch", "roll", "x", "y", "size")
@@ -90,7 +90,7 @@ class OriginalView(_View):
 
     @torch.no_grad()
     def seen(self, pictures: np.ndarray) -> Tensor:
-        return self.model._sized(torch.cat([to_tensor(one, self.device) for one in pictures]))
+        return sized(torch.cat([to_tensor(one, self.device) for one in pictures]), self.model.size)
 
     def pyramid(self, seen: Tensor) -> list[Tensor]:
         return self.encoder.net_app(seen)

@@ -78,11 +78,10 @@ class Windows:
         if not self.courses:
             raise InputError(f"no clip of {WINDOWS[0]} frames or more shows its speaker; give more data")
         self.scale, self.start_size = scale, start_size
-        self.rng = np.random.default_rng(0)
 
     def batch(self, size: int, seed: int | list[int]) -> dict[str, Tensor]:
         """motion [B,n,M], portrait [B,M], appearance [B,A], sound [B,4n,39], signals [B,n,5], good [B,n]."""
-        rng = self.rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         n = int(rng.integers(WINDOWS[0], WINDOWS[1] + 1))
         able = [course for course in self.courses if len(course.clip.codes) >= n]
         if not able:
@@ -90,11 +89,11 @@ class Windows:
             n = min(len(course.clip.codes) for course in able)
         shares = np.array([course.clip.weight * len(course.clip.codes) ** 0.5 for course in able])
         drawn = [able[i] for i in rng.choice(len(able), size, p=shares / shares.sum())]
-        parts = [self._window(course, n) for course in drawn]
+        parts = [self._window(course, n, rng) for course in drawn]
         return {name: torch.from_numpy(np.stack([part[name] for part in parts])) for name in parts[0]}
 
-    def _window(self, course: Course, n: int) -> dict[str, np.ndarray]:
-        clip, rng = course.clip, self.rng
+    def _window(self, course: Course, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        clip = course.clip
         first = int(rng.integers(0, len(clip.codes) - n + 1))
         motion, portrait = self.motion(course, first, slice(first, first + n))
         sound = clip.sound[first * SAMPLES_PER_FRAME : (first + n) * SAMPLES_PER_FRAME]

@@ -164,11 +164,11 @@ def fit(
     recipe,
     report: Callable[[int, object, dict], None],
 ) -> None:
-    """The loop that both parts of stage one share.
+    """The loop that stage one and the stage two of the original share.
 
     objective(batch, step) gives losses by name with their `total`, and what it leaves behind by name (for opponents and
-    pictures of the log); draw(seed) a batch; recipe the numbers of presets.Recipe; report(step, batch, left) is called
-    every `recipe.score` steps and after the last.
+    pictures of the log); draw(seed) a batch; recipe has steps, warm, accumulate, clip and score as presets.Recipe;
+    report(step, batch, left) is called every `recipe.score` steps and after the last.
     """
     wrapped = engine.prepare(objective)
     parameters = [p for group in run.optimizer.param_groups for p in group["params"]]

@@ -7,7 +7,38 @@ import pytest
 import torch
 
 from anitalker.face import Face, box_of
+from anitalker.graphs import Graphed
 from anitalker.landmarks import from_canonical
+
+
+class Card:
+    """A stand-in for `graphs.record`: a replay fills the output from the fixed inputs, `spoil` does harm to it."""
+
+    def __init__(self, spoil=lambda output: None):
+        self.recordings, self.replays, self.spoil = 0, 0, spoil
+
+    def __call__(self, work, device):
+        self.recordings += 1
+        output = work().clone()
+
+        def replay():
+            self.replays += 1
+            output.copy_(work())
+            self.spoil(output)
+
+        return replay, output
+
+
+@pytest.fixture
+def new_card():
+    """Makes such cards."""
+    return Card
+
+
+@pytest.fixture
+def able(monkeypatch):
+    """No graph has failed yet in this process."""
+    monkeypatch.setattr(Graphed, "able", True)
 
 
 @pytest.fixture

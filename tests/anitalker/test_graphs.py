@@ -14,28 +14,7 @@ from anitalker import graphs
 from anitalker.graphs import TOLERANCE, Graphed, graphed
 from anitalker.rendering import send_aside
 
-
-class Card:
-    """A stand-in for `graphs.record`: a replay fills the output from the fixed inputs, `spoil` does harm to it."""
-
-    def __init__(self, spoil=lambda output: None):
-        self.recordings, self.replays, self.spoil = 0, 0, spoil
-
-    def __call__(self, work, device):
-        self.recordings += 1
-        output = work().clone()
-
-        def replay():
-            self.replays += 1
-            output.copy_(work())
-            self.spoil(output)
-
-        return replay, output
-
-
-@pytest.fixture(autouse=True)
-def able(monkeypatch):
-    monkeypatch.setattr(Graphed, "able", True)
+pytestmark = pytest.mark.usefixtures("able")
 
 
 def function(x):
@@ -46,8 +25,8 @@ def batch(rows, seed=0):
     return torch.randn(rows, 3, generator=torch.Generator().manual_seed(seed))
 
 
-def test_recorded_at_the_second_call_replayed_from_the_third():
-    card, plain = Card(), []
+def test_recorded_at_the_second_call_replayed_from_the_third(new_card):
+    card, plain = new_card(), []
     one = Graphed(lambda x: plain.append(1) or function(x), card)
     made, seen = [], []
     for seed in range(5):
@@ -59,8 +38,8 @@ def test_recorded_at_the_second_call_replayed_from_the_third():
         assert torch.equal(result, function(batch(4, seed)))
 
 
-def test_other_shapes_run_the_function_until_they_come_twice():
-    card = Card()
+def test_other_shapes_run_the_function_until_they_come_twice(new_card):
+    card = new_card()
     one, counts = Graphed(function, card), []
     for seed, rows in enumerate([4, 4, 4, 3, 4, 3, 3, 3, 4]):
         assert torch.equal(one(batch(rows, seed)), function(batch(rows, seed)))
@@ -69,8 +48,8 @@ def test_other_shapes_run_the_function_until_they_come_twice():
     assert one.recorded.inputs[0].shape == (3, 3)  # one recording at a time
 
 
-def test_single_frames_are_never_recorded():
-    card = Card()
+def test_single_frames_are_never_recorded(new_card):
+    card = new_card()
     one = Graphed(function, card)
     for seed in range(4):
         assert torch.equal(one(batch(1, seed)), function(batch(1, seed)))
@@ -78,8 +57,8 @@ def test_single_frames_are_never_recorded():
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.5, True), (2.0, False), (float("nan"), False)])
-def test_the_first_replay_is_checked(caplog, share, kept):
-    card = Card(lambda output: output.add_(share * TOLERANCE * function(batch(4, 1)).abs().max()))
+def test_the_first_replay_is_checked(caplog, share, kept, new_card):
+    card = new_card(lambda output: output.add_(share * TOLERANCE * function(batch(4, 1)).abs().max()))
     one = Graphed(function, card)
     for seed in range(4):
         made = one(batch(4, seed))
@@ -111,20 +90,20 @@ def test_recording_that_fails_is_told_once(caplog):
     assert caplog.messages[0].endswith("longer: operation not permitted")  # one line
 
 
-def test_a_replay_that_fails_later_costs_no_frame(caplog):
+def test_a_replay_that_fails_later_costs_no_frame(caplog, new_card):
     def late(output):
         if card.replays == 3:
             raise RuntimeError("lost")
 
-    card = Card(late)
+    card = new_card(late)
     one = Graphed(function, card)
     for seed in range(6):
         assert torch.equal(one(batch(4, seed)), function(batch(4, seed)))
     assert card.replays == 3 and card.recordings == 1 and one.recorded is None and caplog.messages[0].endswith("lost")
 
 
-def test_autocast_keeps_nothing_while_recording_and_has_recordings_of_its_own():
-    layer, seen, card = nn.Linear(3, 3), [], Card()
+def test_autocast_keeps_nothing_while_recording_and_has_recordings_of_its_own(new_card):
+    layer, seen, card = nn.Linear(3, 3), [], new_card()
     one = Graphed(lambda x: seen.append(torch.is_autocast_cache_enabled()) or layer(x).float(), card)
     for _ in range(3):
         with torch.autocast("cpu", torch.bfloat16):
@@ -232,9 +211,9 @@ def test_bytes_are_copied_aside_after_they_are_drawn():
     assert cuda.log[-1] == "waited" and torch.equal(host, whole) and host.data_ptr() != whole.data_ptr()
 
 
-def test_threads_take_turns():
+def test_threads_take_turns(new_card):
     """Between the copy of the inputs and the replay no other thread's inputs come in."""
-    one = Graphed(function, Card(lambda output: time.sleep(0.0005)))
+    one = Graphed(function, new_card(lambda output: time.sleep(0.0005)))
     for seed in range(2):
         one(batch(4, seed))
     wrong = []

@@ -18,27 +18,7 @@ from anitalker.weights import load_model
 from encoders import equalized
 
 NO_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-
-
-@pytest.fixture(autouse=True)
-def able(monkeypatch):
-    monkeypatch.setattr(Graphed, "able", True)
-
-
-class Card:
-    """A stand-in for `graphs.record`: a replay fills the output from the fixed inputs."""
-
-    recordings = replays = 0
-
-    def __call__(self, work, device):
-        self.recordings += 1
-        output = work().clone()
-
-        def replay():
-            self.replays += 1
-            output.copy_(work())
-
-        return replay, output
+pytestmark = pytest.mark.usefixtures("able")
 
 
 @pytest.fixture
@@ -58,9 +38,9 @@ def motions(subject, seed, rows=3):
     return subject.motion + 0.05 * noise
 
 
-def test_the_original_is_drawn_by_graphs_on_cards(original, monkeypatch):
+def test_the_original_is_drawn_by_graphs_on_cards(original, monkeypatch, new_card):
     model, subject = original
-    card, made = Card(), []
+    card, made = new_card(), []
     monkeypatch.setattr(graphs, "record", card)
     monkeypatch.setattr(model, "device", torch.device("cuda"))
     ready = model.stage_one.dec.prepare(model.constants, subject.image_code, random_skips(model))
@@ -77,10 +57,10 @@ def random_skips(model):
     return tuple(torch.randn(1, width, 8 * 2**level, 8 * 2**level) for level, width in enumerate(channels))
 
 
-def test_lite_is_drawn_by_graphs_of_its_network(lite, monkeypatch):
+def test_lite_is_drawn_by_graphs_of_its_network(lite, monkeypatch, new_card):
     model, subject = lite
     assert subject.unet is None or subject.unet == model.decoder._unet  # on a processor it is the network itself
-    card = Card()
+    card = new_card()
     drawn = dataclasses.replace(subject, unet=Graphed(model.decoder._unet, card))
     for seed in range(3):
         with torch.inference_mode():

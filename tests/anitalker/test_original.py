@@ -50,7 +50,7 @@ def test_the_crop_is_placed_as_in_the_original_s_portraits(model, picture, subje
 
 
 def test_a_portrait_is_read_once(model, subject):
-    look = model.stage_one.encode(model._sized(original.to_tensor(subject.crop.image)))
+    look = model.stage_one.encode(original.sized(original.to_tensor(subject.crop.image), model.size))
     torch.testing.assert_close(look.motion_code, subject.motion)
     codes, people = model.read(torch.tensor(subject.crop.image)[None].repeat(5, 1, 1, 1))
     assert codes.shape == (5, 20) and people.shape == (5, 24)
@@ -60,7 +60,7 @@ def test_a_portrait_is_read_once(model, subject):
 def test_frames_are_those_of_the_decoder(model, subject):
     motion = torch.randn(3, 20) * 0.3
     wanted = model.stage_one.render(
-        model.stage_one.encode(model._sized(original.to_tensor(subject.crop.image))), motion
+        model.stage_one.encode(original.sized(original.to_tensor(subject.crop.image), model.size)), motion
     )
     small = np.stack(list(model.draw(subject, motion, full=False)))
     assert small.shape == (3, 32, 32, 3) and small.std() > 1
