@@ -91,6 +91,8 @@ class Crop:
 class FaceFinder:
     """Our own detector and landmark regressor: `network` in evaluation mode, moved to `device`."""
 
+    calibrated = True  # the motion prior knows its scores and how its landmarks settle
+
     def __init__(self, network: FaceNetwork, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.network = network.folded().to(self.device)

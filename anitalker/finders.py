@@ -25,6 +25,8 @@ class FaceAlignmentFinder(FaceFinder):
     468; device. InputError, with what to do, where the package or its weights cannot be had.
     """
 
+    calibrated = False
+
     def __init__(self, fit: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
         self.fit, self.device = {name: tensor.float().cpu() for name, tensor in fit.items()}, torch.device(device)
         try:

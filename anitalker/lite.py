@@ -5,47 +5,52 @@ Letters: B frames at once, T frames in all, M = 20 motion numbers, N = 468 landm
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from anitalker import detail, driving, face, motion_files
+from anitalker import driving, face, motion_files, sampling
+from anitalker.compositor import Compositor
 from anitalker.config import CROP, LITE_STEPS, RenderOptions
-from anitalker.decoder import Layers, Prepared, Unet, compose
+from anitalker.covers import ADVICE
+from anitalker.decoder import Decoder, Layers, Prepared, Unet
 from anitalker.directions import Groups, find_groups, temper
-from anitalker.generator import Wishes, generate
+from anitalker.generator import MotionGenerator, Wishes, generate
 from anitalker.graphs import graphed, launching
 from anitalker.machine import draws_in_bfloat16
-from anitalker.motion_space import Codes
-from anitalker.rendering import fetch, to_tensor
+from anitalker.model import FaceCheck, Progress
+from anitalker.motion_prior import MotionPrior, landmark_residual
+from anitalker.motion_space import Codes, MotionSpace
+from anitalker.transfer import to_tensor
 from anitalker.warp import landmark_flow
 from encoders.audio import level_gain
 
-if TYPE_CHECKING:
-    from anitalker.model import Progress
-    from anitalker.weights import Networks
 
-SHARPENED = 2**22  # pixels of a crop region, 2048 a side; beyond, carrying detail would take gigabytes
-PIXELS_AT_ONCE = 2**21  # composed pixels held at a time: large portraits go frame by frame
+@dataclass(frozen=True)
+class Networks:
+    """One model, in float32 on the CPU, ready to be moved."""
+
+    motion_space: MotionSpace
+    decoder: Decoder
+    generator: MotionGenerator
+    speech: nn.Module
+    name: str
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One face of a portrait, ready to move. source [1,3,h,w] in [-1,1]: the crop in the picture's own pixels; detail:
-    what of it is carried along, None where that would take gigabytes; unet: the decoder's, as a CUDA graph of this
-    subject's frames, None where there are no such graphs."""
+    """One face of a portrait, ready to move. compositor: frames in the picture's own pixels; unet: the decoder's, as a
+    CUDA graph of this subject's frames, None where there are no such graphs."""
 
     crop: face.Crop
     codes: Codes
     landmarks: Tensor
     prepared: Prepared
-    source: Tensor
-    detail: detail.Detail | None = None
+    compositor: Compositor
     unet: Unet | None = None
 
     @property
@@ -57,17 +62,50 @@ class Subject:
 class Lite:
     """Motion space, decoder, generator and speech features as a `Model`."""
 
-    size, steps, calm = CROP, LITE_STEPS, driving.CALM
+    family, size, steps, calm = "lite", CROP, LITE_STEPS, driving.CALM
 
-    def __init__(self, networks: Networks, device: torch.device | str = "cpu") -> None:
-        self.device, self.name = torch.device(device), networks.name
+    def __init__(
+        self,
+        networks: Networks,
+        device: torch.device | str = "cpu",
+        load_prior: Callable[[], MotionPrior | None] = lambda: None,
+        fingerprint: str = "",
+    ) -> None:
+        self.device, self.name, self.fingerprint = torch.device(device), networks.name, fingerprint
+        self._load_prior = load_prior  # called when the prior is first needed
         self.space = networks.motion_space.to(self.device)
         self.decoder = networks.decoder.to(self.device)
         self.generator = networks.generator.to(self.device)
         self.speech = networks.speech.to(self.device)
 
+    @cached_property
+    def prior(self) -> MotionPrior | None:
+        """How likely motion codes are; None where the shipped prior was trained on another motion space."""
+        return self._load_prior()
+
+    @property
+    def streaming(self) -> Lite:
+        """Itself: this family speaks while the speech arrives."""
+        return self
+
     def check(self, options: RenderOptions) -> None:
         """Nothing that RenderOptions allow is refused."""
+
+    @torch.inference_mode()
+    def check_face(
+        self, found: face.Face, crop: face.Crop, finder: face.FaceFinder, subject: Subject | None = None
+    ) -> FaceCheck:
+        """Whether the prior knows such faces; only what covers a face is told where the finder's scores say nothing."""
+        if self.prior is None:
+            return FaceCheck()
+        codes = self.space(to_tensor(crop.image, self.device)) if subject is None else subject.codes
+        motion, appearance = codes.motion.cpu(), codes.appearance.cpu()
+        occlusions = tuple(ADVICE[part] for part in self.prior.covers.found(appearance))
+        doubt = None
+        if finder.calibrated:
+            residual = landmark_residual(finder, crop)
+            doubt = self.prior.doubt(self.prior.signs(motion, appearance, found.score, residual))
+        return FaceCheck(occlusions=occlusions) if doubt is None else FaceCheck(*doubt, occlusions)
 
     def crop(self, picture: np.ndarray, found: face.Face) -> face.Crop:
         """The square around a face, placed as in the training data."""
@@ -80,10 +118,9 @@ class Lite:
         landmarks = torch.tensor(crop.landmarks, device=self.device)[None]
         codes = self.space(image)
         prepared = self.decoder.prepare(image, landmarks, codes.motion, codes.appearance)
-        source = to_tensor(face.native(picture, crop), self.device)
-        carried = detail.prepare(source) if source[0, 0].numel() <= SHARPENED else None
+        compositor = Compositor(to_tensor(face.native(picture, crop), self.device))
         unet = graphed(self.decoder._unet, self.device)
-        return Subject(crop, codes, landmarks, prepared, source, carried, unet)
+        return Subject(crop, codes, landmarks, prepared, compositor, unet)
 
     @torch.inference_mode()
     def read(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,8 +144,26 @@ class Lite:
     ) -> Tensor:
         """Features of `hear` -> motion [T,M]; it begins with the portrait's own code. Too quick to tell progress."""
         rng = torch.Generator().manual_seed(seed)
-        made = generate(self.generator, sound, subject.motion, rng, wishes(options))
-        return temper(made, subject.motion, self.groups, options)
+        made = generate(self.generator, sound, subject.motion, rng, self.sampling_params(options))
+        return self.scale_motion(made, subject.motion, options)
+
+    @torch.inference_mode()
+    def idle(self, subject: Subject, frames: int, options: RenderOptions, temperature: float, seed: int) -> Tensor:
+        """Motion [T,M] without speech, drawn from the prior, which must be there."""
+        rng = torch.Generator().manual_seed(seed)
+        config = self.generator.config
+        return sampling.idle_face(self.prior, subject.motion, frames, rng, temperature, self.groups, options, config)
+
+    def sampling_params(self, options: RenderOptions) -> Wishes:
+        """What of the options the motion generator obeys; what they leave open is the generator's own."""
+        names = {field.name for field in fields(Wishes)} & {field.name for field in fields(RenderOptions)} - {"pose"}
+        given = {name: value for name in names if (value := getattr(options, name)) is not None}
+        pose = None if options.pose is None else torch.tensor(motion_files.read_pose(options.pose))
+        return Wishes(**given, pose=pose)
+
+    def scale_motion(self, motion: Tensor, start: Tensor, options: RenderOptions) -> Tensor:
+        """Lips, head and lids of motion [T,M] as far from the portrait's code `start` [1,M] as the options say."""
+        return temper(motion, start, self.groups, options)
 
     @cached_property
     def groups(self) -> Groups:
@@ -139,31 +194,5 @@ class Lite:
 
     def draw(self, subject: Subject, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> the moved crop, uint8, [side,side,3] in the picture's pixels if `full`, else [256,256,3]."""
-        if full and subject.detail is not None:
-            yield from sharp_patches(subject.detail, self.layers(subject, motion))
-        else:
-            yield from patches(subject.source if full else subject.prepared.picture, self.layers(subject, motion))
-
-
-@torch.inference_mode()
-def patches(source: Tensor, layers: Layers) -> Iterator[np.ndarray]:
-    """The moving crop region over `source` [1,3,h,w], uint8 [h,w,3] per frame of layers."""
-    step = max(1, PIXELS_AT_ONCE // source[0, 0].numel())
-    for at in range(0, len(layers.flow), step):
-        yield from fetch(partial(compose, source, layers[at : at + step]), source.device)
-
-
-@torch.inference_mode()
-def sharp_patches(carried: detail.Detail, layers: Layers) -> Iterator[np.ndarray]:
-    """The same with the portrait's own detail carried along, and its own pixels to the bit where nothing moves."""
-    step = max(1, PIXELS_AT_ONCE // (2 * carried.source[0, 0].numel()))
-    for at in range(0, len(layers.flow), step):
-        yield from fetch(partial(detail.draw, carried, layers[at : at + step]), carried.source.device)
-
-
-def wishes(options: RenderOptions) -> Wishes:
-    """What of the options the motion generator obeys; what they leave open is the generator's own."""
-    names = {field.name for field in fields(Wishes)} & {field.name for field in fields(RenderOptions)} - {"pose"}
-    given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    pose = None if options.pose is None else torch.tensor(motion_files.read_pose(options.pose))
-    return Wishes(**given, pose=pose)
+        compositor = subject.compositor if full else Compositor(subject.prepared.picture, sharpen=False)
+        yield from compositor.frames(self.layers(subject, motion))

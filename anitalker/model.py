@@ -1,4 +1,4 @@
-"""What every family of models gives the pipeline, and which family a name or a file belongs to.
+"""What every family of models gives the pipeline: protocols, no implementation.
 
 Letters: B frames at once, T video frames, M motion numbers, N samples of sound.
 
@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import InputError, RenderOptions
-from anitalker.face import Crop, Face
+from anitalker.config import RenderOptions
+from anitalker.face import Crop, Face, FaceFinder
+
+if TYPE_CHECKING:
+    from anitalker.generator import MotionGenerator, Wishes
+    from anitalker.motion_prior import MotionPrior
+    from encoders.speech import SpeechFeatures
 
 Path = str | os.PathLike
 Progress = Callable[[str, int, int], None]  # stage, done, total
@@ -34,17 +40,56 @@ class Subject(Protocol):
         """The portrait's own motion code [1,M]."""
 
 
+@dataclass(frozen=True)
+class FaceCheck:
+    """What a model says of a face before it moves it.
+
+    refused: the face cannot be animated; doubt: why, or why it may not move well, None for a usual face; occlusions: a
+    sentence for each part of the face that something covers.
+    """
+
+    refused: bool = False
+    doubt: str | None = None
+    occlusions: tuple[str, ...] = ()
+
+
+class StreamingModel(Protocol):
+    """What a model offers a stream, where it can speak while the speech arrives."""
+
+    speech: SpeechFeatures
+    generator: MotionGenerator
+
+    def sampling_params(self, options: RenderOptions) -> Wishes:
+        """What of the options the motion generator obeys."""
+
+    def scale_motion(self, motion: Tensor, start: Tensor, options: RenderOptions) -> Tensor:
+        """Motion [T,M] with its distance from the portrait's code `start` [1,M] scaled as the options say."""
+
+
 class Model(Protocol):
     """A loaded model on a device. Every method is free of state: same arguments, same result."""
 
+    family: str  # lite or original
     name: str  # for people
+    fingerprint: str  # SHA-256 of its weights, for credentials; of two files joined by a plus
     device: torch.device
     size: int  # side of a face-crop frame in pixels
     steps: int  # sampler steps where none are asked for
     calm: dict[str, float] | None  # One-Euro filter over the codes of a driving video; None: as they are read
 
+    @property
+    def prior(self) -> MotionPrior | None:
+        """How likely its motion codes are; None where nothing is known of them."""
+
+    @property
+    def streaming(self) -> StreamingModel | None:
+        """The model as a stream uses it; None where it makes whole clips only."""
+
     def check(self, options: RenderOptions) -> None:
         """InputError for options that this model cannot serve, with what to do."""
+
+    def check_face(self, face: Face, crop: Crop, finder: FaceFinder, subject: Subject | None = None) -> FaceCheck:
+        """Whether the face in a crop can be animated; subject: what `subject` made of the crop, if it has been."""
 
     def crop(self, picture: np.ndarray, face: Face) -> Crop:
         """The square of a picture, uint8 [H,W,3], that this model wants to see."""
@@ -66,32 +111,3 @@ class Model(Protocol):
     def draw(self, subject: Subject, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> the moved crop, frame by frame: uint8 [side,side,3] in the picture's own pixels if `full`,
         else [size,size,3]. Nothing is drawn before the first frame is asked for."""
-
-
-def load(
-    name: Path,
-    device: torch.device,
-    stage1: Path | None = None,
-    stage2: Path | None = None,
-    hubert: Path | None = None,
-) -> Model:
-    """A model by registry name, weight file or folder, on a device.
-
-    `original` has two stages, each a registry name or a file; where one is not given, a registered one that is here is
-    taken, and a file of stage two may stand for the whole. hubert: a folder or hub name with the weights of HuBERT,
-    for the variants that hear with it.
-    """
-    from anitalker import weights
-
-    if str(name) != "original" and stage2 is None and weights.kind(name) == "original_stage2":
-        name, stage2 = "original", name
-    if str(name) == "original":
-        from anitalker.original import Original
-
-        return Original(*weights.load_original(stage1, stage2), device, hubert)
-    for flag, value in (("stage1", stage1), ("stage2", stage2), ("hubert", hubert)):
-        if value is not None:
-            raise InputError(f"--{flag} came with --model {name}; it belongs to --model original")
-    from anitalker.lite import Lite
-
-    return Lite(weights.load_model(name), device)

@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,21 +21,19 @@ from PIL import Image
 from torch import Tensor, nn
 
 from anitalker import face, machine
-from anitalker.config import CROP, FPS, ORIGINAL_STEPS, InputError, RenderOptions, StageOneConfig
+from anitalker.config import CROP, FPS, ORIGINAL_STEPS, InputError, RenderOptions
 from anitalker.conformer import Denoiser
 from anitalker.diffusion import ddim_sample, ddim_schedule
 from anitalker.graphs import graphed
 from anitalker.hearing import Hearing, hearing
 from anitalker.landmarks import CHIN
+from anitalker.model import FaceCheck, Progress
 from anitalker.motion_files import read_pose
 from anitalker.products import bfloat16_is_quicker
-from anitalker.rendering import fetch, to_tensor
-from anitalker.styled_decoder import Constants, Drawn, Ready, StyledDecoder
+from anitalker.stage_one import StageOne
+from anitalker.styled_decoder import Constants, Ready
+from anitalker.transfer import fetch, to_tensor
 from encoders import hubert
-from encoders.pyramid import Look, StageOneEncoder
-
-if TYPE_CHECKING:
-    from anitalker.model import Progress
 
 # Where a face stands in the pictures that the networks know: medians over the 13 portraits of the original's demo,
 # measured with our face network (face height .49 to .67 of the side, roll as it came, up to 10 degrees).
@@ -50,26 +47,6 @@ NOSE_TIP, INNER_BROWS = 4, (107, 336)  # its location is the nose's x; its scale
 CONTROLS = {"yaw": "pose", "pitch": "pose", "roll": "pose", "pose": "pose", "location": "location", "scale": "scale"}
 WINDOW = 30 * FPS  # frames that attend to each other; shorter clips are made whole, as the original makes all
 OVERLAP = 2 * FPS  # frames that two windows share at least, and over which one fades into the next
-
-
-class StageOne(nn.Module):
-    """Encoder and decoder; keys of the state dict are those of the published file."""
-
-    def __init__(self, config: StageOneConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.enc = StageOneEncoder(config.channels, config.style, config.motion)
-        self.dec = StyledDecoder(config)
-
-    @torch.no_grad()
-    def encode(self, image: Tensor) -> Look:
-        """Pictures [B,3,n,n] in [-1,1] -> everything that the encoder says."""
-        return self.enc(image)
-
-    def render(self, look: Look, motion: Tensor, dtype: torch.dtype = torch.float32) -> Drawn:
-        """One portrait, as `encode` saw it, under motion [B,M] -> pictures [B,3,n,n], not clamped, and raw flows."""
-        constants = self.dec.constants(dtype)
-        return self.dec.draw(constants, self.dec.prepare(constants, look.image_code, look.skips), motion)
 
 
 @dataclass(frozen=True)
@@ -88,7 +65,8 @@ class Subject:
 class Original:
     """Stage one and stage two as a `Model`; source: of HuBERT's weights, used by the variants that hear with it."""
 
-    steps, calm = ORIGINAL_STEPS, None  # driving videos are read as the original reads them, without a filter
+    family, steps, calm = "original", ORIGINAL_STEPS, None  # driving videos are read without a filter, as it reads them
+    prior = streaming = None  # nothing is known of its codes; its motion is made of whole clips
 
     def __init__(
         self,
@@ -96,7 +74,9 @@ class Original:
         denoiser: Denoiser,
         device: torch.device | str = "cpu",
         source: str | os.PathLike | None = None,
+        fingerprint: str = "",
     ) -> None:
+        self.fingerprint = fingerprint
         self.device, self.source = torch.device(device), source or hubert.NAME
         self.stage_one = stage_one.to(self.device).eval().requires_grad_(False)
         self.denoiser = denoiser.to(self.device).eval().requires_grad_(False)
@@ -134,6 +114,12 @@ class Original:
                     f"--{name} needs the signal {signal}, but {self.denoiser.config.variant} obeys {obeys}; "
                     "take a full_control file as --stage2"
                 )
+
+    def check_face(
+        self, found: face.Face, crop: face.Crop, finder: face.FaceFinder, subject: Subject | None = None
+    ) -> FaceCheck:
+        """Nothing is said: there is no prior of its codes."""
+        return FaceCheck()
 
     def crop(self, picture: np.ndarray, found: face.Face) -> face.Crop:
         """The square around a face, placed as in the pictures that the networks know."""

@@ -2,7 +2,7 @@
 
 Stage one is a flat dict of `enc.*` and `dec.*`, or the same with `lia.` in the names, beside entries that only training
 needed. Stage two holds `ema_model.*`, the averaged weights and the only ones used, beside `model.*` and `x_T`, which
-are dead weight. What is read here has the names of `original.StageOne` and `conformer.Denoiser`, and nothing else.
+are dead weight. What is read here has the names of `stage_one.StageOne` and `conformer.Denoiser`, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from anitalker.config import VARIANTS, DenoiserConfig, InputError, StageOneConfi
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from anitalker.weight_file import WeightFile
+
     Config = StageOneConfig | DenoiserConfig
     Tensors = dict[str, Tensor]
 
@@ -29,32 +31,32 @@ LIVE = "ema_model."
 
 
 def read_stage_one(path: Path) -> tuple[dict, Tensors]:
-    """{"kind": "original_stage1", "stage1": StageOneConfig as a dict} and the tensors of `original.StageOne`.
+    """{"kind": "original_stage1", "stage1": StageOneConfig as a dict} and the tensors of `stage_one.StageOne`.
 
     InputError names what is missing, of another shape, or NaN, and says when the file is something else.
     """
-    return _read(path, "original_stage1")
+    return _slim_of(path, "original_stage1", *weight_files.read(path))
 
 
 def read_stage_two(path: Path) -> tuple[dict, Tensors]:
     """{"kind": "original_stage2", "stage2": DenoiserConfig as a dict} and the tensors of `conformer.Denoiser`."""
-    return _read(path, "original_stage2")
+    return _slim_of(path, "original_stage2", *weight_files.read(path))
 
 
-def load(path: Path, kind: str) -> nn.Module:
+def load(file: WeightFile, kind: str) -> nn.Module:
     """The network of a file, by key of KINDS: StageOne or Denoiser, float32, in evaluation mode."""
-    config, tensors = _read(path, kind)
+    config, tensors = _slim_of(file.path, kind, file.config, file.tensors)
     built = network(from_dict(TYPES[kind], config[KINDS[kind]]))
     built.load_state_dict(tensors)
     return built.eval().requires_grad_(False)
 
 
-def convert(source: Path, target: Path) -> dict:
+def convert(file: WeightFile, target: Path) -> dict:
     """Write a file of the original, or one of ours in another format, as slim .safetensors with its config inside.
 
     Values and number formats stay as they are. Returns facts: kind, sizes in bytes, how many tensors stayed and went.
     """
-    config, tensors = weight_files.read(source)
+    source, config, tensors = file.path, file.config, file.tensors
     kind = recognise(config, tensors)
     kept = tensors
     if kind:
@@ -78,8 +80,8 @@ def recognise(config: dict | None, tensors: Tensors) -> str | None:
     return "original_stage1" if any(_plain(name).startswith(("enc.", "dec.")) for name in tensors) else None
 
 
-def _read(path: Path, kind: str) -> tuple[dict, Tensors]:
-    config, tensors = weight_files.read(path)
+def _slim_of(path: Path, kind: str, config: dict | None, tensors: Tensors) -> tuple[dict, Tensors]:
+    """`_slim` of a file that is of this kind, every tensor finite; InputError says what the file is instead."""
     found = recognise(config, tensors)
     if found is None:
         raise InputError(f"weights {str(path)!r} are not the original's {CALLED[kind]}; {_seen(tensors)}")
@@ -155,7 +157,7 @@ def network(config: Config) -> nn.Module:
         from anitalker.conformer import Denoiser
 
         return Denoiser(config)
-    from anitalker.original import StageOne
+    from anitalker.stage_one import StageOne
 
     return StageOne(config)
 

@@ -15,18 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import driving, machine, model, rendering, video, voices, weights
+from anitalker import driving, machine, marks, model, rendering, video, weights
 from anitalker import enhance as enhancing
 from anitalker.config import FPS, InputError, RenderOptions
-from anitalker.covers import ADVICE
-from anitalker.face import Crop, Face, FaceFinder, choose
-from anitalker.finders import FaceAlignmentFinder
-from anitalker.model import Model, Path, Progress
-from anitalker.motion_prior import MotionPrior, landmark_residual
-from anitalker.motion_space import Codes
+from anitalker.face import Face, FaceFinder, choose
+from anitalker.model import FaceCheck, Model, Path, Progress
 from anitalker.portraits import find_portrait
 from anitalker.provenance import Origin
-from anitalker.sound_check import concerns
+from anitalker.soundtrack import Soundtrack, Source
 
 log = logging.getLogger(__name__)
 
@@ -47,25 +43,24 @@ def load(
     stage2: Path | None = None,
     hubert: Path | None = None,
 ) -> Talker:
-    """A model by registry name, weight file or folder, on auto, cpu, cuda or mps; see `model.load` for the rest."""
+    """A model by registry name, weight file or folder, on auto, cpu, cuda or mps; see `weights.load` for the rest."""
     chosen = machine.choose_device(device)
     machine.keep_memory()
     torch.backends.cudnn.allow_tf32 = False  # all devices shall agree within rounding
-    return Talker(model.load(name, chosen, stage1, stage2, hubert), weights.fingerprint(name, stage1, stage2))
+    return Talker(weights.load(name, chosen, stage1, stage2, hubert))
 
 
 class Talker:
     """One loaded model. Every step is a method; `render` and `reenact` are the sentences."""
 
-    def __init__(self, model: Model, fingerprint: str = "") -> None:
+    def __init__(self, model: Model) -> None:
         self.model, self.device, self.name = model, model.device, model.name
-        self.fingerprint = fingerprint  # SHA-256 of the weights, for the credentials
         self._finders: dict[str, FaceFinder] = {}
 
     def finder(self, backend: str = "own") -> FaceFinder:
         """The face finder of a backend, loaded once."""
         if backend not in self._finders:
-            self._finders[backend] = load_finder(backend, self.device)
+            self._finders[backend] = weights.load_finder(backend, self.device)
         return self._finders[backend]
 
     def portrait(
@@ -85,85 +80,54 @@ class Talker:
         pixels, found = (picture, finder.find(picture)) if known else find_portrait(picture, finder)
         chosen = [one for which in (face, *also) for one in choose(found, which)]
         indices = sorted({n for n, one in enumerate(found) if any(one is other for other in chosen)})
-        subjects = self._subjects(pixels, [found[n] for n in indices])
-        for n, subject in zip(indices, subjects, strict=True):
-            codes = getattr(subject, "codes", None)
-            self._doubt(n, self.doubt(found[n].score, subject.crop, finder, codes))
-            for word in self.covered(subject.crop, codes):
-                log.warning("face %d: %s", n, word)
+        faces = [found[n] for n in indices]
+        subjects = self._subjects(pixels, faces)
+        for n, face, subject in zip(indices, faces, subjects, strict=True):
+            self._check_face(n, self.model.check_face(face, subject.crop, finder, subject))
         if enhance:
-            pixels = enhancing.restore(pixels, [found[n].landmarks for n in indices], self.enhancer)
-            subjects = self._subjects(pixels, [found[n] for n in indices])
+            pixels = enhancing.restore(pixels, [face.landmarks for face in faces], self.enhancer)
+            subjects = self._subjects(pixels, faces)
         return Portrait(pixels, subjects, tuple(indices))
 
     def _subjects(self, pixels: np.ndarray, faces: Iterable[Face]) -> tuple[model.Subject, ...]:
-        return tuple(self.model.subject(pixels, self.model.crop(pixels, one)) for one in faces)
+        return tuple(self.model.subject(pixels, self.model.crop(pixels, face)) for face in faces)
 
     @functools.cached_property
     def enhancer(self) -> enhancing.Network:
         """GFPGAN, loaded once."""
         return enhancing.load("gfpgan", self.device)
 
-    @functools.cached_property
-    def prior(self) -> MotionPrior | None:
-        """What tells faces from what only looks like one; None where it does not know this model's codes."""
-        space = getattr(self.model, "space", None)
-        return None if space is None else weights.load_prior(space)
-
-    @torch.inference_mode()
-    def codes(self, crop: Crop) -> Codes | None:
-        """What the crop's pixels say; None where there is no prior to compare it with."""
-        return None if self.prior is None else self.model.space(rendering.to_tensor(crop.image, self.device))
-
-    @torch.inference_mode()
-    def doubt(
-        self, score: float, crop: Crop, finder: FaceFinder, codes: Codes | None = None
-    ) -> tuple[bool, str] | None:
-        """Whether a face is too unlike those learned from to be animated, and why; None for a usual one, or where this
-        model or finder cannot tell. score: the finder's; codes: of the crop, if they have been read already."""
-        if self.prior is None or type(finder) is not FaceFinder:  # other finders score otherwise
-            return None
-        codes = codes or self.codes(crop)
-        signs = self.prior.signs(codes.motion.cpu(), codes.appearance.cpu(), score, landmark_residual(finder, crop))
-        return self.prior.doubt(signs)
-
-    @torch.inference_mode()
-    def covered(self, crop: Crop, codes: Codes | None = None) -> list[str]:
-        """What is to be said about parts of a face that something covers; codes: of the crop, if they are known."""
-        if self.prior is None:
-            return []
-        codes = codes or self.codes(crop)
-        return [ADVICE[part] for part in self.prior.covers.found(codes.appearance.cpu())]
-
-    def _doubt(self, index: int, found: tuple[bool, str] | None) -> None:
-        """A word about a doubt; InputError if there is nothing to animate."""
-        if found and found[0]:
-            raise InputError(f"face {index} cannot be animated: {found[1]}; give a picture of an uncovered face")
-        if found:
-            log.warning("face %d may not move well: %s", index, found[1])
+    @staticmethod
+    def _check_face(index: int, check: FaceCheck) -> None:
+        """A word about a doubtful or covered face; InputError if there is nothing to animate."""
+        if check.refused:
+            raise InputError(f"face {index} cannot be animated: {check.doubt}; give a picture of an uncovered face")
+        if check.doubt:
+            log.warning("face %d may not move well: %s", index, check.doubt)
+        for sentence in check.occlusions:
+            log.warning("face %d: %s", index, sentence)
 
     def motion(
         self,
         portrait: Portrait,
-        speech: Path | np.ndarray,
+        speech: Source | Soundtrack,
         options: RenderOptions = RenderOptions(),
         progress: Progress | None = None,
-        speech_for: Mapping[int, Path | np.ndarray] | None = None,
+        speech_for: Mapping[int, Source] | None = None,
     ) -> list[Tensor]:
         """Speech (a file, or float32 [N] at 16 kHz) -> motion [T,M] of each face; T = ceil(25 seconds).
 
         speech_for: faces, by index, that speak something else; T is then that of the longest.
         """
         self.model.check(options)
-        given = {None: speech, **(speech_for or {})}
-        sounds = {key: one if isinstance(one, np.ndarray) else video.read_audio(one) for key, one in given.items()}
-        heard: dict[int | None, Tensor] = {}  # [1,rT,S] each
+        track = speech if isinstance(speech, Soundtrack) else Soundtrack.read(speech, speech_for)
+        features: dict[int | None, Tensor] = {}  # [1,rT,S] by recording
         motions = []
         for n, subject in enumerate(portrait.subjects):
-            key = portrait.indices[n] if n < len(portrait.indices) and portrait.indices[n] in sounds else None
-            if key not in heard:
-                heard[key] = self.model.hear(torch.tensor(voices.same_length(sounds)[key]))
-            motions.append(self.model.move(heard[key], subject, options, options.seed + n, progress))
+            recording = track.recording_of(portrait.indices[n] if n < len(portrait.indices) else None)
+            if recording not in features:
+                features[recording] = self.model.hear(torch.tensor(track.padded(recording)))
+            motions.append(self.model.move(features[recording], subject, options, options.seed + n, progress))
         return motions
 
     def draw(
@@ -206,23 +170,17 @@ class Talker:
         clock, own = machine.Clock(), dict(speech_for or {})
         keep_inputs(output, portrait, speech, *own.values())
         self.model.check(options)
-        sounds = {}
-        for index, file in {None: speech, **own}.items():
-            what = "speech" if index is None else f"speech-for {index}"
-            sounds[index] = video.read_audio(file, what=what)
-            for concern in concerns(sounds[index]):
-                log.warning("%s: %s", what, concern)
+        track = Soundtrack.read(speech, own)
+        for sentence in track.warnings():
+            log.warning("%s", sentence)
         clock("speech")
         portrait = self._ready(portrait, options, own)
         clock("portrait")
-        if own and set(portrait.indices) <= set(own):
-            del sounds[None]  # nobody speaks it
-            speech = None
-        sounds = voices.same_length(sounds)
-        motions = self.motion(portrait, sounds.pop(None, next(iter(sounds.values()))), options, progress, sounds)
+        track = track.spoken_by(portrait.indices)
+        motions = self.motion(portrait, track, options, progress)
         clock("motion")
-        with voices.mixed(speech, own) as heard:
-            return self._write(portrait, motions, output, heard, options, clock, progress)
+        with track.file() as sound:
+            return self._write(portrait, motions, output, sound, options, clock, progress)
 
     def reenact(
         self,
@@ -266,10 +224,13 @@ class Talker:
     def _write(self, portrait, motions, output, sound, options, clock, progress) -> dict:
         height, width = portrait.picture.shape[:2] if options.frame == "full" else (self.model.size,) * 2
         total = len(motions[0])
-        origin = Origin(self.name, self.fingerprint, options.seed) if options.marks else None
-        if origin is None:
+        filters = marks.frame_filters(width, height, options.label, options.marks)
+        if options.marks:
+            finish = marks.signature(Origin(self.name, self.model.fingerprint, options.seed))
+        else:
             log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
-        with video.Writer(output, width, height, sound, origin, options.label, self.device.type) as writer:
+            finish = None
+        with video.Writer(output, width, height, sound, filters, finish, self.device.type) as writer:
             for done, frame in enumerate(self.draw(portrait, motions, options), 1):
                 writer.write(frame)
                 if progress:
@@ -281,13 +242,6 @@ class Talker:
         return {**facts, **rate, "peak_rss_mb": machine.peak_memory(), "model": self.name, "seed": options.seed}
 
 
-def load_finder(backend: str, device: torch.device) -> FaceFinder:
-    """The face finder: own, or face-alignment."""
-    if backend == "own":
-        return FaceFinder(weights.load_face(), device)
-    return FaceAlignmentFinder(weights.read("landmarks68")[1], device)
-
-
 def find_faces(picture: Path, backend: str = "own", device: str = "auto", name: Path = "lite") -> dict:
     """The faces of a picture file as plain JSON types, the largest first, each with what rendering would say of it:
     `doubts`, reasons in words, and whether it would be `refused` for them by the model `name`."""
@@ -295,24 +249,18 @@ def find_faces(picture: Path, backend: str = "own", device: str = "auto", name: 
     finder = talker.finder(backend)
     pixels, found = find_portrait(picture, finder, "picture")
     keys, faces = ("box", "score", "yaw", "pitch", "roll", "quality"), []
-    for one in found:
-        crop = talker.model.crop(pixels, one)
-        codes = talker.codes(crop)
-        doubt = talker.doubt(one.score, crop, finder, codes)
-        words = [doubt[1]] if doubt else []
-        said = {"doubts": words + talker.covered(crop, codes), "refused": bool(doubt and doubt[0])}
-        faces.append({**{key: getattr(one, key) for key in keys}, **said, "landmarks": one.landmarks.tolist()})
+    for face in found:
+        check = talker.model.check_face(face, talker.model.crop(pixels, face), finder)
+        doubts = [*([check.doubt] if check.doubt else []), *check.occlusions]
+        facts = {key: getattr(face, key) for key in keys} | {"doubts": doubts, "refused": check.refused}
+        faces.append(facts | {"landmarks": face.landmarks.tolist()})
     return {"picture": str(picture), "width": pixels.shape[1], "height": pixels.shape[0], "faces": faces}
 
 
 def keep_inputs(output: Path, *inputs: Path | Portrait) -> None:
     """InputError for an output that would replace an input, or that cannot be written."""
     target = video.check_output(output)
-    for one in inputs:
-        if (
-            isinstance(one, str | os.PathLike)
-            and target.exists()
-            and os.path.exists(one)
-            and os.path.samefile(target, one)
-        ):
+    for source in inputs:
+        is_file = isinstance(source, str | os.PathLike) and target.exists() and os.path.exists(source)
+        if is_file and os.path.samefile(target, source):
             raise InputError(f"output is one of the inputs: {str(target)!r}; choose another name")

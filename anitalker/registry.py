@@ -194,10 +194,13 @@ def record(path: Path, url: str, digest: str) -> None:
     part.replace(notes)
 
 
-def verify(name: str | os.PathLike, path: Path, entry: Entry | None) -> None:
-    """InputError when a file has not the hash of its entry, or else the one recorded when it was fetched."""
+def verify(name: str | os.PathLike, path: Path, entry: Entry | None, digest: str = "") -> None:
+    """InputError when a file has not the hash of its entry, or else the one recorded when it was fetched.
+
+    digest: SHA-256 of the file, where it is known already.
+    """
     wanted = entry and (entry.sha256 or recorded(path))
-    if wanted and sha256(path) != wanted:
+    if wanted and (digest or sha256(path)) != wanted:
         again = f"delete it and run `anitalker models fetch {name}`" if entry.remote else "restore the file"
         raise InputError(
             f"weights {str(path)!r} are not the registered {str(name)!r} (SHA-256 differs); "

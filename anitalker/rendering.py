@@ -5,11 +5,10 @@ Letters: B frames at once, T frames in all, M = 20 motion numbers, h x w pixels 
 
 from __future__ import annotations
 
-import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,68 +17,12 @@ from torch import Tensor
 from anitalker import machine
 from anitalker.config import CROP
 from anitalker.face import Crop
-from anitalker.graphs import launching
+from anitalker.model import Model, Subject
 from anitalker.paste import paste_back
 
-if TYPE_CHECKING:
-    from anitalker.model import Model, Subject
-
-
 T = TypeVar("T")
-Send = Callable[[Tensor], tuple[Tensor, Callable[[], None]]]
 AHEAD = 2  # results that wait per worker
 WAITING = 2**28  # bytes of finished frames in one of them
-
-
-def to_tensor(picture: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """uint8 [h,w,3] -> [1,3,h,w] in [-1,1]."""
-    return torch.tensor(picture, device=device).permute(2, 0, 1)[None].float() / 127.5 - 1
-
-
-def to_pictures(frames: Tensor) -> np.ndarray:
-    """[B,3,h,w] in [-1,1] -> uint8 [B,h,w,3]."""
-    return to_bytes(frames).cpu().numpy()
-
-
-def to_bytes(frames: Tensor) -> Tensor:
-    """The same on the frames' device."""
-    whole = torch.add(127.5, frames, alpha=127.5).round_().clamp_(0, 255)
-    return whole.permute(0, 2, 3, 1).to(torch.uint8, memory_format=torch.contiguous_format)
-
-
-def fetch(draw: Callable[[], Tensor], device: torch.device, send: Send | None = None) -> np.ndarray:
-    """What draw() makes on a device, [B,3,h,w] in [-1,1] -> uint8 [B,h,w,3].
-
-    On a card one thread at a time launches; while it waits for its bytes, the next one does. send: as `send_aside`.
-    """
-    if device.type != "cuda":
-        return to_pictures(draw())
-    with launching(device):
-        host, wait = (send or send_aside)(to_bytes(draw()))
-    wait()
-    return host.numpy().copy()  # what is pinned is the next batch's
-
-
-def send_aside(whole: Tensor, cuda: Any = torch.cuda) -> tuple[Tensor, Callable[[], None]]:
-    """Start to copy a card's tensor to the host, on a stream of copies -> pinned memory, what waits until it is filled.
-
-    Torch keeps pinned memory that is let go for the next one of its size, so two threads alternate between two buffers.
-    """
-    host, stream = torch.empty(whole.shape, dtype=whole.dtype, pin_memory=whole.is_cuda), _copies(whole.device, cuda)
-    stream.wait_stream(cuda.current_stream(whole.device))
-    with cuda.stream(stream):
-        host.copy_(whole, non_blocking=True)
-        done = stream.record_event(cuda.Event(blocking=True))  # blocking: the waiting thread sleeps
-
-    def wait(sent: Tensor = whole) -> None:  # `sent` is kept until then
-        done.synchronize()
-
-    return host, wait
-
-
-@functools.cache
-def _copies(device: torch.device, cuda: Any) -> torch.cuda.Stream:
-    return cuda.Stream(device)
 
 
 def render(

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 
 from anitalker.blinks import Blinks
-from anitalker.config import FPS, POSE_SIZE, InputError, RenderOptions
-from anitalker.directions import temper
+from anitalker.config import FPS, POSE_SIZE, GeneratorConfig, InputError, RenderOptions
+from anitalker.directions import Groups, temper
 
 if TYPE_CHECKING:
-    from anitalker.lite import Lite, Subject
     from anitalker.motion_prior import MotionPrior
 
 LONGEST = 600.0  # seconds
@@ -81,22 +80,22 @@ def idle(prior: MotionPrior, start: Tensor, frames: int, rng: torch.Generator, t
 
 def idle_face(
     prior: MotionPrior,
-    model: Lite,
-    subject: Subject,
+    start: Tensor,
     frames: int,
-    options: RenderOptions,
+    rng: torch.Generator,
     temperature: float,
-    seed: int,
+    groups: Groups,
+    options: RenderOptions,
+    blinks: GeneratorConfig,
 ) -> Tensor:
-    """`idle` for one face of a portrait, lips and lids calmer than those of who talks, with blinks -> [T,M].
+    """`idle` of a portrait with code `start` [1,M], lips and lids calmer than those of who talks, with blinks -> [T,M].
 
-    options.lips, head and blink scale it further; the seed's own motion.
+    options.lips, head and blink scale it further; blinks: the config that holds their course. CPU generator.
     """
-    rng = torch.Generator().manual_seed(seed)
-    made = idle(prior, subject.motion.cpu(), frames, rng, temperature).to(subject.motion)
+    made = idle(prior, start.cpu(), frames, rng, temperature).to(start)
     calm = replace(options, lips=LIPS * options.lips, blink=LIDS * options.blink)
-    made = temper(made, subject.motion, model.groups, calm)
-    return made + options.blink * Blinks(model.generator.config, rng, made.device)(0, frames)[0]
+    made = temper(made, start, groups, calm)
+    return made + options.blink * Blinks(blinks, rng, made.device)(0, frames)[0]
 
 
 @torch.no_grad()

@@ -24,8 +24,6 @@ import torch
 from torch import Tensor
 
 from anitalker.config import FPS, SAMPLE_RATE, InputError, RenderOptions
-from anitalker.directions import temper
-from anitalker.lite import Lite, wishes
 from anitalker.live_motion import LiveMotion
 from anitalker.pipeline import Portrait, Talker
 from encoders import audio
@@ -86,7 +84,7 @@ class Ear:
 
 
 class StreamingTalker:
-    """One portrait that speaks what it is given, piece by piece; only for models of the family `lite`.
+    """One portrait that speaks what it is given, piece by piece; only for models that can stream (`lite`).
 
     options: as for `Talker.frames`; its steps default to STEPS here. lookahead: see `LiveMotion`; each frame of it
     costs 40 ms and gains lips. level: see `Ear`. late(k): whether frame k would come too late to be drawn; the
@@ -102,12 +100,13 @@ class StreamingTalker:
         level: float | None = None,
         late: Callable[[int], bool] = lambda frame: False,
     ) -> None:
-        model = talker.model
-        if not isinstance(model, Lite):
+        model = talker.model.streaming
+        if model is None:
             raise InputError(f"model {talker.name} makes whole clips and cannot stream; take --model lite")
-        model.check(options)
-        asked = wishes(options if options.steps else replace(options, steps=STEPS))
+        talker.model.check(options)
+        asked = model.sampling_params(options if options.steps else replace(options, steps=STEPS))
         self.talker, self.portrait, self.options, self.late = talker, portrait, options, late
+        self.model = model
         self.ear = Ear(model.speech, level)
         self.streams = [
             LiveMotion(model.generator, one.motion, torch.Generator().manual_seed(options.seed + n), asked, lookahead)
@@ -124,10 +123,9 @@ class StreamingTalker:
     def _motions(self, samples: np.ndarray, last: bool) -> Iterator[list[Tensor]]:
         """The same frame by frame, [1,M] of each face, made as they are asked for: the first waits for no other."""
         heard = self.ear.push(torch.tensor(samples), last)
-        groups = self.talker.model.groups
         for made in zip(*(stream.frames(heard, last) for stream in self.streams), strict=True):
             pairs = zip(made, self.streams, strict=True)
-            yield [temper(one[0], stream.start, groups, self.options) for one, stream in pairs]
+            yield [self.model.scale_motion(one[0], stream.start, self.options) for one, stream in pairs]
 
     def push(self, samples: np.ndarray, last: bool = False) -> Iterator[np.ndarray]:
         """Samples float32 [n] at 16 kHz -> frames uint8 [H,W,3] that are ready. The sound is heard at once, the frames

@@ -1,9 +1,9 @@
-"""Weights -> networks: by name or file, tensors only, strictly loaded."""
+"""Weights -> networks, strictly loaded, and the models that they make: by registry name, file or folder."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,83 +18,127 @@ from anitalker.config import (
     SpeechConfig,
     from_dict,
 )
-from anitalker.registry import find, sha256, verified
+from anitalker.registry import find
+from anitalker.weight_file import WeightFile, open_weights
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from anitalker.conformer import Denoiser
-    from anitalker.decoder import Decoder
+    from anitalker.face import FaceFinder
     from anitalker.face_network import FaceNetwork
-    from anitalker.generator import MotionGenerator
+    from anitalker.lite import Networks
+    from anitalker.model import Model
     from anitalker.motion_prior import MotionPrior
-    from anitalker.motion_space import MotionSpace
-    from anitalker.original import StageOne
+    from anitalker.stage_one import StageOne
 
 MODEL_PARTS = ("motion_space", "decoder", "generator")
 
 
-@dataclass(frozen=True)
-class Networks:
-    """One model, in float32 on the CPU, ready to be moved."""
+def load(
+    name: str | os.PathLike,
+    device: torch.device,
+    stage1: str | os.PathLike | None = None,
+    stage2: str | os.PathLike | None = None,
+    hubert: str | os.PathLike | None = None,
+) -> Model:
+    """A model by registry name, weight file or folder, on a device.
 
-    motion_space: MotionSpace
-    decoder: Decoder
-    generator: MotionGenerator
-    speech: nn.Module
-    name: str
+    `original` has two stages, each a registry name or a file; where one is not given, a registered one that is here is
+    taken, and a file of stage two may stand for the whole. hubert: a folder or hub name with the weights of HuBERT,
+    for the variants that hear with it.
+    """
+    files = open_model(name, stage1, stage2)
+    if len(files) == 2:
+        from anitalker.original import Original
+
+        return Original(*_original_networks(files), device, hubert, fingerprint=_fingerprint(files))
+    for flag, value in (("stage1", stage1), ("stage2", stage2), ("hubert", hubert)):
+        if value is not None:
+            raise InputError(f"--{flag} came with --model {name}; it belongs to --model original")
+    from anitalker.lite import Lite
+
+    networks = _networks(files[0], name)
+    prior = partial(load_prior, networks.motion_space)
+    return Lite(networks, device, prior, fingerprint=_fingerprint(files))
+
+
+def open_model(
+    name: str | os.PathLike, stage1: str | os.PathLike | None = None, stage2: str | os.PathLike | None = None
+) -> tuple[WeightFile, ...]:
+    """The files of a model, verified: one of `lite`; stage one and stage two of the original.
+
+    Without a name, stage one is the fetched one and stage two the first that is here, full control before others.
+    """
+    if str(name) != "original":
+        file = open_weights(name)
+        if stage2 is not None or original_weights.recognise(file.config, file.tensors) != "original_stage2":
+            return (file,)
+        second = file
+    else:
+        second = open_weights(stage2 or _default_variant())
+    return open_weights(stage1 or "stage1"), second
+
+
+def fingerprint(
+    name: str | os.PathLike, stage1: str | os.PathLike | None = None, stage2: str | os.PathLike | None = None
+) -> str:
+    """SHA-256 of the weights that `load` reads for these names; of the original both, stage one first, and a plus
+    between them."""
+    return _fingerprint(open_model(name, stage1, stage2))
+
+
+def _fingerprint(files: tuple[WeightFile, ...]) -> str:
+    return "+".join(file.sha256 for file in files)
 
 
 def read(name: str | os.PathLike) -> tuple[dict, dict[str, Tensor]]:
     """Config and float32 tensors of a registry name, file or folder. Nothing in the file is ever executed."""
-    path = verified(name)
-    config, tensors = weight_files.read(path)
-    if kind := original_weights.recognise(config, tensors):
+    return contents(open_weights(name), name)
+
+
+def contents(file: WeightFile, name: str | os.PathLike) -> tuple[dict, dict[str, Tensor]]:
+    """Config and float32 tensors of a file of ours; InputError for one of the original's, or with NaN or infinity."""
+    if kind := original_weights.recognise(file.config, file.tensors):
         stage = original_weights.KINDS[kind]
-        raise InputError(f"weights {str(path)!r} are one of the original's two; use --model original --{stage} {name}")
-    if config is None:
-        raise InputError(f"weights {str(path)!r} carry no config; make them with scripts.export")
-    weight_files.check_finite(path, tensors)
-    return config, {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
+        raise InputError(
+            f"weights {str(file.path)!r} are one of the original's two; use --model original --{stage} {name}"
+        )
+    if file.config is None:
+        raise InputError(f"weights {str(file.path)!r} carry no config; make them with scripts.export")
+    weight_files.check_finite(file.path, file.tensors)
+    tensors = {key: value.float() if value.is_floating_point() else value for key, value in file.tensors.items()}
+    return file.config, tensors
 
 
 def load_model(name: str | os.PathLike) -> Networks:
-    """The networks of a model, strictly loaded; InputError names what is missing, unknown or of a wrong shape."""
+    """The networks of a `lite` model, strictly loaded; InputError names what is missing, unknown or misshapen."""
+    return _networks(open_weights(name), name)
+
+
+def _networks(file: WeightFile, name: str | os.PathLike) -> Networks:
+    from anitalker.lite import Networks
     from encoders.speech import SpeechFeatures
 
-    config, tensors = read(name)
+    config, tensors = contents(file, name)
     modules = build(config, MODEL_PARTS, str(name))
     fill(modules, tensors, str(name))
     speech = SpeechFeatures(**vars(_config(SpeechConfig, config, "speech", name)))
     return Networks(**modules, speech=speech, name=Path(name).stem)
 
 
-def kind(name: str | os.PathLike) -> str | None:
-    """Whose weights a name or file has: original_stage1, original_stage2, or None for ours."""
-    return original_weights.recognise(*weight_files.read(find(name)[0]))
-
-
-def fingerprint(
-    name: str | os.PathLike, stage1: str | os.PathLike | None = None, stage2: str | os.PathLike | None = None
-) -> str:
-    """SHA-256 of the weights that `model.load` reads for these names; of the original both, stage one first, and a plus
-    between them."""
-    names = [name]
-    if str(name) == "original" or stage2 is not None or kind(name) == "original_stage2":
-        names = [stage1 or "stage1", stage2 or (_default_variant() if str(name) == "original" else name)]
-    return "+".join(entry.sha256 if entry and entry.sha256 else sha256(path) for path, entry in map(find, names))
-
-
 def load_original(
     stage1: str | os.PathLike | None = None, stage2: str | os.PathLike | None = None
 ) -> tuple[StageOne, Denoiser]:
-    """The original's two networks, float32 on the CPU, from registry names or files of any spelling.
+    """The original's two networks, float32 on the CPU, from registry names or files of any spelling."""
+    return _original_networks(open_model("original", stage1, stage2))
 
-    Without a name, stage one is the fetched one and stage two the first that is here, full control before others.
-    """
-    paths = [verified(name) for name in (stage2 or _default_variant(), stage1 or "stage1")]
-    second, first = map(original_weights.load, paths, ("original_stage2", "original_stage1"))
-    return first, second
+
+def _original_networks(files: tuple[WeightFile, ...]) -> tuple[StageOne, Denoiser]:
+    first, second = files
+    denoiser = original_weights.load(second, "original_stage2")
+    return original_weights.load(first, "original_stage1"), denoiser
 
 
 def _default_variant() -> str:
@@ -116,10 +160,10 @@ def convert(name: str | os.PathLike, target: Path) -> dict:
     """A registry name or file -> slim .safetensors with its config inside; facts as `original_weights.convert` says."""
     if Path(name).is_dir():
         raise InputError(f"weights {str(name)!r} are a folder; python -m scripts.export makes a file of training runs")
-    path = verified(name)
-    if target.exists() and path.samefile(target):
+    file = open_weights(name)
+    if target.exists() and file.path.samefile(target):
         raise InputError(f"output is the input: {str(target)!r}; choose another name")
-    return original_weights.convert(path, target)
+    return original_weights.convert(file, target)
 
 
 def load_face(name: str | os.PathLike = "face") -> FaceNetwork:
@@ -131,6 +175,17 @@ def load_face(name: str | os.PathLike = "face") -> FaceNetwork:
     network = FaceNetwork(**{part: _config(kind, config, part, name) for part, kind in kinds.items()})
     fill({part: getattr(network, part) for part in kinds}, tensors, str(name))
     return network.eval()
+
+
+def load_finder(backend: str, device: torch.device) -> FaceFinder:
+    """The face finder: own, or face-alignment."""
+    if backend == "own":
+        from anitalker.face import FaceFinder
+
+        return FaceFinder(load_face(), device)
+    from anitalker.finders import FaceAlignmentFinder
+
+    return FaceAlignmentFinder(read("landmarks68")[1], device)
 
 
 def load_prior(space: nn.Module) -> MotionPrior | None:

@@ -21,8 +21,10 @@ from torch import Tensor
 from anitalker.config import FPS, InputError
 from anitalker.landmarks import eye_opening, lip_opening
 from anitalker.machine import choose_device
-from anitalker.original import CHIN, INNER_BROWS, NOSE_TIP, StageOne, sized, units
+from anitalker.original import CHIN, INNER_BROWS, NOSE_TIP, sized, units
 from anitalker.original_weights import load
+from anitalker.stage_one import StageOne
+from anitalker.weight_file import open_weights
 from scripts.training.data import Clip, decode_frames, decode_speech, load_clips
 from scripts.training.labels import MotionLabels
 
@@ -79,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     stage_one = None
     if options.stage1:
         try:
-            stage_one = load(Path(options.stage1), "original_stage1").to(choose_device(options.device))
+            stage_one = load(open_weights(options.stage1), "original_stage1").to(choose_device(options.device))
         except InputError as error:
             raise SystemExit(f"error: {error}") from None
     output.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anitalker import provenance, watermark
+from anitalker import marks, provenance, watermark
 from anitalker.config import InputError, RenderOptions
 from anitalker.pipeline import load
 from anitalker.verification import verify
@@ -62,7 +62,7 @@ def outputs(arguments: argparse.Namespace, folder: Path) -> dict:
         except InputError as error:
             print(f"left out: {error}", file=sys.stderr)
             continue
-        origin = provenance.Origin(talker.name, talker.fingerprint, number)
+        origin = provenance.Origin(talker.name, talker.model.fingerprint, number)
         plain, made = folder / "plain.mp4", folder / "made.mp4"
         write(plain, frames, None)
         work = time.process_time() - start
@@ -92,7 +92,9 @@ def outputs(arguments: argparse.Namespace, folder: Path) -> dict:
 def write(path: Path, frames: Sequence[np.ndarray], origin: provenance.Origin | None) -> None:
     """Frames to an MP4."""
     height, width = frames[0].shape[:2]
-    with Writer(path, width, height, None, origin) as writer:
+    marked = {} if origin is None else {"filters": marks.frame_filters(width, height, False, True)}
+    finish = None if origin is None else marks.signature(origin)
+    with Writer(path, width, height, finish=finish, **marked) as writer:
         for frame in frames:
             writer.write(frame)
 

@@ -21,7 +21,6 @@ from torch import Tensor
 from anitalker import pipeline, sampling
 from anitalker.config import InputError, RenderOptions
 from anitalker.landmarks import eye_opening, fit_pose, lip_opening
-from anitalker.lite import wishes
 from anitalker.motion_prior import MotionPrior
 from encoders.audio import SAMPLE_RATE, normalise_level
 from scripts.evaluation.metrics import interval, pearson
@@ -65,7 +64,7 @@ def sway(motion: Tensor) -> Tensor:
 
 def idle(talker: pipeline.Talker, clips: list[MotionClip], seconds: float) -> list[str]:
     """Ten seconds from the first code of every clip of val."""
-    prior, frames = talker.prior, sampling.check(seconds)
+    prior, frames = talker.model.prior, sampling.check(seconds)
     likely, steps, heads = true_frames(prior, clips)
     low, high = likely.quantile(0.01), likely.quantile(0.99)
     lines = [
@@ -95,7 +94,7 @@ def idle(talker: pipeline.Talker, clips: list[MotionClip], seconds: float) -> li
 
 def between(talker: pipeline.Talker, clips: list[MotionClip], pairs: int = 300) -> list[str]:
     """Pairs of expressions of different clips, on the pose of the first."""
-    rng, prior, found = np.random.default_rng(0), talker.prior, []
+    rng, prior, found = np.random.default_rng(0), talker.model.prior, []
     for _ in range(pairs):
         one, other = rng.choice(len(clips), 2, replace=False)
         codes = [torch.from_numpy(clips[n].codes[clips[n].good]) for n in (one, other)]
@@ -118,7 +117,7 @@ def pull(talker: pipeline.Talker, clips: list[MotionClip]) -> list[str]:
     """Speech of val: frames below the floor, lips before and after, by the codes on the clip's own neutral face."""
     from anitalker.generator import generate
 
-    prior, model = talker.prior, talker.model
+    prior, model = talker.model.prior, talker.model
     likely, *_ = true_frames(prior, clips)
     lines = [
         "| floor, nats | share of true frames below | generated frames | pulled | lips before | after | furthest |"
@@ -128,7 +127,7 @@ def pull(talker: pipeline.Talker, clips: list[MotionClip]) -> list[str]:
     for clip in (one for one in clips if one.speaks):
         sound = model.speech(normalise_level(torch.from_numpy(clip.sound)))[None]
         start, rng = torch.from_numpy(clip.codes[:1]), torch.Generator().manual_seed(0)
-        made.append((clip, generate(model.generator, sound, start, rng, wishes(RenderOptions()))))
+        made.append((clip, generate(model.generator, sound, start, rng, model.sampling_params(RenderOptions()))))
     for share in (FLOOR, 0.01, 0.05):
         floor, total, counted, lips, far = float(likely.quantile(share)), 0, 0, [], 0.0
         for clip, motion in made:
@@ -226,7 +225,7 @@ def told(arguments: argparse.Namespace) -> list[str]:
         stills = list(itertools.islice(known[::step], arguments.stills))
         speech = read_audio(Path(arguments.speech))[: round((arguments.seconds or 1e6) * SAMPLE_RATE)]
         return factors_table(factors(talker, stills, speech, arguments.every))
-    if talker.prior is None:
+    if talker.model.prior is None:
         raise InputError(f"model {talker.name} has no motion prior; take --model lite")
     clips = [c for c in load_motion(arguments.features, "val") if len(c.codes) >= SHORTEST and c.good.mean() > 0.8]
     if arguments.part == "idle":

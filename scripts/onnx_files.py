@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.generator import CONTROLS
-from anitalker.weights import Networks, load_model
+from anitalker.lite import Networks
+from anitalker.weights import load_model
 
 OPSET = 17
 ROUNDS, RUNS = 6, 10  # the least of ROUNDS means over RUNS

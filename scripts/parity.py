@@ -21,7 +21,8 @@ import torch
 
 from anitalker import original_weights
 from anitalker.config import VARIANTS, DenoiserConfig, StageOneConfig
-from anitalker.original import StageOne
+from anitalker.stage_one import StageOne
+from anitalker.weight_file import open_weights
 from scripts.evaluation import made_up, motion_parity, picture_parity
 
 Arrays = dict[str, np.ndarray]
@@ -85,7 +86,10 @@ def outputs(part: str, scratch: Path, folder: Path | None = None) -> Iterator[tu
         yield "", motion_parity.cepstra(recorded(part, folder) | {"tone_wave": made_up.tone_wave()}, speech(folder))
     else:
         for spelling, path in spelled(part, scratch, folder):
-            yield spelling, run(original_weights.load(path, f"original_{part[:6]}"), recorded(part, folder))
+            yield (
+                spelling,
+                run(original_weights.load(open_weights(path), f"original_{part[:6]}"), recorded(part, folder)),
+            )
 
 
 def spelled(part: str, scratch: Path, folder: Path | None = None) -> Iterator[tuple[str, Path]]:
@@ -95,7 +99,7 @@ def spelled(part: str, scratch: Path, folder: Path | None = None) -> Iterator[tu
     torch.save(whole, published)
     yield "published", published
     slim = scratch / f"{part}.safetensors"
-    original_weights.convert(published, slim)
+    original_weights.convert(open_weights(published), slim)
     published.unlink()
     if part == "stage1":
         torch.save({f"lia.{name}": tensor for name, tensor in whole.items()} | FOREIGN, published)

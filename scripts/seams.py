@@ -36,7 +36,7 @@ def mask_of(model, subject, motion: torch.Tensor, size: tuple[int, int]) -> np.n
     """
     side, mask = int(subject.crop.side), np.zeros(size, np.float32)
     inside = np.ones((side, side), np.float32)
-    if subject.detail is not None:
+    if subject.compositor.detail is not None:
         inside = moving(model.layers(subject, motion), (side, side))[0, 0].numpy()
     x, y = int(subject.crop.origin[0]), int(subject.crop.origin[1])
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, size[1]), min(y + side, size[0])

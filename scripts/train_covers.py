@@ -22,7 +22,7 @@ import torch
 from anitalker import weights
 from anitalker.covers import PARTS, Covers
 from anitalker.motion_prior import MotionPrior, space_hash
-from anitalker.rendering import to_tensor
+from anitalker.transfer import to_tensor
 from scripts.export import write
 from scripts.train_motion_prior import Eye, choose_frames
 from scripts.training.covers import EYES_TAUGHT, EYES_UNSEEN, HARMLESS, MOUTH_TAUGHT, MOUTH_UNSEEN

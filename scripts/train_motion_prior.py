@@ -23,7 +23,7 @@ from anitalker import face, weights
 from anitalker.config import MotionPriorConfig, to_dict
 from anitalker.face import FaceFinder
 from anitalker.motion_prior import SIGNS, MotionPrior, landmark_residual, space_hash
-from anitalker.rendering import to_tensor
+from anitalker.transfer import to_tensor
 from scripts.export import write
 from scripts.training.data import FrameCache
 from scripts.training.motion_data import MotionClip, load_motion

@@ -97,6 +97,8 @@ def mean_face() -> np.ndarray:
 class FixedFinder:
     """Finds `count` faces side by side in every picture that is not one colour."""
 
+    calibrated = False
+
     def __init__(self, count: int = 1) -> None:
         self.count = count
 
@@ -166,7 +168,7 @@ def original_networks():
 
     from anitalker.config import DenoiserConfig, StageOneConfig
     from anitalker.conformer import Denoiser
-    from anitalker.original import StageOne
+    from anitalker.stage_one import StageOne
 
     def build(variant: str = "mfcc_full_control") -> tuple:
         torch.manual_seed(0)
@@ -194,5 +196,5 @@ def talker(untrained_model, monkeypatch):
     """The untrained model with a finder that always finds one face."""
     from anitalker import pipeline
 
-    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: FixedFinder())
+    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: FixedFinder())
     return pipeline.load(untrained_model, "cpu")

@@ -29,10 +29,10 @@ def add(parser: flags.Parser) -> None:
 def run(arguments: argparse.Namespace) -> dict:
     """Make the video -> facts for --json."""
     from anitalker.pipeline import load
+    from anitalker.soundtrack import parse_speech_for
     from anitalker.video import check_output
-    from anitalker.voices import parse
 
-    options, own = flags.options_of(arguments), parse(arguments.speech_for)
+    options, own = flags.options_of(arguments), parse_speech_for(arguments.speech_for)
     check_output(arguments.output)  # before anything slow
     talker = load(**flags.model_of(arguments))
     with flags.Progress() as progress:

@@ -52,18 +52,16 @@ def run(arguments: argparse.Namespace) -> dict:
         raise InputError("--linear came without --between; it says how to go from A to B")
     keep_inputs(arguments.output, arguments.portrait, *arguments.between or ())  # before anything slow
     talker = load(**flags.model_of(arguments))
-    if talker.prior is None and not arguments.linear:
+    if talker.model.prior is None and not arguments.linear:
         raise InputError(f"model {talker.name} has no motion prior to draw from; take --model lite")
     ends = [expression(talker, name, arguments.face_backend) for name in arguments.between or ()]
     portrait = talker.portrait(arguments.portrait, options.face, options.face_backend, enhance=options.enhance)
     if ends:
-        way = None if arguments.linear else talker.prior
+        way = None if arguments.linear else talker.model.prior
         motions = [sampling.between(way, one.motion.cpu(), *ends, frames).to(one.motion) for one in portrait.subjects]
     else:
         motions = [
-            sampling.idle_face(
-                talker.prior, talker.model, one, frames, options, arguments.temperature, options.seed + n
-            )
+            talker.model.idle(one, frames, options, arguments.temperature, options.seed + n)
             for n, one in enumerate(portrait.subjects)
         ]
     with flags.Progress() as progress:

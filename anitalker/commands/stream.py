@@ -49,16 +49,15 @@ def run(arguments: argparse.Namespace) -> dict:
     if look is not None and not 1 <= look <= 12:
         raise InputError(f"lookahead is {look}; allowed is 1 to 12 frames")
     from anitalker import streaming
-    from anitalker.label import Label
     from anitalker.live_video import FragmentWriter, FrameWriter
+    from anitalker.marks import frame_filters
     from anitalker.pipeline import load
-    from anitalker.watermark import Marker
 
     talker = load(**flags.model_of(arguments))
     portrait = talker.portrait(arguments.portrait, options.face, options.face_backend, enhance=options.enhance)
     height, width = portrait.picture.shape[:2] if options.frame == "full" else (talker.model.size,) * 2
     # No credentials: a stream has no end that could be signed.
-    marks = [Label(width, height)] * options.label + [Marker()] * options.marks
+    filters = frame_filters(width, height, options.label, options.marks)
     late = streaming.deadline(SLACK) if arguments.idle else (lambda frame: False)
     stream = streaming.StreamingTalker(talker, portrait, options, look or streaming.LOOKAHEAD, arguments.level, late)
     stream.warm()
@@ -69,8 +68,8 @@ def run(arguments: argparse.Namespace) -> dict:
         writer = FragmentWriter(output, width, height) if arguments.format == "mp4" else FrameWriter(output)
         with writer:
             for frame, sound in streaming.with_sound(stream, pieces):
-                for mark in marks:
-                    frame = mark(frame)
+                for apply in filters:
+                    frame = apply(frame)
                 writer.write(frame, sound)
     return {"output": arguments.output, "frames": stream.made, "skipped": stream.skipped, "model": talker.name}
 

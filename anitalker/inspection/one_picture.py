@@ -18,7 +18,6 @@ from anitalker.inspection import attention, attribution, effects, figures, maxim
 from anitalker.inspection.report import Report
 from anitalker.inspection.views import View, blank, to_display
 from anitalker.landmarks import STABLE, face_height
-from anitalker.lite import Lite
 
 DEMO = Path(__file__).resolve().parents[2] / "app/examples/speech.flac"
 HEARD = 5  # seconds of speech whose attention is drawn
@@ -127,7 +126,7 @@ def directions(case: Case, report: Report) -> None:
 
 
 def _is_lite(case: Case) -> bool:
-    return isinstance(case.talker.model, Lite)
+    return case.talker.model.family == "lite"
 
 
 def _close_up(frames: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

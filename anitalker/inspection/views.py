@@ -16,7 +16,7 @@ from anitalker.lite import Lite
 from anitalker.model import Model
 from anitalker.motion_space import upright
 from anitalker.original import Original, sized
-from anitalker.rendering import to_tensor
+from anitalker.transfer import to_tensor
 
 POSE = ("yaw", "pitch", "roll", "x", "y", "size")
 
@@ -107,10 +107,10 @@ class OriginalView(_View):
 
 def view_of(model: Model) -> View:
     """The view on a loaded model."""
-    for family, view in ((Lite, LiteView), (Original, OriginalView)):
-        if isinstance(model, family):
-            return view(model)
-    raise InputError(f"model {model.name} is of an unknown family; inspect knows lite and original")
+    views = {"lite": LiteView, "original": OriginalView}
+    if model.family not in views:
+        raise InputError(f"model {model.name} is of the family {model.family}; inspect knows {', '.join(views)}")
+    return views[model.family](model)
 
 
 def to_display(pictures: Tensor) -> np.ndarray:

@@ -20,7 +20,8 @@ from anitalker.config import FPS, SAMPLE_RATE, DenoiserConfig, RenderOptions, St
 from anitalker.conformer import Denoiser
 from anitalker.graphs import graphed
 from anitalker.original import Original as OriginalModel
-from anitalker.original import StageOne, Subject
+from anitalker.original import Subject
+from anitalker.stage_one import StageOne
 from scripts.evaluation import made_up
 
 EXAMPLES = Path(__file__).parents[2] / "app/examples"

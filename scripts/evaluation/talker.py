@@ -67,7 +67,7 @@ class FaceReader:
 def face_reader(name: str, device: str = "auto") -> FaceReader:
     """A reader without a model, for videos that another system made; the canonical face is the shipped model's."""
     from anitalker import machine, weights
-    from anitalker.pipeline import load_finder
+    from anitalker.weights import load_finder
 
     chosen = machine.choose_device(device)
     canonical = weights.read("lite")[1]["motion_space.canonical"]
@@ -146,18 +146,19 @@ class TalkerSubject(FaceReader):
 
     def render_landmarks(self, source: Source, landmarks: np.ndarray, motion: np.ndarray) -> np.ndarray:
         from anitalker.decoder import compose
-        from anitalker.rendering import to_pictures
+        from anitalker.transfer import to_pictures
 
         subject, made = self._portrait(source).subjects[0], []
         motion = np.concatenate([self.poses(landmarks), motion[:, POSE_SIZE:]], 1)
         with self.torch.inference_mode():
             for points, code in zip(self._tensor(landmarks), self._tensor(motion), strict=True):
                 layers = self.talker.model.decoder.frames(subject.prepared, points[None], code[None])
-                made.append(to_pictures(compose(subject.source, layers))[0])
+                made.append(to_pictures(compose(subject.compositor.source, layers))[0])
         return np.stack(made)
 
     def _portrait(self, source: Source, appearance: np.ndarray | None = None):
         """The crop as a portrait, with the landmarks and the code that `source` says it has."""
+        from anitalker.compositor import Compositor
         from anitalker.face import Crop
         from anitalker.lite import Subject
         from anitalker.pipeline import Portrait
@@ -170,7 +171,7 @@ class TalkerSubject(FaceReader):
             prepared = self.talker.model.decoder.prepare(picture, points, codes.motion, codes.appearance)
         side = source.image.shape[0]
         crop = Crop(source.image, source.landmarks, (0.0, 0.0), float(side), (side, side))
-        return Portrait(source.image, (Subject(crop, codes, points, prepared, picture),))
+        return Portrait(source.image, (Subject(crop, codes, points, prepared, Compositor(picture, sharpen=False)),))
 
     def speak(self, source: Source, speech: np.ndarray, seed: int) -> np.ndarray:
         return self.talker.motion(self._portrait(source), speech, RenderOptions(seed=seed))[0].cpu().numpy()

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from anitalker.config import EncoderConfig, MotionSpaceConfig, StageOneConfig, to_dict
 from anitalker.motion_space import MotionSpace
-from anitalker.original import StageOne
+from anitalker.stage_one import StageOne
 from scripts.training import styled
 from scripts.training.augment import colour_pairs
 from scripts.training.codes import start_from_labels

@@ -8,12 +8,14 @@ from anitalker import pipeline
 from anitalker.cli import build_parser, main
 from anitalker.config import RenderOptions
 from anitalker.lite import Lite
+from anitalker.model import FaceCheck
+from anitalker.motion_prior import MotionPrior
 
 
 @pytest.fixture
 def render(monkeypatch, fixed_finder, example_portrait, clicks, untrained_model, tmp_path):
     """Arguments of a quick render to tmp_path/out.mp4."""
-    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: fixed_finder())
+    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder())
     paths = [str(example_portrait), str(clicks), "-o", str(tmp_path / "out.mp4")]
     return ["render", *paths, "--model", str(untrained_model), "--device", "cpu", "--steps", "1", "--frame", "crop"]
 
@@ -65,7 +67,7 @@ def test_faces(render, capsys, example_portrait):
 
 @pytest.mark.parametrize("refused", [False, True])
 def test_faces_say_what_rendering_would(render, capsys, caplog, monkeypatch, example_portrait, refused):
-    monkeypatch.setattr(pipeline.Talker, "doubt", lambda *_: (refused, "it has a beak"))
+    monkeypatch.setattr("anitalker.lite.Lite.check_face", lambda *_: FaceCheck(refused, "it has a beak"))
     assert main(["faces", str(example_portrait), "--json", "--device", "cpu"]) == 0
     face = json.loads(capsys.readouterr().out)["faces"][0]
     assert face["doubts"] == ["it has a beak"] and face["refused"] is refused
@@ -79,8 +81,8 @@ def test_faces_say_what_rendering_would(render, capsys, caplog, monkeypatch, exa
 def test_doubts_are_the_same_before_and_in_rendering(example_portrait, monkeypatch):
     """By the shipped networks, with codes read for it and with those of a subject."""
     talker, signs = pipeline.load("lite", "cpu"), []
-    doubt = type(talker.prior).doubt
-    monkeypatch.setattr(type(talker.prior), "doubt", lambda self, found: signs.append(found) or doubt(self, found))
+    doubt = MotionPrior.doubt
+    monkeypatch.setattr(MotionPrior, "doubt", lambda self, found: signs.append(found) or doubt(self, found))
     facts = pipeline.find_faces(example_portrait, device="cpu")
     talker.portrait(example_portrait)
     assert facts["faces"][0]["doubts"] == [] and len(signs) == 2

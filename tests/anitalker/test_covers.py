@@ -41,7 +41,7 @@ def test_the_pipeline_says_what_to_do(talker, example_portrait, monkeypatch, cap
 
     covers = Covers(16)
     prior = SimpleNamespace(covers=covers)
-    monkeypatch.setattr(type(talker), "prior", prior)
+    monkeypatch.setattr(talker.model, "prior", prior)
     assert len(talker.portrait(example_portrait).subjects) == 1 and not caplog.records
     covers.limits.fill_(-1)
     talker.portrait(example_portrait)

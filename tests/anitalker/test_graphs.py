@@ -12,7 +12,7 @@ from torch import nn
 
 from anitalker import graphs
 from anitalker.graphs import TOLERANCE, Graphed, graphed
-from anitalker.rendering import send_aside
+from anitalker.transfer import send_aside
 
 pytestmark = pytest.mark.usefixtures("able")
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker import model as families
-from anitalker import pipeline
+from anitalker import pipeline, weights
 from anitalker.cli import main
 from anitalker.config import InputError, RenderOptions
 from anitalker.lite import Lite
@@ -28,7 +27,7 @@ def flags(original_files):
 @pytest.fixture(params=["lite", "original"])
 def any_talker(request, untrained_model, original_files, monkeypatch, fixed_finder):
     """A talker of each family, with a finder that always finds one face."""
-    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: fixed_finder())
+    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder())
     if request.param == "lite":
         return pipeline.load(untrained_model, "cpu")
     return pipeline.load("original", "cpu", *original_files)
@@ -45,9 +44,9 @@ def test_the_pipeline_knows_no_family(root):
 
 def test_each_family_has_everything(any_talker):
     model = any_talker.model
-    for name in ("name", "device", "size", "steps", "calm"):
+    for name in ("family", "name", "fingerprint", "device", "size", "steps", "calm", "prior", "streaming"):
         assert hasattr(model, name)
-    for name in ("check", "crop", "subject", "read", "hear", "move", "draw"):
+    for name in ("check", "check_face", "crop", "subject", "read", "hear", "move", "draw"):
         assert callable(getattr(model, name))
     assert type(any_talker.name) is str and model.steps > 0
 
@@ -71,7 +70,7 @@ def test_speech_to_motion_to_frames(any_talker, example_portrait, clicks):
 @pytest.fixture
 def published(original_files, monkeypatch, fixed_finder):
     """A talker of the original's family."""
-    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: fixed_finder())
+    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder())
     return pipeline.load("original", "cpu", *original_files)
 
 
@@ -117,7 +116,7 @@ def test_reenact_and_encode(published, example_portrait, clicks, tmp_path):
 def test_the_original_by_command_line(
     flags, frame, example_portrait, clicks, tmp_path, capsys, monkeypatch, fixed_finder
 ):
-    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: fixed_finder())
+    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder())
     out = tmp_path / "out.mp4"
     where = [str(example_portrait), str(clicks), "-o", str(out), "--device", "cpu", "--json"]
     assert main(["render", *where, *flags, "--steps", "2", "--frame", frame, "--yaw", "10", "--still"]) == 0
@@ -148,11 +147,11 @@ def test_errors_are_one_line(flags, extra, words, example_portrait, clicks, tmp_
 
 def test_which_family(untrained_model, original_files, monkeypatch, tmp_path):
     stage1, stage2 = original_files
-    assert isinstance(families.load(untrained_model, CPU), Lite)
-    assert isinstance(families.load("original", CPU, stage1, stage2), Original)
-    assert isinstance(families.load(stage2, CPU, stage1), Original)  # stage two stands for the whole
+    assert isinstance(weights.load(untrained_model, CPU), Lite)
+    assert isinstance(weights.load("original", CPU, stage1, stage2), Original)
+    assert isinstance(weights.load(stage2, CPU, stage1), Original)  # stage two stands for the whole
     with pytest.raises(InputError, match="belongs to --model original"):
-        families.load(untrained_model, CPU, stage1=stage1)
+        weights.load(untrained_model, CPU, stage1=stage1)
     monkeypatch.setenv("ANITALKER_CHECKPOINTS", str(tmp_path))
     with pytest.raises(InputError, match="anitalker models fetch stage1"):
-        families.load("original", CPU)
+        weights.load("original", CPU)

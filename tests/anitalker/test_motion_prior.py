@@ -106,15 +106,15 @@ def test_the_shipped_prior_on_the_example(example_portrait):
     from anitalker.motion_prior import landmark_residual
 
     talker = pipeline.load("lite", "cpu")
-    assert talker.prior is not None, "the shipped prior was trained beside another motion space: train it again"
+    assert talker.model.prior is not None, "the shipped prior was trained beside another motion space: train it again"
     finder, picture = talker.finder(), np.asarray(Image.open(example_portrait).convert("RGB"))
 
     def doubt(pixels):
         face = finder.find(pixels)[0]
         cut = crop(pixels, face)
         codes = talker.model.subject(pixels, cut).codes
-        signs = talker.prior.signs(codes.motion, codes.appearance, face.score, landmark_residual(finder, cut))
-        return talker.prior.doubt(signs)
+        signs = talker.model.prior.signs(codes.motion, codes.appearance, face.score, landmark_residual(finder, cut))
+        return talker.model.prior.doubt(signs)
 
     assert doubt(picture) is None
     stretched = np.asarray(Image.fromarray(picture).resize((picture.shape[1] * 2, picture.shape[0])))

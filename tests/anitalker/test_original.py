@@ -14,7 +14,7 @@ from anitalker.diffusion import ddim_sample
 from anitalker.face import Face
 from anitalker.landmarks import CHIN, FOREHEAD
 from anitalker.original import Original, control_signals, join, own_signals, units, windows
-from anitalker.rendering import to_pictures
+from anitalker.transfer import to_pictures
 
 QUICK = RenderOptions(steps=2)
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from anitalker import original_weights, weight_files, weights
 from anitalker.cli import main
 from anitalker.config import VARIANTS, DenoiserConfig, InputError, StageOneConfig, from_dict
+from anitalker.weight_file import open_weights
 
 STAGE_ONE = StageOneConfig(size=16, style=12, motion=5, channels=(12, 8, 6))
 TINY = {"motion": 5, "start": 12, "hubert": 10, "hubert_layers": 3, "mfcc": 7, "mfcc_hidden": 6, "width": 16}
@@ -143,7 +144,7 @@ def test_conversion(which, read, part, request, tmp_path, capsys):
         assert read(path)[0]["kind"] == f"original_{part}"
     same(read(output)[1], live)
     assert read(output)[0] == read(path)[0]
-    again = original_weights.convert(output, tmp_path / "again.safetensors")  # nothing is left to drop
+    again = original_weights.convert(open_weights(output), tmp_path / "again.safetensors")  # nothing is left to drop
     assert again["dropped"] == 0 and (tmp_path / "again.safetensors").read_bytes() == output.read_bytes()
 
 
@@ -184,7 +185,7 @@ def test_stages_are_not_confused(stage_one, stage_two, tmp_path):
         (stage_one[0], original_weights.read_stage_two, "stage one, not its stage two; give them as --stage1"),
     ):
         refused(words, read, path)
-        original_weights.convert(path, tmp_path / "slim.safetensors")
+        original_weights.convert(open_weights(path), tmp_path / "slim.safetensors")
         refused(words, read, tmp_path / "slim.safetensors")
 
 
@@ -267,7 +268,7 @@ def test_a_payload_does_not_run(stage_one, tmp_path, capsys):
     """In the middle of an otherwise right file, by every way in; and the payload is a true one."""
     path, target = stage_one[0], tmp_path / "it-ran"
     torch.save({**torch.load(path), "lia.loss": Code(target)}, path)
-    for read in (*READ.values(), weights.kind, lambda path: weights.load_original(path, path)):
+    for read in (*READ.values(), open_weights, lambda path: weights.load_original(path, path)):
         refused("hold code", read, path)
     assert main(["models", "convert", str(path), str(tmp_path / "slim.safetensors")]) == 2
     assert not target.exists() and not (tmp_path / "slim.safetensors").exists()
@@ -289,14 +290,16 @@ def test_loading(stage_one, stage_two):
     same(first.state_dict(), stage_one[1])
     same(second.state_dict(), stage_two[1])
     assert not first.training and not any(parameter.requires_grad for parameter in second.parameters())
-    assert weights.kind(stage_one[0]) == "original_stage1" and weights.kind(stage_two[0]) == "original_stage2"
-    assert weights.kind("lite") is None
+    kinds = [original_weights.recognise(*weight_files.read(path)) for path in (stage_one[0], stage_two[0])]
+    assert kinds == ["original_stage1", "original_stage2"]
+    assert [file.path for file in weights.open_model(stage_two[0], stage_one[0])] == [stage_one[0], stage_two[0]]
+    assert len(weights.open_model("lite")) == 1
 
 
 def test_half_precision(stage_two, tmp_path):
     half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in stage_two[1].items()}
     torch.save(spelled(half), tmp_path / "half.ckpt")
-    loaded = original_weights.load(tmp_path / "half.ckpt", "original_stage2").state_dict()
+    loaded = original_weights.load(open_weights(tmp_path / "half.ckpt"), "original_stage2").state_dict()
     same(loaded, {name: tensor.float() if tensor.dtype == torch.half else tensor for name, tensor in half.items()})
 
 

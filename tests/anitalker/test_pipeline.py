@@ -125,7 +125,7 @@ def test_devices_that_are_not_there(untrained_model):
 
 @pytest.mark.cuda
 def test_cuda_agrees_with_the_cpu(untrained_model, example_portrait, clicks, monkeypatch, fixed_finder):
-    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: fixed_finder())
+    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder())
     results = []
     for device in ("cpu", "cuda"):
         talker = pipeline.load(untrained_model, device)

@@ -11,6 +11,7 @@ import pytest
 from anitalker import provenance
 from anitalker.cli import main
 from anitalker.config import InputError
+from anitalker.marks import frame_filters, signature
 from anitalker.provenance import Origin, identity, read
 from anitalker.verification import verify
 from anitalker.video import Writer, ffmpeg, probe, read_frames
@@ -25,7 +26,7 @@ def marked(tmp_path_factory, clicks, example_portrait):
 
     picture = read_picture(example_portrait)
     path = tmp_path_factory.mktemp("marked") / "made.mp4"
-    with Writer(path, 256, 256, clicks, ORIGIN) as writer:
+    with Writer(path, 256, 256, clicks, frame_filters(256, 256, False, True), signature(ORIGIN)) as writer:
         for number in range(10):
             writer.write(np.roll(picture, number, 1))
     return path
@@ -151,7 +152,7 @@ def test_a_certificate_that_does_not_fit_its_key(fresh, tmp_path, monkeypatch):
 def test_without_c2pa(monkeypatch, tmp_path, caplog):
     """Where the library is missing, videos are made and the watermark stays; it is said."""
     monkeypatch.setitem(__import__("sys").modules, "c2pa", None)
-    with Writer(tmp_path / "x.mp4", 64, 64, None, ORIGIN) as writer:
+    with Writer(tmp_path / "x.mp4", 64, 64, finish=signature(ORIGIN)) as writer:
         writer.write(np.zeros((64, 64, 3), np.uint8))
     assert "no content credentials" in caplog.text
     assert probe(tmp_path / "x.mp4").width == 64

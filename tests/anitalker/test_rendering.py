@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker import lite, rendering
+from anitalker import compositor, lite, rendering, transfer
+from anitalker.compositor import Compositor
 from anitalker.decoder import Layers
 from anitalker.face import Crop
 
@@ -32,7 +33,7 @@ def subject_at(x, y, side, size):
         np.zeros((256, 256, 3), np.uint8), np.zeros((468, 3), np.float32), (float(x), float(y)), float(side), size
     )
     prepared = SimpleNamespace(picture=torch.zeros(1, 3, 256, 256))
-    return lite.Subject(crop, None, None, prepared, torch.zeros(1, 3, side, side))
+    return lite.Subject(crop, None, None, prepared, Compositor(torch.zeros(1, 3, side, side), sharpen=False))
 
 
 def levels(count):
@@ -96,7 +97,7 @@ def test_a_card_draws_the_next_batch_while_one_is_copied():
 
                 return whole, wait
 
-            yield from rendering.fetch(paint, self.device, send)
+            yield from transfer.fetch(paint, self.device, send)
 
     motion = torch.zeros(8, 20)
     motion[:, 1] = torch.arange(8) // 2
@@ -119,7 +120,7 @@ def test_bytes_are_read_when_they_are_there_and_their_memory_is_used_again():
         return host, lambda: host.copy_(whole)
 
     fetched = [
-        rendering.fetch(lambda value=value: torch.full((2, 3, 4, 4), value / 127.5 - 1), torch.device("cuda"), send)
+        transfer.fetch(lambda value=value: torch.full((2, 3, 4, 4), value / 127.5 - 1), torch.device("cuda"), send)
         for value in (10, 20, 30, 40)
     ]
     assert [batch.shape for batch in fetched] == [(2, 4, 4, 3)] * 4 and len(sent) == 4
@@ -127,7 +128,7 @@ def test_bytes_are_read_when_they_are_there_and_their_memory_is_used_again():
 
 
 def test_elsewhere_nothing_is_sent_aside():
-    made = rendering.fetch(lambda: torch.zeros(1, 3, 2, 2), torch.device("cpu"), lambda whole: 1 / 0)
+    made = transfer.fetch(lambda: torch.zeros(1, 3, 2, 2), torch.device("cpu"), lambda whole: 1 / 0)
     assert made.shape == (1, 2, 2, 3) and set(made.flatten().tolist()) == {128}
 
 
@@ -142,7 +143,7 @@ def test_a_card_s_bytes():
             frames = frames.add(0)  # something to wait for
         return frames
 
-    work = lambda value: set(rendering.fetch(lambda: draw(value), torch.device("cuda")).flatten().tolist())  # noqa: E731
+    work = lambda value: set(transfer.fetch(lambda: draw(value), torch.device("cuda")).flatten().tolist())  # noqa: E731
     assert list(rendering.side_by_side(work, range(100), 2, 1)) == [{value} for value in range(100)]
 
 
@@ -156,7 +157,7 @@ def test_crops_that_overlap_add_their_changes():
 
 
 def test_large_crops_go_in_pieces(monkeypatch):
-    monkeypatch.setattr(lite, "PIXELS_AT_ONCE", 3 * 50 * 50)
+    monkeypatch.setattr(compositor, "PIXELS_AT_ONCE", 3 * 50 * 50)
     picture = np.zeros((50, 50, 3), np.uint8)
     frames = list(rendering.render(Painter(), [subject_at(0, 0, 50, (50, 50))], [levels(8)], 8, picture))
     assert [frame[25, 25, 0] for frame in frames] == [round((v + 1) * 127.5) for v in np.linspace(-1, 1, 8)]
@@ -164,7 +165,7 @@ def test_large_crops_go_in_pieces(monkeypatch):
 
 def test_pixels_come_back_to_the_bit():
     picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    np.testing.assert_array_equal(rendering.to_pictures(rendering.to_tensor(picture))[0], picture)
+    np.testing.assert_array_equal(transfer.to_pictures(transfer.to_tensor(picture))[0], picture)
 
 
 def test_side_by_side_keeps_order_and_stops_early():

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker import pipeline, video
+from anitalker import video
 from anitalker.cli import main
 from anitalker.config import MotionPriorConfig
+from anitalker.lite import Lite
+from anitalker.model import FaceCheck
 from anitalker.motion_files import read_codes, write_codes
 from anitalker.motion_prior import MotionPrior
 
@@ -16,13 +18,13 @@ from anitalker.motion_prior import MotionPrior
 @pytest.fixture
 def sample(monkeypatch, fixed_finder, example_portrait, untrained_model, tmp_path):
     """Arguments of a quick sample to tmp_path/out.mp4; the untrained model has an untrained prior."""
-    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: fixed_finder())
+    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder())
     torch.manual_seed(0)
     prior = MotionPrior(MotionPriorConfig(steps=1, layers=1, hidden=8, bins=4, code_size=16, directions=2)).eval()
     prior.motion_std.fill_(0.05)
     prior.limits.fill_(1e9)
-    monkeypatch.setattr(pipeline.Talker, "prior", prior)
-    monkeypatch.setattr(pipeline.Talker, "_doubt", lambda *_: None)
+    monkeypatch.setattr(Lite, "prior", prior)
+    monkeypatch.setattr(Lite, "check_face", lambda *_: FaceCheck())
     out = ["-o", str(tmp_path / "out.mp4"), "--model", str(untrained_model), "--device", "cpu", "--frame", "crop"]
     return ["sample", str(example_portrait), *out, "--seconds", "0.4"]
 
@@ -83,7 +85,7 @@ def test_refused_in_one_line(sample, capsys, tmp_path, motion_file, flags, words
 
 
 def test_a_model_without_a_prior_says_so(sample, capsys, monkeypatch, motion_file):
-    monkeypatch.setattr(pipeline.Talker, "prior", None)
+    monkeypatch.setattr(Lite, "prior", None)
     assert main(sample) == 2
     assert "has no motion prior to draw from; take --model lite" in capsys.readouterr().err
     assert main([*sample, "--linear", "--between", str(motion_file), f"{motion_file}:1"]) == 0

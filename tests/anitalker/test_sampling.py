@@ -87,12 +87,13 @@ def test_temperatures_that_are_refused(temperature):
         sampling.check(1.0, temperature)
 
 
-def test_factors_hold_what_they_name(talker, prior, picture):
+def test_factors_hold_what_they_name(talker, prior, picture, monkeypatch):
     """lips, head and blink at 0: nothing moves; blink alone: only what a blink moves."""
     (one,) = talker.portrait(picture).subjects
+    monkeypatch.setattr(talker.model, "prior", prior)
 
     def made(**options):
-        return sampling.idle_face(prior, talker.model, one, 60, RenderOptions(**options), 1.0, 3) - one.motion
+        return talker.model.idle(one, 60, RenderOptions(**options), 1.0, 3) - one.motion
 
     free, still = made(), made(lips=0, head=0, blink=0)
     assert free.abs().max() > 1e-3 and still.abs().max() < 1e-5
@@ -108,9 +109,9 @@ def test_shipped_prior_idles_like_real_clips(root):
     talker = load("lite", "cpu")
     (one,) = talker.portrait(root / "app/examples/portrait.webp").subjects
     for seed in range(4):
-        made = sampling.idle(talker.prior, one.motion, 250, rng(seed))
-        steps = (made.diff(dim=0) / talker.prior.motion_std).norm(dim=1)
+        made = sampling.idle(talker.model.prior, one.motion, 250, rng(seed))
+        steps = (made.diff(dim=0) / talker.model.prior.motion_std).norm(dim=1)
         turned = np.degrees((made[1:, :3] - made[:-1, :3]).norm(dim=1).max())
         assert float(steps.max()) < 5.81 and turned < 6.56
-        assert float(talker.prior.log_prob(made).quantile(0.05)) > -21.5
+        assert float(talker.model.prior.log_prob(made).quantile(0.05)) > -21.5
         assert 0.3 < float(torch.rad2deg(made[:, :3].std(0)).max()) < 10

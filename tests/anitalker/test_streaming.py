@@ -105,7 +105,7 @@ def test_a_late_frame_is_the_last_one_again(talker, example_portrait):
 
 def test_models_of_whole_clips_are_refused(talker, example_portrait):
     portrait = talker.portrait(example_portrait)
-    talker.model = type("Whole", (), {})()
+    talker.model = type("Whole", (), {"streaming": None})()
     with pytest.raises(InputError, match="--model lite"):
         StreamingTalker(talker, portrait)
 

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from anitalker import pipeline, voice
+from anitalker import voice
 from anitalker.cli import main
 from anitalker.config import InputError
 from anitalker.video import probe, read_audio
@@ -135,7 +135,7 @@ def test_what_is_not_installed_is_named(piper_file, tmp_path, monkeypatch, modul
 
 
 def test_say(monkeypatch, fixed_finder, example_portrait, untrained_model, tmp_path, capsys):
-    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: fixed_finder())
+    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder())
     model = ["--model", str(untrained_model), "--device", "cpu", "--steps", "1", "--frame", "crop"]
     out = str(tmp_path / "out.mp4")
     assert main(["say", str(example_portrait), "Guten Tag, das ist gut.", "-o", out, "--json", *model]) == 0

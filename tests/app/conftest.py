@@ -45,6 +45,8 @@ def found_talker(untrained_model, fixed_finder):
     from anitalker import pipeline
 
     class Finder:
+        calibrated = False
+
         def find(self, picture):
             return fixed_finder(2 if picture.shape[1] >= 2 * picture.shape[0] else 1).find(picture)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from anitalker import pipeline, weights
+from anitalker import weights
 from anitalker.cli import main
 from anitalker.video import Writer, probe
 from tests.bad_input.given import arguments
@@ -58,7 +58,7 @@ def everything(tmp_path_factory, clicks, example_portrait, untrained_model, make
 def place(tmp_path, everything, monkeypatch, fixed_finder):
     """The current folder: a copy of `everything`. The fixed finder finds the faces."""
     shutil.copytree(everything, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: fixed_finder())
+    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder())
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

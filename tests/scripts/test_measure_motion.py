@@ -35,7 +35,7 @@ def clips(face, prior):
 
 @pytest.fixture
 def measured(talker, prior, monkeypatch):
-    monkeypatch.setattr(pipeline.Talker, "prior", prior)
+    monkeypatch.setattr(talker.model, "prior", prior)
     return talker
 
 

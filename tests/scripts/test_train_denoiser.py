@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from anitalker.original import own_signals
 from anitalker.original_weights import load
 from anitalker.video import Writer
+from anitalker.weight_file import open_weights
 from scripts import export, extract_features, train_denoiser
 from scripts.training.data import Clip
 from scripts.training.denoiser_data import Scale, Windows, load_courses
@@ -96,7 +97,7 @@ def test_it_learns_resumes_and_becomes_a_file_that_moves(read_features, original
     assert pose[-1] < 0.85 * pose[0]  # the signals are told from the sound, at least in the mean
     output = tmp_path / "stage2.safetensors"
     export.main([str(run), "--kind", "stage2", "-o", str(output)])
-    network = load(output, "original_stage2")
+    network = load(open_weights(output), "original_stage2")
     assert (network.config.start, network.config.width) == (24, 16)
     known = load_file(run / "weights.safetensors")
     assert torch.equal(network.out_proj.weight, known["stage2.out_proj.weight"])

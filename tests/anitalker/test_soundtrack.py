@@ -7,8 +7,8 @@ import pytest
 
 from anitalker import pipeline
 from anitalker.config import InputError, RenderOptions
+from anitalker.soundtrack import Soundtrack, parse_speech_for
 from anitalker.video import mix, probe, read_audio
-from anitalker.voices import parse, same_length
 
 RATE = 16_000
 QUICK = RenderOptions(steps=2)
@@ -17,7 +17,7 @@ QUICK = RenderOptions(steps=2)
 @pytest.fixture
 def pair(untrained_model, monkeypatch, fixed_finder):
     """A talker that finds two faces, and a picture for it."""
-    monkeypatch.setattr(pipeline, "load_finder", lambda backend, device: fixed_finder(2))
+    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder(2))
     picture = np.random.default_rng(0).integers(0, 255, (100, 200, 3), np.uint8)
     return pipeline.load(untrained_model, "cpu"), picture
 
@@ -29,19 +29,26 @@ def tone(at, length, frequency):
 
 
 def test_the_flag():
-    assert parse(["0=a.wav", "12=b=c.wav"]) == {0: "a.wav", 12: "b=c.wav"}
-    assert parse([]) == {}
+    assert parse_speech_for(["0=a.wav", "12=b=c.wav"]) == {0: "a.wav", 12: "b=c.wav"}
+    assert parse_speech_for([]) == {}
 
 
 @pytest.mark.parametrize("given", [["a.wav"], ["=a.wav"], ["x=a.wav"], ["-1=a.wav"], ["1="], ["1=a", "01=b"], ["²=a"]])
 def test_a_wrong_flag(given):
     with pytest.raises(InputError, match="speech-for"):
-        parse(given)
+        parse_speech_for(given)
 
 
 def test_the_shorter_is_silent_at_the_end():
-    padded = same_length({None: np.ones(3, np.float32), 1: np.ones(5, np.float32)})
-    assert padded[None].tolist() == [1, 1, 1, 0, 0] and padded[1].tolist() == [1] * 5
+    track = Soundtrack.read(np.ones(3, np.float32), {1: np.ones(5, np.float32)})
+    assert track.length == 5 and track.recording_of(0) is None and track.recording_of(1) == 1
+    assert track.padded(None).tolist() == [1, 1, 1, 0, 0] and track.padded(1).tolist() == [1] * 5
+
+
+def test_what_nobody_speaks_is_left_out():
+    track = Soundtrack.read(np.ones(9, np.float32), {0: np.ones(3, np.float32), 1: np.ones(5, np.float32)})
+    assert track.spoken_by([0, 1]).length == 5 and None not in track.spoken_by([0, 1]).samples
+    assert track.spoken_by([0, 1, 2]) is track
 
 
 def test_the_mix_has_every_voice_at_its_time(tmp_path, make_wav):
