@@ -20,7 +20,7 @@ from torch import Tensor
 from anitalker.config import InputError
 from anitalker.face_network import sample_crops
 from anitalker.landmarks import FACE_OVAL, LEFT_EYE, RIGHT_EYE
-from anitalker.registry import verified
+from anitalker.registry import resolve_verified
 from anitalker.weight_files import check_finite, read
 
 SIZE = 512  # pixels of the square that the network sees and draws
@@ -36,7 +36,7 @@ Network = Callable[[Tensor], Tensor]  # [1,3,512,512] in [-1,1] -> the same
 
 def load(name: str | os.PathLike = "gfpgan", device: torch.device | str = "cpu") -> Network:
     """The network of a registry name or a weight file (GFPGANv1.3.pth, GFPGANv1.4.pth); InputError if there is none."""
-    path = verified(name)
+    path = resolve_verified(name)
     _, tensors = read(path)
     if missing := [key for key in SIGNS if key not in tensors]:
         raise InputError(f"weights {str(path)!r} are not GFPGAN's (no {missing[0]!r}); get GFPGANv1.4.pth")

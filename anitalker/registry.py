@@ -1,9 +1,8 @@
-"""The known weight files: hashes, licences, where they are on the model hub, and where they are looked for here."""
+"""The known weight files: their hashes and licences, where they are published, and where they are on this machine."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,32 +10,31 @@ from pathlib import Path
 from anitalker.config import InputError
 from anitalker.weight_files import SUFFIXES
 
-RECORD = "fetched.json"  # beside fetched files
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"  # beside pyproject.toml; absent in an installed wheel
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A known weight file."""
+    """A known weight file. It is shipped with the checkout, or published in a hub repository or at a URL."""
 
     file: str
-    sha256: str  # empty: recorded when it is first fetched
+    sha256: str
     licence: str
     about: str
-    model: bool = True  # False: a part of models
-    size: int = 0  # bytes, of a file that can be fetched
-    repository: str = ""  # where on the model hub; empty: shipped
-    former: tuple[str, ...] = ()  # names that the same file had before
-    url: str = ""  # of a file that is elsewhere than on the model hub
+    model: bool = True  # False: a component that models load
+    size: int = 0  # bytes; given for every published file
+    repository: str = ""  # on the model hub
+    former: tuple[str, ...] = ()  # earlier names of the same file
+    url: str = ""  # where it is published, if not on the model hub
 
     @property
-    def remote(self) -> bool:
-        """Whether it can be fetched."""
+    def published(self) -> bool:
+        """Whether `anitalker models fetch` can download it."""
         return bool(self.repository or self.url)
 
 
 def _original(file: str, sha256: str, size: int, about: str, former: tuple[str, ...] = ()) -> Entry:
-    """A file of the original AniTalker (Liu et al. 2024); hashes and sizes as its repository's LFS pointers say."""
+    """A file of the original AniTalker (Liu et al. 2024); hash and size are those of its repository's LFS pointer."""
     about = f"the original's {about}"
     return Entry(file, sha256, "Apache-2.0", about, False, size, "taocode/anitalker_ckpts", former)
 
@@ -119,53 +117,57 @@ REGISTRY = {
         "Apache-2.0",
         "GFPGAN 1.4, for --enhance gfpgan (extra `enhance`)",
         model=False,
+        size=348_632_874,
         url="https://github.com/TencentARC/GFPGAN/releases/download/v1.3.0/GFPGANv1.4.pth",
     ),
 }
 
 
 def folders() -> list[Path]:
-    """Where registry files are looked for, first to last: ANITALKER_CHECKPOINTS, checkpoints/, the user's cache."""
+    """Folders that are searched for weight files, in order: ANITALKER_CHECKPOINTS, checkpoints/, the user's cache."""
     chosen = os.environ.get("ANITALKER_CHECKPOINTS")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anitalker"
     return [*([Path(chosen)] if chosen else []), SHIPPED, cache]
 
 
-def here(entry: Entry) -> Path | None:
-    """The first file of an entry in `folders`."""
-    files = (folder / file for folder in folders() for file in (entry.file, *entry.former))
-    return next((file for file in files if file.is_file()), None)
+def locate(entry: Entry) -> Path | None:
+    """The first file in `folders` that has the entry's name or one of its former names; None if there is none."""
+    candidates = (folder / file for folder in folders() for file in (entry.file, *entry.former))
+    return next((path for path in candidates if path.is_file()), None)
 
 
-def find(name: str | os.PathLike) -> tuple[Path, Entry | None]:
-    """A registry name, the name of a file in one of `folders` without its suffix (one that was converted, say), a file,
-    or a folder with `lite.safetensors` -> path, and the entry whose hash must hold."""
+def resolve(name: str | os.PathLike) -> tuple[Path, Entry | None]:
+    """The file that a model name means, and the registry entry whose hash it must have (None: any content will do).
+
+    name: a registry name; the name, without suffix, of a file in one of `folders` (a converted file, say); a path to a
+    weight file; or a folder that holds `lite.safetensors`. InputError if there is no such file.
+    """
     entry = REGISTRY.get(str(name))
-    if entry is not None and (path := here(entry)):
+    if entry is not None and (path := locate(entry)):
         return path, entry
     path = Path(name)
     if path.name == str(name):
-        files = (folder / f"{name}{suffix}" for folder in folders() for suffix in SUFFIXES)
-        if own := next((file for file in files if file.is_file()), None):
-            return own, None
+        candidates = (folder / f"{name}{suffix}" for folder in folders() for suffix in SUFFIXES)
+        if unregistered := next((file for file in candidates if file.is_file()), None):
+            return unregistered, None
     if entry is not None:
-        looked = ", ".join(str(folder) for folder in folders())
-        way = f"run `anitalker models fetch {name}`" if entry.remote else "set ANITALKER_CHECKPOINTS"
-        raise InputError(f"model {str(name)!r} is not here: no {entry.file} in {looked}; {way}")
+        searched = ", ".join(str(folder) for folder in folders())
+        remedy = f"run `anitalker models fetch {name}`" if entry.published else "set ANITALKER_CHECKPOINTS"
+        raise InputError(f"model {str(name)!r} is not here: no {entry.file} in {searched}; {remedy}")
     if path.is_dir():
         path = path / REGISTRY["lite"].file
     if not path.is_file():
-        known = ", ".join([*(key for key, one in REGISTRY.items() if one.model), "original"])
+        known = ", ".join([*(key for key, entry in REGISTRY.items() if entry.model), "original"])
         raise InputError(f"model is {str(name)!r}; allowed are {known}, a weight file, or a folder that holds one")
     return path, None
 
 
 def listing() -> list[dict]:
-    """The known weights for `anitalker models`: name, file (None where it is not here), bytes, licence, about."""
+    """One row per known file: name, file (None if it is not here), bytes, sha256, licence, repository, url, about."""
     rows = []
     for name, entry in REGISTRY.items():
         try:
-            file = find(name)[0]
+            file = resolve(name)[0]
         except InputError:
             file = None
         size = file.stat().st_size if file else entry.size
@@ -174,43 +176,22 @@ def listing() -> list[dict]:
     return rows
 
 
-def recorded(path: Path) -> str:
-    """SHA-256 that was recorded when a file was fetched; empty if it was not."""
-    try:
-        return json.loads((path.parent / RECORD).read_text(encoding="utf-8"))[path.name]["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
-def record(path: Path, url: str, digest: str) -> None:
-    """Note beside a fetched file where it came from and its SHA-256, which must hold from now on."""
-    notes, part = path.parent / RECORD, path.parent / f".{RECORD}.part"
-    try:
-        known = json.loads(notes.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    known[path.name] = {"sha256": digest, "bytes": path.stat().st_size, "url": url}
-    part.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(notes)
-
-
 def verify(name: str | os.PathLike, path: Path, entry: Entry | None, digest: str = "") -> None:
-    """InputError when a file has not the hash of its entry, or else the one recorded when it was fetched.
+    """Raise InputError if the file does not have the hash of its entry. Without an entry there is nothing to check.
 
     digest: SHA-256 of the file, where it is known already.
     """
-    wanted = entry and (entry.sha256 or recorded(path))
-    if wanted and (digest or sha256(path)) != wanted:
-        again = f"delete it and run `anitalker models fetch {name}`" if entry.remote else "restore the file"
+    if entry is not None and (digest or sha256(path)) != entry.sha256:
+        remedy = f"delete it and run `anitalker models fetch {name}`" if entry.published else "restore the file"
         raise InputError(
             f"weights {str(path)!r} are not the registered {str(name)!r} (SHA-256 differs); "
-            f"{again}, or give its path as the model to use it as it is"
+            f"{remedy}, or give its path as the model to use it as it is"
         )
 
 
-def verified(name: str | os.PathLike) -> Path:
-    """`find`, and the hash must hold."""
-    path, entry = find(name)
+def resolve_verified(name: str | os.PathLike) -> Path:
+    """`resolve`, then `verify`: the path of a file whose hash holds."""
+    path, entry = resolve(name)
     verify(name, path, entry)
     return path
 

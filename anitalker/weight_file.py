@@ -33,7 +33,7 @@ def open_weights(name: str | os.PathLike) -> WeightFile:
 
     InputError where there is no such file, where it is damaged, or where its hash is not the registered one.
     """
-    path, entry = registry.find(name)
+    path, entry = registry.resolve(name)
     digest = registry.sha256(path)
     registry.verify(name, path, entry, digest)
     return WeightFile(path, entry, *weight_files.read(path), digest)

@@ -18,7 +18,7 @@ from anitalker.config import (
     SpeechConfig,
     from_dict,
 )
-from anitalker.registry import find
+from anitalker.registry import resolve
 from anitalker.weight_file import WeightFile, open_weights
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _default_variant() -> str:
     order = ("mfcc_full_control", "hubert_full_control", "hubert_audio_only", "hubert_pose_only", "mfcc_pose_only")
     for name in order:
         try:
-            find(name)
+            resolve(name)
             return name
         except InputError:
             continue

@@ -23,9 +23,11 @@ class Models:
     @property
     def names(self) -> list[str]:
         """What can be chosen: the server's own, and the registered models whose files are here."""
-        here = [name for name, entry in registry.REGISTRY.items() if entry.model and registry.here(entry)]
+        here = [name for name, entry in registry.REGISTRY.items() if entry.model and registry.locate(entry)]
         second = [name for name in registry.REGISTRY if name.startswith(("hubert_", "mfcc_"))]
-        if registry.here(registry.REGISTRY["stage1"]) and any(registry.here(registry.REGISTRY[one]) for one in second):
+        if registry.locate(registry.REGISTRY["stage1"]) and any(
+            registry.locate(registry.REGISTRY[one]) for one in second
+        ):
             here.append("original")
         return list(dict.fromkeys([self._first, *here]))
 

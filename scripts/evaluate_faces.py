@@ -197,7 +197,7 @@ def shipped(options: argparse.Namespace, cache: FrameCache) -> dict:
         stills = [(Image.fromarray(np.array(cache.frames[n])), cache.landmarks[n] * 256) for n in numbers]
         facts |= {"hard": hard_faces(finder, stills)}
     facts |= {"milliseconds": milliseconds(lambda: finder.find(pixels)), "threads": torch.get_num_threads()}
-    facts |= {"megabytes": registry.find("face")[0].stat().st_size / 1e6, "load": os.getloadavg()[0]}
+    facts |= {"megabytes": registry.resolve("face")[0].stat().st_size / 1e6, "load": os.getloadavg()[0]}
     print(json.dumps(facts, indent=1))
     return facts
 

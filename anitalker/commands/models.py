@@ -12,44 +12,53 @@ HELP = "the known weights: list, fetch NAME..., convert IN OUT.safetensors"
 
 
 def add(parser: flags.Parser) -> None:
-    """The arguments."""
+    """Add the arguments of this command."""
     parser.add_argument("action", nargs="?", choices=("list", "fetch", "convert"), default="list")
-    parser.add_argument("names", nargs="*", metavar="NAME | IN OUT.safetensors", help="what to fetch or convert")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME | IN OUT.safetensors",
+        help="names to fetch, or a file to convert and its output",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    """List, fetch or convert -> facts for --json."""
-    from anitalker import fetch, registry, weights
-    from anitalker.video import check_output
+    """List, fetch or convert; returns the facts for --json."""
+    from anitalker import registry
 
     action, names = arguments.action, arguments.names
     if action == "list" and not names:
         return {"models": registry.listing()}
     if action == "fetch" and names:
+        from anitalker.download import download
+
         try:
             with flags.Progress() as progress:
-                return {"fetched": [fetch.fetch(name, progress) for name in names]}
+                return {"fetched": [download(name, progress) for name in names]}
         except KeyboardInterrupt:
-            print("what has arrived is kept; the same command continues", file=sys.stderr)
+            print("what has arrived is kept; run the same command to continue", file=sys.stderr)
             raise
     if action == "convert" and len(names) == 2:
+        from anitalker import weights
+        from anitalker.video import check_output
+
         return weights.convert(names[0], check_output(names[1], ".safetensors"))
-    wanted = {"list": "nothing more", "fetch": "one name or more", "convert": "IN and OUT.safetensors"}[action]
-    raise InputError(f"models {action} got {len(names)} arguments; it takes {wanted}; see `anitalker models --help`")
+    expected = {"list": "nothing more", "fetch": "one name or more", "convert": "IN and OUT.safetensors"}[action]
+    raise InputError(f"models {action} got {len(names)} arguments; it takes {expected}; see `anitalker models --help`")
 
 
 def say(result: dict) -> None:
-    """What is known, came or was made."""
+    """Print the known weights, what was fetched, or what was converted."""
     for model in result.get("models", ()):
         size = f"{model['bytes'] / 1e6:.1f} MB" if model["bytes"] else ""
         print(f"{model['name']:20} {size:>9}  {model['licence']:10}  {model['about']}")
-        way = f": anitalker models fetch {model['name']}" if model["repository"] or model["url"] else ""
-        print(f"{'':20} {model['file'] or 'not here' + way}")
-    for one in result.get("fetched", ()):
-        done = f"{one['bytes']} bytes, SHA-256 {one['sha256']}" if one["fetched"] else "was here, and is whole"
-        print(f"{one['file']}: {done}")
+        command = f": anitalker models fetch {model['name']}" if model["repository"] or model["url"] else ""
+        print(f"{'':20} {model['file'] or 'not here' + command}")
+    for file in result.get("fetched", ()):
+        outcome = f"{file['bytes']} bytes, SHA-256 {file['sha256']}" if file["fetched"] else "was here, and is whole"
+        print(f"{file['file']}: {outcome}")
     if "output" in result:
         before, after = (f"{result[key] / 1e6:.1f} MB" for key in ("bytes_before", "bytes_after"))
-        what = result.get("variant") or result["kind"]
-        print(f"{result['output']}: {what}, {result['tensors']} tensors; {before} -> {after}")
+        kind = result.get("variant") or result["kind"]
+        print(f"{result['output']}: {kind}, {result['tensors']} tensors; {before} -> {after}")

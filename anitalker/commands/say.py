@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
 from anitalker.commands import flags
 from anitalker.commands.render import say as say
 
-HELP = "a portrait speaks a text, with a voice made on this machine"
+HELP = "a portrait speaks a text, with a voice synthesised on this machine"
 
 
 def add(parser: flags.Parser) -> None:
-    """The arguments."""
+    """Add the arguments of this command."""
     parser.add_argument("portrait", help="picture with a face")
-    parser.add_argument("text", help="what is said; - reads it from stdin")
+    parser.add_argument("text", help="the text to speak; - reads it from stdin")
     parser.add_argument(
         "--voice",
         metavar="LANGUAGE|FILE.onnx",
@@ -28,9 +29,7 @@ def add(parser: flags.Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    """Speak, then make the video -> facts for --json, with the voice that spoke."""
-    import sys
-
+    """Speak the text, then render the video; returns the facts for --json, with the voice that spoke."""
     from anitalker import voice
     from anitalker.pipeline import load
     from anitalker.video import check_output
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace) -> dict:
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
     with tempfile.TemporaryDirectory(prefix="anitalker-") as folder, flags.Progress() as progress:
         speech = Path(folder) / "speech.wav"
-        spoken = voice.speak(text, speech, arguments.voice, progress)
+        speech_facts = voice.speak(text, speech, arguments.voice, progress)
         talker = load(**flags.model_of(arguments))
         facts = talker.render(arguments.portrait, speech, arguments.output, options, progress=progress)
-    return {**facts, "voice": spoken["voice"]}
+    return {**facts, "voice": speech_facts["voice"]}

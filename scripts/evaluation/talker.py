@@ -84,7 +84,7 @@ class TalkerSubject(FaceReader):
         import torch
 
         from anitalker.pipeline import load
-        from anitalker.registry import find, sha256
+        from anitalker.registry import resolve, sha256
 
         self.torch = torch
         self.talker = load(model, device)
@@ -94,7 +94,7 @@ class TalkerSubject(FaceReader):
             )
         self.device = self.talker.device
         super().__init__(model, self.talker.finder(), self.talker.model.space.canonical)
-        self.sha256 = sha256(find(model)[0])
+        self.sha256 = sha256(resolve(model)[0])
 
     def codes(self, frames: np.ndarray) -> np.ndarray:
         from anitalker.driving import CALM

@@ -1,5 +1,6 @@
 """The registry: names before files, hashes that hold, and what is shipped is what is registered."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from anitalker.config import VARIANTS, InputError
 
 def refused(name, words):
     with pytest.raises(InputError, match=words) as error:
-        registry.verified(name)
+        registry.resolve_verified(name)
     assert "\n" not in str(error.value) and len(str(error.value)) < 600
     return str(error.value)
 
@@ -21,10 +22,10 @@ def test_the_hash_must_hold(tmp_path, monkeypatch):
     monkeypatch.setenv("ANITALKER_CHECKPOINTS", str(tmp_path))
     entry = replace(registry.REGISTRY["face"], sha256=registry.sha256(path))
     monkeypatch.setitem(registry.REGISTRY, "face", entry)
-    assert registry.verified("face") == path
+    assert registry.resolve_verified("face") == path
     path.write_bytes(bytes(999) + b"1")
     refused("face", "SHA-256")
-    assert registry.verified(path) == path  # by its path it is what the user says
+    assert registry.resolve_verified(path) == path  # by its path it is what the user says
 
 
 def test_where_names_are_looked_for(tmp_path, monkeypatch):
@@ -33,11 +34,11 @@ def test_where_names_are_looked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("ANITALKER_CHECKPOINTS", str(mine))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     refused("lite", "not here")
-    for folder in (cache, shipped, mine):  # each one found before the ones that were there
+    for folder in (cache, shipped, mine):  # each folder goes before those that are there already
         folder.mkdir(parents=True)
         (folder / "lite.safetensors").touch()
-        assert registry.find("lite")[0].parent == folder
-    assert registry.find(str(shipped)) == (shipped / "lite.safetensors", None)
+        assert registry.resolve("lite")[0].parent == folder
+    assert registry.resolve(str(shipped)) == (shipped / "lite.safetensors", None)
 
 
 def test_names_of_files_in_the_folders(tmp_path, monkeypatch):
@@ -47,12 +48,12 @@ def test_names_of_files_in_the_folders(tmp_path, monkeypatch):
     refused("stage1", "models fetch stage1")
     for name in ("stage1.safetensors", "mine.ckpt"):
         (tmp_path / name).touch()
-    assert registry.find("stage1") == (tmp_path / "stage1.safetensors", None)
-    assert registry.find("mine") == (tmp_path / "mine.ckpt", None)
+    assert registry.resolve("stage1") == (tmp_path / "stage1.safetensors", None)
+    assert registry.resolve("mine") == (tmp_path / "mine.ckpt", None)
     (tmp_path / "stage1.ckpt").touch()
-    assert registry.find("stage1") == (tmp_path / "stage1.ckpt", registry.REGISTRY["stage1"])
+    assert registry.resolve("stage1") == (tmp_path / "stage1.ckpt", registry.REGISTRY["stage1"])
     (tmp_path / "stage2_more_controllable_mfcc.ckpt").touch()
-    assert registry.find("mfcc_full_control")[0].name == "stage2_more_controllable_mfcc.ckpt"
+    assert registry.resolve("mfcc_full_control")[0].name == "stage2_more_controllable_mfcc.ckpt"
 
 
 def test_unknown_names_list_the_known():
@@ -68,14 +69,14 @@ def test_the_registry_is_what_is_shipped(root):
         assert entries[path.name].sha256 in card
 
 
-def test_the_original_s_six_files():
-    """All variants can be fetched, and nothing of ours."""
-    fetched = {name for name, entry in registry.REGISTRY.items() if entry.repository}
-    assert fetched == {"stage1", *VARIANTS}
-    for name in fetched:
+def test_published_files_have_size_and_hash():
+    """All variants of the original can be downloaded, and nothing that is shipped."""
+    published = {name for name, entry in registry.REGISTRY.items() if entry.published}
+    assert published == {"stage1", "gfpgan", *VARIANTS}
+    for name in published:
         entry = registry.REGISTRY[name]
-        assert len(entry.sha256) == 64 and entry.size > 180e6 and entry.licence == "Apache-2.0"
-        assert all(word in entry.file for word in name.split("_", 1))
+        assert re.fullmatch("[0-9a-f]{64}", entry.sha256) and entry.size > 180e6 and entry.licence == "Apache-2.0"
+        assert name == "gfpgan" or all(word in entry.file for word in name.split("_", 1))
 
 
 def test_listing(tmp_path, monkeypatch):
