@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from anitalker import __version__
-from anitalker.commands.flags import Parser
+from anitalker.commands.options import Parser
 from anitalker.config import InputError
 
 # Modules of anitalker.commands, in the order of --help.

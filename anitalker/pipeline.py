@@ -15,14 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import driving, machine, marks, model, rendering, video, weights
-from anitalker import enhance as enhancing
+from anitalker import rendering
 from anitalker.config import FPS, InputError, RenderOptions
-from anitalker.face import Face, FaceFinder, choose
-from anitalker.model import FaceCheck, Model, Path, Progress
-from anitalker.portraits import find_portrait
-from anitalker.provenance import Origin
-from anitalker.soundtrack import Soundtrack, Source
+from anitalker.faces import restoration as enhancing
+from anitalker.faces.detection import Face, FaceFinder, choose
+from anitalker.files import check_output
+from anitalker.media.portrait_file import find_portrait
+from anitalker.media.soundtrack import Soundtrack, Source
+from anitalker.media.video import probe, read_frames
+from anitalker.media.writer import VideoWriter
+from anitalker.models import base, loading
+from anitalker.models.base import FaceCheck, Model, Path, Progress
+from anitalker.motion import driving_video
+from anitalker.provenance import marks
+from anitalker.provenance.credentials import Generator
+from anitalker.runtime.device import Clock, choose_device, peak_memory, tune_malloc
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +39,7 @@ class Portrait:
     """A picture, uint8 [H,W,3], and its chosen faces, ready to move."""
 
     picture: np.ndarray
-    subjects: tuple[model.Subject, ...]
+    subjects: tuple[base.PreparedFace, ...]
     indices: tuple[int, ...] = ()  # of the subjects among the faces found
 
 
@@ -44,10 +51,10 @@ def load(
     hubert: Path | None = None,
 ) -> Talker:
     """A model by registry name, weight file or folder, on auto, cpu, cuda or mps; see `weights.load` for the rest."""
-    chosen = machine.choose_device(device)
-    machine.keep_memory()
+    chosen = choose_device(device)
+    tune_malloc()
     torch.backends.cudnn.allow_tf32 = False  # all devices shall agree within rounding
-    return Talker(weights.load(name, chosen, stage1, stage2, hubert))
+    return Talker(loading.load(name, chosen, stage1, stage2, hubert))
 
 
 class Talker:
@@ -60,7 +67,7 @@ class Talker:
     def finder(self, backend: str = "own") -> FaceFinder:
         """The face finder of a backend, loaded once."""
         if backend not in self._finders:
-            self._finders[backend] = weights.load_finder(backend, self.device)
+            self._finders[backend] = loading.load_finder(backend, self.device)
         return self._finders[backend]
 
     def portrait(
@@ -89,7 +96,7 @@ class Talker:
             subjects = self._subjects(pixels, faces)
         return Portrait(pixels, subjects, tuple(indices))
 
-    def _subjects(self, pixels: np.ndarray, faces: Iterable[Face]) -> tuple[model.Subject, ...]:
+    def _subjects(self, pixels: np.ndarray, faces: Iterable[Face]) -> tuple[base.PreparedFace, ...]:
         return tuple(self.model.subject(pixels, self.model.crop(pixels, face)) for face in faces)
 
     @functools.cached_property
@@ -150,9 +157,9 @@ class Talker:
         self, clip: Path, face: str | int = "largest", backend: str = "own", progress: Progress | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """A video -> motion codes [T,M], read from the pixels of one fixed crop and smoothed; identity code [D]."""
-        total = round((video.probe(clip).seconds or 0) * FPS)
-        crops = driving.crops(video.read_frames(clip), self.finder(backend), face, self.model.crop)
-        return driving.read_codes(self.model.read, crops, total, progress, self.model.calm)
+        total = round((probe(clip).seconds or 0) * FPS)
+        crops = driving_video.crop_frames(read_frames(clip), self.finder(backend), face, self.model.crop)
+        return driving_video.read_codes(self.model.read, crops, total, progress, self.model.calm)
 
     def render(
         self,
@@ -167,7 +174,7 @@ class Talker:
 
         speech_for: faces, by index, that speak recordings of their own; the video's sound is all of them.
         """
-        clock, own = machine.Clock(), dict(speech_for or {})
+        clock, own = Clock(), dict(speech_for or {})
         keep_inputs(output, portrait, speech, *own.values())
         self.model.check(options)
         track = Soundtrack.read(speech, own)
@@ -192,7 +199,7 @@ class Talker:
         relative: bool = True,
     ) -> dict:
         """The portrait moves like the face in a video, by default relative to its first frame -> facts for --json."""
-        clock = machine.Clock()
+        clock = Clock()
         keep_inputs(output, portrait, clip)
         portrait = self._ready(portrait, options)
         clock("portrait")
@@ -200,7 +207,7 @@ class Talker:
         clock("encode")
         starts = [subject.motion if relative else codes[:1] for subject in portrait.subjects]
         motions = [start + codes - codes[:1] for start in starts]
-        sound = clip if video.probe(clip).audio_codec else None
+        sound = clip if probe(clip).audio_codec else None
         return self._write(portrait, motions, output, sound, options, clock, progress)
 
     def animate(
@@ -212,7 +219,7 @@ class Talker:
         progress: Progress | None = None,
     ) -> dict:
         """Motion [T,M] of each face, however it was made -> a silent MP4 -> facts for --json."""
-        return self._write(portrait, motions, output, None, options, machine.Clock(), progress)
+        return self._write(portrait, motions, output, None, options, Clock(), progress)
 
     def _ready(self, portrait: Portrait | Path, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
         if not isinstance(portrait, Portrait):
@@ -226,11 +233,11 @@ class Talker:
         total = len(motions[0])
         filters = marks.frame_filters(width, height, options.label, options.marks)
         if options.marks:
-            finish = marks.signature(Origin(self.name, self.model.fingerprint, options.seed))
+            finish = marks.signature(Generator(self.name, self.model.fingerprint, options.seed))
         else:
             log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
             finish = None
-        with video.Writer(output, width, height, sound, filters, finish, self.device.type) as writer:
+        with VideoWriter(output, width, height, sound, filters, finish, self.device.type) as writer:
             for done, frame in enumerate(self.draw(portrait, motions, options), 1):
                 writer.write(frame)
                 if progress:
@@ -239,7 +246,7 @@ class Talker:
         size = {"width": width + width % 2, "height": height + height % 2}
         facts = {"output": str(output), "frames": total, "fps": FPS, "seconds": total / FPS, **size}
         rate = {"timings": clock.stages, "real_time_factor": clock.total() / (total / FPS)}
-        return {**facts, **rate, "peak_rss_mb": machine.peak_memory(), "model": self.name, "seed": options.seed}
+        return {**facts, **rate, "peak_rss_mb": peak_memory(), "model": self.name, "seed": options.seed}
 
 
 def find_faces(picture: Path, backend: str = "own", device: str = "auto", name: Path = "lite") -> dict:
@@ -259,7 +266,7 @@ def find_faces(picture: Path, backend: str = "own", device: str = "auto", name: 
 
 def keep_inputs(output: Path, *inputs: Path | Portrait) -> None:
     """InputError for an output that would replace an input, or that cannot be written."""
-    target = video.check_output(output)
+    target = check_output(output)
     for source in inputs:
         is_file = isinstance(source, str | os.PathLike) and target.exists() and os.path.exists(source)
         if is_file and os.path.samefile(target, source):

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import machine
 from anitalker.config import CROP
-from anitalker.face import Crop
-from anitalker.model import Model, Subject
-from anitalker.paste import paste_back
+from anitalker.faces.crop import Crop
+from anitalker.faces.paste import paste_back
+from anitalker.models.base import Model, PreparedFace
+from anitalker.runtime.device import frames_at_once
 
 T = TypeVar("T")
 AHEAD = 2  # results that wait per worker
@@ -27,7 +27,7 @@ WAITING = 2**28  # bytes of finished frames in one of them
 
 def render(
     model: Model,
-    subjects: Sequence[Subject],
+    subjects: Sequence[PreparedFace],
     motions: Sequence[Tensor],
     batch_size: int | None,
     picture: np.ndarray | None,
@@ -39,7 +39,7 @@ def render(
     its own: while one batch is encoded the next ones are drawn and copied. On an NVIDIA card two such threads take
     turns: while one's batch is copied and pasted, the other's is drawn.
     """
-    batch_size = machine.frames_at_once(model.device, batch_size)
+    batch_size = frames_at_once(model.device, batch_size)
 
     def draw(at: int, count: int) -> Iterator[np.ndarray]:
         parts = [motion[at : at + count] for motion in motions]
@@ -54,7 +54,7 @@ def render(
     if model.device.type != "cpu":
         batch_size = max(1, min(batch_size, WAITING // (CROP * CROP * 3 if picture is None else picture.nbytes)))
         turns = {"workers": 2, "ahead": AHEAD // 2} if model.device.type == "cuda" else {"workers": 1}
-        for batch in side_by_side(lambda at: list(draw(at, batch_size)), range(0, frames, batch_size), **turns):
+        for batch in ordered_parallel_map(lambda at: list(draw(at, batch_size)), range(0, frames, batch_size), **turns):
             yield from batch
         return
     if frames < 2 or workers < 2:
@@ -62,10 +62,12 @@ def render(
             yield from draw(at, batch_size)
         return
     yield from draw(0, 1)  # what is prepared once is prepared here, by one thread
-    yield from side_by_side(lambda at: next(draw(at, 1)), range(1, frames), workers)
+    yield from ordered_parallel_map(lambda at: next(draw(at, 1)), range(1, frames), workers)
 
 
-def side_by_side(work: Callable[[int], T], items: Iterable[int], workers: int, ahead: int = AHEAD) -> Iterator[T]:
+def ordered_parallel_map(
+    work: Callable[[int], T], items: Iterable[int], workers: int, ahead: int = AHEAD
+) -> Iterator[T]:
     """work(item) of every item in order, `workers` at once, each with one thread of its own.
 
     A frame's layers are too small to be shared out among cores: two frames side by side are drawn sooner than two after

@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from anitalker.commands.flags import Parser, device_flag
+from anitalker.commands.options import Parser, device_flag
 from anitalker.config import InputError
 from app.limits import MB, Limits
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import gradio as gr
 
-from anitalker import video
 from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
-from anitalker.voice import speak, write_wav
+from anitalker.media.text_to_speech import speak, write_wav
+from anitalker.media.video import read_audio
 from app import cards, controls, limits
 from app.guard import HEADER
 from app.jobs import Job, Line
@@ -226,7 +226,7 @@ class Actions:
         return visit.keep_report(folder, facts | {"model": self.models.name})
 
     def _preview(self, job: Job, talker, portrait, speech: Path, options, folder: Path, visit: Visit) -> None:
-        samples = video.read_audio(speech)
+        samples = read_audio(speech)
         limits.check_seconds(len(samples) / SAMPLE_RATE, "recording", self.limits)
         if len(samples) <= 2 * PREVIEW * SAMPLE_RATE:
             return  # the whole is as quick
@@ -238,7 +238,7 @@ class Actions:
         job.early = shown
 
     def _look(self, file: Path):
-        from anitalker.pictures import read_picture
+        from anitalker.media.images import read_picture
 
         limits.check_picture(file, self.limits)
         picture = read_picture(file)

@@ -20,7 +20,7 @@ IDLE = "<div class='status idle'><p>Your video will appear here.</p></div>"
 
 
 def faces(width: int, height: int, found: Sequence, chosen: str) -> str:
-    """Boxes over the picture; a click chooses who speaks. found: anitalker.face.Face, the largest first."""
+    """Boxes over the picture; a click chooses who speaks. found: anitalker.faces.detection.Face, the largest first."""
     shapes = []
     for number, face in enumerate(found):
         x0, y0, x1, y1 = face.box

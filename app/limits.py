@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from anitalker import video
 from anitalker.config import FPS, InputError
-from anitalker.pictures import existing_file
+from anitalker.files import existing_file
+from anitalker.media.video import probe
 
 MB = 1_000_000
 UNMEASURED = 4 * MB  # recordings that do not say how long they are: small enough to be decoded and counted
@@ -50,7 +50,7 @@ def check_picture(path: str | os.PathLike, limits: Limits) -> Path:
 def check_media(path: str | os.PathLike, limits: Limits, sound: bool = False, pictures: bool = False) -> Path:
     """The file if it has what is asked for and is not too long."""
     what = "driving video" if pictures else "recording"
-    media = video.probe(path, what)
+    media = probe(path, what)
     if sound and media.audio_codec is None:
         raise InputError(f"the {what} has no sound; give a recording or a video with sound")
     if pictures and media.video_codec is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from anitalker import registry
+from anitalker.weights import registry
 
 if TYPE_CHECKING:
     from anitalker.pipeline import Talker

@@ -42,7 +42,7 @@ THEME = gr.themes.Soft(
 
 def voices() -> list[tuple[str, str]]:
     """What the text can be spoken in: guessed, or a language; nothing where espeak-ng is not installed."""
-    from anitalker.voice import voices
+    from anitalker.media.text_to_speech import voices
 
     try:
         return [("Guess from the text", ""), *((f"{one.about} ({one.name})", one.name) for one in voices())]

@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def ablate(arguments: argparse.Namespace) -> int:
     """Train and score what is not done yet, then write table and numbers; the exit status."""
-    from anitalker.machine import choose_device
+    from anitalker.runtime.device import choose_device
     from scripts.evaluation.ablation import score_arm, score_labels
 
     device = choose_device(arguments.device)

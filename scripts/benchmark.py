@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from anitalker.config import CROP, FPS, ORIGINAL_STEPS, InputError
-from anitalker.machine import choose_device
+from anitalker.runtime.device import choose_device
 from scripts.benchmarks import machine, ours, whole
 from scripts.benchmarks.reference import STEPS, Reference
 

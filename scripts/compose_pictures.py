@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anitalker import video
 from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
-from anitalker.face import box_of, overlap
-from anitalker.pictures import read_picture
+from anitalker.faces.detection import box_of, iou
+from anitalker.media.images import read_picture
+from anitalker.media.video import probe, read_audio, read_frames
 from scripts.seams import mask_of
 from scripts.training.composed import LOSSLESS, Scene, compose, store
 from scripts.training.data import load_stills
@@ -47,8 +47,8 @@ def where_moving(model, subjects, motions, size: tuple[int, int]) -> np.ndarray:
 def count_found(found: list[tuple], faces: tuple[np.ndarray, ...]) -> tuple[int, int]:
     """Of the faces that were put there how many were found, and how many found ones are none."""
     boxes = [box_of(points) for points in faces]
-    hit = sum(any(overlap(box, one) > FOUND for one in found) for box in boxes)
-    return hit, sum(all(overlap(box, one) <= FOUND for box in boxes) for one in found)
+    hit = sum(any(iou(box, one) > FOUND for one in found) for box in boxes)
+    return hit, sum(all(iou(box, one) <= FOUND for box in boxes) for one in found)
 
 
 @torch.inference_mode()
@@ -81,8 +81,8 @@ def as_video(talker, path: Path, speech: np.ndarray, target: Path, options: Rend
         file.writeframes((speech[: SAMPLE_RATE // 2].clip(-1, 1) * 32767).astype("<i2").tobytes())
     made = talker.render(path, sound, target, options)
     sound.unlink()
-    media = video.probe(target)
-    frames = sum(1 for _ in video.read_frames(target))
+    media = probe(target)
+    frames = sum(1 for _ in read_frames(target))
     whole = (media.width, media.height) == (made["width"], made["height"]) and frames == made["frames"]
     target.unlink()
     return {"whole": whole, "width": media.width, "height": media.height, "frames": frames}
@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
             from anitalker.pipeline import load
 
             talker = load(chosen.model, "cpu")
-            speech = video.read_audio(chosen.speech)[: int(SECONDS * SAMPLE_RATE)]
+            speech = read_audio(chosen.speech)[: int(SECONDS * SAMPLE_RATE)]
         rows.append(row_of(talker, scene, path, stored, number, speech))
         with open(book, "a", encoding="utf-8") as file:
             file.write(json.dumps(rows[-1]) + "\n")

@@ -55,7 +55,7 @@ def evenly(count: int, columns: int) -> list[int]:
 
 def video_row(path: Path, columns: int, start: float = 0.0, end: float | None = None) -> tuple[str, list[np.ndarray]]:
     """A row of the frames of a video between two times in seconds."""
-    from anitalker.video import probe, read_frames
+    from anitalker.media.video import probe, read_frames
 
     seconds = probe(path).seconds or 0.0
     first, last = int(start * FPS), int(min(end if end is not None else seconds, seconds) * FPS)

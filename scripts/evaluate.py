@@ -89,7 +89,7 @@ def settings(subject, arguments: argparse.Namespace) -> dict:
 
 def silence(subject, arguments: argparse.Namespace) -> dict:
     """The open-mouth stills of the split, filled up from train where the split has too few that are clearly open."""
-    from anitalker.landmarks import lip_opening
+    from anitalker.faces.landmarks import lip_opening
     from scripts.evaluation.speaking import OPEN_MOUTH, OpenMouthStills, widest
     from scripts.training.data import load_stills
 

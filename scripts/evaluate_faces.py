@@ -24,10 +24,11 @@ from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
-from anitalker import registry, weights
 from anitalker.config import DetectorConfig, InputError, from_dict
-from anitalker.face import FaceFinder
-from anitalker.face_network import fold_norms
+from anitalker.faces.detection import FaceFinder
+from anitalker.faces.face_network import fold_norms
+from anitalker.models import loading
+from anitalker.weights import registry
 from scripts.evaluation.hard_faces import hard_faces
 from scripts.export import slim
 from scripts.training import face_architectures
@@ -97,7 +98,7 @@ def trained(run: str) -> tuple[str, int, nn.Module]:
     path = Path(run) / "weights.safetensors"
     if not path.is_file():
         raise InputError(f"no {path}; --compare takes run folders of scripts.train_face_network --part detector")
-    config, _ = weights.read(path)
+    config, _ = loading.read(path)
     name = "detector" if "detector" in config else "compared"
     if name not in config:
         raise InputError(f"{path} has no detector; --compare takes runs of --part detector")
@@ -177,7 +178,7 @@ def put(text: str, file: Path) -> None:
 
 def compare(options: argparse.Namespace, cache: FrameCache) -> list[dict]:
     """The shipped detector and those of the runs, as rows; into --table if that is given."""
-    detectors = [("own", None, weights.load_face().detector), *map(trained, options.compare)]
+    detectors = [("own", None, loading.load_face().detector), *map(trained, options.compare)]
     rows = [row(name, steps, one.eval(), cache, options.scenes) for name, steps, one in detectors]
     text = table(rows, options.scenes)
     print(text)
@@ -188,7 +189,7 @@ def compare(options: argparse.Namespace, cache: FrameCache) -> list[dict]:
 
 def shipped(options: argparse.Namespace, cache: FrameCache) -> dict:
     """The scores of the shipped network: detector, landmarks, the whole search."""
-    network = weights.load_face()
+    network = loading.load_face()
     finder, size, pixels = FaceFinder(network), network.detector.config.long_side, picture(cache)
     facts = precisions(lambda pictures: network.detector.detect(pictures, LEAST), cache, options.scenes, size)
     facts |= {"landmarks": landmarks(finder, cache, options.stills)}

@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anitalker.config import InputError
-from anitalker.original_weights import read_stage_one, read_stage_two
-from anitalker.registry import sha256
-from anitalker.weights import MODEL_PARTS, load_face, load_model, read
+from anitalker.models.loading import MODEL_PARTS, load_face, load_model, read
+from anitalker.original.checkpoints import read_stage_one, read_stage_two
+from anitalker.weights.registry import sha256
 from scripts import onnx_files
 from scripts.training.loop import weights_of
 from scripts.training.presets import describe
@@ -79,7 +79,7 @@ def collect(files: list[Path], kind: str) -> tuple[dict, dict[str, Tensor]]:
 
 
 def as_original(stage: str, config: dict, tensors: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
-    """A stage as `anitalker.original_weights` reads it."""
+    """A stage as `anitalker.original.checkpoints` reads it."""
     kept = {key.removeprefix(f"{stage}."): tensor for key, tensor in tensors.items()}
     return {"kind": f"original_{stage}", stage: config[stage]}, kept
 
@@ -110,7 +110,7 @@ def write_preset(path: Path, name: str) -> None:
 
 def register(root: Path) -> None:
     """Put size and SHA-256 of every shipped file into the registry and into the model card's table."""
-    registry, card = root / "anitalker/registry.py", root / "checkpoints/README.md"
+    registry, card = root / "anitalker/weights/registry.py", root / "checkpoints/README.md"
     code, text = registry.read_text(encoding="utf-8"), card.read_text(encoding="utf-8")
     for path in sorted((root / "checkpoints").glob("*.safetensors")):
         name, digest = re.escape(path.name), sha256(path)

@@ -19,12 +19,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anitalker.config import FPS, InputError
-from anitalker.landmarks import eye_opening, lip_opening
-from anitalker.machine import choose_device
-from anitalker.original import CHIN, INNER_BROWS, NOSE_TIP, sized, units
-from anitalker.original_weights import load
-from anitalker.stage_one import StageOne
-from anitalker.weight_file import open_weights
+from anitalker.faces.landmarks import eye_opening, lip_opening
+from anitalker.models.original import CHIN, INNER_BROWS, NOSE_TIP, resize_to_network, to_original_units
+from anitalker.original.checkpoints import load
+from anitalker.original.stage_one import StageOne
+from anitalker.runtime.device import choose_device
+from anitalker.weights.weight_file import open_weights
 from scripts.training.data import Clip, decode_frames, decode_speech, load_clips
 from scripts.training.labels import MotionLabels
 
@@ -49,7 +49,9 @@ def signals_of(landmarks: np.ndarray, codes: Tensor) -> Tensor:
     """The original's control signals [T,5] of landmarks [T,468,3] and label codes [T,20]: location, scale, pose."""
     points = torch.from_numpy(landmarks)[..., :2]
     scale = (points[:, CHIN] - points[:, list(INNER_BROWS)].mean(1)).norm(dim=-1)
-    return torch.cat([points[:, NOSE_TIP, :1], scale[:, None], units(torch.rad2deg(codes[:, :3]))], 1).contiguous()
+    return torch.cat(
+        [points[:, NOSE_TIP, :1], scale[:, None], to_original_units(torch.rad2deg(codes[:, :3]))], 1
+    ).contiguous()
 
 
 @torch.inference_mode()
@@ -59,7 +61,7 @@ def read_codes(stage_one: StageOne, clip: Clip, batch: int = 16) -> dict[str, Te
     motion, appearance = [], []
     for part in frames.split(batch):
         pictures = part.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        look = stage_one.encode(sized(pictures, stage_one.config.size))
+        look = stage_one.encode(resize_to_network(pictures, stage_one.config.size))
         motion.append(look.motion_code.cpu())
         appearance.append(look.image_code.cpu())
     motion, appearance = torch.cat(motion), torch.cat(appearance)[::FPS]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from anitalker.config import CROP, FPS, LANDMARKS
-from anitalker.face import FACE_IN_CROP, MIDDLE_IN_CROP, overlap
-from anitalker.landmarks import CHIN, FOREHEAD, OneEuro, face_height
+from anitalker.faces.crop import FACE_IN_CROP, MIDDLE_IN_CROP
+from anitalker.faces.detection import iou
+from anitalker.faces.landmarks import CHIN, FOREHEAD, OneEuro, face_height
 
 GAP = 5  # frames without a face that are bridged
 
@@ -32,8 +33,8 @@ def track(frames: Iterable[np.ndarray], finder) -> Track:
         change.append(0.0 if before is None else float(np.abs(small - before).mean()))
         before = small
         faces = finder.find(frame)
-        if faces and box is not None and overlap(faces[0].box, box) < 0.3:
-            faces = sorted(faces, key=lambda face: -overlap(face.box, box))
+        if faces and box is not None and iou(faces[0].box, box) < 0.3:
+            faces = sorted(faces, key=lambda face: -iou(face.box, box))
         found.append(bool(faces))
         landmarks.append(faces[0].landmarks if faces else np.zeros((LANDMARKS, 3), np.float32))
         box = faces[0].box if faces else box
@@ -94,7 +95,7 @@ def smooth(landmarks: np.ndarray, height: float) -> np.ndarray:
 
 
 def square(landmarks: np.ndarray) -> tuple[float, float, float]:
-    """The fixed crop of landmarks [T,468,3] in pixels, placed as by `anitalker.face.crop`: left, top, side."""
+    """The fixed crop of landmarks [T,468,3] in pixels, placed as by `crop_face`: left, top, side."""
     side = float(np.median(face_height(landmarks))) / FACE_IN_CROP
     x, y = np.median(landmarks[:, [FOREHEAD, CHIN], :2].mean(1), axis=0)
     return float(x - side * MIDDLE_IN_CROP[0]), float(y - side * MIDDLE_IN_CROP[1]), side

@@ -17,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from anitalker import marks, provenance, watermark
 from anitalker.config import InputError, RenderOptions
+from anitalker.media.video import ffmpeg, probe, read_audio
+from anitalker.media.writer import VideoWriter
 from anitalker.pipeline import load
-from anitalker.verification import verify
-from anitalker.video import Writer, ffmpeg, probe, read_audio
+from anitalker.provenance import marks, watermark
+from anitalker.provenance.credentials import Generator, sign_video, signing_identity
+from anitalker.provenance.verify import verify
 from scripts.training.data import load_clips, load_stills
 
 # What happens to videos, as arguments of ffmpeg; {start} and {length} are the middle half in seconds.
@@ -62,13 +64,13 @@ def outputs(arguments: argparse.Namespace, folder: Path) -> dict:
         except InputError as error:
             print(f"left out: {error}", file=sys.stderr)
             continue
-        origin = provenance.Origin(talker.name, talker.model.fingerprint, number)
+        origin = Generator(talker.name, talker.model.fingerprint, number)
         plain, made = folder / "plain.mp4", folder / "made.mp4"
         write(plain, frames, None)
         work = time.process_time() - start
         mark, start = watermark.Marker(), time.process_time()
         marked = [mark(frame) for frame in frames]
-        provenance.sign(plain, made, origin, provenance.identity(), made.name)
+        sign_video(plain, made, origin, signing_identity(), made.name)
         share.append((time.process_time() - start) / work)
         psnr.append(
             min(
@@ -89,12 +91,12 @@ def outputs(arguments: argparse.Namespace, folder: Path) -> dict:
     }
 
 
-def write(path: Path, frames: Sequence[np.ndarray], origin: provenance.Origin | None) -> None:
+def write(path: Path, frames: Sequence[np.ndarray], origin: Generator | None) -> None:
     """Frames to an MP4."""
     height, width = frames[0].shape[:2]
     marked = {} if origin is None else {"filters": marks.frame_filters(width, height, False, True)}
     finish = None if origin is None else marks.signature(origin)
-    with Writer(path, width, height, finish=finish, **marked) as writer:
+    with VideoWriter(path, width, height, finish=finish, **marked) as writer:
         for frame in frames:
             writer.write(frame)
 

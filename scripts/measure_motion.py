@@ -18,10 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import pipeline, sampling
+from anitalker import pipeline
 from anitalker.config import InputError, RenderOptions
-from anitalker.landmarks import eye_opening, fit_pose, lip_opening
-from anitalker.motion_prior import MotionPrior
+from anitalker.faces.landmarks import eye_opening, fit_pose, lip_opening
+from anitalker.motion.idle import between as between_codes
+from anitalker.motion.idle import check_length
+from anitalker.motion.idle import idle as idle_codes
+from anitalker.motion.prior import MotionPrior
 from encoders.audio import SAMPLE_RATE, normalise_level
 from scripts.evaluation.metrics import interval, pearson
 from scripts.training.motion_data import MotionClip, load_motion
@@ -64,7 +67,7 @@ def sway(motion: Tensor) -> Tensor:
 
 def idle(talker: pipeline.Talker, clips: list[MotionClip], seconds: float) -> list[str]:
     """Ten seconds from the first code of every clip of val."""
-    prior, frames = talker.model.prior, sampling.check(seconds)
+    prior, frames = talker.model.prior, check_length(seconds)
     likely, steps, heads = true_frames(prior, clips)
     low, high = likely.quantile(0.01), likely.quantile(0.99)
     lines = [
@@ -82,7 +85,7 @@ def idle(talker: pipeline.Talker, clips: list[MotionClip], seconds: float) -> li
     row(f"true, {len(clips)} clips of val (steps: 99th percentile)", likely, steps.quantile(0.99, dim=0), heads)
     for heat in (0.5, 1.0, 1.5):
         made = [
-            sampling.idle(prior, torch.from_numpy(clip.codes[:1]), frames, torch.Generator().manual_seed(n), heat)
+            idle_codes(prior, torch.from_numpy(clip.codes[:1]), frames, torch.Generator().manual_seed(n), heat)
             for n, clip in enumerate(clips)
         ]
         with torch.no_grad():
@@ -99,7 +102,7 @@ def between(talker: pipeline.Talker, clips: list[MotionClip], pairs: int = 300) 
         one, other = rng.choice(len(clips), 2, replace=False)
         codes = [torch.from_numpy(clips[n].codes[clips[n].good]) for n in (one, other)]
         a, b = (each[int(rng.integers(len(each)))][None] for each in codes)
-        ways = [sampling.between(way, a, a, b, 4) for way in (prior, None)]  # frames: A, middle, B, middle
+        ways = [between_codes(way, a, a, b, 4) for way in (prior, None)]  # frames: A, middle, B, middle
         with torch.no_grad():
             found.append([*(float(prior.log_prob(way)[1]) for way in ways), *prior.log_prob(ways[1])[::2].tolist()])
     values = np.array(found)
@@ -115,7 +118,7 @@ def between(talker: pipeline.Talker, clips: list[MotionClip], pairs: int = 300) 
 
 def pull(talker: pipeline.Talker, clips: list[MotionClip]) -> list[str]:
     """Speech of val: frames below the floor, lips before and after, by the codes on the clip's own neutral face."""
-    from anitalker.generator import generate
+    from anitalker.motion.windows import generate_motion
 
     prior, model = talker.model.prior, talker.model
     likely, *_ = true_frames(prior, clips)
@@ -127,7 +130,7 @@ def pull(talker: pipeline.Talker, clips: list[MotionClip]) -> list[str]:
     for clip in (one for one in clips if one.speaks):
         sound = model.speech(normalise_level(torch.from_numpy(clip.sound)))[None]
         start, rng = torch.from_numpy(clip.codes[:1]), torch.Generator().manual_seed(0)
-        made.append((clip, generate(model.generator, sound, start, rng, model.sampling_params(RenderOptions()))))
+        made.append((clip, generate_motion(model.generator, sound, start, rng, model.sampling_params(RenderOptions()))))
     for share in (FLOOR, 0.01, 0.05):
         floor, total, counted, lips, far = float(likely.quantile(share)), 0, 0, [], 0.0
         for clip, motion in made:
@@ -215,7 +218,7 @@ def told(arguments: argparse.Namespace) -> list[str]:
     """The lines of one part."""
     talker = pipeline.load(arguments.model, "cpu")
     if arguments.part == "factors":
-        from anitalker.video import read_audio
+        from anitalker.media.video import read_audio
         from scripts.training.data import load_stills
 
         if not arguments.data:

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.generator import CONTROLS
-from anitalker.lite import Networks
-from anitalker.weights import load_model
+from anitalker.models.lite import Networks
+from anitalker.models.loading import load_model
+from anitalker.motion.generator import CONTROLS
 
 OPSET = 17
 ROUNDS, RUNS = 6, 10  # the least of ROUNDS means over RUNS

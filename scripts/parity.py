@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anitalker import original_weights
 from anitalker.config import VARIANTS, DenoiserConfig, StageOneConfig
-from anitalker.stage_one import StageOne
-from anitalker.weight_file import open_weights
+from anitalker.original import checkpoints
+from anitalker.original.stage_one import StageOne
+from anitalker.weights.weight_file import open_weights
 from scripts.evaluation import made_up, motion_parity, picture_parity
 
 Arrays = dict[str, np.ndarray]
@@ -88,7 +88,7 @@ def outputs(part: str, scratch: Path, folder: Path | None = None) -> Iterator[tu
         for spelling, path in spelled(part, scratch, folder):
             yield (
                 spelling,
-                run(original_weights.load(open_weights(path), f"original_{part[:6]}"), recorded(part, folder)),
+                run(checkpoints.load(open_weights(path), f"original_{part[:6]}"), recorded(part, folder)),
             )
 
 
@@ -99,7 +99,7 @@ def spelled(part: str, scratch: Path, folder: Path | None = None) -> Iterator[tu
     torch.save(whole, published)
     yield "published", published
     slim = scratch / f"{part}.safetensors"
-    original_weights.convert(open_weights(published), slim)
+    checkpoints.convert(open_weights(published), slim)
     published.unlink()
     if part == "stage1":
         torch.save({f"lia.{name}": tensor for name, tensor in whole.items()} | FOREIGN, published)
@@ -118,7 +118,7 @@ def checkpoint(part: str, folder: Path | None = None) -> dict[str, torch.Tensor]
     prefix, config = ("", StageOneConfig()) if part == "stage1" else ("ema_model.", DenoiserConfig(part[7:]))
     made = {
         prefix + name: torch.from_numpy(made_up.weight(prefix + name, t.shape, not t.is_floating_point()))
-        for name, t in original_weights.expected_tensors(config).items()
+        for name, t in checkpoints.expected_tensors(config).items()
     }
     if part == "stage1":
         return made | {name: torch.zeros(shape) for name, shape in DEAD.items()}

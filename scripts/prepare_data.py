@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from anitalker.config import CROP, FPS, SAMPLE_RATE, InputError
-from anitalker.landmarks import face_height
+from anitalker.faces.landmarks import face_height
 from scripts.face_track import bridge, cut, segments, smooth, square, track
 
 COLUMNS = ("id", "split", "shard", "identity", "frames", "seconds", "has_audio", "speaking_visible", "generated")
@@ -40,7 +40,7 @@ class ClipWriter:
     """256x256 frames and their sound (float32 [N] or None) to an MP4 of the layout; a context manager."""
 
     def __init__(self, path: Path, speech: Path | None) -> None:
-        from anitalker.video import ffmpeg
+        from anitalker.media.video import ffmpeg
 
         command = [ffmpeg(), "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{CROP}x{CROP}"]
         command += ["-r", str(FPS), "-i", "pipe:0"]
@@ -74,7 +74,7 @@ def wav_bytes(speech: np.ndarray) -> bytes:
 
 def prepare_video(path: Path, finder, arguments: argparse.Namespace) -> Iterator[tuple[dict, dict[str, bytes]]]:
     """The clips of one video: rows of the manifest without split and shard, and the files of each by name."""
-    from anitalker.video import probe, read_audio, read_frames
+    from anitalker.media.video import probe, read_audio, read_frames
     from scripts.training.data import encode_landmarks
 
     video = track(read_frames(path), finder)
@@ -181,11 +181,13 @@ class Shards:
 
 def make_finder(backend: str, device: str):
     """The face finder of that name; both find every landmark of every face in a picture."""
-    from anitalker import face, finders, weights
+    from anitalker.faces import face_alignment_backend
+    from anitalker.faces.detection import FaceFinder
+    from anitalker.models import loading
 
     if backend == "face-alignment":
-        return finders.FaceAlignmentFinder(weights.read("landmarks68")[1], device)
-    return face.FaceFinder(weights.load_face(), device)
+        return face_alignment_backend.FaceAlignmentFinder(loading.read("landmarks68")[1], device)
+    return FaceFinder(loading.load_face(), device)
 
 
 def find_videos(root: Path) -> list[Path]:

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from anitalker.config import FPS, POSE_SIZE, SAMPLE_RATE, DenoiserConfig, InputError, from_dict
-from anitalker.conformer import Condition, Denoiser
-from anitalker.diffusion import TRAINED, ddim_sample, ddim_schedule
-from anitalker.generator import CONTROLS, MotionGenerator, Wishes, generate
-from anitalker.weights import read
+from anitalker.models.loading import read
+from anitalker.motion.generator import CONTROLS, MotionGenerator
+from anitalker.motion.samplers import TRAINED, ddim_sample, ddim_schedule
+from anitalker.motion.windows import SamplingParams, generate_motion
+from anitalker.original.denoiser import Condition, Denoiser
 from encoders.audio import SAMPLES_PER_FRAME, normalise_level
 from scripts.train_generator import openings
 from scripts.training.denoiser_data import REACH, Scale, cepstra
@@ -50,9 +51,9 @@ def of_lite(network: MotionGenerator, features: Callable[[Tensor], Tensor]) -> S
     """`lite`'s generator with its speech features."""
 
     def made(clip: MotionClip, steps: int, seed: int) -> Tensor:
-        rng, wishes = torch.Generator().manual_seed(seed), Wishes(steps=steps)
+        rng, wishes = torch.Generator().manual_seed(seed), SamplingParams(steps=steps)
         speech = features(normalise_level(torch.from_numpy(clip.sound[: LONGEST * SAMPLE_RATE])))[None]
-        return generate(network, speech, torch.from_numpy(clip.codes[:1]), rng, wishes)
+        return generate_motion(network, speech, torch.from_numpy(clip.codes[:1]), rng, wishes)
 
     return Subject(made, network.std)
 
@@ -168,7 +169,7 @@ def subject_of(options: argparse.Namespace, scale: Scale) -> tuple[Subject, tupl
         network = Denoiser(from_dict(DenoiserConfig, config["stage2"])).eval()
         load_module(network, options.denoiser, "stage2")
         return of_denoiser(network, scale), (3, 4, 5, 8, 10, 12, 16, 20, 25)
-    from anitalker.weights import load_model
+    from anitalker.models.loading import load_model
 
     lite = load_model(options.model)
     if options.original:

@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 
 from anitalker.config import SAMPLE_RATE, RenderOptions
-from anitalker.detail import moving
-from anitalker.landmarks import CHIN, EYES, FACE_OVAL, LIPS
+from anitalker.decoder.detail import moving
+from anitalker.faces.landmarks import CHIN, EYES, FACE_OVAL, LIPS
+from anitalker.media.video import read_audio
 from anitalker.pipeline import load
-from anitalker.video import read_audio
 
 BAND = (0.02, 0.98)  # of the mask: where frame and picture fade into each other
 NECK = 0.45  # face heights to both sides of the chin, below it

@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 from anitalker.config import RenderOptions
-from anitalker.landmarks import FACE_OVAL, LEFT_EYE, LIPS, RIGHT_EYE
-from anitalker.paste import paste_back
+from anitalker.faces.landmarks import FACE_OVAL, LEFT_EYE, LIPS, RIGHT_EYE
+from anitalker.faces.paste import paste_back
+from anitalker.media.video import read_audio
 from anitalker.pipeline import load
-from anitalker.video import read_audio
 
 PARTS = {"face": FACE_OVAL, "mouth": LIPS, "eyes": (*RIGHT_EYE, *LEFT_EYE)}
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anitalker import weights
-from anitalker.covers import PARTS, Covers
-from anitalker.motion_prior import MotionPrior, space_hash
-from anitalker.transfer import to_tensor
+from anitalker.models import loading
+from anitalker.motion.occlusion import PARTS, OcclusionProbe
+from anitalker.motion.prior import MotionPrior, space_hash
+from anitalker.runtime.transfer import to_tensor
 from scripts.export import write
 from scripts.train_motion_prior import Eye, choose_frames
 from scripts.training.covers import EYES_TAUGHT, EYES_UNSEEN, HARMLESS, MOUTH_TAUGHT, MOUTH_UNSEEN
@@ -74,14 +74,14 @@ def read(eye: Eye, pictures, at_once: int = 16) -> dict[str, np.ndarray]:
     return {"codes": np.concatenate(codes), "kinds": np.array(kinds)}
 
 
-def teach(covers: Covers, seen: dict[str, np.ndarray]) -> dict:
+def teach(covers: OcclusionProbe, seen: dict[str, np.ndarray]) -> dict:
     """Fit to what was read -> facts."""
     parts = np.array([[HIDES.get(kind) == n for n in range(len(PARTS))] for kind in seen["kinds"].tolist()])
     loss = covers.learn(torch.tensor(seen["codes"]).float(), torch.tensor(parts).float())
     return {"pictures": len(parts), "covered": parts.sum(0).tolist(), "loss": loss}
 
 
-def set_limits(covers: Covers, seen: dict[str, np.ndarray]) -> dict:
+def set_limits(covers: OcclusionProbe, seen: dict[str, np.ndarray]) -> dict:
     """FALSE_ALARMS of the real pictures among these get a word about each part, fewer where the limit would lie below
     even odds (the pictures are few) -> facts."""
     real = np.isin(seen["kinds"], ("real", "clip"))
@@ -89,7 +89,7 @@ def set_limits(covers: Covers, seen: dict[str, np.ndarray]) -> dict:
     return {"real": int(real.sum()), "limits": covers.limits.tolist()}
 
 
-def detection(covers: Covers, seen: dict[str, np.ndarray]) -> dict:
+def detection(covers: OcclusionProbe, seen: dict[str, np.ndarray]) -> dict:
     """For each kind: how many pictures, and shares with a word about mouth or eyes."""
     rates = {}
     for kind in dict.fromkeys(seen["kinds"].tolist()):
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--codes", default="runs/covers.npz", help="what was read is kept here")
     options = parser.parse_args(arguments)
     rng, eye = np.random.default_rng(0), Eye(options.model)
-    config, tensors = weights.read(options.prior)
+    config, tensors = loading.read(options.prior)
     known = space_hash(eye.space.state_dict())
     if config["prior"]["space"] != known:
         raise SystemExit(f"error: {options.prior} is for another motion space; run scripts.train_motion_prior first")
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
         np.savez(options.codes, space=known, **kept)
     stored = np.load(options.codes)
     taught, judged = ({key: stored[f"{name}_{key}"] for key in ("codes", "kinds")} for name in ("train", "val"))
-    covers = Covers(eye.space.config.encoder.code_size)
+    covers = OcclusionProbe(eye.space.config.encoder.code_size)
     facts = {"taught": teach(covers, taught)}
     real = ((np.array(val.frames[n]), "real") for n in choose_frames(val, 10 * options.found, 10 * options.found, rng))
     found, lost = as_found(eye, itertools.chain(real, examples(val, options.found, 0, rng)))

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import VARIANTS, DenoiserConfig, InputError, to_dict
-from anitalker.conformer import Denoiser
-from anitalker.diffusion import BETA_FIRST, BETA_LAST, TRAINED
+from anitalker.motion.samplers import BETA_FIRST, BETA_LAST, TRAINED
+from anitalker.original.denoiser import Denoiser
 from scripts.training.denoiser_data import SIGNALS, Scale, Windows, load_courses
 from scripts.training.engine import Engine, fit
 from scripts.training.loop import Run, load_module, seed_all

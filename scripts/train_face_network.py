@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from anitalker.config import DetectorConfig, InputError, LandmarkConfig, to_dict
-from anitalker.face_network import LandmarkRegressor, crop_frame, to_crop
-from anitalker.landmarks import eye_opening, face_height, lip_opening
-from anitalker.landmarks68 import POINTS, fit_ridge, widen
+from anitalker.faces.face_network import LandmarkRegressor, crop_frame, to_crop
+from anitalker.faces.landmarks import eye_opening, face_height, lip_opening
+from anitalker.faces.landmarks68 import POINTS, fit_ridge, widen
 from scripts.training import face_architectures, face_losses
 from scripts.training.data import FrameCache
 from scripts.training.loop import Run, load_module, seed_all
@@ -173,7 +173,7 @@ def score_68(fit: dict[str, Tensor], landmarks: np.ndarray) -> dict[str, float]:
 
 def score(options: argparse.Namespace) -> None:
     """Scores of exported weights on the val split, as one JSON object."""
-    from anitalker.weights import load_face
+    from anitalker.models.loading import load_face
     from scripts.training.face_scores import score_detector, score_landmarks
 
     if options.file is None:

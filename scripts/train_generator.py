@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import diffusion
 from anitalker.config import POSE_SIZE, GeneratorConfig, SpeechConfig, to_dict
-from anitalker.generator import CONTROLLED, MotionGenerator, Wishes, generate
-from anitalker.landmarks import LIPS, lip_opening
+from anitalker.faces.landmarks import LIPS, lip_opening
+from anitalker.motion import samplers
+from anitalker.motion.generator import CONTROL_INDICES, MotionGenerator
+from anitalker.motion.windows import SamplingParams, generate_motion
 from encoders.audio import SAMPLE_RATE, normalise_level
 from encoders.speech import SpeechFeatures
 from scripts.training.engine import Engine
@@ -84,9 +85,9 @@ def controls_of(motion: Tensor, p: int) -> tuple[Tensor, Tensor, Tensor]:
     def chance(share: float, columns: int = 1) -> Tensor:
         return torch.rand(size, 1, columns, device=motion.device) < share
 
-    course = motion[:, :, list(CONTROLLED)]
+    course = motion[:, :, list(CONTROL_INDICES)]
     smooth = torch.where(chance(0.5), course.mean(1, keepdim=True), course)
-    given = chance(0.5, len(CONTROLLED)) & chance(0.4)
+    given = chance(0.5, len(CONTROL_INDICES)) & chance(0.4)
     still = chance(0.1)
     given = given | still
     pose = torch.zeros(motion.shape[-1], device=motion.device)
@@ -106,7 +107,7 @@ def train_step(network: MotionGenerator, loss: MotionLoss, batch: dict[str, Tens
     time = torch.rand(len(motion), device=device) ** 1.5  # the beginning decides what is said; the end only polishes
     time = torch.where(torch.rand(len(motion), device=device) < 0.25, torch.zeros_like(time), time)
     deaf = batch["deaf"] | (torch.rand(len(motion), device=device) < 0.12)
-    noisy = diffusion.interpolate(clean, torch.randn_like(clean), time)
+    noisy = samplers.interpolate(clean, torch.randn_like(clean), time)
     estimate = network(noisy, time, network.hear(batch["speech"]), batch["start"], previous, controls, given, deaf)
     place, velocity = loss(estimate, clean, batch["good"][:, p:].float())
     return {"place": place, "velocity": velocity}
@@ -138,7 +139,7 @@ def validate(
     features: SpeechFeatures,
     clips: list[MotionClip],
     space: Space,
-    wishes: Wishes,
+    wishes: SamplingParams,
     samples: int = 2,
 ) -> dict[str, float]:
     """Scores of single samples on clips of real people who speak in the picture, from codes, without pictures.
@@ -155,12 +156,16 @@ def validate(
         other = heard[(number + 1) % len(heard)]
         quiet = features(torch.zeros(3 * SAMPLE_RATE))[None]
         for seed in range(samples):
-            made = openings(clip, generate(network, speech, start, torch.Generator().manual_seed(seed), wishes), space)
+            made = openings(
+                clip, generate_motion(network, speech, start, torch.Generator().manual_seed(seed), wishes), space
+            )
             scores["correlation"].append(_pearson(made, clip.lips))
             scores["spread"].append(made.std() / clip.lips.std())
             n = min(len(made), len(other.lips))
             scores["shuffled"].append(_pearson(made[:n], other.lips[:n]))
-            rest = openings(clip, generate(network, quiet, start, torch.Generator().manual_seed(seed), wishes), space)
+            rest = openings(
+                clip, generate_motion(network, quiet, start, torch.Generator().manual_seed(seed), wishes), space
+            )
             scores["silence"].append(rest[25:].std() / made.std())
     network.train()
     return {name: float(np.mean(values)) for name, values in scores.items()}
@@ -176,8 +181,10 @@ def measure_sync(network: MotionGenerator, features: SpeechFeatures, clips: list
     found = {}
     for clip in (clip for clip in clips if clip.speaks):
         speech = features(normalise_level(torch.from_numpy(clip.sound)))[None]
-        wishes = Wishes(steps=1, guidance=1.0, temperature=0.0)
-        made = generate(network, speech, torch.from_numpy(clip.codes[:1]), torch.Generator().manual_seed(0), wishes)
+        wishes = SamplingParams(steps=1, guidance=1.0, temperature=0.0)
+        made = generate_motion(
+            network, speech, torch.from_numpy(clip.codes[:1]), torch.Generator().manual_seed(0), wishes
+        )
         lips, n = openings(clip, made, space), len(clip.lips)
         curve = [_pearson(lips[max(0, k) : n + min(0, k)], clip.lips[max(0, -k) : n - max(0, k)]) for k in range(-8, 9)]
         best = 1 + int(np.argmax(curve[1:-1]))
@@ -309,7 +316,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not engine.main:
             continue
         if options.validate_every and (step + 1) % options.validate_every == 0 and held_out:
-            scores = validate(_averaged(run, config), features, held_out, space, Wishes())
+            scores = validate(_averaged(run, config), features, held_out, space, SamplingParams())
             run.write(**{f"val/{name}": value for name, value in scores.items()})
             print("val " + " ".join(f"{name} {value:.3f}" for name, value in scores.items()), flush=True)
 

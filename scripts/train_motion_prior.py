@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import face, weights
 from anitalker.config import MotionPriorConfig, to_dict
-from anitalker.face import FaceFinder
-from anitalker.motion_prior import SIGNS, MotionPrior, landmark_residual, space_hash
-from anitalker.transfer import to_tensor
+from anitalker.faces.crop import crop_face
+from anitalker.faces.detection import FaceFinder
+from anitalker.models import loading
+from anitalker.motion.prior import SCORES, MotionPrior, landmark_residual, space_hash
+from anitalker.runtime.transfer import to_tensor
 from scripts.export import write
 from scripts.training.data import FrameCache
 from scripts.training.motion_data import MotionClip, load_motion
@@ -83,7 +84,7 @@ class Eye:
     """The shipped networks as a user's picture meets them."""
 
     def __init__(self, model: str) -> None:
-        self.finder, self.space = FaceFinder(weights.load_face()), weights.load_model(model).motion_space.eval()
+        self.finder, self.space = FaceFinder(loading.load_face()), loading.load_model(model).motion_space.eval()
 
     @torch.inference_mode()
     def look(self, picture: np.ndarray) -> dict | None:
@@ -91,7 +92,7 @@ class Eye:
         found = self.finder.find(np.ascontiguousarray(picture))
         if not found:
             return None
-        crop = face.crop(picture, found[0])
+        crop = crop_face(picture, found[0])
         codes = self.space(to_tensor(crop.image))
         residual = landmark_residual(self.finder, crop)
         return {"motion": codes.motion, "appearance": codes.appearance, "score": found[0].score, "residual": residual}
@@ -117,7 +118,7 @@ def set_limits(prior: MotionPrior, train: Tensor, val: Tensor) -> dict:
     prior.spread.copy_((prior.middle - train.quantile(0.16, 0)).clamp(min=1e-4))
     strange, _ = prior.strangeness(val)
     prior.limits.copy_(torch.stack([strange.quantile(1 - FALSE_ALARMS), REFUSAL * strange.max()]))
-    usual = {name: float(value) for name, value in zip(SIGNS, prior.middle, strict=True)}
+    usual = {name: float(value) for name, value in zip(SCORES, prior.middle, strict=True)}
     return {"usual": usual, "doubt": float(prior.limits[0]), "refuse": float(prior.limits[1])}
 
 
@@ -167,7 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
     fit_appearance(prior, torch.cat([one["appearance"] for one in mixed[:half]]))
     facts |= set_limits(prior, signs_of(prior, mixed[half:]), signs_of(prior, seen["val"]))
     if Path(options.out).is_file():  # the probe of scripts.train_covers stays where it fits
-        old, stored = weights.read(options.out)
+        old, stored = loading.read(options.out)
         if old["prior"] == to_dict(config) and "covers.weight" in stored:
             kept = {name: stored[f"covers.{name}"] for name in prior.covers.state_dict()}
             prior.covers.load_state_dict(kept)

@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anitalker.config import CROP, MotionSpaceConfig
-from anitalker.landmarks import from_canonical
-from anitalker.similarity import Similarity
-from anitalker.warp import landmark_flow, resize, warp
+from anitalker.decoder.flow import landmark_flow, resize, warp
+from anitalker.faces.landmarks import from_canonical
+from anitalker.faces.similarity_transform import Similarity
 from encoders.image import to_tensor
 from scripts.evaluation.held import group_of
 from scripts.evaluation.identity import Person, different_pairs, equal_error, gather, same_pairs

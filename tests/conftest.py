@@ -71,7 +71,7 @@ def face():
 
 def mean_face() -> np.ndarray:
     """468 points that look roughly like a face: [468,3], origin between the eyes, height 1."""
-    from anitalker import landmarks as groups
+    from anitalker.faces import landmarks as groups
 
     rng = np.random.default_rng(1)
     points = np.stack([rng.uniform(-0.3, 0.3, 468), rng.uniform(-0.25, 0.55, 468), rng.uniform(-0.1, 0.1, 468)], -1)
@@ -103,7 +103,7 @@ class FixedFinder:
         self.count = count
 
     def find(self, picture: np.ndarray) -> list:
-        from anitalker.face import Face, box_of
+        from anitalker.faces.detection import Face, box_of
 
         if picture.std() < 1:
             return []
@@ -134,7 +134,7 @@ def untrained_model(tmp_path_factory) -> Path:
         SpeechConfig,
         to_dict,
     )
-    from anitalker.weights import MODEL_PARTS, build
+    from anitalker.models.loading import MODEL_PARTS, build
     from scripts.export import write
 
     encoder = EncoderConfig(channels=(8, 8, 8, 8, 8, 16), code_size=16)
@@ -167,8 +167,8 @@ def original_networks():
     import torch
 
     from anitalker.config import DenoiserConfig, StageOneConfig
-    from anitalker.conformer import Denoiser
-    from anitalker.stage_one import StageOne
+    from anitalker.original.denoiser import Denoiser
+    from anitalker.original.stage_one import StageOne
 
     def build(variant: str = "mfcc_full_control") -> tuple:
         torch.manual_seed(0)
@@ -196,5 +196,5 @@ def talker(untrained_model, monkeypatch):
     """The untrained model with a finder that always finds one face."""
     from anitalker import pipeline
 
-    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: FixedFinder())
+    monkeypatch.setattr("anitalker.models.loading.load_finder", lambda backend, device: FixedFinder())
     return pipeline.load(untrained_model, "cpu")

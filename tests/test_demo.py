@@ -8,8 +8,8 @@ import pytest
 
 from anitalker.cli import main
 from anitalker.config import RenderOptions
+from anitalker.media.video import probe, read_audio, read_frames
 from anitalker.pipeline import load
-from anitalker.video import probe, read_audio, read_frames
 
 
 @pytest.mark.slow

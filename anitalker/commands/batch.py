@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from anitalker.commands import flags
+from anitalker.commands import options as flags
 from anitalker.config import InputError
 
 HELP = "many videos from a table of jobs; can be stopped and continued"
@@ -33,33 +33,34 @@ def add(parser: flags.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict:
     """Check the table, do what is not done yet -> facts for --json; exit status 3 if a job failed."""
-    from anitalker import batch, batch_jobs, weights
+    from anitalker.batch import runner, table
+    from anitalker.models import loading
 
     _check(arguments)
-    jobs, refused = batch_jobs.read(arguments.table)
+    jobs, refused = table.read(arguments.table)
     _complain(refused)
     if refused and not (arguments.keep_going or arguments.dry_run):
         count = f"{len(refused)} of {len(jobs) + len(refused)} lines"
         raise InputError(f"{count} are no jobs, nothing was rendered; mend them, or give --keep-going")
     if arguments.engine == "ray":
-        from anitalker import batch_ray  # noqa: F401 (says early what is missing)
+        from anitalker.batch import ray  # noqa: F401 (says early what is missing)
     named = flags.model_of(arguments)
-    model = weights.fingerprint(named["name"], named["stage1"], named["stage2"]) + (named["hubert"] or "")
+    model = loading.fingerprint(named["name"], named["stage1"], named["stage2"]) + (named["hubert"] or "")
     if arguments.dry_run:
         folder = Path(arguments.output)
-        todo = batch.plan(jobs, model, folder, batch.Results.peek(folder))[1]
+        todo = runner.plan(jobs, model, folder, runner.Results.peek(folder))[1]
         return _facts(arguments, jobs, todo, refused, [], 0.0)
-    folder = batch.check_folder(arguments.output)
-    results = batch.Results(folder)
+    folder = runner.check_folder(arguments.output)
+    results = runner.Results(folder)
     start, ended, todo = time.monotonic(), [], []
     try:
         results.clear_parts()
-        prints, todo = batch.plan(jobs, model, folder, results.last())
-        ended = list(batch.refuse(refused, results))
+        prints, todo = runner.plan(jobs, model, folder, results.last())
+        ended = list(runner.refuse(refused, results))
         if todo:
             engine = _engine(arguments, named, folder, len(todo))
             with Told(len(todo)) as told:
-                batch.run(
+                runner.run(
                     todo, prints, engine, results, arguments.retries, lambda *it: (ended.append(it[0]), told(*it))
                 )
     finally:
@@ -78,17 +79,17 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _engine(arguments: argparse.Namespace, model: dict, folder, jobs: int):
     """Where the jobs will run."""
-    from anitalker import batch_local, batch_worker
+    from anitalker.batch import local, worker
 
     if arguments.engine == "ray":
-        from anitalker.batch_ray import Cluster
+        from anitalker.batch.ray import Cluster
 
-        setup = batch_worker.Setup(model, str(folder.resolve()))
+        setup = worker.Setup(model, str(folder.resolve()))
         return Cluster(setup, arguments.ray_address, arguments.workers, jobs, arguments.timeout)
-    workers = min(jobs, arguments.workers or batch_local.default_workers(arguments.device))
-    threads = max(1, batch_local.cores() // workers)
-    setup = batch_worker.Setup(model, str(folder), threads, batch_local.gpus(arguments.device))
-    return batch_local.Local(setup, workers, arguments.timeout)
+    workers = min(jobs, arguments.workers or local.default_workers(arguments.device))
+    threads = max(1, local.cores() // workers)
+    setup = worker.Setup(model, str(folder), threads, local.gpus(arguments.device))
+    return local.Local(setup, workers, arguments.timeout)
 
 
 def _complain(refused) -> None:

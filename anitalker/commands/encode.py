@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from anitalker.commands import flags
+from anitalker.commands import options as flags
 from anitalker.config import FPS
 
 HELP = "motion and identity codes of a video, for reuse and research"
@@ -20,9 +20,9 @@ def add(parser: flags.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict:
     """Read the codes and write them -> facts for --json."""
-    from anitalker.motion_files import write_codes
+    from anitalker.files import check_output
+    from anitalker.motion.motion_files import write_codes
     from anitalker.pipeline import load
-    from anitalker.video import check_output
 
     output = check_output(arguments.output, ".safetensors")
     talker = load(**flags.model_of(arguments))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from anitalker.commands import flags
+from anitalker.commands import options as flags
 
 HELP = "the faces found in a picture"
 

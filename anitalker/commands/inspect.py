@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from anitalker.commands import flags
+from anitalker.commands import options as flags
 
 HELP = "what the motion encoder looks at: a report of a picture, a folder of pictures, or a video"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from anitalker.commands import flags
+from anitalker.commands import options as flags
 from anitalker.config import InputError
 
 HELP = "the known weights: list, fetch NAME..., convert IN OUT.safetensors"
@@ -25,13 +25,13 @@ def add(parser: flags.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict:
     """List, fetch or convert; returns the facts for --json."""
-    from anitalker import registry
+    from anitalker.weights import registry
 
     action, names = arguments.action, arguments.names
     if action == "list" and not names:
         return {"models": registry.listing()}
     if action == "fetch" and names:
-        from anitalker.download import download
+        from anitalker.weights.download import download
 
         try:
             with flags.Progress() as progress:
@@ -40,10 +40,10 @@ def run(arguments: argparse.Namespace) -> dict:
             print("what has arrived is kept; run the same command to continue", file=sys.stderr)
             raise
     if action == "convert" and len(names) == 2:
-        from anitalker import weights
-        from anitalker.video import check_output
+        from anitalker.files import check_output
+        from anitalker.models import loading
 
-        return weights.convert(names[0], check_output(names[1], ".safetensors"))
+        return loading.convert(names[0], check_output(names[1], ".safetensors"))
     expected = {"list": "nothing more", "fetch": "one name or more", "convert": "IN and OUT.safetensors"}[action]
     raise InputError(f"models {action} got {len(names)} arguments; it takes {expected}; see `anitalker models --help`")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from anitalker.commands import flags
+from anitalker.commands import options as flags
 from anitalker.commands.render import say as say
 
 HELP = "a portrait moves like the face in a video"
@@ -24,8 +24,8 @@ def add(parser: flags.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict:
     """Make the video -> facts for --json."""
+    from anitalker.files import check_output
     from anitalker.pipeline import load
-    from anitalker.video import check_output
 
     options = flags.options_of(arguments)
     check_output(arguments.output)  # before anything slow

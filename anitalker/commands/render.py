@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from anitalker.commands import flags
+from anitalker.commands import options as flags
 
 HELP = "a portrait speaks a recording"
 
@@ -28,9 +28,9 @@ def add(parser: flags.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict:
     """Make the video -> facts for --json."""
+    from anitalker.files import check_output
+    from anitalker.media.soundtrack import parse_speech_for
     from anitalker.pipeline import load
-    from anitalker.soundtrack import parse_speech_for
-    from anitalker.video import check_output
 
     options, own = flags.options_of(arguments), parse_speech_for(arguments.speech_for)
     check_output(arguments.output)  # before anything slow

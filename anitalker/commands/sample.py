@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from anitalker.commands import flags
+from anitalker.commands import options as flags
 from anitalker.commands.render import say as say
 from anitalker.config import InputError
 
@@ -43,11 +43,11 @@ def add(parser: flags.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict:
     """Make the video -> facts for --json."""
-    from anitalker import sampling
+    from anitalker.motion import idle
     from anitalker.pipeline import keep_inputs, load
 
     options = flags.options_of(arguments)
-    frames = sampling.check(arguments.seconds, arguments.temperature)
+    frames = idle.check_length(arguments.seconds, arguments.temperature)
     if arguments.linear and not arguments.between:
         raise InputError("--linear came without --between; it says how to go from A to B")
     keep_inputs(arguments.output, arguments.portrait, *arguments.between or ())  # before anything slow
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> dict:
     portrait = talker.portrait(arguments.portrait, options.face, options.face_backend, enhance=options.enhance)
     if ends:
         way = None if arguments.linear else talker.model.prior
-        motions = [sampling.between(way, one.motion.cpu(), *ends, frames).to(one.motion) for one in portrait.subjects]
+        motions = [idle.between(way, one.motion.cpu(), *ends, frames).to(one.motion) for one in portrait.subjects]
     else:
         motions = [
             talker.model.idle(one, frames, options, arguments.temperature, options.seed + n)
@@ -72,7 +72,7 @@ def expression(talker: Talker, name: str, backend: str) -> Tensor:
     """A picture, or a motion file with or without :FRAME -> motion code [1,20]; InputError for anything else."""
     import torch
 
-    from anitalker.motion_files import read_codes
+    from anitalker.motion.motion_files import read_codes
 
     file, colon, number = name.rpartition(":")
     if not (colon and number.isdigit() and file.endswith(MOTION_FILE)):

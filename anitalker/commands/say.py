@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from anitalker.commands import flags
+from anitalker.commands import options as flags
 from anitalker.commands.render import say as say
 
 HELP = "a portrait speaks a text, with a voice synthesised on this machine"
@@ -30,16 +30,16 @@ def add(parser: flags.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict:
     """Speak the text, then render the video; returns the facts for --json, with the voice that spoke."""
-    from anitalker import voice
+    from anitalker.files import check_output
+    from anitalker.media import text_to_speech
     from anitalker.pipeline import load
-    from anitalker.video import check_output
 
     options = flags.options_of(arguments)
     check_output(arguments.output)  # before anything slow
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
     with tempfile.TemporaryDirectory(prefix="anitalker-") as folder, flags.Progress() as progress:
         speech = Path(folder) / "speech.wav"
-        speech_facts = voice.speak(text, speech, arguments.voice, progress)
+        speech_facts = text_to_speech.speak(text, speech, arguments.voice, progress)
         talker = load(**flags.model_of(arguments))
         facts = talker.render(arguments.portrait, speech, arguments.output, options, progress=progress)
     return {**facts, "voice": speech_facts["voice"]}

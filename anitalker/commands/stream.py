@@ -7,7 +7,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from anitalker.commands import flags
+from anitalker.commands import options as flags
 from anitalker.config import InputError
 
 HELP = "a portrait speaks while the speech arrives"
@@ -48,26 +48,27 @@ def run(arguments: argparse.Namespace) -> dict:
     look = arguments.lookahead
     if look is not None and not 1 <= look <= 12:
         raise InputError(f"lookahead is {look}; allowed is 1 to 12 frames")
-    from anitalker import streaming
-    from anitalker.live_video import FragmentWriter, FrameWriter
-    from anitalker.marks import frame_filters
     from anitalker.pipeline import load
+    from anitalker.provenance.marks import frame_filters
+    from anitalker.streaming.fragmented_mp4 import FragmentWriter, FrameWriter
+    from anitalker.streaming.pacing import deadline, drain, pace_realtime, read_pcm_stream
+    from anitalker.streaming.talker import LOOKAHEAD, StreamingTalker, with_sound
 
     talker = load(**flags.model_of(arguments))
     portrait = talker.portrait(arguments.portrait, options.face, options.face_backend, enhance=options.enhance)
     height, width = portrait.picture.shape[:2] if options.frame == "full" else (talker.model.size,) * 2
     # No credentials: a stream has no end that could be signed.
     filters = frame_filters(width, height, options.label, options.marks)
-    late = streaming.deadline(SLACK) if arguments.idle else (lambda frame: False)
-    stream = streaming.StreamingTalker(talker, portrait, options, look or streaming.LOOKAHEAD, arguments.level, late)
+    late = deadline(SLACK) if arguments.idle else (lambda frame: False)
+    stream = StreamingTalker(talker, portrait, options, look or LOOKAHEAD, arguments.level, late)
     stream.warm()
     with contextlib.ExitStack() as stack:
         output = sys.stdout.buffer if arguments.output == "-" else stack.enter_context(_open(arguments.output))
-        arrived = streaming.listen(_source(arguments.input, stack), BACKLOG)
-        pieces = streaming.paced(arrived) if arguments.idle else streaming.at_once(arrived)
+        arrived = read_pcm_stream(_source(arguments.input, stack), BACKLOG)
+        pieces = pace_realtime(arrived) if arguments.idle else drain(arrived)
         writer = FragmentWriter(output, width, height) if arguments.format == "mp4" else FrameWriter(output)
         with writer:
-            for frame, sound in streaming.with_sound(stream, pieces):
+            for frame, sound in with_sound(stream, pieces):
                 for apply in filters:
                     frame = apply(frame)
                 writer.write(frame, sound)
@@ -83,8 +84,8 @@ def _open(path: str):
 
 def _source(name: str, stack: contextlib.ExitStack):
     """A binary file of PCM: stdin, a file of it (.pcm, .raw, a pipe), or any audio file, decoded."""
-    from anitalker.live_video import pcm
-    from anitalker.video import read_audio
+    from anitalker.media.video import read_audio
+    from anitalker.streaming.fragmented_mp4 import pcm
 
     if name == "-":
         return sys.stdin.buffer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from anitalker.commands import flags
+from anitalker.commands import options as flags
 
 HELP = "who made a video or picture, and is it unaltered?"
 
@@ -17,13 +17,13 @@ def add(parser: flags.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict:
     """Look -> facts for --json; the exit status is 0 whatever the verdict."""
-    from anitalker.verification import verify
+    from anitalker.provenance.verify import verify
 
     return verify(arguments.file)
 
 
 def say(found: dict) -> None:
     """The verdict for people."""
-    from anitalker.verification import words
+    from anitalker.provenance.verify import words
 
     print("\n".join(words(found)))

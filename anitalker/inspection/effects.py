@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from anitalker.config import RenderOptions
-from anitalker.directions import LIDS, temper
-from anitalker.landmarks import (
+from anitalker.faces.landmarks import (
     LIPS,
     STABLE,
     eye_opening,
@@ -25,6 +24,7 @@ from anitalker.landmarks import (
     lip_opening,
     to_canonical,
 )
+from anitalker.motion.subspaces import LIDS, scale_motion
 
 STRIP = (-2.0, -1.0, 0.0, 1.0, 2.0)  # steps in spreads of the number
 TILT = 2.0  # times as far as lips and lids must the head move for a number to be called pose
@@ -155,7 +155,7 @@ def damped(
 
     rows, points_of = [], points_of or moved
     for name, given in DAMPED:
-        one = temper(motion, subject.motion, model.groups, replace(RenderOptions(), **given))
+        one = scale_motion(motion, subject.motion, model.groups, replace(RenderOptions(), **given))
         points = points_of(one)
         head = torch.rad2deg(one[:, :3]).std(0).square().sum().sqrt()
         rows.append((name, *(float(f(points).std() * 100) for f in (lip_opening, eye_opening)), float(head)))

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from anitalker.config import FPS
+from anitalker.faces.landmarks import STABLE, eye_opening, face_height, fit_pose, lip_opening
 from anitalker.inspection import effects, figures, maps, stages
 from anitalker.inspection.one_picture import Case
 from anitalker.inspection.report import Report
-from anitalker.landmarks import STABLE, eye_opening, face_height, fit_pose, lip_opening
 
 ROWS, COLUMNS = 5, 6  # of nearest neighbours
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anitalker import video
 from anitalker.config import FPS, SAMPLE_RATE, InputError, RenderOptions
-from anitalker.diffusion import ddim_steps
+from anitalker.faces.landmarks import STABLE, face_height
 from anitalker.inspection import attention, attribution, effects, figures, maximise, stages
 from anitalker.inspection.report import Report
 from anitalker.inspection.views import View, blank, to_display
-from anitalker.landmarks import STABLE, face_height
+from anitalker.media.video import read_audio
+from anitalker.motion.samplers import ddim_steps
 
 DEMO = Path(__file__).resolve().parents[2] / "app/examples/speech.flac"
 HEARD = 5  # seconds of speech whose attention is drawn
@@ -157,7 +157,7 @@ def damping(case: Case, report: Report) -> None:
     if case.speech is None:
         report.words("Give --speech to see what is left of the motion of a recording.")
         return
-    samples = video.read_audio(case.speech)[: HEARD * SAMPLE_RATE]
+    samples = read_audio(case.speech)[: HEARD * SAMPLE_RATE]
     sound = model.hear(torch.tensor(samples))
     rows = effects.damped(model, case.subject, model.move(sound, case.subject))
     report.table(
@@ -292,7 +292,7 @@ def speech_attention(case: Case, report: Report) -> None:
         report.words("No speech was given and the demo's is not installed; give --speech FILE.")
         return
     model = case.talker.model
-    samples = video.read_audio(case.speech)[: HEARD * SAMPLE_RATE]
+    samples = read_audio(case.speech)[: HEARD * SAMPLE_RATE]
     steps = 1 if _is_lite(case) else ddim_steps()[0]
     sound, watch = model.hear(torch.tensor(samples)), attention.Watch()
     with watch:

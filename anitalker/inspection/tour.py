@@ -9,14 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from anitalker import __version__, driving, portraits, video
+from anitalker import __version__
 from anitalker.config import FPS, InputError
+from anitalker.files import existing_file
 from anitalker.inspection import many_pictures, one_picture
 from anitalker.inspection.many_pictures import Many
 from anitalker.inspection.one_picture import DEMO, Case
 from anitalker.inspection.report import PAGE, Report
 from anitalker.inspection.views import view_of
-from anitalker.pictures import NoPicture, existing_file, read_picture
+from anitalker.media import portrait_file
+from anitalker.media.images import NoPicture, read_picture
+from anitalker.media.video import probe, read_frames
+from anitalker.motion import driving_video
 from anitalker.pipeline import Talker
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
@@ -99,7 +103,7 @@ def _read_folder(talker: Talker, source: Path) -> tuple:
     crops, kept, finder = [], [], talker.finder()
     for file in files:
         try:
-            pixels, found = portraits.find_portrait(file, finder)
+            pixels, found = portrait_file.find_portrait(file, finder)
         except InputError:
             continue
         if found:
@@ -112,11 +116,11 @@ def _read_folder(talker: Talker, source: Path) -> tuple:
 
 def _read_video(talker: Talker, source: Path) -> tuple:
     """Frames evenly over the clip, all cropped at the place of the first."""
-    total = round(min(video.probe(source).seconds or LONGEST, LONGEST) * FPS)
+    total = round(min(probe(source).seconds or LONGEST, LONGEST) * FPS)
     step, first = max(1, total // FRAMES), []
 
     def watched():
-        for number, frame in enumerate(video.read_frames(source)):
+        for number, frame in enumerate(read_frames(source)):
             if number >= LONGEST * FPS:
                 return
             if number % step == 0:
@@ -124,7 +128,7 @@ def _read_video(talker: Talker, source: Path) -> tuple:
                     first.append(frame)
                 yield frame
 
-    crops = list(driving.crops(watched(), talker.finder(), "largest", talker.model.crop))
+    crops = list(driving_video.crop_frames(watched(), talker.finder(), "largest", talker.model.crop))
     names = [f"{number * step / FPS:.2f} s" for number in range(len(crops))]
     if len(crops) < 3:
         raise InputError(f"video {str(source)!r} has {len(crops)} frames; give one of a second or more")

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from anitalker.config import CROP, InputError
-from anitalker.lite import Lite
-from anitalker.model import Model
-from anitalker.motion_space import upright
-from anitalker.original import Original, sized
-from anitalker.transfer import to_tensor
+from anitalker.models.base import Model
+from anitalker.models.lite import Lite
+from anitalker.models.original import Original, resize_to_network
+from anitalker.motion.motion_space import upright
+from anitalker.runtime.transfer import to_tensor
 
 POSE = ("yaw", "pitch", "roll", "x", "y", "size")
 
@@ -90,7 +90,7 @@ class OriginalView(_View):
 
     @torch.no_grad()
     def seen(self, pictures: np.ndarray) -> Tensor:
-        return sized(torch.cat([to_tensor(one, self.device) for one in pictures]), self.model.size)
+        return resize_to_network(torch.cat([to_tensor(one, self.device) for one in pictures]), self.model.size)
 
     def pyramid(self, seen: Tensor) -> list[Tensor]:
         return self.encoder.net_app(seen)

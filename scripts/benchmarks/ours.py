@@ -15,13 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from anitalker import lite, pipeline, rendering, video
+from anitalker import pipeline, rendering
 from anitalker.config import FPS, SAMPLE_RATE, DenoiserConfig, RenderOptions, StageOneConfig
-from anitalker.conformer import Denoiser
-from anitalker.graphs import graphed
-from anitalker.original import Original as OriginalModel
-from anitalker.original import Subject
-from anitalker.stage_one import StageOne
+from anitalker.media.video import read_audio
+from anitalker.media.writer import VideoWriter
+from anitalker.models import lite
+from anitalker.models.original import Original as OriginalModel
+from anitalker.models.original import OriginalFace
+from anitalker.original.denoiser import Denoiser
+from anitalker.original.stage_one import StageOne
+from anitalker.runtime.cuda_graphs import as_cuda_graph
 from scripts.evaluation import made_up
 
 EXAMPLES = Path(__file__).parents[2] / "app/examples"
@@ -46,7 +49,7 @@ def motion(frames: int) -> Tensor:
 
 def speech(seconds: float) -> np.ndarray:
     """The example's speech, repeated or cut: float32 [N]."""
-    own = video.read_audio(EXAMPLES / "speech.flac")
+    own = read_audio(EXAMPLES / "speech.flac")
     return np.resize(own, round(seconds * SAMPLE_RATE))
 
 
@@ -71,7 +74,7 @@ class Original:
         known = self.__dict__.setdefault("drawing", {})
         if (dtype, graphs) not in known:
             known[dtype, graphs] = self._drawing(DTYPES[dtype], graphs)
-        subject = Subject(
+        subject = OriginalFace(
             None, self.look.image_code, self.look.motion_code, self.look.identity, known[dtype, graphs], {}
         )
         return rendering.render(self.model, [subject], [moved.to(self.device)], RenderOptions().batch_size, None)
@@ -81,7 +84,7 @@ class Original:
         constants = dec.constants(dtype)
         ready = dec.prepare(constants, self.look.image_code, self.look.skips)
         plain = lambda motion: dec.draw(constants, ready, motion).pictures  # noqa: E731
-        return graphed(plain, self.device) if graphs else plain
+        return as_cuda_graph(plain, self.device) if graphs else plain
 
     @torch.inference_mode()
     def move(self, frames: int, steps: int) -> Tensor:
@@ -90,7 +93,7 @@ class Original:
             torch.from_numpy(x).to(self.device)
             for x in (made_up.mfcc_feats(frames), made_up.start_code(), made_up.start_motion())
         )
-        subject = Subject(None, start, portrait, start, None, {})
+        subject = OriginalFace(None, start, portrait, start, None, {})
         return self.model.move(sound, subject, RenderOptions(steps=steps))
 
 
@@ -121,7 +124,7 @@ class Lite:
 def flops(work) -> float:
     """GFLOP of products and convolutions in one call; a multiplication with its addition counts 2."""
     custom = {}
-    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # what anitalker.products multiplies by
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # what anitalker.runtime.matmul multiplies by
         custom[torch.ops.mkldnn._linear_pointwise] = lambda x, weight, *rest, **more: 2 * math.prod(x) * weight[0]
     with FlopCounterMode(display=False, custom_mapping=custom) as counter:
         work()
@@ -130,7 +133,7 @@ def flops(work) -> float:
 
 def write(frames: list[np.ndarray], path: Path) -> None:
     """H.264, as for users."""
-    with video.Writer(path, frames[0].shape[1], frames[0].shape[0]) as writer:
+    with VideoWriter(path, frames[0].shape[1], frames[0].shape[0]) as writer:
         for frame in frames:
             writer.write(frame)
 

@@ -25,8 +25,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from anitalker import machine, video
 from anitalker.config import RenderOptions
+from anitalker.media.video import ffmpeg, read_audio
+from anitalker.runtime import device
 from scripts.benchmarks import ours
 from scripts.benchmarks.machine import Times, ratio
 
@@ -54,7 +55,7 @@ def run_reference(speech: Path, output: Path, checkout: str) -> dict:
 
     def work() -> None:
         theirs.encode()
-        frames = len(mfcc.features(torch.from_numpy(video.read_audio(speech)))) // 4
+        frames = len(mfcc.features(torch.from_numpy(read_audio(speech)))) // 4
         theirs.move(frames, STEPS)  # made-up weights: what it moves is not what it is told, its time is
         with tempfile.TemporaryDirectory() as folder:
             for number, row in enumerate(ours.motion(frames)):
@@ -62,7 +63,7 @@ def run_reference(speech: Path, output: Path, checkout: str) -> dict:
                 Image.fromarray(frame).save(Path(folder) / f"{number:06d}.png")
             pictures = ["-framerate", "25", "-i", f"{folder}/%06d.png", "-i", str(speech)]
             coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", str(output)]
-            subprocess.run([video.ffmpeg(), "-v", "error", "-y", *pictures, *coded], check=True)
+            subprocess.run([ffmpeg(), "-v", "error", "-y", *pictures, *coded], check=True)
 
     return measured(work)
 
@@ -72,7 +73,7 @@ def measured(work) -> dict:
     clock, processor = time.perf_counter(), _processor()
     work()
     spent = time.perf_counter() - clock, _processor() - processor
-    return {"clock": spent[0], "processor": spent[1], "peak_mb": machine.peak_memory()}
+    return {"clock": spent[0], "processor": spent[1], "peak_mb": device.peak_memory()}
 
 
 def _processor() -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anitalker.config import POSE_SIZE
-from anitalker.landmarks import face_height, lip_opening
+from anitalker.faces.landmarks import face_height, lip_opening
 from scripts.evaluation.judges import IdentityTable, Judges
 from scripts.evaluation.metrics import bootstrap, interval, pearson
 from scripts.evaluation.reenactment import untrained_warp

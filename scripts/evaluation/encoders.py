@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from anitalker.config import POSE_SIZE, MotionSpaceConfig, from_dict
-from anitalker.landmarks import eye_opening, lip_opening
-from anitalker.motion_space import MotionSpace, upright
+from anitalker.faces.landmarks import eye_opening, lip_opening
+from anitalker.motion.motion_space import MotionSpace, upright
 from encoders.image import to_tensor
 from scripts.evaluation.metrics import bootstrap, interval, r2
 from scripts.training.data import FrameCache

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anitalker.config import FPS
-from anitalker.landmarks import CHIN, FOREHEAD, face_height
+from anitalker.faces.landmarks import CHIN, FOREHEAD, face_height
 
 LOW = 0.15  # of a clip's range: lips under it are closed
 STILL = 1e-4  # range under which a curve does not move

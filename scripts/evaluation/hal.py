@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from anitalker.config import POSE_SIZE
-from anitalker.landmarks import lip_opening
+from anitalker.faces.landmarks import lip_opening
 from scripts.evaluation.judges import Judges
 from scripts.evaluation.leakage import leakage
 from scripts.evaluation.metrics import bootstrap, hull_mask, interval, pearson, psnr, r2, squared_error

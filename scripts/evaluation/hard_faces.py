@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from anitalker.face import FaceFinder, box_of, overlap
+from anitalker.faces.detection import FaceFinder, box_of, iou
 from scripts.training.face_scores import errors
 
 GREY = (118, 118, 118)
@@ -104,7 +104,7 @@ def hard_faces(finder: FaceFinder, stills: list[Made]) -> dict[str, dict]:
         pairs = []
         for still, points in stills:
             image, truth = make(still, points)
-            near = [(overlap(one.box, box_of(truth)), one) for one in finder.find(np.array(image))]
+            near = [(iou(one.box, box_of(truth)), one) for one in finder.find(np.array(image))]
             best, one = max(near, key=lambda pair: pair[0], default=(0.0, None))
             if best > 0.5:
                 pairs.append((truth, one.landmarks))

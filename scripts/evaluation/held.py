@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anitalker.config import FPS
-from anitalker.landmarks import face_height, lip_opening
+from anitalker.faces.landmarks import face_height, lip_opening
 from scripts.evaluation.judges import Judges
 from scripts.evaluation.metrics import bootstrap
 from scripts.evaluation.speaking import OPEN_MOUTH

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from anitalker.landmarks import face_height
+from anitalker.faces.landmarks import face_height
 
 CEILING = 100.0  # dB; JSON has no infinity, and identical 8-bit pictures would need it
 MAX_LAG = 10  # frames, 0.4 s

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import diffusion
-from anitalker.conformer import Condition, Denoiser
+from anitalker.motion import samplers
+from anitalker.original.denoiser import Condition, Denoiser
 from encoders import mfcc
 
 Arrays = dict[str, np.ndarray]
@@ -86,7 +86,7 @@ class Recording:
 
     def sample(self, steps: int, frames: int = FRAMES, given: bool = False, callback: Callable | None = None):
         condition, noise = self.condition(frames, given)
-        return diffusion.ddim_sample(lambda x, t: self.denoiser(condition, x, t), noise, steps, callback).numpy()
+        return samplers.ddim_sample(lambda x, t: self.denoiser(condition, x, t), noise, steps, callback).numpy()
 
     def course(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """x and the estimate of the clean value after every step: [steps,1,T,20] each."""
@@ -121,7 +121,7 @@ def schedules(keys: Iterable[str]) -> Arrays:
     """Keys of schedules -> their values."""
     made = {}
     for steps in {int(key.rsplit("_", 1)[1]) for key in keys}:
-        schedule = diffusion.ddim_schedule(steps)
+        schedule = samplers.ddim_schedule(steps)
         made[f"timesteps_{steps}"] = schedule.times.numpy()
         made[f"alpha_bar_{steps}"] = schedule.alpha_bar.numpy()
         made[f"alpha_bar_prev_{steps}"] = schedule.alpha_bar_before.numpy()

@@ -32,7 +32,7 @@ class FolderOutputs:
         return there
 
     def __call__(self, clip: EvalClip) -> np.ndarray:
-        from anitalker.video import read_frames
+        from anitalker.media.video import read_frames
 
         path, count = self.folder / f"{clip.row['id']}.mp4", len(clip.frames)
         frames = [fitted(frame, path) for frame in read_frames(path)]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anitalker.config import InputError
-from anitalker.landmarks import LEFT_EYE, LIPS, RIGHT_EYE, face_height
+from anitalker.faces.landmarks import LEFT_EYE, LIPS, RIGHT_EYE, face_height
 
 BATCH = 16
 PATCH = 96  # pixels of a mouth or an eye, enlarged

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.stage_one import StageOne
+from anitalker.original.stage_one import StageOne
 from encoders.pyramid import Look
 
 Arrays = dict[str, np.ndarray]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from anitalker.landmarks import eye_opening
+from anitalker.faces.landmarks import eye_opening
 from scripts.evaluation import events
 from scripts.evaluation.metrics import bootstrap
 from scripts.evaluation.subject import Source, Subject

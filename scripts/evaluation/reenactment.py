@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from anitalker.config import CROP, POSE_SIZE
-from anitalker.landmarks import lip_opening
+from anitalker.faces.landmarks import lip_opening
 from scripts.evaluation.frechet import Frechet
 from scripts.evaluation.judges import IdentityTable, Judges
 from scripts.evaluation.metrics import (
@@ -48,7 +48,7 @@ def untrained_warp(source: Source, targets: np.ndarray) -> np.ndarray:
     """The source under the landmark flow to targets [T,468,3] and nothing learned: uint8 [T,256,256,3]."""
     import torch
 
-    from anitalker.warp import landmark_flow, resize, warp
+    from anitalker.decoder.flow import landmark_flow, resize, warp
 
     picture = torch.from_numpy(np.array(source.image)).permute(2, 0, 1)[None].float()
     start, made = torch.as_tensor(source.landmarks, dtype=torch.float32)[None], []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from anitalker.config import FPS, SAMPLE_RATE
-from anitalker.landmarks import lip_opening
+from anitalker.faces.landmarks import lip_opening
 from scripts.evaluation.judges import Judges
 from scripts.evaluation.lips import Lips
 from scripts.evaluation.metrics import interval, loudness

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class FaceReader:
     """What is measured on any frames: the points of the shipped face network, and the rigid fit to them.
 
-    finder: anitalker.face.FaceFinder; canonical: the canonical face [468,3], a tensor.
+    finder: anitalker.faces.detection.FaceFinder; canonical: the canonical face [468,3], a tensor.
     """
 
     def __init__(self, name: str, finder, canonical) -> None:
@@ -34,12 +34,12 @@ class FaceReader:
         return (np.concatenate(found) / frames.shape[2]).astype(np.float32)
 
     def _look(self, frames: np.ndarray, near: np.ndarray | None) -> np.ndarray:
-        from anitalker.face import box_of, overlap
+        from anitalker.faces.detection import box_of, iou
 
         near = self._search(frames[0]) if near is None else near
         found = self.finder.refine(frames, np.repeat(near[None], len(frames), 0), passes=3)
         for i, points in enumerate(found):
-            if overlap(box_of(points), box_of(near)) < 0.5:  # it has moved far, or a wrong start led astray
+            if iou(box_of(points), box_of(near)) < 0.5:  # it has moved far, or a wrong start led astray
                 found[i] = self._search(frames[i], points)
         return found
 
@@ -58,7 +58,7 @@ class FaceReader:
         """Rigid fit to points [T,468,3] -> [T,6]."""
         import torch
 
-        from anitalker.landmarks import fit_pose
+        from anitalker.faces.landmarks import fit_pose
 
         points = torch.as_tensor(landmarks, dtype=torch.float32, device=self.canonical.device)
         return fit_pose(points, self.canonical).cpu().numpy()
@@ -66,16 +66,17 @@ class FaceReader:
 
 def face_reader(name: str, device: str = "auto") -> FaceReader:
     """A reader without a model, for videos that another system made; the canonical face is the shipped model's."""
-    from anitalker import machine, weights
-    from anitalker.weights import load_finder
+    from anitalker.models import loading
+    from anitalker.models.loading import load_finder
+    from anitalker.runtime.device import choose_device
 
-    chosen = machine.choose_device(device)
-    canonical = weights.read("lite")[1]["motion_space.canonical"]
+    chosen = choose_device(device)
+    canonical = loading.read("lite")[1]["motion_space.canonical"]
     return FaceReader(name, load_finder("own", chosen), canonical.to(chosen))
 
 
 class TalkerSubject(FaceReader):
-    """`Subject` over a model of anitalker.weights and the shipped face network.
+    """`Subject` over a model of anitalker.models.loading and the shipped face network.
 
     model: registry name, file or folder; device: auto, cpu, cuda or mps.
     """
@@ -84,7 +85,7 @@ class TalkerSubject(FaceReader):
         import torch
 
         from anitalker.pipeline import load
-        from anitalker.registry import resolve, sha256
+        from anitalker.weights.registry import resolve, sha256
 
         self.torch = torch
         self.talker = load(model, device)
@@ -97,10 +98,10 @@ class TalkerSubject(FaceReader):
         self.sha256 = sha256(resolve(model)[0])
 
     def codes(self, frames: np.ndarray) -> np.ndarray:
-        from anitalker.driving import CALM
-        from anitalker.landmarks import OneEuro
+        from anitalker.faces.landmarks import OneEuro
+        from anitalker.motion.driving_video import DRIVING_FILTER
 
-        one_euro = OneEuro(**CALM)
+        one_euro = OneEuro(**DRIVING_FILTER)
         raw = [codes.motion for codes in self._read(frames)]
         return np.stack([one_euro(code) for code in self.torch.cat(raw).cpu().numpy()]).astype(np.float32)
 
@@ -145,8 +146,8 @@ class TalkerSubject(FaceReader):
         return np.stack(list(self.talker.draw(portrait, [self._tensor(motion)], options)))
 
     def render_landmarks(self, source: Source, landmarks: np.ndarray, motion: np.ndarray) -> np.ndarray:
-        from anitalker.decoder import compose
-        from anitalker.transfer import to_pictures
+        from anitalker.decoder.decoder import compose
+        from anitalker.runtime.transfer import to_pictures
 
         subject, made = self._portrait(source).subjects[0], []
         motion = np.concatenate([self.poses(landmarks), motion[:, POSE_SIZE:]], 1)
@@ -158,9 +159,9 @@ class TalkerSubject(FaceReader):
 
     def _portrait(self, source: Source, appearance: np.ndarray | None = None):
         """The crop as a portrait, with the landmarks and the code that `source` says it has."""
-        from anitalker.compositor import Compositor
-        from anitalker.face import Crop
-        from anitalker.lite import Subject
+        from anitalker.decoder.compositor import Compositor
+        from anitalker.faces.crop import Crop
+        from anitalker.models.lite import LiteFace
         from anitalker.pipeline import Portrait
 
         with self.torch.inference_mode():
@@ -171,7 +172,7 @@ class TalkerSubject(FaceReader):
             prepared = self.talker.model.decoder.prepare(picture, points, codes.motion, codes.appearance)
         side = source.image.shape[0]
         crop = Crop(source.image, source.landmarks, (0.0, 0.0), float(side), (side, side))
-        return Portrait(source.image, (Subject(crop, codes, points, prepared, Compositor(picture, sharpen=False)),))
+        return Portrait(source.image, (LiteFace(crop, codes, points, prepared, Compositor(picture, sharpen=False)),))
 
     def speak(self, source: Source, speech: np.ndarray, seed: int) -> np.ndarray:
         return self.talker.motion(self._portrait(source), speech, RenderOptions(seed=seed))[0].cpu().numpy()

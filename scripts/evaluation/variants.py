@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anitalker.config import DecoderConfig, MotionSpaceConfig, StageOneConfig, from_dict
-from anitalker.decoder import Decoder, compose
-from anitalker.motion_space import MotionSpace
-from anitalker.warp import landmark_flow, resize, warp
+from anitalker.decoder.decoder import Decoder, compose
+from anitalker.decoder.flow import landmark_flow, resize, warp
+from anitalker.motion.motion_space import MotionSpace
 from scripts.evaluation.metrics import interval
 from scripts.evaluation.perception import PARTS, Perception, patch
 from scripts.training.data import FrameCache

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.config import LANDMARKS, InputError
-from anitalker.landmarks import FACE_OVAL, STABLE, draw
+from anitalker.faces.landmarks import FACE_OVAL, STABLE, rasterise
 
 SIDE = 64  # of the aligned crop, pixels
 WIDTHS = (56, 112, 144)  # of the network at 16, 8 and 4 pixels
@@ -116,7 +116,7 @@ def face_crops(pictures: Tensor, landmarks: Tensor, template: Tensor) -> Tensor:
     middle = ring.mean(1, keepdim=True)
     moved = moved.clone()
     moved[:, list(FACE_OVAL)] = middle + SHRINK * (ring - middle)
-    return torch.cat([crops, draw(moved, (FACE_OVAL,), SIDE)], 1)
+    return torch.cat([crops, rasterise(moved, (FACE_OVAL,), SIDE)], 1)
 
 
 class Verifier:
@@ -138,7 +138,7 @@ class Verifier:
                     f"identity network {name!r} is no TorchScript file ({line}); export it with torch.jit.save"
                 ) from None
             return
-        from anitalker.weights import fill, read
+        from anitalker.models.loading import fill, read
 
         config, tensors = read(name)
         if not isinstance(config.get("verifier"), dict):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw
+from anitalker.faces.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
 from scripts.training.engine import Engine, Opponent
 
 RINGS = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
@@ -142,7 +142,7 @@ def views(pictures: Tensor, landmarks: Tensor, shift: Tensor) -> list[View]:
     eye = marks[:, EYES[0]] * (1 - left) + marks[:, EYES[1]] * left
     places = zip((marks[:, LIPS], eye), shift, strict=True)
     patches = [cut(pictures, marks, place * size + JITTER * size / PATCH * s) for place, s in places]
-    return [*patches, View(F.avg_pool2d(pictures, 2), draw(marks, RINGS, size // 4))]
+    return [*patches, View(F.avg_pool2d(pictures, 2), rasterise(marks, RINGS, size // 4))]
 
 
 def cut(pictures: Tensor, landmarks: Tensor, centre: Tensor) -> View:
@@ -152,7 +152,7 @@ def cut(pictures: Tensor, landmarks: Tensor, centre: Tensor) -> View:
     corners = (centre - side / 2).round().clamp(0, size - side)
     places = zip(pictures, corners.long().tolist(), strict=True)
     patches = torch.stack([p[:, y : y + side, x : x + side] for p, (x, y) in places])
-    return View(patches, draw((landmarks * size - corners[:, None]) / side, RINGS, side // 2))
+    return View(patches, rasterise((landmarks * size - corners[:, None]) / side, RINGS, side // 2))
 
 
 def random_shift(count: int, device: torch.device | str = "cpu") -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anitalker.similarity import Similarity
+from anitalker.faces.similarity_transform import Similarity
 
 
 def random_similarity(count: int, roll: float = 0.2, size: float = 0.15, shift: float = 0.06) -> Similarity:

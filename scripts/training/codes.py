@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import LANDMARKS, POSE_SIZE, to_dict
-from anitalker.landmarks import from_canonical, lip_opening
-from anitalker.motion_space import Codes as Read
-from anitalker.motion_space import MotionSpace, lid_scale
+from anitalker.faces.landmarks import from_canonical, lip_opening
+from anitalker.motion.motion_space import Codes as Read
+from anitalker.motion.motion_space import MotionSpace, lid_scale
 from encoders.image import to_tensor
 from scripts.training.augment import colour, degrade
 from scripts.training.data import FrameCache

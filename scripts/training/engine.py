@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import InputError
-from anitalker.machine import choose_device
+from anitalker.runtime.device import choose_device
 from scripts.training.loop import Run, schedule
 
 

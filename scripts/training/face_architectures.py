@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import DetectorConfig, InputError
-from anitalker.face_network import KEY_POINTS, Detections, Detector
+from anitalker.faces.face_network import KEY_POINTS, Detections, Detector
 from scripts.training.face_losses import detector_loss
 
 ARCHITECTURES = ("own", "ssd", "retinanet", "fcos", "fasterrcnn")

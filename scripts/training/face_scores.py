@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.face import FaceFinder
-from anitalker.face_network import Detections, FaceNetwork
-from anitalker.landmarks import EYES, LIPS, eye_opening, face_height, lip_opening
+from anitalker.faces.detection import FaceFinder
+from anitalker.faces.face_network import Detections, FaceNetwork
+from anitalker.faces.landmarks import EYES, LIPS, eye_opening, face_height, lip_opening
 from scripts.training.data import FrameCache, decode_frames, load_clips, load_stills
 from scripts.training.loop import seed_all
 from scripts.training.scenes import make_scenes

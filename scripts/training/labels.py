@@ -1,6 +1,6 @@
 """Motion labels from landmarks: the canonical face, each person's neutral face, the directions, codes of every frame.
 
-These are targets and scores. At inference codes come from pixels (`anitalker.motion_space`); only training looks here.
+These are targets and scores. At inference codes come from pixels (`motion.motion_space`); only training looks here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from anitalker.config import LANDMARKS, MotionSpaceConfig
-from anitalker.landmarks import (
+from anitalker.faces.landmarks import (
     EYES,
     FACE_OVAL,
     LIPS,
@@ -25,7 +25,7 @@ from anitalker.landmarks import (
     lip_opening,
     to_canonical,
 )
-from anitalker.motion_space import lid_scale
+from anitalker.motion.motion_space import lid_scale
 from scripts.training.data import load_clips, load_stills
 
 DEPTH_WEIGHT = 0.3  # the mesh's z is noisier than x and y
@@ -66,7 +66,7 @@ def align(landmarks: torch.Tensor, canonical: torch.Tensor) -> tuple[torch.Tenso
 
 def canonical_face(landmarks: torch.Tensor, start: torch.Tensor, rounds: int = 6) -> torch.Tensor:
     """Generalized Procrustes mean of [B,468,3], beginning from one frontal face; origin and size as in
-    anitalker.landmarks.
+    anitalker.faces.landmarks.
     """
     canonical = _centred(start)
     for _ in range(rounds):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from anitalker.config import POSE_SIZE
-from anitalker.generator import MotionGenerator
+from anitalker.motion.generator import MotionGenerator
 
 if TYPE_CHECKING:
     import numpy as np

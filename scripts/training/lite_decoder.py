@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import CROP, DecoderConfig, from_dict, to_dict
-from anitalker.decoder import Decoder, Layers, compose
-from anitalker.motion_space import Codes, MotionSpace
-from anitalker.warp import landmark_flow, resize, warp
-from anitalker.weights import read
+from anitalker.decoder.decoder import Decoder, Layers, compose
+from anitalker.decoder.flow import landmark_flow, resize, warp
+from anitalker.models.loading import read
+from anitalker.motion.motion_space import Codes, MotionSpace
 from scripts.training.augment import colour_pairs
 from scripts.training.codes import score_codes, start_from_labels
 from scripts.training.data import FrameCache

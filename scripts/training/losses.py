@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.config import LANDMARKS, InputError
-from anitalker.landmarks import EYES, LEFT_LID_PAIRS, LIP_PAIRS, LIPS, RIGHT_LID_PAIRS, face_height, rotation
-from anitalker.warp import SEAM
+from anitalker.decoder.flow import SEAM
+from anitalker.faces.landmarks import EYES, LEFT_LID_PAIRS, LIP_PAIRS, LIPS, RIGHT_LID_PAIRS, face_height, rotation
 
 HEAD = 0.6  # face heights from the canonical origin back to the middle of the head
 EDGE = 0.1  # cosine of a point's normal with the line of sight under which its place says little

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from anitalker.config import POSE_SIZE
-from anitalker.landmarks import eye_opening
+from anitalker.faces.landmarks import eye_opening
 from scripts.training.motion_data import MotionClip
 
 

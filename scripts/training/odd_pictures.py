@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from anitalker.landmarks import FACE_OVAL, LEFT_EYE, LIPS, RIGHT_EYE
+from anitalker.faces.landmarks import FACE_OVAL, LEFT_EYE, LIPS, RIGHT_EYE
 
 SIDE = 256
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from anitalker.config import POSE_SIZE, DecoderConfig
-from anitalker.landmarks import fit_pose, lip_opening
-from anitalker.motion_space import MotionSpace, lid_scale, upright
-from anitalker.similarity import Similarity
-from anitalker.warp import landmark_flow, resize, warp
+from anitalker.decoder.flow import landmark_flow, resize, warp
+from anitalker.faces.landmarks import fit_pose, lip_opening
+from anitalker.faces.similarity_transform import Similarity
+from anitalker.motion.motion_space import MotionSpace, lid_scale, upright
 from encoders.image import to_tensor
 from scripts.training.augment import after, choose, mirror, mirror_index, random_similarity
 from scripts.training.data import FrameCache

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.landmarks import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, draw
-from anitalker.warp import resize
+from anitalker.decoder.flow import resize
+from anitalker.faces.landmarks import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
 from encoders.image import to_tensor
 from scripts.training.adversarial import PATCH, Adversarial, View, random_shift, views
 from scripts.training.data import FrameCache
@@ -87,9 +87,9 @@ def importance(landmarks: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
     Background 1, face 2, around lips and eyes 6, inside the open mouth 16.
     """
-    rings = draw(landmarks, (FACE_OVAL, OUTER_LIPS, RIGHT_EYE, LEFT_EYE), 64)
+    rings = rasterise(landmarks, (FACE_OVAL, OUTER_LIPS, RIGHT_EYE, LEFT_EYE), 64)
     features = _sized(F.max_pool2d(rings[:, 1:].amax(1, keepdim=True), 5, 1, 2), size)
-    mouth = _sized(draw(landmarks, (INNER_LIPS,), max(64, size // 2)), size)
+    mouth = _sized(rasterise(landmarks, (INNER_LIPS,), max(64, size // 2)), size)
     return 1 + _sized(rings[:, :1], size) + 4 * features + 10 * mouth, features
 
 
@@ -110,7 +110,7 @@ def score_frames(
         mine = ((val.clip == number) & val.good).nonzero()[0]
         mine = mine[np.r_[0, 1 : len(mine) : max(1, len(mine) // per_clip)]]
         pictures, marks = to_tensor(val.pictures(mine, device)), torch.tensor(val.landmarks[mine], device=device)
-        face = draw(marks, (FACE_OVAL,), pictures.shape[-1])[1:]
+        face = rasterise(marks, (FACE_OVAL,), pictures.shape[-1])[1:]
         made = {"copy": pictures[:1].expand_as(pictures), **make(mine, pictures, marks)}
         for name, frames in made.items():
             error = (frames.clamp(-1, 1)[1:] - pictures[1:]).square().mean(1, keepdim=True) / 4

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.config import EncoderConfig, MotionSpaceConfig, StageOneConfig, to_dict
-from anitalker.motion_space import MotionSpace
-from anitalker.stage_one import StageOne
+from anitalker.motion.motion_space import MotionSpace
+from anitalker.original.stage_one import StageOne
 from scripts.training import styled
 from scripts.training.augment import colour_pairs
 from scripts.training.codes import start_from_labels

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anitalker.face_network import KEY_POINTS, crop_frame, sample_crops, to_crop
-from anitalker.landmarks import LEFT_EYE, RIGHT_EYE
+from anitalker.faces.face_network import KEY_POINTS, crop_frame, sample_crops, to_crop
+from anitalker.faces.landmarks import LEFT_EYE, RIGHT_EYE
 
 
 def to_pictures(frames: Tensor) -> Tensor:

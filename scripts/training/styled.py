@@ -1,6 +1,6 @@
 """The original's decoder as training needs it: a portrait of its own for every frame of the batch, and gradients.
 
-`anitalker.styled_decoder` draws many frames of one portrait and keeps no graph. This is the same function of the same
+`original.styled_decoder` draws many frames of one portrait and keeps no graph. This is the same function of the same
 parameters (a test holds the two together), written plainly. Letters: B pictures, S the style's width, M motion numbers,
 n pixels.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anitalker.styled_decoder import EPSILON, StyledDecoder
+from anitalker.original.styled_decoder import EPSILON, StyledDecoder
 from encoders.equalized import SLOPE, binomial, depthwise, double
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.face import Face, box_of
-from anitalker.graphs import Graphed
-from anitalker.landmarks import from_canonical
+from anitalker.faces.detection import Face, box_of
+from anitalker.faces.landmarks import from_canonical
+from anitalker.runtime.cuda_graphs import GraphedFunction
 
 
 class Card:
@@ -38,7 +38,7 @@ def new_card():
 @pytest.fixture
 def able(monkeypatch):
     """No graph has failed yet in this process."""
-    monkeypatch.setattr(Graphed, "able", True)
+    monkeypatch.setattr(GraphedFunction, "able", True)
 
 
 @pytest.fixture

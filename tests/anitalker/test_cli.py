@@ -7,15 +7,15 @@ import pytest
 from anitalker import pipeline
 from anitalker.cli import build_parser, main
 from anitalker.config import RenderOptions
-from anitalker.lite import Lite
-from anitalker.model import FaceCheck
-from anitalker.motion_prior import MotionPrior
+from anitalker.models.base import FaceCheck
+from anitalker.models.lite import Lite
+from anitalker.motion.prior import MotionPrior
 
 
 @pytest.fixture
 def render(monkeypatch, fixed_finder, example_portrait, clicks, untrained_model, tmp_path):
     """Arguments of a quick render to tmp_path/out.mp4."""
-    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder())
+    monkeypatch.setattr("anitalker.models.loading.load_finder", lambda backend, device: fixed_finder())
     paths = [str(example_portrait), str(clicks), "-o", str(tmp_path / "out.mp4")]
     return ["render", *paths, "--model", str(untrained_model), "--device", "cpu", "--steps", "1", "--frame", "crop"]
 
@@ -67,7 +67,7 @@ def test_faces(render, capsys, example_portrait):
 
 @pytest.mark.parametrize("refused", [False, True])
 def test_faces_say_what_rendering_would(render, capsys, caplog, monkeypatch, example_portrait, refused):
-    monkeypatch.setattr("anitalker.lite.Lite.check_face", lambda *_: FaceCheck(refused, "it has a beak"))
+    monkeypatch.setattr("anitalker.models.lite.Lite.check_face", lambda *_: FaceCheck(refused, "it has a beak"))
     assert main(["faces", str(example_portrait), "--json", "--device", "cpu"]) == 0
     face = json.loads(capsys.readouterr().out)["faces"][0]
     assert face["doubts"] == ["it has a beak"] and face["refused"] is refused
@@ -106,7 +106,7 @@ def test_models(capsys):
 
 def test_defaults_are_those_of_the_options(render):
     """No default is written twice."""
-    from anitalker.commands.flags import options_of
+    from anitalker.commands.options import options_of
 
     bare = build_parser().parse_args(["render", "a", "b", "-o", "c.mp4"])
     assert options_of(bare) == RenderOptions()

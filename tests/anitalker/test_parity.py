@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker import weights
 from anitalker.config import VARIANTS, DenoiserConfig
-from anitalker.conformer import Denoiser
+from anitalker.models import loading
+from anitalker.original.denoiser import Denoiser
 from scripts import parity
 from scripts.evaluation import made_up, motion_parity
 
@@ -71,7 +71,7 @@ def test_every_number_from_every_spelling(part, tmp_path):
 def test_both_stages_by_the_loader_of_the_command_line(tmp_path):
     """The pair that `--model original --stage1 FILE --stage2 FILE` gets is what was compared above."""
     paths = [next(parity.spelled(part, tmp_path, WHOLE))[1] for part in ("stage1", "stage2_mfcc_full_control")]
-    for part, network in zip(("stage1", "stage2_mfcc_full_control"), weights.load_original(*paths), strict=True):
+    for part, network in zip(("stage1", "stage2_mfcc_full_control"), loading.load_original(*paths), strict=True):
         keys = ("render_1", "render_motion", "motion_code", "eps_t500_flag1", "pred_scale")
         golden = {key: array for key, array in parity.recorded(part).items() if key in keys}
         found = parity.errors(golden, parity.run(network, golden), whole=False)

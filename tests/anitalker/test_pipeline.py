@@ -9,7 +9,7 @@ import torch
 
 from anitalker import pipeline
 from anitalker.config import InputError, RenderOptions
-from anitalker.video import probe, read_frames
+from anitalker.media.video import probe, read_frames
 
 QUICK = RenderOptions(steps=2)
 
@@ -125,7 +125,7 @@ def test_devices_that_are_not_there(untrained_model):
 
 @pytest.mark.cuda
 def test_cuda_agrees_with_the_cpu(untrained_model, example_portrait, clicks, monkeypatch, fixed_finder):
-    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder())
+    monkeypatch.setattr("anitalker.models.loading.load_finder", lambda backend, device: fixed_finder())
     results = []
     for device in ("cpu", "cuda"):
         talker = pipeline.load(untrained_model, device)

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker import compositor, lite, rendering, transfer
-from anitalker.compositor import Compositor
-from anitalker.decoder import Layers
-from anitalker.face import Crop
+from anitalker import rendering
+from anitalker.decoder import compositor
+from anitalker.decoder.compositor import Compositor
+from anitalker.decoder.decoder import Layers
+from anitalker.faces.crop import Crop
+from anitalker.models import lite
+from anitalker.runtime import transfer
 
 
 class Painter(lite.Lite):
@@ -33,7 +36,7 @@ def subject_at(x, y, side, size):
         np.zeros((256, 256, 3), np.uint8), np.zeros((468, 3), np.float32), (float(x), float(y)), float(side), size
     )
     prepared = SimpleNamespace(picture=torch.zeros(1, 3, 256, 256))
-    return lite.Subject(crop, None, None, prepared, Compositor(torch.zeros(1, 3, side, side), sharpen=False))
+    return lite.LiteFace(crop, None, None, prepared, Compositor(torch.zeros(1, 3, side, side), sharpen=False))
 
 
 def levels(count):
@@ -73,7 +76,7 @@ def test_a_card_draws_the_next_batch_while_one_is_copied():
     """Two threads in turns: no batch's bytes are waited for before the next one's are on their way."""
     import threading
 
-    from anitalker.graphs import LAUNCHING
+    from anitalker.runtime.cuda_graphs import LAUNCHING
 
     begun = [threading.Event() for _ in range(4)] + [threading.Event()]
     begun[4].set()  # nothing comes after the last one
@@ -97,7 +100,7 @@ def test_a_card_draws_the_next_batch_while_one_is_copied():
 
                 return whole, wait
 
-            yield from transfer.fetch(paint, self.device, send)
+            yield from transfer.to_host(paint, self.device, send)
 
     motion = torch.zeros(8, 20)
     motion[:, 1] = torch.arange(8) // 2
@@ -120,7 +123,7 @@ def test_bytes_are_read_when_they_are_there_and_their_memory_is_used_again():
         return host, lambda: host.copy_(whole)
 
     fetched = [
-        transfer.fetch(lambda value=value: torch.full((2, 3, 4, 4), value / 127.5 - 1), torch.device("cuda"), send)
+        transfer.to_host(lambda value=value: torch.full((2, 3, 4, 4), value / 127.5 - 1), torch.device("cuda"), send)
         for value in (10, 20, 30, 40)
     ]
     assert [batch.shape for batch in fetched] == [(2, 4, 4, 3)] * 4 and len(sent) == 4
@@ -128,7 +131,7 @@ def test_bytes_are_read_when_they_are_there_and_their_memory_is_used_again():
 
 
 def test_elsewhere_nothing_is_sent_aside():
-    made = transfer.fetch(lambda: torch.zeros(1, 3, 2, 2), torch.device("cpu"), lambda whole: 1 / 0)
+    made = transfer.to_host(lambda: torch.zeros(1, 3, 2, 2), torch.device("cpu"), lambda whole: 1 / 0)
     assert made.shape == (1, 2, 2, 3) and set(made.flatten().tolist()) == {128}
 
 
@@ -143,7 +146,7 @@ def test_a_card_s_bytes():
             frames = frames.add(0)  # something to wait for
         return frames
 
-    work = lambda value: set(transfer.fetch(lambda: draw(value), torch.device("cuda")).flatten().tolist())  # noqa: E731
+    work = lambda value: set(transfer.to_host(lambda: draw(value), torch.device("cuda")).flatten().tolist())  # noqa: E731
     assert list(rendering.side_by_side(work, range(100), 2, 1)) == [{value} for value in range(100)]
 
 
@@ -174,7 +177,7 @@ def test_side_by_side_keeps_order_and_stops_early():
 
     import torch
 
-    from anitalker.rendering import AHEAD, side_by_side
+    from anitalker.rendering import AHEAD, ordered_parallel_map
 
     begun, threads = [], torch.get_num_threads()
 
@@ -183,10 +186,10 @@ def test_side_by_side_keeps_order_and_stops_early():
         time.sleep(0.002 * (item % 3))
         return item * item
 
-    assert list(side_by_side(work, range(20), 3)) == [n * n for n in range(20)]
+    assert list(ordered_parallel_map(work, range(20), 3)) == [n * n for n in range(20)]
     assert len({name for _, name, _ in begun}) > 1 and {count for *_, count in begun} == {1}
     begun.clear()
-    stream = side_by_side(work, range(1000), 2)
+    stream = ordered_parallel_map(work, range(1000), 2)
     assert next(stream) == 0
     stream.close()
     assert len(begun) <= 2 * AHEAD + 2 and torch.get_num_threads() == threads
@@ -195,7 +198,7 @@ def test_side_by_side_keeps_order_and_stops_early():
 def test_a_fault_in_a_worker_is_told():
     import pytest
 
-    from anitalker.rendering import side_by_side
+    from anitalker.rendering import ordered_parallel_map
 
     with pytest.raises(ZeroDivisionError):
-        list(side_by_side(lambda item: 1 // (item - 3), range(9), 2))
+        list(ordered_parallel_map(lambda item: 1 // (item - 3), range(9), 2))

@@ -9,7 +9,8 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from anitalker.video import Writer, probe
+from anitalker.media.video import probe
+from anitalker.media.writer import VideoWriter
 
 
 @pytest.fixture
@@ -196,7 +197,7 @@ def test_inspect_a_clip_whose_length_is_checked(client, page, example_portrait, 
     clip = client.predict(portrait=portrait, recording=handle_file(sound), steps=1, api_name="/speak")[0]
     facts = client.predict(portrait=None, clip=handle_file(clip), api_name="/inspect")[1]
     assert facts["kind"] == "video" and {"hal", "clip-stages"} <= set(facts["sections"])
-    with Writer(tmp_path / "long.mp4", 64, 64) as writer:
+    with VideoWriter(tmp_path / "long.mp4", 64, 64) as writer:
         for _ in range(25 * 21):
             writer.write(np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(AppError, match="21 s long; allowed are 20 s"):

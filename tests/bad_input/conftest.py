@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from anitalker import weights
 from anitalker.cli import main
-from anitalker.video import Writer, probe
+from anitalker.media.video import probe
+from anitalker.media.writer import VideoWriter
+from anitalker.models import loading
 from tests.bad_input.given import arguments
 
 
@@ -40,12 +41,12 @@ def everything(tmp_path_factory, clicks, example_portrait, untrained_model, make
     Image.new("RGB", (200, 200), "gray").save(place / "plain.png")
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8)).save(place / "small.png")
     (place / "silent.wav").write_bytes(clicks.read_bytes()[:44])
-    with Writer(place / "mute.mp4", 64, 64) as writer:
+    with VideoWriter(place / "mute.mp4", 64, 64) as writer:
         writer.write(np.zeros((64, 64, 3), np.uint8))
     np.save(place / "nan.npy", np.array([[0, 0, 0], [0, np.nan, 0]]))
     np.save(place / "flat.npy", np.zeros(7))
     np.save(place / "objects.npy", np.array([Code("it-ran")], dtype=object), allow_pickle=True)
-    config, tensors = weights.read(place / "model.safetensors")
+    config, tensors = loading.read(place / "model.safetensors")
     key = next(iter(tensors))
     wrong = {name: tensor[..., :1].contiguous() if name == key else tensor for name, tensor in tensors.items()}
     torch.save({"config": config, "weights": wrong}, place / "shape.pt")
@@ -58,7 +59,7 @@ def everything(tmp_path_factory, clicks, example_portrait, untrained_model, make
 def place(tmp_path, everything, monkeypatch, fixed_finder):
     """The current folder: a copy of `everything`. The fixed finder finds the faces."""
     shutil.copytree(everything, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr("anitalker.weights.load_finder", lambda backend, device: fixed_finder())
+    monkeypatch.setattr("anitalker.models.loading.load_finder", lambda backend, device: fixed_finder())
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from anitalker.config import InputError
-from anitalker.pictures import read_picture
-from anitalker.video import ffmpeg, read_audio
+from anitalker.media.images import read_picture
+from anitalker.media.video import ffmpeg, read_audio
 
 pytestmark = pytest.mark.slow
 COUNT = 500

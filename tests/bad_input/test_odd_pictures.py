@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from anitalker.config import InputError
-from anitalker.pictures import LARGEST, read_picture
-from anitalker.video import Writer
+from anitalker.media.images import LARGEST, read_picture
+from anitalker.media.writer import VideoWriter
 from tests.bad_input.given import arguments
 
 SIZE = (120, 96)
@@ -111,7 +111,7 @@ def test_a_portrait_of_a_modern_format_renders(place, rendered, suffix):
 
 def test_the_first_good_frame_of_a_video(place, rendered):
     """The finder sees no face in one colour: the second half of the video has one."""
-    with Writer("clip.mp4", *SIZE) as writer:
+    with VideoWriter("clip.mp4", *SIZE) as writer:
         for number in range(50):
             writer.write(np.asarray(face()) if number > 30 else np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
     made = rendered(portrait="clip.mp4")
@@ -158,7 +158,7 @@ def test_a_hundred_megapixels_in_bounded_memory(tmp_path, kind):
     big.save(tmp_path / f"big.{kind}", **({"compress_level": 1} if "png" in kind else {}))
     del big
     code = (
-        "import sys; from anitalker.pictures import read_picture; p = read_picture(sys.argv[1]);"
+        "import sys; from anitalker.media.images import read_picture; p = read_picture(sys.argv[1]);"
         "status = open('/proc/self/status').read(); print(*p.shape, int(status.split('VmHWM:')[1].split()[0]) // 1024)"
     )
     command = [sys.executable, "-c", code, tmp_path / f"big.{kind}"]

@@ -5,9 +5,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from anitalker import video
 from anitalker.config import InputError
-from anitalker.video import ffmpeg, read_audio
+from anitalker.media.video import ffmpeg, read_audio
 from tests.bad_input.given import arguments
 
 RATE = 16_000
@@ -124,6 +123,6 @@ def test_what_is_no_sound_is_refused(place, refused, case):
 
 def test_longer_than_memory_holds(tmp_path, monkeypatch):
     path = encode(tmp_path / "x.flac", seconds=3.0)
-    monkeypatch.setattr(video, "LONGEST", 2)
+    monkeypatch.setattr("anitalker.media.video.LONGEST", 2)
     with pytest.raises(InputError, match="longer than"):
         read_audio(path)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.landmarks import from_canonical, lip_opening
+from anitalker.faces.landmarks import from_canonical, lip_opening
 from scripts.evaluation.subject import EvalClip
 from scripts.training.labels import MotionLabels
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from anitalker.pictures import read_picture
+from anitalker.media.images import read_picture
 from scripts import compose_pictures
 from scripts.training import composed
 

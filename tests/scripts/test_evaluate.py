@@ -53,7 +53,7 @@ def test_a_part_that_is_done_is_not_done_again(monkeypatch, tmp_path, fakes):
 def test_videos_of_another_system_get_the_same_table(monkeypatch, tmp_path, fakes):
     known = fakes.clip()
     monkeypatch.setattr(evaluate, "eval_clips", lambda *_, **__: iter([known]))
-    monkeypatch.setattr("anitalker.video.read_frames", lambda *_: iter(known.frames))
+    monkeypatch.setattr("anitalker.media.video.read_frames", lambda *_: iter(known.frames))
     (tmp_path / "0.mp4").touch()
     arguments = evaluate.parse(
         ["--data", "none", "--stride", "5", "--outputs", str(tmp_path), "--identity-network", "none"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anitalker.config import DetectorConfig, InputError
-from anitalker.face_network import Detections, Detector
+from anitalker.faces.face_network import Detections, Detector
 from scripts import evaluate_faces
 
 

@@ -7,8 +7,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from anitalker import registry, weights
 from anitalker.config import InputError
+from anitalker.models import loading
+from anitalker.weights import registry
 from scripts import export
 from scripts.training.presets import resolve
 
@@ -16,7 +17,7 @@ from scripts.training.presets import resolve
 @pytest.fixture
 def runs(untrained_model, tmp_path):
     """Three runs as training leaves them: each with its own parts, with something that inference does not need."""
-    config, tensors = weights.read(untrained_model)
+    config, tensors = loading.read(untrained_model)
     for run, parts in {
         "codes": ["motion_space"],
         "decoder": ["motion_space", "decoder"],
@@ -36,7 +37,7 @@ def test_runs_become_one_model(runs, capsys):
     output = folder / "model.safetensors"
     export.main([*(str(folder / name) for name in ("codes", "decoder", "generator")), "-o", str(output)])
     assert registry.sha256(output) in capsys.readouterr().out
-    config, exported = weights.read(output)
+    config, exported = loading.read(output)
     assert set(config) == {"motion_space", "decoder", "generator", "speech"}
     assert exported.keys() == tensors.keys()
     for key, tensor in tensors.items():  # the later run's motion space counts
@@ -44,7 +45,7 @@ def test_runs_become_one_model(runs, capsys):
     with safe_open(output, "pt") as file:
         assert file.get_tensor("motion_space.directions").dtype == torch.float32
         assert file.get_tensor("motion_space.encoder.last.weight").dtype == torch.float32  # small here
-    assert weights.load_model(output).name == "model"
+    assert loading.load_model(output).name == "model"
 
 
 def test_large_tensors_become_half():

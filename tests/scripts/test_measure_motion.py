@@ -6,7 +6,7 @@ import torch
 
 from anitalker import pipeline
 from anitalker.config import MotionPriorConfig
-from anitalker.motion_prior import MotionPrior
+from anitalker.motion.prior import MotionPrior
 from scripts import measure_motion
 from scripts.training.motion_data import MotionClip
 
@@ -96,7 +96,7 @@ def test_drawn_frames_of_the_shipped_model_obey_the_factors(root, monkeypatch):
     """Read again from what was drawn: still lips, a still head, wider lips; the rest of the face goes on as before."""
     from PIL import Image
 
-    from anitalker.video import read_audio
+    from anitalker.media.video import read_audio
 
     kept = ("as made", "--lips 0", "--lips 1.5", "--head 0")
     monkeypatch.setattr(measure_motion, "FACTORS", [one for one in measure_motion.FACTORS if one[0] in kept])

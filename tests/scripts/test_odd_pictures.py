@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anitalker.landmarks import EYES, LIPS
+from anitalker.faces.landmarks import EYES, LIPS
 from scripts.training import covers, odd_pictures
 
 EVERYTHING = {**odd_pictures.KINDS, **covers.MOUTH_TAUGHT, **covers.MOUTH_UNSEEN}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from anitalker import weights
+from anitalker.models import loading
 from scripts import export, onnx_files
 
 
@@ -12,7 +12,7 @@ def exported(untrained_model, tmp_path_factory):
     pytest.importorskip("onnx")
     folder = tmp_path_factory.mktemp("onnx")
     export.main([str(untrained_model), "--onnx", str(folder)])
-    return weights.load_model(untrained_model), folder
+    return loading.load_model(untrained_model), folder
 
 
 def longer(part, name, tensor):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from anitalker.video import ffmpeg
+from anitalker.media.video import ffmpeg
 from scripts import face_track, prepare_data
 from scripts.training.data import decode_frames, decode_speech, good_frames, load_clips
 

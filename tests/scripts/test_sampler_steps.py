@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from anitalker.config import DenoiserConfig, GeneratorConfig, to_dict
-from anitalker.conformer import Denoiser
-from anitalker.generator import MotionGenerator
+from anitalker.motion.generator import MotionGenerator
+from anitalker.original.denoiser import Denoiser
 from scripts import sampler_steps
 from scripts.training.denoiser_data import Scale
 from scripts.training.motion_data import MotionClip

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from anitalker.landmarks import from_canonical
+from anitalker.faces.landmarks import from_canonical
 from scripts.training.adversarial import LIPS, Adversarial, View, random_shift, views
 from scripts.training.engine import Engine
 from scripts.training.loop import Run

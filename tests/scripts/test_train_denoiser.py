@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from anitalker.original import own_signals
-from anitalker.original_weights import load
-from anitalker.video import Writer
-from anitalker.weight_file import open_weights
+from anitalker.media.writer import VideoWriter
+from anitalker.models.original import portrait_signals
+from anitalker.original.checkpoints import load
+from anitalker.weights.weight_file import open_weights
 from scripts import export, extract_features, train_denoiser
 from scripts.training.data import Clip
 from scripts.training.denoiser_data import Scale, Windows, load_courses
@@ -102,7 +102,7 @@ def test_it_learns_resumes_and_becomes_a_file_that_moves(read_features, original
     known = load_file(run / "weights.safetensors")
     assert torch.equal(network.out_proj.weight, known["stage2.out_proj.weight"])
     from anitalker.config import RenderOptions
-    from anitalker.original import Original
+    from anitalker.models.original import Original
 
     model = Original(original_networks()[0], network)
     moved = model.move(model.hear(torch.randn(16_000) * 0.1), _subject(model), RenderOptions(steps=2))
@@ -138,7 +138,7 @@ def test_codes_are_read_from_every_frame(original_networks, tmp_path):
     stage_one, rng = original_networks()[0].eval(), np.random.default_rng(0)
     frames = np.repeat(np.repeat(rng.integers(0, 256, (30, 16, 16, 3), dtype=np.uint8), 16, 1), 16, 2)
     path = tmp_path / "clip.mp4"
-    with Writer(path, 256, 256) as writer:
+    with VideoWriter(path, 256, 256) as writer:
         for frame in frames:
             writer.write(frame)
     landmarks = np.zeros((31, 468, 3), np.float32)
@@ -153,6 +153,6 @@ def test_signals_are_those_of_a_portrait(face):
     from types import SimpleNamespace
 
     points = face.numpy().astype(np.float32)
-    seen = own_signals(SimpleNamespace(landmarks=points))
+    seen = portrait_signals(SimpleNamespace(landmarks=points))
     told = extract_features.signals_of(points[None], torch.zeros(1, 20))[0]
     assert torch.allclose(told[:2], torch.cat([seen["location"], seen["scale"]]), atol=1e-6)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from anitalker.config import DetectorConfig, InputError, LandmarkConfig
-from anitalker.face_network import Detector, crop_frame, decode_boxes, encode_boxes, fold_norms, to_crop
-from anitalker.landmarks import LEFT_EYE, OUTER_LIPS, RIGHT_EYE
-from anitalker.weights import load_face, read
+from anitalker.faces.face_network import Detector, crop_frame, decode_boxes, encode_boxes, fold_norms, to_crop
+from anitalker.faces.landmarks import LEFT_EYE, OUTER_LIPS, RIGHT_EYE
+from anitalker.models.loading import load_face, read
 from scripts import evaluate_faces, export, train_face_network
 from scripts.training import face_architectures, face_losses, face_scores, scenes
 

@@ -12,7 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from anitalker.config import POSE_SIZE, GeneratorConfig, from_dict
-from anitalker.generator import MotionGenerator, Wishes
+from anitalker.motion.generator import MotionGenerator
+from anitalker.motion.windows import SamplingParams
 from encoders.speech import SpeechFeatures
 from scripts import train_generator
 from scripts.training.motion_data import MotionClip, MotionExamples, load_motion
@@ -203,7 +204,9 @@ def test_a_run_is_resumed_and_its_weights_are_complete(folder, tmp_path, capsys)
     network.load_state_dict({name.removeprefix("generator."): value for name, value in load_file(path).items()})
     assert network.spoken.abs().sum() > 0 and config["speech"]["n_mels"] == 80
     space = train_generator.measure(folder, load_motion(folder, "train"))
-    scores = train_generator.validate(network, SpeechFeatures(), load_motion(folder, "val"), space, Wishes(steps=1), 1)
+    scores = train_generator.validate(
+        network, SpeechFeatures(), load_motion(folder, "val"), space, SamplingParams(steps=1), 1
+    )
     assert set(scores) == {"correlation", "spread", "shuffled", "silence"} and all(np.isfinite(list(scores.values())))
 
 

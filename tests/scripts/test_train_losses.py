@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from anitalker.config import InputError, StageOneConfig
-from anitalker.landmarks import from_canonical
-from anitalker.stage_one import StageOne
+from anitalker.faces.landmarks import from_canonical
+from anitalker.original.stage_one import StageOne
 from scripts.training import styled
 from scripts.training.augment import colour_pairs
 from scripts.training.engine import Engine

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from anitalker import weights
 from anitalker.config import MotionPriorConfig
-from anitalker.covers import Covers
-from anitalker.motion_prior import SIGNS, MotionPrior, space_hash
+from anitalker.models import loading
+from anitalker.motion.occlusion import OcclusionProbe
+from anitalker.motion.prior import SCORES, MotionPrior, space_hash
 from scripts import train_covers, train_motion_prior
 from scripts.training.data import FrameCache
 from scripts.training.motion_data import load_motion
@@ -92,7 +92,7 @@ def test_principal_directions():
 def test_one_in_a_hundred_real_pictures_is_doubted():
     torch.manual_seed(0)
     prior = MotionPrior(SMALL)
-    train, val = (torch.randn(1000, len(SIGNS)) * torch.tensor([1.0, 5, 2, 0.5]) + 3 for _ in range(2))
+    train, val = (torch.randn(1000, len(SCORES)) * torch.tensor([1.0, 5, 2, 0.5]) + 3 for _ in range(2))
     facts = train_motion_prior.set_limits(prior, train, val)
     doubts = [prior.doubt(sign) for sign in val]
     assert sum(doubt is not None for doubt in doubts) == 10 and not any(doubt and doubt[0] for doubt in doubts)
@@ -108,13 +108,13 @@ def test_all_of_it(features, cache, eye, tmp_path, monkeypatch):
     common, some = ["--cache", str(cache)], ["--stills", "2", "--frames", "6", "--found", "2"]
     train_motion_prior.main(["--features", str(features), *common, "--out", str(out), *few])
     train_covers.main([*common, "--prior", str(out), "--codes", str(tmp_path / "codes.npz"), *some])
-    config, tensors = weights.read(out)
+    config, tensors = loading.read(out)
     assert config["prior"]["space"] == space_hash(eye.space.state_dict())
     prior = MotionPrior.from_config(config)
     prior.load_state_dict(tensors)
     assert prior.limits.isfinite().all() and prior.covers.limits.isfinite().all() and prior.covers.weight.any()
     train_motion_prior.main(["--features", str(features), *common, "--out", str(out), *few])
-    assert torch.equal(weights.read(out)[1]["covers.weight"], tensors["covers.weight"])
+    assert torch.equal(loading.read(out)[1]["covers.weight"], tensors["covers.weight"])
 
 
 def test_lessons_about_covers(cache):
@@ -129,7 +129,7 @@ def test_lessons_about_covers(cache):
 
 def test_limits_and_rates_of_the_probe():
     """One real picture of a hundred is above each limit; rates are shares of a kind."""
-    covers = Covers(16)
+    covers = OcclusionProbe(16)
     torch.manual_seed(0)
     covers.weight.copy_(torch.randn(2, 16))
     real = {"codes": np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)}
@@ -143,7 +143,7 @@ def test_limits_and_rates_of_the_probe():
 
 def test_what_is_taught_is_learned():
     """Codes of masks differ in one number, those of dark glasses in another."""
-    rng, covers = np.random.default_rng(0), Covers(16)
+    rng, covers = np.random.default_rng(0), OcclusionProbe(16)
     kinds = np.array(["real", "mask", "dark glasses", "beside the face"] * 50)
     codes = rng.normal(size=(200, 16)).astype(np.float32)
     codes[kinds == "mask", 2] += 6

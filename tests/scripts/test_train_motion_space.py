@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from anitalker import weights
 from anitalker.config import DecoderConfig, InputError, MotionSpaceConfig, from_dict
-from anitalker.decoder import Decoder
-from anitalker.landmarks import from_canonical, lip_opening
-from anitalker.motion_space import MotionSpace
-from anitalker.original_weights import read_stage_one
+from anitalker.decoder.decoder import Decoder
+from anitalker.faces.landmarks import from_canonical, lip_opening
+from anitalker.models import loading
+from anitalker.motion.motion_space import MotionSpace
+from anitalker.original.checkpoints import read_stage_one
 from scripts import export, train_motion_space
 from scripts.training.augment import after, mirror, mirror_index, random_similarity
 from scripts.training.codes import CodesObjective, start_from_labels
@@ -275,7 +275,7 @@ def test_a_cheaper_decoder_learns_from_a_teacher(cache, labels):
     data = FrameCache(cache, "train")
     space = MotionSpace(MotionSpaceConfig())
     start_from_labels(space, labels, data)
-    config, tensors = weights.read(Path("checkpoints/lite.safetensors"))
+    config, tensors = loading.read(Path("checkpoints/lite.safetensors"))
     teacher = Decoder(from_dict(DecoderConfig, config["decoder"]))
     own = {name.removeprefix("decoder."): one for name, one in tensors.items() if name.startswith("decoder.")}
     teacher.load_state_dict(own)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.landmarks import from_canonical
+from anitalker.faces.landmarks import from_canonical
 from scripts import train_verifier
 from scripts.evaluation.verifier import SIDE, Verifier
 from scripts.training.data import FrameCache

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from anitalker.faces.landmarks import LIPS, from_canonical
 from anitalker.inspection import attention, effects, maps, maximise, stages
-from anitalker.landmarks import LIPS, from_canonical
-from anitalker.transformer import Attention, rotary_table
+from anitalker.motion.transformer import Attention, rotary_table
 
 
 class Known:

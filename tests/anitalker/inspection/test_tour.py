@@ -127,13 +127,13 @@ def test_folder(talker, tmp_path, clicks, quick, monkeypatch):
 
 
 def test_video(talker, tmp_path, clicks, quick, monkeypatch):
-    from anitalker.video import Writer
+    from anitalker.media.writer import VideoWriter
 
     monkeypatch.setattr(one_picture, "SECTIONS", ())
     monkeypatch.setattr(tour, "FRAMES", 24)
     rng = np.random.default_rng(0)
     still = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-    with Writer(tmp_path / "clip.mp4", 128, 128, clicks) as writer:
+    with VideoWriter(tmp_path / "clip.mp4", 128, 128, clicks) as writer:
         for number in range(50):
             writer.write(np.roll(still, number // 3, 1))
     made = tour.inspect(talker, tmp_path / "clip.mp4", tmp_path / "out", clicks)

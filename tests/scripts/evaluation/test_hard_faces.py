@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anitalker.face import box_of
+from anitalker.faces.detection import box_of
 from scripts.evaluation.hard_faces import KINDS, hard_faces
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anitalker.landmarks import face_height
+from anitalker.faces.landmarks import face_height
 from scripts.evaluation import metrics
 
 

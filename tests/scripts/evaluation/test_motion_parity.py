@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker import diffusion
 from anitalker.config import DenoiserConfig
-from anitalker.conformer import Denoiser
+from anitalker.motion import samplers
+from anitalker.original.denoiser import Denoiser
 from scripts.evaluation import motion_parity as parity
 
 TINY = dict(width=8, speech_hidden=8, decoder_hidden=8, side=2, control=4, mfcc_hidden=4, hubert=6, hubert_layers=4)
@@ -59,7 +59,7 @@ def test_errors_are_seen():
 def test_schedules_and_cepstra():
     keys = ["timesteps_10", "alpha_bar_10", "alpha_bar_prev_10"]
     made = parity.schedules(keys)
-    assert set(made) == set(keys) and made["timesteps_10"].tolist() == diffusion.ddim_schedule(10).times.tolist()
+    assert set(made) == set(keys) and made["timesteps_10"].tolist() == samplers.ddim_schedule(10).times.tolist()
     golden = {"tone_wave": np.ones(800, np.float32), "len401_frames": np.array(2)}
     made = parity.cepstra(golden, np.zeros(16_000, np.float32))
     assert made["len401_frames"] == 2 and made["speech_video_frames"] == 24

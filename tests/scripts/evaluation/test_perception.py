@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anitalker.config import InputError
-from anitalker.landmarks import EYES, LIPS
+from anitalker.faces.landmarks import EYES, LIPS
 from scripts.evaluation.perception import PATCH, Perception, features_file, patch
 
 

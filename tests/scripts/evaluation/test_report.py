@@ -50,21 +50,21 @@ def outputs(tmp_path):
 
 def test_videos_are_read_as_the_clip_needs_them(outputs, fakes, monkeypatch):
     known = fakes.clip()
-    monkeypatch.setattr("anitalker.video.read_frames", lambda _: iter(known.frames[:-2]))
+    monkeypatch.setattr("anitalker.media.video.read_frames", lambda _: iter(known.frames[:-2]))
     frames = outputs(known)
     assert frames.shape == known.frames.shape and (frames[:-2] == known.frames[:-2]).all()
     assert (frames[-1] == known.frames[-3]).all()
     large = np.repeat(np.repeat(known.frames[:, ::4, ::4], 8, 1), 8, 2)
-    monkeypatch.setattr("anitalker.video.read_frames", lambda _: iter(large))
+    monkeypatch.setattr("anitalker.media.video.read_frames", lambda _: iter(large))
     assert outputs(known).shape == known.frames.shape
 
 
 def test_videos_that_do_not_fit_are_usage_errors(outputs, fakes, monkeypatch, tmp_path):
     known = fakes.clip()
-    monkeypatch.setattr("anitalker.video.read_frames", lambda _: iter(known.frames[:30]))
+    monkeypatch.setattr("anitalker.media.video.read_frames", lambda _: iter(known.frames[:30]))
     with pytest.raises(InputError, match="30 frames"):
         outputs(known)
-    monkeypatch.setattr("anitalker.video.read_frames", lambda _: iter(known.frames[:, :100]))
+    monkeypatch.setattr("anitalker.media.video.read_frames", lambda _: iter(known.frames[:, :100]))
     with pytest.raises(InputError, match="square"):
         outputs(known)
     with pytest.raises(InputError, match="no folder"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anitalker.landmarks import lip_opening
+from anitalker.faces.landmarks import lip_opening
 from scripts.evaluation.speaking import AudioDriven, OpenMouthStills, heard, is_spoken, widest
 
 

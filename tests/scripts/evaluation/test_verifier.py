@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anitalker.config import InputError
-from anitalker.landmarks import STABLE
+from anitalker.faces.landmarks import STABLE
 from scripts.evaluation import verifier
 from scripts.evaluation.verifier import Verifier, VerifierNetwork, face_crops, straighten
 

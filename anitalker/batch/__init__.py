@@ -1,0 +1,1 @@
+"""Many videos from a table of jobs."""

@@ -1,0 +1,1 @@
+"""Motion codes and a portrait -> frames: landmark flow, learned layers, compositing."""

@@ -1,0 +1,1 @@
+"""Faces in pictures: detection, landmarks, crops, and the way back."""

@@ -1,0 +1,183 @@
+"""The 468 points of the face mesh: groups, rigid fit, openings, temporal smoothing, drawing.
+
+Letters: B frames, N = 468 points. Landmarks are [B,N,3] in crop widths, x to the right, y down, z in the same unit
+(relative, negative towards the camera). A canonical shape has the origin between the eyes' stable points, a face
+height (forehead 10 to chin 152 of the mean face) of 1, and looks straight ahead. A pose is [B,6]: yaw, pitch, roll in
+radians, x and y in crop widths from the picture's middle, log of the face height in crop widths: point = exp(log
+scale) * Rz(roll) Ry(yaw) Rx(pitch) * shape + (x + 1/2, y + 1/2, 0).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+RIGHT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
+LEFT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
+LIPS = OUTER_LIPS + INNER_LIPS
+EYES = RIGHT_EYE + LEFT_EYE
+FACE_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377)
+FACE_OVAL += (152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
+RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
+LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
+NOSE = (1, 2, 4, 5, 6, 19, 45, 48, 64, 94, 97, 98, 115, 168, 195, 197, 220, 275, 278, 294, 326, 327, 344, 440)
+# Nose bridge, temples, forehead and eye corners: what neither speech nor expression moves. Never the jaw.
+STABLE = (168, 6, 197, 195, 33, 133, 362, 263, 127, 356, 162, 389, 21, 251, 54, 284, 103, 332, 10, 234, 454)
+# Upper and lower points that meet when lips or lids close.
+LIP_PAIRS = ((13, 14), (82, 87), (81, 178), (80, 88), (191, 95), (312, 317), (311, 402), (310, 318), (415, 324))
+RIGHT_LID_PAIRS = ((246, 7), (161, 163), (160, 144), (159, 145), (158, 153), (157, 154), (173, 155))
+LEFT_LID_PAIRS = ((466, 249), (388, 390), (387, 373), (386, 374), (385, 380), (384, 381), (398, 382))
+FOREHEAD, CHIN = 10, 152
+
+
+def _distance(landmarks, a: int, b: int):
+    difference = landmarks[..., a, :2] - landmarks[..., b, :2]
+    return (difference**2).sum(-1) ** 0.5
+
+
+def face_height(landmarks):
+    """Forehead to chin in the picture plane; tensor or array [...,N,>=2] -> [...]."""
+    return _distance(landmarks, FOREHEAD, CHIN)
+
+
+def lip_opening(landmarks):
+    """|13-14| / |10-152|, 0 for closed lips; tensor or array [...,N,>=2] -> [...]."""
+    return _distance(landmarks, 13, 14) / face_height(landmarks)
+
+
+def eye_opening(landmarks):
+    """Mean lid distance over eye width of both eyes (the eye aspect ratio); tensor or array [...,N,>=2] -> [...]."""
+    right = (_distance(landmarks, 160, 144) + _distance(landmarks, 158, 153)) / (2 * _distance(landmarks, 33, 133))
+    left = (_distance(landmarks, 385, 380) + _distance(landmarks, 387, 373)) / (2 * _distance(landmarks, 362, 263))
+    return (right + left) / 2
+
+
+def rotation(angles: Tensor) -> Tensor:
+    """Rz(roll) Ry(yaw) Rx(pitch) of angles [B,3] = yaw, pitch, roll in radians -> [B,3,3]."""
+    (sy, sp, sr), (cy, cp, cr) = angles.sin().unbind(-1), angles.cos().unbind(-1)
+    rows = [
+        torch.stack([cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp], -1),
+        torch.stack([sr * cy, sr * sy * sp + cr * cp, sr * sy * cp - cr * sp], -1),
+        torch.stack([-sy, cy * sp, cy * cp], -1),
+    ]
+    return torch.stack(rows, -2)
+
+
+def from_canonical(shape: Tensor, pose: Tensor) -> Tensor:
+    """Shape [B,N,3] in face heights under pose [B,6] -> landmarks [B,N,3] in crop widths."""
+    place = torch.cat([pose[..., 3:5] + 0.5, torch.zeros_like(pose[..., :1])], -1)
+    turned = shape @ rotation(pose[..., :3]).transpose(-1, -2)
+    return turned * pose[..., 5].exp()[..., None, None] + place[..., None, :]
+
+
+def to_canonical(landmarks: Tensor, pose: Tensor) -> Tensor:
+    """The inverse of `from_canonical`: landmarks [B,N,3] under pose [B,6] -> shape [B,N,3] in face heights."""
+    place = torch.cat([pose[..., 3:5] + 0.5, torch.zeros_like(pose[..., :1])], -1)
+    return ((landmarks - place[..., None, :]) / pose[..., 5].exp()[..., None, None]) @ rotation(pose[..., :3])
+
+
+def fit_pose(landmarks: Tensor, canonical: Tensor) -> Tensor:
+    """Least-squares similarity from a canonical shape [N,3] to landmarks [B,N,3] on the STABLE points -> pose [B,6].
+
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991, eq. 39-42.
+    """
+    keep = list(STABLE)
+    target, source = landmarks[..., keep, :].double(), canonical[keep].double()
+    target_mean, source_mean = target.mean(-2, keepdim=True), source.mean(-2, keepdim=True)
+    covariance = (target - target_mean).transpose(-1, -2) @ (source - source_mean) / len(keep)  # [B,3,3]
+    u, s, vh = torch.linalg.svd(covariance)
+    sign = torch.ones_like(s)
+    sign[..., 2] = torch.det(u @ vh).sign()
+    turn = u @ torch.diag_embed(sign) @ vh
+    scale = (s * sign).sum(-1) / ((source - source_mean) ** 2).sum(-1).mean()
+    place = target_mean.squeeze(-2) - scale[..., None] * (turn @ source_mean.squeeze(-2)[..., None]).squeeze(-1)
+    yaw = torch.asin((-turn[..., 2, 0]).clamp(-1, 1))
+    pitch = torch.atan2(turn[..., 2, 1], turn[..., 2, 2])
+    roll = torch.atan2(turn[..., 1, 0], turn[..., 0, 0])
+    return torch.stack([yaw, pitch, roll, place[..., 0] - 0.5, place[..., 1] - 0.5, scale.log()], -1).float()
+
+
+def level_depth(landmarks: Tensor, pose: Tensor, canonical: Tensor) -> Tensor:
+    """Shift z of landmarks [B,N,3] so that the STABLE points lie as deep as the canonical shape under the same pose.
+
+    The depth of a face mesh has an arbitrary origin, which must not leak into x and y when the head turns.
+    """
+    keep = list(STABLE)
+    expected = from_canonical(canonical.expand_as(landmarks), pose)[..., keep, 2].mean(-1)
+    shift = (landmarks[..., keep, 2].mean(-1) - expected)[..., None]
+    return torch.cat([landmarks[..., :2], landmarks[..., 2:] - shift[..., None]], -1)
+
+
+def resolve_crossed_pairs(landmarks: Tensor) -> Tensor:
+    """Let lips and lids that have crossed meet in their middle instead; [B,N,3] -> [B,N,3].
+
+    "Crossed" is judged along the face's own upright (forehead to chin), so a tilted head is no special case.
+    """
+    pairs = torch.tensor(LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS, device=landmarks.device)
+    upper, lower = landmarks[:, pairs[:, 0]], landmarks[:, pairs[:, 1]]
+    down = torch.nn.functional.normalize(landmarks[:, CHIN, :2] - landmarks[:, FOREHEAD, :2], dim=-1)[:, None]
+    gap = ((lower - upper)[..., :2] * down).sum(-1, keepdim=True)
+    step = 0.5 * gap.clamp(max=0) * down  # points upwards where the pair has crossed
+    moved = landmarks.clone()
+    moved[:, pairs[:, 0], :2] = upper[..., :2] + step
+    moved[:, pairs[:, 1], :2] = lower[..., :2] - step
+    return moved
+
+
+class OneEuro:
+    """One-Euro filter over time for codes or landmarks of a video: still when slow, quick when fast.
+
+    Casiez, Roussel, Vogel, "1 euro filter", CHI 2012, eq. 1-5. cutoff in Hz at rest, beta its growth with speed
+    (Hz per unit and second).
+    """
+
+    def __init__(self, fps: float = 25, cutoff: float = 3.0, beta: float = 8.0) -> None:
+        self.fps, self.cutoff, self.beta = fps, cutoff, beta
+        self.value = self.speed = None
+
+    def __call__(self, value: np.ndarray) -> np.ndarray:
+        """The filtered value of the next frame; any shape, the same each time."""
+        if self.value is None:
+            self.value, self.speed = value, np.zeros_like(value)
+            return value
+        weight = self._weight(1.0)
+        self.speed = self.speed + weight * ((value - self.value) * self.fps - self.speed)
+        self.value = self.value + self._weight(self.cutoff + self.beta * np.abs(self.speed)) * (value - self.value)
+        return self.value
+
+    def _weight(self, cutoff):
+        return 1 / (1 + self.fps / (2 * np.pi * cutoff))
+
+
+def rasterise(landmarks: Tensor, rings: tuple[tuple[int, ...], ...], size: int) -> Tensor:
+    """Filled rings of landmarks: [B,N,>=2] in crop widths -> coverage [B,len(rings),size,size] in 0..1.
+
+    Winding number by rays along each pixel column, with exact coverage in y: lips and lids are thin in y.
+    """
+    if landmarks.device.type != "cpu":  # finding a box would make the device wait
+        whole = slice(0, size)
+        return torch.stack([_fill(landmarks[:, list(ring), :2], size, whole, whole) for ring in rings], 1)
+    planes = landmarks.new_zeros(len(landmarks), len(rings), size, size)
+    for number, ring in enumerate(rings):  # nothing is drawn outside of a ring's box
+        here = landmarks[:, list(ring), :2]
+        low = (here.detach().amin((0, 1)) * size).floor().clamp(0, size).tolist()
+        high = (here.detach().amax((0, 1)) * size).ceil().clamp(0, size).tolist()
+        columns, rows = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        planes[:, number, rows, columns] = _fill(here, size, rows, columns)
+    return planes
+
+
+def _fill(here: Tensor, size: int, rows: slice, columns: slice) -> Tensor:
+    """One closed line [B,P,2] in crop widths -> coverage [B,h,w] of these rows and columns of size x size pixels."""
+    places = torch.arange(size, device=here.device)
+    centre, bottom = (places[columns] + 0.5) / size, places[rows] / size + 1 / size
+    ahead = here.roll(-1, 1)
+    (x0, y0), (x1, y1) = here.unbind(-1), ahead.unbind(-1)  # [B,P]
+    sign = (x0[..., None] <= centre).float() - (x1[..., None] <= centre).float()  # [B,P,w] 0 where not crossed
+    run = torch.where(x1 == x0, torch.ones_like(x0), x1 - x0)
+    crossing = y0[..., None] + (centre - x0[..., None]) * ((y1 - y0) / run)[..., None]  # y of the crossing
+    below = ((bottom[:, None] - crossing[:, :, None]) * size).clamp(0, 1)  # [B,P,h,w] share below it
+    return (below * sign[:, :, None]).sum(1).abs().clamp(max=1)

@@ -1,0 +1,69 @@
+"""Files of the user: inputs that exist, outputs that can be written, names of half-written ones."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from anitalker.config import InputError
+
+MIN_FREE_BYTES = 2**20  # bytes: a second of a small video
+
+
+def existing_file(path: str | os.PathLike, what: str) -> Path:
+    """`path` if it is a regular file with something in it; InputError, naming `what`, otherwise."""
+    file = Path(path)
+    try:
+        if file.is_dir():
+            raise InputError(f"{what} is a folder: {str(file)!r}; give a file")
+        if not file.exists():
+            raise InputError(f"{what} is missing: no file {str(file)!r}; check the path")
+        if not file.is_file():  # a pipe or a device may never end
+            raise InputError(f"{what} is not a regular file: {str(file)!r}; save it to a file first")
+        if file.stat().st_size == 0:
+            raise InputError(f"{what} is empty: {str(file)!r} has 0 bytes; give a complete file")
+    except OSError as error:  # a name that is too long, a folder that may not be entered, links in a circle
+        raise InputError(f"{what} cannot be reached: {shorten(file)!r} ({error.strerror}); check the path") from None
+    if not os.access(file, os.R_OK):
+        raise InputError(f"{what} cannot be read: {str(file)!r}; check its permissions")
+    return file
+
+
+def shorten(path: str | os.PathLike) -> str:
+    """A path for a message: of a very long one both ends."""
+    text = str(path)
+    return text if len(text) <= 120 else f"{text[:60]}...{text[-50:]}"
+
+
+def check_output(path: str | os.PathLike, suffix: str = ".mp4") -> Path:
+    """`path` if a file can be made there; InputError otherwise. Leaves nothing behind."""
+    file = Path(path)
+    if file.suffix.lower() != suffix:
+        raise InputError(f"output is {str(file)!r}; allowed is a name that ends in {suffix}")
+    if len(os.fsencode(file.name)) > 255:
+        raise InputError(f"output name is too long: {shorten(file)!r}; file systems take 255 bytes")
+    try:
+        if file.is_dir():
+            raise InputError(f"output is a folder: {str(file)!r}; give the name of a file in it that ends in {suffix}")
+        if not file.parent.is_dir():
+            raise InputError(f"output folder is missing: {str(file.parent)!r}; make it first or choose another")
+        if shutil.disk_usage(file.parent).free < MIN_FREE_BYTES:
+            raise InputError(f"output has no room: the disk of {str(file.parent)!r} is full; choose another")
+    except OSError as error:
+        raise InputError(f"output cannot be reached: {shorten(file)!r} ({error.strerror}); choose another") from None
+    trial = part_path(file)
+    try:
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        raise InputError(
+            f"output folder cannot be written: {str(file.parent)!r} ({error.strerror}); choose another"
+        ) from None
+    return file
+
+
+def part_path(file: Path) -> Path:
+    """A fresh hidden name in the same folder, so that the last step is a rename within one file system."""
+    return file.with_name(f".{file.stem[:40]}.{uuid.uuid4().hex[:8]}.part{file.suffix}")

@@ -1,0 +1,103 @@
+"""The speech of one video: a recording for everybody, and recordings of single faces (`--speech-for INDEX=FILE`).
+
+A face without a recording of its own speaks the common one. Every recording is as long as the longest: who has
+finished is silent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from anitalker.config import InputError
+from anitalker.media.audio_checks import audio_warnings
+from anitalker.media.video import mix, read_audio
+
+MAX_RECORDINGS = 16  # recordings of single faces: as many decoders run while the sound is mixed
+Source = str | os.PathLike | np.ndarray  # a file, or samples float32 [N] at 16 kHz
+
+
+@dataclass(frozen=True)
+class Soundtrack:
+    """Recordings by face index; None: that of all other faces. samples: float32 [N] at 16 kHz each; files: those that
+    came as files."""
+
+    samples: Mapping[int | None, np.ndarray]
+    files: Mapping[int | None, str | os.PathLike]
+
+    @classmethod
+    def read(cls, speech: Source, speech_for: Mapping[int, Source] | None = None) -> Soundtrack:
+        """The common recording and those of single faces; InputError names the recording that cannot be read."""
+        samples, files = {}, {}
+        for face, source in {None: speech, **(speech_for or {})}.items():
+            if isinstance(source, np.ndarray):
+                samples[face] = source
+            else:
+                samples[face], files[face] = read_audio(source, what=_name(face)), source
+        return cls(samples, files)
+
+    @property
+    def length(self) -> int:
+        """Samples of the longest recording."""
+        return max(map(len, self.samples.values()))
+
+    def warnings(self) -> list[str]:
+        """What may spoil the result, a sentence each, with the name of the recording."""
+        return [
+            f"{_name(face)}: {words}" for face, samples in self.samples.items() for words in audio_warnings(samples)
+        ]
+
+    def spoken_by(self, faces: Collection[int]) -> Soundtrack:
+        """Without the common recording where each of these faces has one of its own: nobody speaks it."""
+        if len(self.samples) == 1 or not set(faces) <= set(self.samples):
+            return self
+        samples, files = ({face: x for face, x in of.items() if face is not None} for of in (self.samples, self.files))
+        return Soundtrack(samples, files)
+
+    def recording_of(self, face: int | None) -> int | None:
+        """Key of the recording that a face speaks: the face itself, or None for the common one."""
+        return face if face in self.samples else None
+
+    def padded(self, recording: int | None) -> np.ndarray:
+        """A recording, float32 [length], with silence up to the longest."""
+        samples = self.samples[recording]
+        return np.pad(samples, (0, self.length - len(samples))) if len(samples) < self.length else samples
+
+    @contextlib.contextmanager
+    def file(self) -> Iterator[str | os.PathLike]:
+        """A file with the sound of the video: the only recording, or a mix of all in a temporary folder."""
+        files = list(self.files.values())
+        if len(files) == 1:
+            yield files[0]
+            return
+        with tempfile.TemporaryDirectory(prefix="anitalker-") as folder:
+            target = Path(folder) / "mixed.flac"
+            mix(files, target)
+            yield target
+
+
+def _name(face: int | None) -> str:
+    return "speech" if face is None else f"speech-for {face}"
+
+
+def parse_speech_for(arguments: Sequence[str]) -> dict[int, str]:
+    """`INDEX=FILE` of the command line -> {index: file}; InputError for anything else."""
+    files: dict[int, str] = {}
+    for argument in arguments:
+        index, equals, file = argument.partition("=")
+        if not equals or not file or not index.isascii() or not index.isdigit():
+            raise InputError(f"speech-for is {argument!r}; allowed is INDEX=FILE, with an index from `anitalker faces`")
+        if int(index) in files:
+            raise InputError(f"speech-for names face {int(index)} twice; give each face one recording")
+        files[int(index)] = file
+    if len(files) > MAX_RECORDINGS:
+        raise InputError(
+            f"speech-for came {len(files)} times; at most {MAX_RECORDINGS} faces can have speech of their own"
+        )
+    return files

@@ -1,0 +1,111 @@
+"""Frames and speech -> an MP4 of H.264 and AAC that appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from anitalker.config import FPS, InputError
+from anitalker.files import MIN_FREE_BYTES, check_output, part_path
+from anitalker.media import h264
+from anitalker.media.video import EXACT, PIPE, SYNTHETIC, ask, input_arguments, last_line, start_ffmpeg
+
+
+class VideoWriter:
+    """Context manager: frames (uint8 [H,W,3], odd sizes padded by one) and the speech, exactly aligned, to an MP4.
+
+    The file appears under its name when everything is written, or not at all. filters: applied to every frame, in this
+    order; finish(written, target, title): makes the final file of the written one, None: it is final. device: where
+    the frames are drawn decides who encodes them (`h264.encoder`).
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        width: int,
+        height: int,
+        speech_path: str | os.PathLike | None = None,
+        filters: Sequence[Callable[[np.ndarray], np.ndarray]] = (),
+        finish: Callable[[Path, Path, str], None] | None = None,
+        device: str = "cpu",
+    ):
+        self.path = check_output(path)
+        self.width, self.height = width, height
+        self._filters, self._finish = filters, finish
+        self.frames = 0
+        self._part, self._finished = part_path(self.path), part_path(self.path)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__; a pipe could fill and block)
+        size = f"{width + width % 2}x{height + height % 2}"
+        raw = f"-f rawvideo -pix_fmt rgb24 -s {size} -r {FPS} -i pipe:0"
+        command = ["-y", *raw.split()]
+        if speech_path is not None:
+            command += [*input_arguments(Path(speech_path)), "-map", "0:v:0", "-map", "1:a:0"]
+            # At 48 kHz the encoder's own delay is 21 ms: small even for players that ignore the edit list.
+            command += ["-af", EXACT, "-c:a", "aac", "-b:a", "160k", "-ar", "48000", "-ac", "2"]
+        # Tagged bt709: untagged, players guess the matrix from the size and shift the colours.
+        command += ["-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p", *h264.encoder(device, ask)]
+        command += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
+        command += ["-map_metadata", "-1", "-map_chapters", "-1"]
+        command += ["-metadata", f"comment={SYNTHETIC}", "-metadata", f"description={SYNTHETIC}"]
+        command += ["-movflags", "+faststart", "-f", "mp4", f"file:{self._part}"]
+        self._process = start_ffmpeg(command, stdin=PIPE, stderr=self._errors)
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append one frame, uint8 [height,width,3]."""
+        assert frame.shape == (self.height, self.width, 3) and frame.dtype == np.uint8, (frame.shape, frame.dtype)
+        for apply in self._filters:
+            frame = apply(frame)
+        if self.height % 2 or self.width % 2:
+            frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
+        try:
+            self._process.stdin.write(np.ascontiguousarray(frame).data)
+        except BrokenPipeError:
+            raise self._failure(self._reason()) from None
+        self.frames += 1
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if kind is not None:
+                self._process.kill()
+            self._close_pipe()
+            if self._process.wait() != 0 and kind is None:
+                raise self._failure(self._reason())
+            if kind is None and self._finish is not None:
+                self._finish(self._part, self._finished, self.path.name)
+                self._finished.replace(self.path)
+            elif kind is None:
+                self._part.replace(self.path)
+        except OSError as error:
+            raise self._failure(error.strerror or str(error)) from None
+        finally:
+            if self._process.poll() is None:  # a second Ctrl-C while waiting
+                self._process.kill()
+                self._process.wait()
+            self._errors.close()
+            self._part.unlink(missing_ok=True)
+            self._finished.unlink(missing_ok=True)
+
+    def _failure(self, reason: str) -> Exception:
+        """A full disk is the user's to mend; all else is a fault of ours."""
+        full = shutil.disk_usage(self.path.parent).free < MIN_FREE_BYTES // 16
+        if full or "No space left" in reason or "quota" in reason:
+            return InputError(f"output does not fit: the disk of {str(self.path.parent)!r} is full; make room")
+        return RuntimeError(f"ffmpeg could not finish {self.path.name}: {reason}")
+
+    def _close_pipe(self) -> None:
+        with contextlib.suppress(BrokenPipeError):  # ffmpeg is gone: its exit status tells
+            self._process.stdin.close()
+
+    def _reason(self) -> str:
+        self._process.wait()
+        self._errors.seek(0)
+        return last_line(self._errors.read())

@@ -1,0 +1,1 @@
+"""Families of models behind one protocol, and what loads them."""

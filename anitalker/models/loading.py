@@ -1,0 +1,256 @@
+"""Weights -> networks, strictly loaded, and the models that they make: by registry name, file or folder."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anitalker.config import (
+    DecoderConfig,
+    DetectorConfig,
+    GeneratorConfig,
+    InputError,
+    LandmarkConfig,
+    MotionSpaceConfig,
+    SpeechConfig,
+    from_dict,
+)
+from anitalker.original import checkpoints
+from anitalker.weights import tensor_io
+from anitalker.weights.registry import resolve
+from anitalker.weights.weight_file import WeightFile, open_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from anitalker.faces.detection import FaceFinder
+    from anitalker.faces.face_network import FaceNetwork
+    from anitalker.models.base import Model
+    from anitalker.models.lite import Networks
+    from anitalker.motion.prior import MotionPrior
+    from anitalker.original.denoiser import Denoiser
+    from anitalker.original.stage_one import StageOne
+
+MODEL_PARTS = ("motion_space", "decoder", "generator")
+
+
+def load(
+    name: str | os.PathLike,
+    device: torch.device,
+    stage1: str | os.PathLike | None = None,
+    stage2: str | os.PathLike | None = None,
+    hubert: str | os.PathLike | None = None,
+) -> Model:
+    """A model by registry name, weight file or folder, on a device.
+
+    `original` has two stages, each a registry name or a file; where one is not given, a registered one that is here is
+    taken, and a file of stage two may stand for the whole. hubert: a folder or hub name with the weights of HuBERT,
+    for the variants that hear with it.
+    """
+    files = open_model(name, stage1, stage2)
+    if len(files) == 2:
+        from anitalker.models.original import Original
+
+        return Original(*_original_networks(files), device, hubert, fingerprint=_fingerprint(files))
+    for flag, value in (("stage1", stage1), ("stage2", stage2), ("hubert", hubert)):
+        if value is not None:
+            raise InputError(f"--{flag} came with --model {name}; it belongs to --model original")
+    from anitalker.models.lite import Lite
+
+    networks = _networks(files[0], name)
+    prior = partial(load_prior, networks.motion_space)
+    return Lite(networks, device, prior, fingerprint=_fingerprint(files))
+
+
+def open_model(
+    name: str | os.PathLike, stage1: str | os.PathLike | None = None, stage2: str | os.PathLike | None = None
+) -> tuple[WeightFile, ...]:
+    """The files of a model, verified: one of `lite`; stage one and stage two of the original.
+
+    Without a name, stage one is the fetched one and stage two the first that is here, full control before others.
+    """
+    if str(name) != "original":
+        file = open_weights(name)
+        if stage2 is not None or checkpoints.recognise(file.config, file.tensors) != "original_stage2":
+            return (file,)
+        second = file
+    else:
+        second = open_weights(stage2 or _default_variant())
+    return open_weights(stage1 or "stage1"), second
+
+
+def fingerprint(
+    name: str | os.PathLike, stage1: str | os.PathLike | None = None, stage2: str | os.PathLike | None = None
+) -> str:
+    """SHA-256 of the weights that `load` reads for these names; of the original both, stage one first, and a plus
+    between them."""
+    return _fingerprint(open_model(name, stage1, stage2))
+
+
+def _fingerprint(files: tuple[WeightFile, ...]) -> str:
+    return "+".join(file.sha256 for file in files)
+
+
+def read(name: str | os.PathLike) -> tuple[dict, dict[str, Tensor]]:
+    """Config and float32 tensors of a registry name, file or folder. Nothing in the file is ever executed."""
+    return contents(open_weights(name), name)
+
+
+def contents(file: WeightFile, name: str | os.PathLike) -> tuple[dict, dict[str, Tensor]]:
+    """Config and float32 tensors of a file of ours; InputError for one of the original's, or with NaN or infinity."""
+    if kind := checkpoints.recognise(file.config, file.tensors):
+        stage = checkpoints.KINDS[kind]
+        raise InputError(
+            f"weights {str(file.path)!r} are one of the original's two; use --model original --{stage} {name}"
+        )
+    if file.config is None:
+        raise InputError(f"weights {str(file.path)!r} carry no config; make them with scripts.export")
+    tensor_io.check_finite(file.path, file.tensors)
+    tensors = {key: value.float() if value.is_floating_point() else value for key, value in file.tensors.items()}
+    return file.config, tensors
+
+
+def load_model(name: str | os.PathLike) -> Networks:
+    """The networks of a `lite` model, strictly loaded; InputError names what is missing, unknown or misshapen."""
+    return _networks(open_weights(name), name)
+
+
+def _networks(file: WeightFile, name: str | os.PathLike) -> Networks:
+    from anitalker.models.lite import Networks
+    from encoders.speech import SpeechFeatures
+
+    config, tensors = contents(file, name)
+    modules = build(config, MODEL_PARTS, str(name))
+    fill(modules, tensors, str(name))
+    speech = SpeechFeatures(**vars(_config(SpeechConfig, config, "speech", name)))
+    return Networks(**modules, speech=speech, name=Path(name).stem)
+
+
+def load_original(
+    stage1: str | os.PathLike | None = None, stage2: str | os.PathLike | None = None
+) -> tuple[StageOne, Denoiser]:
+    """The original's two networks, float32 on the CPU, from registry names or files of any spelling."""
+    return _original_networks(open_model("original", stage1, stage2))
+
+
+def _original_networks(files: tuple[WeightFile, ...]) -> tuple[StageOne, Denoiser]:
+    first, second = files
+    denoiser = checkpoints.load(second, "original_stage2")
+    return checkpoints.load(first, "original_stage1"), denoiser
+
+
+def _default_variant() -> str:
+    """The stage two to take among those that are here: MFCC first, because HuBERT needs a further network."""
+    order = ("mfcc_full_control", "hubert_full_control", "hubert_audio_only", "hubert_pose_only", "mfcc_pose_only")
+    for name in order:
+        try:
+            resolve(name)
+            return name
+        except InputError:
+            continue
+    raise InputError(
+        f"no stage two of the original is here; run `anitalker models fetch stage1 {order[0]}`, or give --stage1 and "
+        f"--stage2 with files; names of stage two are {', '.join(order)}"
+    )
+
+
+def convert(name: str | os.PathLike, target: Path) -> dict:
+    """A registry name or file -> slim .safetensors with its config inside; facts as `original_weights.convert` says."""
+    if Path(name).is_dir():
+        raise InputError(f"weights {str(name)!r} are a folder; python -m scripts.export makes a file of training runs")
+    file = open_weights(name)
+    if target.exists() and file.path.samefile(target):
+        raise InputError(f"output is the input: {str(target)!r}; choose another name")
+    return checkpoints.convert(file, target)
+
+
+def load_face(name: str | os.PathLike = "face") -> FaceNetwork:
+    """The face network, strictly loaded, in evaluation mode."""
+    from anitalker.faces.face_network import FaceNetwork
+
+    config, tensors = read(name)
+    kinds = {"detector": DetectorConfig, "landmarks": LandmarkConfig}
+    network = FaceNetwork(**{part: _config(kind, config, part, name) for part, kind in kinds.items()})
+    fill({part: getattr(network, part) for part in kinds}, tensors, str(name))
+    return network.eval()
+
+
+def load_finder(backend: str, device: torch.device) -> FaceFinder:
+    """The face finder: own, or face-alignment."""
+    if backend == "own":
+        from anitalker.faces.detection import FaceFinder
+
+        return FaceFinder(load_face(), device)
+    from anitalker.faces.face_alignment_backend import FaceAlignmentFinder
+
+    return FaceAlignmentFinder(read("landmarks68")[1], device)
+
+
+def load_prior(space: nn.Module) -> MotionPrior | None:
+    """The shipped prior if it was trained on this motion space; None where it was not, or is not here."""
+    from anitalker.motion.prior import MotionPrior, space_hash
+
+    try:
+        config, tensors = read("motion_prior")
+    except InputError:
+        return None
+    if config["prior"]["space"] != space_hash(space.state_dict()):
+        return None
+    prior = MotionPrior.from_config(config)
+    untrained = {f"covers.{key}": tensor for key, tensor in prior.covers.state_dict().items()}  # for older files
+    prior.load_state_dict(untrained | tensors)
+    return prior.eval()
+
+
+def build(config: dict, parts: tuple[str, ...], name: str) -> dict[str, nn.Module]:
+    """Untrained networks of a model from the config that travels with its weights, by part."""
+    from anitalker.decoder.decoder import Decoder
+    from anitalker.motion.generator import MotionGenerator
+    from anitalker.motion.motion_space import MotionSpace
+
+    kinds = {
+        "motion_space": (MotionSpace, MotionSpaceConfig),
+        "decoder": (Decoder, DecoderConfig),
+        "generator": (MotionGenerator, GeneratorConfig),
+    }
+    return {part: kinds[part][0](_config(kinds[part][1], config, part, name)) for part in parts}
+
+
+def fill(modules: dict[str, nn.Module], tensors: dict[str, Tensor], name: str) -> None:
+    """Load "<module>.<key>" tensors into modules; every key must be there, known and of its shape."""
+    expected = {
+        f"{part}.{key}": tensor for part, module in modules.items() for key, tensor in module.state_dict().items()
+    }
+    wrong = [
+        f"{key} is {list(tensors[key].shape)} instead of {list(expected[key].shape)}"
+        for key in expected
+        if key in tensors and tensors[key].shape != expected[key].shape
+    ]
+    problems = [
+        f"{kind} {tensor_io.some(keys)}"
+        for kind, keys in (
+            ("missing:", sorted(set(expected) - set(tensors))),
+            ("unknown:", sorted(set(tensors) - set(expected))),
+            ("wrong shape:", wrong),
+        )
+        if keys
+    ]
+    if problems:
+        raise InputError(f"weights {name!r} do not fit their network; {'; '.join(problems)}; export them again")
+    for part, module in modules.items():
+        own = {key.removeprefix(f"{part}."): tensor for key, tensor in tensors.items() if key.startswith(f"{part}.")}
+        module.load_state_dict(own)
+        module.eval().requires_grad_(False)
+
+
+def _config(kind: type, config: dict, part: str, name: str | os.PathLike):
+    if not isinstance(config.get(part), dict):
+        raise InputError(f"weights {str(name)!r} have no config of {part!r}; make them with scripts.export")
+    tensor_io.check_sizes(name, config[part])
+    try:
+        return from_dict(kind, config[part])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"weights {str(name)!r}: config of {part!r} is wrong ({error}); export them again") from None

@@ -1,0 +1,1 @@
+"""Networks of the original AniTalker and the files that hold them."""

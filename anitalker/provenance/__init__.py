@@ -1,0 +1,1 @@
+"""Marks that say a video is synthetic: credentials, watermark, label; and their check."""

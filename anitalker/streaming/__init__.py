@@ -1,0 +1,19 @@
+"""Speech that is still arriving -> frames: `StreamingTalker`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anitalker.streaming.talker import StreamingTalker
+
+__all__ = ["StreamingTalker"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the stream when it is first asked for (PEP 562)."""
+    if name == "StreamingTalker":
+        from anitalker.streaming.talker import StreamingTalker
+
+        return StreamingTalker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,102 @@
+"""Frames and sound as they are made -> fragmented MP4 that can be played while it is written, or bare frames."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from typing import BinaryIO
+
+import numpy as np
+
+from anitalker.config import FPS, SAMPLE_RATE, InputError
+from anitalker.media.video import PIPE, SYNTHETIC, start_ffmpeg
+
+NOW = ["-probesize", "32", "-analyzeduration", "0"]  # nothing to be found out about bare frames and samples
+# The muxer waits for one packet of each stream, then writes a fragment per frame at once.
+FRAGMENTS = ["-movflags", "+empty_moov+default_base_moof+delay_moov", "-frag_duration", "30000", "-flush_packets", "1"]
+PICTURE = ["-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p", "-c:v", "libx264", "-preset", "veryfast"]
+PICTURE += ["-tune", "zerolatency", "-crf", "20", "-g", str(2 * FPS), "-threads", "1"]
+PICTURE += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
+
+
+class FragmentWriter:
+    """Context manager: frames uint8 [H,W,3] and the sound of each, to a fragmented MP4 (H.264, AAC) on a file.
+
+    output: a binary file with a descriptor, such as standard output. Odd sizes are padded by one. `write` blocks while
+    the reader of the output is slow: that is the back-pressure.
+    """
+
+    def __init__(self, output: BinaryIO, width: int, height: int) -> None:
+        if os.name != "posix":
+            raise InputError("fragmented MP4 needs Linux or macOS; take --format raw")
+        self.width, self.height = width, height
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
+        ear, self._sound = os.pipe()
+        size = f"{width + width % 2}x{height + height % 2}"
+        command = [*NOW, "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(FPS), "-i", "pipe:0"]
+        command += [*NOW, "-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", f"pipe:{ear}"]
+        command += ["-map", "0:v", "-map", "1:a", *PICTURE, "-c:a", "aac", "-b:a", "96k", "-ar", "48000"]
+        command += ["-metadata", f"comment={SYNTHETIC}", *FRAGMENTS, "-f", "mp4", "pipe:1"]
+        pipes = {"stdin": PIPE, "stdout": output, "stderr": self._errors}
+        self._process = start_ffmpeg(command, **pipes, pass_fds=(ear,))
+        os.close(ear)
+
+    def __enter__(self) -> FragmentWriter:
+        return self
+
+    def write(self, frame: np.ndarray, sound: np.ndarray) -> None:
+        """One frame, uint8 [H,W,3], and its sound, float32 [640]."""
+        assert frame.shape == (self.height, self.width, 3), frame.shape
+        if self.height % 2 or self.width % 2:
+            frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
+        try:
+            os.write(self._sound, pcm(sound))
+            self._process.stdin.write(np.ascontiguousarray(frame).data)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise RuntimeError(f"ffmpeg stopped: {self._reason()}") from None
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if kind is not None:
+                self._process.kill()
+            os.close(self._sound)
+            with contextlib.suppress(BrokenPipeError):  # ffmpeg is gone: its exit status tells
+                self._process.stdin.close()
+            if self._process.wait() != 0 and kind is None:
+                raise RuntimeError(f"ffmpeg could not finish the stream: {self._reason()}")
+        finally:
+            if self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+            self._errors.close()
+
+    def _reason(self) -> str:
+        self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1].strip() if lines else "no reason given"
+
+
+class FrameWriter:
+    """Context manager: frames as bare RGB bytes, without sound, to a binary file."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self.output = output
+
+    def __enter__(self) -> FrameWriter:
+        return self
+
+    def write(self, frame: np.ndarray, sound: np.ndarray) -> None:
+        """One frame, uint8 [H,W,3]; its sound is not written."""
+        self.output.write(np.ascontiguousarray(frame).data)
+        self.output.flush()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def pcm(sound: np.ndarray) -> bytes:
+    """float32 in -1..1 -> 16 bit little-endian."""
+    return (sound.clip(-1, 1) * 32767).astype("<i2").tobytes()

@@ -1,0 +1,1 @@
+"""Weight files: the registry, downloads, tensors."""

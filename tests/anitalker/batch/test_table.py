@@ -1,0 +1,166 @@
+"""Tables of jobs: what is read, and everything hostile that is refused with its line."""
+
+import json
+
+import pytest
+
+from anitalker.batch.table import MOST_LETTERS, read
+from anitalker.config import InputError, RenderOptions
+
+
+@pytest.fixture
+def place(tmp_path, example_portrait, clicks):
+    """p.webp and s.wav beside the table."""
+    (tmp_path / "p.webp").write_bytes(example_portrait.read_bytes())
+    (tmp_path / "s.wav").write_bytes(clicks.read_bytes())
+    return tmp_path
+
+
+def csv_of(place, text, name="jobs.csv"):
+    (place / name).write_text(text, encoding="utf-8")
+    return read(place / name)
+
+
+def one(place, **cells):
+    """A JSON line, right but for what is given."""
+    row = {"id": "a", "portrait": "p.webp", "speech": "s.wav", **cells}
+    (place / "jobs.jsonl").write_text(json.dumps({key: value for key, value in row.items() if value is not ...}))
+    return read(place / "jobs.jsonl")
+
+
+def test_csv_and_json_lines_are_the_same(place):
+    text = "\ufeffid,portrait,speech,seed,still,yaw,frame\na,p.webp,s.wav,3,true,10,crop\n\n b2 ,p.webp,s.wav,,,,\n"
+    jobs, refused = csv_of(place, text.replace(" b2 ", "b2"))
+    assert not refused and [job.line for job in jobs] == [2, 4]
+    assert jobs[0].options == RenderOptions(seed=3, still=True, yaw=10.0, frame="crop")
+    assert jobs[1].options == RenderOptions()
+    again, _ = one(place, seed=3, still=True, yaw=10, frame="crop")
+    assert again[0].options == jobs[0].options
+    assert again[0].fingerprint("m") == jobs[0].fingerprint("m")
+
+
+def test_the_fingerprint_follows_contents_not_names(place):
+    first = one(place)[0][0].fingerprint("model")
+    (place / "q.webp").write_bytes((place / "p.webp").read_bytes())
+    assert one(place, portrait="q.webp")[0][0].fingerprint("model") == first
+    assert one(place, batch_size=2)[0][0].fingerprint("model") == first
+    assert one(place)[0][0].fingerprint("other model") != first
+    assert one(place, seed=1)[0][0].fingerprint("model") != first
+    (place / "s.wav").write_bytes((place / "s.wav").read_bytes() + b"\0\0")
+    assert one(place)[0][0].fingerprint("model") != first
+
+
+IDS = [
+    "../up",
+    "/etc/x",
+    "a/b",
+    "a\\b",
+    "..",
+    ".hidden",
+    "-o",
+    "=cmd()",
+    "+1",
+    "@x",
+    "a\0b",
+    "a\nb",
+    "",
+    " ",
+    "a.",
+    "CON",
+]
+IDS += ["nul.txt", "results", "a" * 101, "é" * 101, "a:b", "\u202eabc", "a\u200bb", "C:\\x", "a;b", "$(x)", "a|b"]
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_ids_that_are_no_file_names(place, name):
+    jobs, refused = one(place, id=name)
+    assert not jobs and len(refused) == 1 and refused[0].line == 1
+    assert "id" in refused[0].reason and "\n" not in refused[0].reason
+
+
+@pytest.mark.parametrize("name", ["a", "Änne 2", "片山-01", "job.v2", "0_1", 7])
+def test_ids_of_any_script(place, name):
+    assert one(place, id=name)[0][0].id == str(name)
+
+
+ROWS = {
+    "no portrait": ({"portrait": None}, "lacks portrait"),
+    "no sound": ({"speech": None}, "gives none of"),
+    "two sources": ({"text": "hello"}, "gives speech and text"),
+    "missing file": ({"speech": "none.wav"}, "speech is missing"),
+    "a folder": ({"portrait": "."}, "portrait is a folder"),
+    "a path with NUL": ({"portrait": "p\0.webp"}, "portrait is missing"),
+    "sound as portrait": ({"portrait": "s.wav"}, "portrait has no pictures"),
+    "picture as speech": ({"speech": "p.webp"}, "no sound"),
+    "sound as video": ({"speech": None, "video": "s.wav"}, "no pictures"),
+    "an address": ({"speech": "http://localhost/s.wav"}, "speech is missing"),
+    "number out of range": ({"steps": 0}, "1 to 200"),
+    "no number": ({"seed": "x"}, "a whole number"),
+    "a fraction": ({"seed": 1.5}, "a whole number"),
+    "truth as number": ({"seed": True}, "a whole number"),
+    "NaN": ({"yaw": float("nan")}, "-60 to 60"),
+    "a huge number": ({"seed": 10**400}, "seed"),
+    "neither true nor false": ({"still": "maybe"}, "true and false"),
+    "a list": ({"face": [1]}, "no plain value"),
+    "a huge field": ({"text": "x" * (MOST_LETTERS + 1), "speech": None}, "at most 20,000"),
+    "an unknown choice": ({"frame": "half"}, "full, crop"),
+    "an unknown name": ({"speed": 2}, "unknown names ['speed']"),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_bad_lines(place, row):
+    cells, words = ROWS[row]
+    jobs, refused = one(place, **cells)
+    assert not jobs and words in refused[0].reason, refused
+
+
+TABLES = {
+    "no header": ("a,p.webp,s.wav\n", "unknown columns"),
+    "missing columns": ("id,speech\na,s.wav\n", "lacks portrait"),
+    "no source": ("id,portrait\na,p.webp\n", "none of speech, text, video"),
+    "a column twice": ("id,portrait,speech,id\n", "twice"),
+    "nothing but a header": ("id,portrait,speech\n", "no lines"),
+    "an unknown column": ("id,portrait,speech,model\na,p.webp,s.wav,x\n", "unknown columns ['model']"),
+    "damaged quotes in the header": ('"id\n', "lacks id"),
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_bad_tables(place, table):
+    text, words = TABLES[table]
+    with pytest.raises(InputError) as error:
+        csv_of(place, text)
+    assert words in str(error.value)
+
+
+def test_tables_that_are_none(place):
+    (place / "x.txt").write_text("id")
+    (place / "x.csv").write_bytes(b"id,portrait,speech\n\xff\xfe,p.webp,s.wav\n")
+    for name, words in (("x.txt", "ends in .csv or .jsonl"), ("x.csv", "not UTF-8"), ("none.csv", "missing")):
+        with pytest.raises(InputError, match=words):
+            read(place / name)
+
+
+def test_lines_keep_their_numbers(place):
+    """More fields than columns, an id that came before in other letters, CSV's own limit, a broken quote."""
+    big = "x" * 200_000
+    text = f"id,portrait,speech\na,p.webp,s.wav,=cmd()\nb,p.webp,s.wav\nB,p.webp,s.wav\nc,p.webp,{big}\n"
+    jobs, refused = csv_of(place, text)
+    assert [job.id for job in jobs] == ["b"]
+    assert [one.line for one in refused] == [2, 4, 5]
+    assert "4 fields in 3 columns" in refused[0].reason and "line 3" in refused[1].reason
+
+
+def test_not_json(place):
+    (place / "jobs.jsonl").write_text('{"id": 1\n[1]\n"a"\n' + "[" * 100_000 + "\n")
+    jobs, refused = read(place / "jobs.jsonl")
+    assert not jobs and [one.line for one in refused] == [1, 2, 3, 4]
+
+
+def test_ten_thousand_lines(place):
+    """Files are looked at and hashed once, however many lines name them."""
+    rows = "".join(f"j{n},p.webp,s.wav,{n}\n" for n in range(10_000))
+    jobs, refused = csv_of(place, "id,portrait,speech,seed\n" + rows)
+    assert len(jobs) == 10_000 and not refused
+    assert len({job.fingerprint("m") for job in jobs}) == 10_000

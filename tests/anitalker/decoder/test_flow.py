@@ -1,0 +1,121 @@
+"""Landmark flow and warping: nothing moves without reason, what moves arrives."""
+
+import torch
+
+from anitalker.decoder import flow as warps
+from anitalker.decoder.flow import UPPER_LIP, fold_mask, landmark_flow, part, resize, rigid_flow, warp
+from anitalker.faces.landmarks import from_canonical
+
+STRAIGHT = torch.tensor([[0.0, 0, 0, 0, 0, -0.6]])
+
+
+def test_no_motion_is_no_flow(face):
+    placed = from_canonical(face[None], STRAIGHT)
+    assert landmark_flow(placed, placed, 32, 1e-3).abs().max() < 1e-6
+
+
+def test_flow_at_a_target_landmark_points_to_its_source(face):
+    source = from_canonical(face[None], STRAIGHT)
+    target = from_canonical(face[None], STRAIGHT + torch.tensor([[0.1, 0.05, 0.1, 0.02, 0.01, 0.05]]))
+    flow = landmark_flow(source, target, 96, 1e-3)
+    for point in (1, 33, 263, 13, 61):
+        x, y = (target[0, point, :2] * 96).long().tolist()
+        wanted = (source - target)[0, point, :2]
+        assert (flow[0, :, y, x] - wanted).norm() < 0.002
+
+
+def test_picture_border_stays(face):
+    source = from_canonical(face[None], STRAIGHT)
+    target = from_canonical(face[None], STRAIGHT + torch.tensor([[0.0, 0, 0.2, 0.05, 0.05, 0.1]]))
+    flow = resize(landmark_flow(source, target, 48, 1e-3), (256, 256))
+    edge = torch.cat([flow[..., 0, :], flow[..., -1, :], flow[..., 0], flow[..., -1]], -1)
+    assert edge.abs().max() < 0.5 / 256
+
+
+def test_warp_moves_pixels_by_the_flow():
+    picture = torch.zeros(1, 1, 64, 64)
+    picture[0, 0, 32, 32] = 1
+    flow = torch.zeros(1, 2, 64, 64)
+    flow[:, 0] = 4 / 64  # the source lies 4 pixels to the right: content moves left
+    assert warp(picture, flow)[0, 0, 32, 28] > 0.99
+
+
+def test_lips_that_close_do_not_tear(face):
+    """Upper and lower lip come to one place: the flow must stay bounded."""
+    source = from_canonical(face[None], STRAIGHT)
+    source[0, 14, 1] += 0.05
+    target = source.clone()
+    target[0, 14, :2] = target[0, 13, :2]
+    flow = landmark_flow(source, target, 96, 1e-3)
+    assert flow.abs().max() < 0.08
+
+
+def test_folds_are_found():
+    flow = torch.zeros(1, 2, 32, 32)
+    assert fold_mask(flow).sum() == 0
+    x = (torch.arange(32) + 0.5) / 32
+    flow[:, 0] = -2 * (x - 0.5)  # the map runs backwards
+    assert fold_mask(flow).mean() == 1
+
+
+def test_lower_precision_around_it_does_not_reach_the_flow(face):
+    """Under autocast the interpolation once ran in bfloat16: the flow was off by pixels."""
+    source = from_canonical(face[None], STRAIGHT)
+    target = from_canonical(face[None], STRAIGHT + torch.tensor([[0.1, 0.05, 0.1, 0.02, 0.01, 0.05]]))
+    exact = landmark_flow(source, target, 48, 1e-3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(landmark_flow(source, target, 48, 1e-3), exact)
+
+
+def test_lids_that_close_press_the_eye_into_a_line(face):
+    """Both lids came to one place, neither was followed, and nobody blinked."""
+    source = from_canonical(face[None], STRAIGHT)
+    target = source.clone()
+    upper, lower = [161, 160, 159, 158, 157], [163, 144, 145, 153, 154]
+    target[0, upper, 1] = target[0, lower, 1]
+    flow = resize(landmark_flow(source, target, 48, 1e-3), (256, 256))
+    height = source[0, 145, 1] - source[0, 159, 1]
+    x, y = (target[0, 159, :2] * 256).long().tolist()
+    above = flow[0, 1, y - 3, x]  # just above the closed lids; the grid smooths half of it away
+    assert above < -0.4 * height
+
+
+def test_lips_that_are_shut_stay_as_they_are(face):
+    source = from_canonical(face[None], STRAIGHT)
+    source[0, 14] = source[0, 13]
+    assert torch.equal(part(source, source.clone())[0, [13, 14]], source[0, [13, 14]])
+
+
+def test_teeth_stay_with_the_skull(face):
+    """Nothing moves but the jaw: the skull's flow is nought, and what it shows between the lips does not stretch."""
+    face = from_canonical(face[None], STRAIGHT)
+    opened = face.clone()
+    opened[:, [14, 87, 317, 17, 152], 1] += 0.05
+    assert rigid_flow(face, opened, 32).abs().max() < 1e-4
+
+
+def test_the_skulls_flow_follows_the_head(face):
+    face = from_canonical(face[None], STRAIGHT)
+    turned = face.clone()
+    turned[..., 0] += 0.1
+    flow = rigid_flow(face, turned, 32)
+    assert torch.allclose(flow[:, 0], torch.full_like(flow[:, 0], -0.1), atol=1e-4) and flow[:, 1].abs().max() < 1e-4
+
+
+def test_teeth_stay_behind_a_rising_upper_lip(face):
+    face = from_canonical(face[None], STRAIGHT)
+    raised = face.clone()
+    raised[:, list(UPPER_LIP), 1] -= 0.02
+    flow = rigid_flow(face, raised, 32)
+    assert torch.allclose(flow[:, 1], torch.full_like(flow[:, 1], 0.02), atol=2e-3)
+
+
+def test_what_is_kept_from_a_rendering_serves_a_training(face):
+    for kept in (warps._pins, warps._points, warps._still):
+        kept.cache_clear()
+    source = from_canonical(face[None], STRAIGHT)
+    with torch.inference_mode():
+        landmark_flow(source, source, 16, 1e-3)
+    target = (source + 0.01).requires_grad_()
+    landmark_flow(source, target, 16, 1e-3).square().sum().backward()
+    assert target.grad.abs().sum() > 0

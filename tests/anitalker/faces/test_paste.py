@@ -1,0 +1,28 @@
+"""Pasting back undoes the crop, and nothing changes outside of it."""
+
+import numpy as np
+import pytest
+
+from anitalker.faces.crop import crop_face, crop_pixels
+from anitalker.faces.paste import paste_back
+
+
+@pytest.mark.parametrize("place", [(200, 140), (20, 20), (390, 280), (0, 290), (1000, 1000)])
+def test_pasting_back_undoes_the_crop(picture, make_face, place):
+    frame = crop_face(picture, make_face(*place))
+    assert np.array_equal(paste_back(picture, crop_pixels(picture, frame), frame), picture)
+
+
+def test_only_the_inside_of_the_crop_changes(picture, make_face):
+    frame = crop_face(picture, make_face(200, 140, height=90))
+    patch = crop_pixels(picture, frame).copy()
+    patch[:] = 255 - patch
+    before = picture.copy()
+    pasted = paste_back(picture, patch, frame)
+    x, y, side = int(frame.origin[0]), int(frame.origin[1]), int(frame.side)
+    assert np.array_equal(picture, before)
+    outside = np.ones((300, 400), bool)
+    outside[y + 1 : y + side - 1, x + 1 : x + side - 1] = False
+    assert np.array_equal(pasted[outside], picture[outside])
+    middle = slice(y + side // 4, y + side // 2), slice(x + side // 4, x + side // 2)
+    assert np.array_equal(pasted[middle], 255 - picture[middle])

@@ -1,0 +1,22 @@
+"""Blinks: how often they come, and that each has its whole course."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from anitalker.config import GeneratorConfig
+from anitalker.motion.blinks import BLINK_REST, Blinks
+
+
+def test_blinks_come_as_often_as_asked_and_whole():
+    """Ten minutes in pieces: the rate is right, none sooner than the rest allows, and each has its whole course."""
+    course = torch.zeros(5, 20)
+    course[:, 7] = torch.tensor([0.1, 0.5, 1.0, 0.5, 0.1])
+    config = replace(GeneratorConfig(), blink=tuple(map(tuple, course.tolist())), blink_every=4.0)
+    blinks = Blinks(config, torch.Generator().manual_seed(0), "cpu")
+    added = torch.cat([blinks(first, 20) for first in range(0, 15_000, 20)], 1)[0]
+    shut = (added[:, 7] == 1.0).nonzero()[:, 0]
+    assert 110 < len(shut) < 190  # 150 expected
+    assert shut[0] >= BLINK_REST and shut.diff().min() >= BLINK_REST
+    assert added.sum() == pytest.approx(2.2 * len(shut), abs=2.2)

@@ -1,0 +1,65 @@
+"""The probe of covered parts: learns what a line can tell, says it in words, and nothing while it is untrained."""
+
+import pytest
+import torch
+
+from anitalker import pipeline
+from anitalker.motion.occlusion import MESSAGES, PARTS, OcclusionProbe
+
+
+@pytest.fixture
+def taught():
+    """Codes of 12 numbers; the mouth is covered where the second is large, the eyes where the fifth is small."""
+    torch.manual_seed(0)
+    codes = torch.randn(400, 12) * torch.logspace(-1, 1, 12) + 3
+    parts = torch.stack([codes[:, 1] > codes[:, 1].median(), codes[:, 4] < codes[:, 4].quantile(0.3)], 1).float()
+    return codes, parts
+
+
+def test_untrained_it_tells_nothing():
+    assert OcclusionProbe(12).found(torch.randn(1, 12) * 100) == []
+    assert set(MESSAGES) == set(PARTS) and all("give a picture" in text for text in MESSAGES.values())
+
+
+def test_it_learns_both_parts(taught):
+    covers, (codes, parts) = OcclusionProbe(12), taught
+    assert covers.learn(codes, parts) < 0.4
+    right = ((covers(codes) > 0) == (parts > 0)).float().mean(0)
+    assert (right > 0.95).all()
+    covers.limits.zero_()
+    for n in range(20):
+        told = covers.found(codes[n : n + 1])
+        assert told == [part for part, above in zip(PARTS, (covers(codes)[n] > 0).tolist(), strict=True) if above]
+    again = OcclusionProbe(12)
+    again.learn(codes, parts)
+    assert torch.equal(again.weight, covers.weight)
+
+
+def test_the_pipeline_says_what_to_do(talker, example_portrait, monkeypatch, caplog):
+    """A word for each covered part, whoever found the face; the portrait is made all the same."""
+    from types import SimpleNamespace
+
+    covers = OcclusionProbe(16)
+    prior = SimpleNamespace(covers=covers)
+    monkeypatch.setattr(talker.model, "prior", prior)
+    assert len(talker.portrait(example_portrait).subjects) == 1 and not caplog.records
+    covers.limits.fill_(-1)
+    talker.portrait(example_portrait)
+    assert [record.getMessage() for record in caplog.records] == [f"face 0: {MESSAGES[part]}" for part in PARTS]
+
+
+@pytest.mark.slow
+def test_the_shipped_probe_on_the_example(example_portrait, caplog):
+    """The example is uncovered; with a drawn mask there is a word about its mouth alone."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    talker = pipeline.load("lite", "cpu")
+    picture = Image.open(example_portrait).convert("RGB")
+    crop = talker.portrait(np.asarray(picture)).subjects[0].crop
+    assert "seems to cover" not in caplog.text
+    points = crop.landmarks[:, :2] * crop.side + np.array(crop.origin)
+    jaw = [93, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 323, 195]
+    ImageDraw.Draw(picture).polygon([tuple(p) for p in points[jaw].tolist()], fill=(120, 180, 220))
+    talker.portrait(np.asarray(picture))
+    assert MESSAGES["mouth"] in caplog.text and MESSAGES["eyes"] not in caplog.text

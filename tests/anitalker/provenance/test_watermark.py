@@ -1,0 +1,111 @@
+"""The watermark: invisible by the numbers, found after what happens to videos, never found where it is not."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anitalker.media.images import read_picture
+from anitalker.provenance import watermark
+from anitalker.provenance.watermark import FALSE_ALARM, FOUND, SCALES, Marker, find, pattern
+
+
+def picture(height=256, width=256, seed=0):
+    """Something like a photograph: noise with a 1/f spectrum, uint8 [H,W,3]."""
+    rng = np.random.default_rng(seed)
+    plane = np.fft.rfft2(rng.standard_normal((height, width)))
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    grey = np.fft.irfft2(plane / np.maximum(frequency, 1 / max(height, width)), (height, width))
+    return np.repeat((128 + 40 * grey / grey.std()).clip(0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+def resized(frame, width, height):
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize("size", [(256, 256), (97, 64), (900, 1400)])
+def test_marks_are_faint(size):
+    """Above 42 dB in photographs, noise, black and white; the same mark in every frame."""
+    rng = np.random.default_rng(1)
+    for frame in (picture(*size), rng.integers(0, 256, (*size, 3), np.uint8), np.zeros((*size, 3), np.uint8)):
+        mark = Marker()
+        marked, again = mark(frame), mark(frame)
+        error = np.mean((marked.astype(float) - frame) ** 2)
+        assert 0.1 < error < 255**2 / 10**4.2
+        assert (marked == again).all() and marked.dtype == np.uint8
+
+
+@pytest.mark.parametrize("window", [9, 63])
+def test_the_mean_is_scipys(window, monkeypatch):
+    from scipy.ndimage import uniform_filter
+
+    monkeypatch.setattr(watermark, "BAND", 7)
+    rng = np.random.default_rng(2)
+    for shape in ((40, 57), (5, 90)):  # windows larger than the picture too
+        grey = (rng.random(shape) * 255).astype(np.float32)
+        np.testing.assert_allclose(watermark.mean(grey, window), uniform_filter(grey, window), atol=1e-3)
+
+
+def test_no_wrap_around():
+    frame = np.random.default_rng(0).choice(np.array([0, 1, 254, 255], np.uint8), (64, 64, 3))
+    assert np.abs(Marker()(frame).astype(int) - frame).max() <= 12
+
+
+ATTACKS = {
+    "as made": lambda f: f,
+    "half size": lambda f: resized(f, 128, 128),
+    "crop to 80%": lambda f: f[17:222, 31:236],
+    "crop, enlarged": lambda f: resized(f[17:222, 31:236], 256, 256),
+    "twice the size": lambda f: resized(f, 512, 512),
+    "mirrored": lambda f: f[:, ::-1],
+    "brighter": lambda f: (f * 0.7 + 60).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_found_after(attack, example_portrait):
+    marked = ATTACKS[attack](Marker()(read_picture(example_portrait)))
+    finding = find([np.ascontiguousarray(marked)])
+    assert finding.found and finding.score > FOUND
+    assert finding.mirrored == (attack == "mirrored")
+
+
+def test_large_pictures_at_any_size():
+    """Cells grow with the picture: 1600 pixels, shown at 400."""
+    frame = Marker()(picture(1600, 1600))
+    assert find([frame]).found
+    assert find([resized(frame, 400, 400)]).found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_not_found_where_it_is_not(seed):
+    assert not find([picture(seed=seed + 10)]).found
+
+
+def test_plain_pictures_and_nothing():
+    assert not find([np.full((128, 128, 3), 77, np.uint8)]).found
+    assert find([]).score == 0
+
+
+def test_another_key_is_another_mark(monkeypatch):
+    """The key decides: what was marked with another one is not found."""
+    watermark.spectrum.cache_clear()
+    monkeypatch.setattr(watermark, "KEY", b"another")
+    marked = Marker()(picture())
+    assert find([marked]).found
+    monkeypatch.undo()
+    watermark.spectrum.cache_clear()
+    assert not find([marked]).found
+
+
+def test_the_pattern_never_changes():
+    """Old videos must be found: the key's first phases, and the tile they make."""
+    assert [round(float(np.angle(phase)), 4) for phase in watermark.spectrum()[2][:3]] == [1.736, -1.778, -1.164]
+    assert pattern(1).shape == (128, 128) and abs(pattern(1).std() - 1) < 1e-5
+
+
+def test_scores_without_the_mark_are_those_of_chance():
+    """Single places of the search over noise: mean 0, deviation 1, as the false alarm rate assumes."""
+    scores = [find([picture(64, 64, seed)]).score for seed in range(6)]
+    expected = np.sqrt(2 * np.log(2 * len(SCALES) * 128**2))  # of the largest of so many normal numbers: 5.7
+    assert expected - 1.7 < np.mean(scores) < expected + 0.3
+    assert FALSE_ALARM < 1e-3
