@@ -15,7 +15,20 @@ from anitalker.commands.options import Parser
 from anitalker.config import InputError
 
 # Modules of anitalker.commands, in the order of --help.
-COMMANDS = ("render", "reenact", "say", "sample", "stream", "batch", "faces", "encode", "inspect", "models", "verify")
+COMMANDS = (
+    "render",
+    "reenact",
+    "say",
+    "sample",
+    "stream",
+    "batch",
+    "faces",
+    "encode",
+    "inspect",
+    "models",
+    "verify",
+    "app",
+)
 
 
 def command(name: str):

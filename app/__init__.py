@@ -1,1 +1,1 @@
-"""The web page; run from the checkout with python -m app, never installed."""
+"""The web page. Runs as `python -m app` from a checkout; an installed package has it as `anitalker.app`."""

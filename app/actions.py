@@ -1,6 +1,6 @@
-"""What the page's buttons do: check, stand in line, render, tell. Widgets are in ui.py; here is no layout.
+"""The functions behind the page's widgets: check the input, queue a job, render, report progress. ui.py has the layout.
 
-Values come as the browser sends them (files as {"path": ...}); who asks stands in a header that the guard sets.
+Values come as the browser sends them (a file is {"path": ...}). The guard has put the session's id into a header.
 """
 
 from __future__ import annotations
@@ -10,28 +10,47 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
 from anitalker.media.text_to_speech import speak, write_wav
 from anitalker.media.video import read_audio
-from app import cards, controls, limits
-from app.guard import HEADER
-from app.jobs import Job, Line
-from app.models import Models
-from app.visits import Report, Result, Visit, Visits
 
-TELL_EVERY = 0.25  # seconds between looks at a job
-PREVIEW = 1.0  # seconds of sound
-BATCH = 2  # frames at once: a cancel is noticed after each batch, and more are hardly quicker on a processor
+from . import components, controls, limits
+from .guard import SESSION_HEADER
+from .jobs import Job, JobQueue
+from .models import Models
+from .sessions import Report, Result, Session, SessionStore
+
+if TYPE_CHECKING:
+    from anitalker.pipeline import Talker
+
+POLL_SECONDS = 0.25  # between two looks at a job
+PREVIEW_SECONDS = 1.0  # of speech
+BATCH_SIZE = 2  # frames; a cancelled job ends after a batch, and a larger one is hardly faster on a CPU
+FACTS = ("frames", "fps", "seconds", "width", "height", "timings", "seed")
+REPORT_FACTS = ("kind", "sections", "pictures", "seconds", "groups")
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class RenderRequest:
+    """A checked request for a video. `source(folder, job)` returns the recording or the driving video."""
+
+    kind: str  # speak, say or drive
+    model: str | None
+    portrait: Path
+    source: Callable[[Path, Job], Path]
+    options: RenderOptions
+    absolute: bool  # drive: the video's own poses
+
+
 def file_data(path: Path) -> dict:
-    """A file as Gradio's components send and take it."""
+    """Describe a file as Gradio's components do."""
     return {
         "path": str(path),
         "orig_name": path.name,
@@ -41,240 +60,252 @@ def file_data(path: Path) -> dict:
 
 
 class Actions:
-    """The page's verbs over one model in memory, one line of jobs and the visitors' folders."""
+    """The page's functions over one model in memory, one job queue and the visitors' sessions."""
 
-    def __init__(self, models: Models, visits: Visits, line: Line) -> None:
-        self.models, self.visits, self.line, self.limits = models, visits, line, visits.limits
+    def __init__(self, models: Models, sessions: SessionStore, jobs: JobQueue) -> None:
+        self.models, self.sessions, self.jobs, self.limits = models, sessions, jobs, sessions.limits
 
-    def visit(self, request: gr.Request) -> tuple[str, Visit]:
-        """Who asks: name and visit."""
-        name = request.headers[HEADER.decode()]
-        return name, self.visits.visit(name)
-
-    def faces(self, portrait: object, chosen: object, request: gr.Request):
-        """A picture -> (faces drawn over it, advice, who may be chosen)."""
+    def find_faces(self, portrait: object, chosen: object, request: gr.Request):
+        """Find the faces of a portrait. Returns boxes to lay over it, advice, and the choice of who speaks."""
         hidden = gr.update(choices=["largest"], value="largest", visible=False)
         if not portrait:
             return "", "", hidden
         try:
-            picture, found = self._look(self._file(portrait, self.visit(request)[0], "portrait"))
+            picture, faces = self._detect(self._visitor_file(portrait, self._session(request), "portrait"))
         except InputError as error:
-            return "", cards.note(self._clean(error), "bad"), hidden
+            return "", components.message(self._without_paths(error), "bad"), hidden
         height, width = picture.shape[:2]
-        names = ["largest", *map(str, range(len(found))), "all"]
-        chosen = chosen if chosen in names else "largest"
-        shapes = cards.faces(width, height, found, chosen) if found else ""
-        words = [f"face {int(name) + 1}" if name.isdigit() else name for name in names]
-        choice = gr.update(choices=list(zip(words, names, strict=True)), value=chosen, visible=len(found) > 1)
-        return shapes, cards.advice(found), choice
+        names = ["largest", *map(str, range(len(faces))), "all"]
+        selected = chosen if isinstance(chosen, str) and chosen in names else "largest"
+        boxes = components.face_boxes(width, height, faces, selected) if faces else ""
+        labels = [f"face {int(name) + 1}" if name.isdigit() else name for name in names]
+        choice = gr.update(choices=list(zip(labels, names, strict=True)), value=selected, visible=len(faces) > 1)
+        return boxes, components.portrait_advice(faces), choice
 
     async def speak(self, request: gr.Request, values: dict) -> AsyncIterator[tuple]:
-        """The portrait speaks a recording."""
-        name, _ = self.visit(request)
-        given = values.get("recording") or values.get("video")
-        speech = await self._checked(lambda: self._sound(given, name))
-        async for told in self._make("speak", values, request, lambda folder, job: speech):
-            yield told
+        """Make the portrait speak a recording."""
+        session = self._session(request)
+        upload = values.get("recording") or values.get("video")
+        recording = await self._checked(lambda: self._recording(upload, session))
+        async for outputs in self._make_video("speak", values, request, lambda folder, job: recording):
+            yield outputs
 
     async def say(self, request: gr.Request, values: dict) -> AsyncIterator[tuple]:
-        """The portrait speaks a text."""
+        """Make the portrait speak a text."""
         text = await self._checked(lambda: limits.check_text(values.get("text"), self.limits))
         language = str(values.get("voice") or "") or None
 
-        def speech(folder: Path, job: Job) -> Path:
-            if language and language.endswith(".onnx"):  # a path on the server is nothing that a visitor may name
+        def synthesise(folder: Path, job: Job) -> Path:
+            if language and language.endswith(".onnx"):  # a visitor may not name files on the server
                 raise InputError("voice files are for the command line; choose a language")
-            speak(text, folder / "speech.wav", language, job.tell)
+            speak(text, folder / "speech.wav", language, job.report)
             return folder / "speech.wav"
 
-        async for told in self._make("say", values, request, speech):
-            yield told
+        async for outputs in self._make_video("say", values, request, synthesise):
+            yield outputs
 
     async def drive(self, request: gr.Request, values: dict) -> AsyncIterator[tuple]:
-        """The portrait moves like the face in a video."""
-        name, _ = self.visit(request)
-        clip = await self._checked(lambda: self._clip(values.get("driving"), name))
-        async for told in self._make("drive", values, request, lambda folder, job: clip):
-            yield told
+        """Make the portrait move like the face in a video."""
+        session = self._session(request)
+        clip = await self._checked(lambda: self._driving_video(values.get("driving"), session))
+        async for outputs in self._make_video("drive", values, request, lambda folder, job: clip):
+            yield outputs
 
     async def inspect(self, request: gr.Request, values: dict) -> AsyncIterator[tuple]:
-        """What the motion encoder sees in the portrait, or in a clip where one is given: (ZIP, facts, status, page)."""
-        name, visit = self.visit(request)
-        clip = values.get("clip")
+        """Report what the motion encoder sees in the portrait, or in a clip if one is given.
+
+        Yields (ZIP file, facts, status, page).
+        """
+        session, clip = self._session(request), values.get("clip")
         source = await self._checked(
-            lambda: self._clip(clip, name) if clip else self._picture(values.get("portrait"), name)
+            lambda: self._driving_video(clip, session) if clip else self._portrait(values.get("portrait"), session)
         )
         model = values.get("model") or None
 
         def work(job: Job) -> Report:
-            with visit.workplace() as folder:
-                return self._report(job, visit, model, source, Path(folder) / "report")
+            with session.job_folder() as folder:
+                return self._write_report(job, session, model, source, Path(folder) / "report")
 
-        async for told in self._do(work, visit, request):
-            yield told
+        async for outputs in self._run_job(work, session, request):
+            yield outputs
 
     def cancel(self, request: gr.Request) -> None:
-        """The job of this tab ends."""
-        _, visit = self.visit(request)
-        if job := visit.jobs.get(request.session_hash):
+        """Cancel the job of this browser tab."""
+        if job := self._session(request).jobs.get(str(request.session_hash)):
             job.cancel()
 
-    def forget(self, request: gr.Request) -> tuple:
-        """Everything of this visitor is deleted."""
-        self.visits.forget(self.visit(request)[0])
-        return None, None, cards.IDLE, cards.results([]), None, ""
+    def delete_files(self, request: gr.Request) -> tuple:
+        """Delete the session with all of its files. Returns the emptied widgets."""
+        self.sessions.delete(self._session(request).id)
+        return None, None, components.IDLE, components.result_gallery([]), None, ""
 
-    def shown(self, request: gr.Request) -> str:
-        """The results of this visit."""
-        return cards.results(self.visit(request)[1].results)
+    def show_results(self, request: gr.Request) -> str:
+        """Return the gallery of this session's videos."""
+        return components.result_gallery(self._session(request).results)
 
-    def again(self, number: int, request: gr.Request) -> list:
-        """The settings of a result, one per control."""
-        for result in self.visit(request)[1].results:
+    def restore_settings(self, number: int, request: gr.Request) -> list:
+        """Return the settings of a result: model, then one value per control."""
+        for result in self._session(request).results:
             if result.number == number:
-                return [result.facts["model"], *controls.shown(result.settings)]
+                return [result.facts["model"], *controls.widget_values(result.settings)]
         return [gr.skip()] * (1 + len(controls.NAMES))
 
-    def reset(self) -> list:
-        """The default of every control."""
-        return [self.models.names[0], *controls.shown(controls.DEFAULTS)]
+    def reset_settings(self) -> list:
+        """Return the defaults: model, then one value per control."""
+        return [self.models.names[0], *controls.widget_values(controls.DEFAULTS)]
 
-    async def _make(self, kind: str, values: dict, request: gr.Request, source: Callable) -> AsyncIterator[tuple]:
-        """Stand in line and tell how it goes: (video, facts, status, results) again and again."""
-        name, visit = self.visit(request)
-        file = await self._checked(lambda: self._picture(values.get("portrait"), name))
-        options = await self._checked(lambda: controls.options({key: values.get(key) for key in controls.DEFAULTS}))
+    async def _make_video(
+        self, kind: str, values: dict, request: gr.Request, source: Callable[[Path, Job], Path]
+    ) -> AsyncIterator[tuple]:
+        """Queue a video and yield (video, facts, status, results) as it progresses."""
+        session = self._session(request)
+        portrait = await self._checked(lambda: self._portrait(values.get("portrait"), session))
+        options = await self._checked(
+            lambda: controls.parse_options({name: values.get(name) for name in controls.DEFAULTS})
+        )
         model, absolute = values.get("model") or None, values.get("absolute") is True
+        wanted = RenderRequest(kind, model, portrait, source, options, absolute)
 
         def work(job: Job) -> Result:
-            with visit.workplace() as folder:
-                return self._render(job, visit, kind, model, file, source(Path(folder), job), options, absolute, folder)
+            with session.job_folder() as folder:
+                return self._render(job, session, wanted, Path(folder))
 
-        async for told in self._do(work, visit, request):
-            yield told
+        async for outputs in self._run_job(work, session, request):
+            yield outputs
 
-    async def _do(self, work: Callable, visit: Visit, request: gr.Request) -> AsyncIterator[tuple]:
-        """One job of this tab, from its place in line to its end."""
-        job = await self._checked(lambda: self.line.submit(work))
-        visit.jobs = {key: one for key, one in visit.jobs.items() if not one.ended.is_set()}
-        visit.jobs[request.session_hash] = job
+    async def _run_job(self, work: Callable[[Job], Any], session: Session, request: gr.Request) -> AsyncIterator[tuple]:
+        """Run a job of this tab, from the queue to its end. Raises gr.Error if it fails."""
+        job = await self._checked(lambda: self.jobs.submit(work))
+        session.jobs = {tab: other for tab, other in session.jobs.items() if not other.ended.is_set()}
+        session.jobs[str(request.session_hash)] = job
         try:
-            async for told in self._follow(job, visit):
-                yield told
+            async for outputs in self._follow(job, session):
+                yield outputs
         finally:
-            job.cancel()  # nobody listens any more, or it has ended
+            job.cancel()  # without effect if it has ended; otherwise the visitor has left
         if job.error is not None:
-            raise self._told(job.error)
+            raise self._visitor_error(job.error)
 
-    async def _follow(self, job: Job, visit: Visit) -> AsyncIterator[tuple]:
-        early, before = False, None
-        yield None, None, cards.progress(job, self.line.place(job)), gr.skip()
+    async def _follow(self, job: Job, session: Session) -> AsyncIterator[tuple]:
+        """Yield the outputs of a job whenever they change: (file, facts, status, results or report)."""
+        preview_shown, shown_status = False, None
+        yield None, None, components.job_progress(job, self.jobs.position(job)), gr.skip()
         while not job.ended.is_set():
-            await asyncio.sleep(TELL_EVERY)
-            visit.seen = time.monotonic()
-            card = cards.progress(job, self.line.place(job))
-            if job.early is not None and not early:
-                early = True
-                yield file_data(job.early), None, card, gr.skip()
-            elif card != before:
-                yield gr.skip(), gr.skip(), card, gr.skip()
-            before = card
-        if job.state == "done" and isinstance(job.result, Report):
-            made = job.result
-            words = f"Done: {made.facts['pictures']} pictures in {made.facts['seconds']:.0f} s. The report is below."
-            yield file_data(made.archive), made.facts, cards.ended(words, "done"), cards.report(made)
+            await asyncio.sleep(POLL_SECONDS)
+            session.last_seen = time.monotonic()
+            status = components.job_progress(job, self.jobs.position(job))
+            if job.preview is not None and not preview_shown:
+                preview_shown = True
+                yield file_data(job.preview), None, status, gr.skip()
+            elif status != shown_status:
+                yield gr.skip(), gr.skip(), status, gr.skip()
+            shown_status = status
+        if job.state == "cancelled":
+            yield None, None, components.job_end("Cancelled.", "cancelled"), gr.skip()
+        elif job.state == "done" and isinstance(job.result, Report):
+            report = job.result
+            text = f"Done: {report.facts['pictures']} pictures in {report.facts['seconds']:.0f} s. The report is below."
+            status = components.job_end(text, "done")
+            yield file_data(report.archive), report.facts, status, components.report_page(report)
         elif job.state == "done":
             result = job.result
-            facts = {**result.facts, **result.settings}
-            status = cards.ended(f"Done: {cards.made(result)}. {controls.in_words(result.settings)}", "done")
-            yield file_data(result.file), facts, status, cards.results(visit.results)
-        elif job.state == "cancelled":
-            yield None, None, cards.ended("Cancelled.", "cancelled"), gr.skip()
+            text = f"Done: {components.finished(result)}. {controls.describe(result.settings)}"
+            facts, status = {**result.facts, **result.settings}, components.job_end(text, "done")
+            yield file_data(result.file), facts, status, components.result_gallery(session.results)
 
-    def _render(self, job, visit, kind, model, file, source, options: RenderOptions, absolute, folder) -> Result:
-        """A job's work: preview, then the whole; both through the pipeline."""
-        began = time.monotonic()
-        job.tell("start")
-        talker = self.models.get(model)
-        talker.model.check(options)
-        options = replace(options, batch_size=BATCH)
-        portrait = talker.portrait(file, options.face, options.face_backend)
-        out = Path(folder) / "whole.mp4"
-        job.tell("motion")
-        if kind == "drive":
-            facts = talker.reenact(portrait, source, out, options, progress=job.tell, relative=not absolute)
+    def _render(self, job: Job, session: Session, wanted: RenderRequest, folder: Path) -> Result:
+        """The work of a video's job: a preview, then the whole."""
+        source = wanted.source(folder, job)
+        start = time.monotonic()
+        job.report("start")
+        talker = self.models.get(wanted.model)
+        talker.model.check(wanted.options)
+        options = replace(wanted.options, batch_size=BATCH_SIZE)
+        portrait = talker.portrait(wanted.portrait, options.face, options.face_backend)
+        output = folder / "whole.mp4"
+        job.report("motion")
+        if wanted.kind == "drive":
+            facts = talker.reenact(portrait, source, output, options, progress=job.report, relative=not wanted.absolute)
         else:
-            self._preview(job, talker, portrait, source, options, Path(folder), visit)
-            facts = talker.render(portrait, source, out, options, progress=job.tell)
-        facts = {key: facts[key] for key in ("frames", "fps", "seconds", "width", "height", "timings", "seed")}
-        facts |= {"model": self.models.name, "kind": kind, "work_seconds": time.monotonic() - began}
-        return visit.keep(out, kind, controls.settings(options), facts, self.limits.results)
+            self._render_preview(job, talker, portrait, source, options, folder)
+            facts = talker.render(portrait, source, output, options, progress=job.report)
+        facts = {key: facts[key] for key in FACTS}
+        facts |= {"model": self.models.name, "kind": wanted.kind, "work_seconds": time.monotonic() - start}
+        return session.add_result(output, wanted.kind, controls.settings_of(options), facts, self.limits.results)
 
-    def _report(self, job: Job, visit: Visit, model: str | None, source: Path, folder: Path) -> Report:
-        """A job's work: the report of `anitalker inspect`. A cancel is noticed after each of its sections."""
+    def _render_preview(
+        self, job: Job, talker: Talker, portrait: Any, speech: Path, options: RenderOptions, folder: Path
+    ) -> None:
+        """Render the first second of a recording and show it. A short recording gets none: the whole is as quick."""
+        samples = read_audio(speech)
+        limits.check_seconds(len(samples) / SAMPLE_RATE, "recording", self.limits)
+        if len(samples) <= 2 * PREVIEW_SECONDS * SAMPLE_RATE:
+            return
+        opening, output = folder / "first.wav", folder / "preview.mp4"
+        write_wav(opening, (samples[: int(PREVIEW_SECONDS * SAMPLE_RATE)] * 32767).astype("<i2"), SAMPLE_RATE)
+
+        def progress(_stage: str, done: int, total: int) -> None:
+            job.report("preview", done, total)
+
+        talker.render(portrait, opening, output, options, progress=progress)
+        job.preview = output
+
+    def _write_report(self, job: Job, session: Session, model: str | None, source: Path, folder: Path) -> Report:
+        """The work of a report's job, as `anitalker inspect` does it. A cancelled job ends after a section."""
         from anitalker.inspection.attribution import need
 
         for package in ("captum", "matplotlib", "sklearn"):
             need(package)
         from anitalker.inspection.tour import inspect
 
-        job.tell("start")
+        job.report("start")
         talker = self.models.get(model)
-        job.tell("sections", 0, 1)
-        facts = inspect(talker, source, folder, progress=job.tell)
-        facts = {key: facts[key] for key in ("kind", "sections", "pictures", "seconds", "groups")}
-        return visit.keep_report(folder, facts | {"model": self.models.name})
+        job.report("sections", 0, 1)
+        facts = inspect(talker, source, folder, progress=job.report)
+        return session.set_report(folder, {key: facts[key] for key in REPORT_FACTS} | {"model": self.models.name})
 
-    def _preview(self, job: Job, talker, portrait, speech: Path, options, folder: Path, visit: Visit) -> None:
-        samples = read_audio(speech)
-        limits.check_seconds(len(samples) / SAMPLE_RATE, "recording", self.limits)
-        if len(samples) <= 2 * PREVIEW * SAMPLE_RATE:
-            return  # the whole is as quick
-        first, shown = folder / "first.wav", folder / "preview.mp4"
-        write_wav(first, (samples[: int(PREVIEW * SAMPLE_RATE)] * 32767).astype("<i2"), SAMPLE_RATE)
-        talker.render(
-            portrait, first, shown, options, progress=lambda _stage, done, total: job.tell("preview", done, total)
-        )
-        job.early = shown
-
-    def _look(self, file: Path):
+    def _detect(self, file: Path) -> tuple:
         from anitalker.media.images import read_picture
 
         limits.check_picture(file, self.limits)
         picture = read_picture(file)
         return picture, self.models.get().finder().find(picture)
 
-    def _file(self, value: object, name: str, what: str) -> Path:
-        """The visitor's own file behind a value; InputError if there is none."""
+    def _session(self, request: gr.Request) -> Session:
+        """The session of the visitor who sent the request."""
+        return self.sessions.get(request.headers[SESSION_HEADER])
+
+    def _visitor_file(self, value: object, session: Session, what: str) -> Path:
+        """Return the visitor's own file behind a widget's value. Raises InputError if there is none."""
         path = value.get("path") if isinstance(value, dict) else None
-        file = self.visits.may_read(name, path) if isinstance(path, str) else None
+        file = self.sessions.resolve_readable(session.id, path) if isinstance(path, str) else None
         if file is None:
             raise InputError(f"there is no {what} yet; give one first")
         return file
 
-    def _picture(self, value: object, name: str) -> Path:
-        return limits.check_picture(self._file(value, name, "portrait"), self.limits)
+    def _portrait(self, value: object, session: Session) -> Path:
+        return limits.check_picture(self._visitor_file(value, session, "portrait"), self.limits)
 
-    def _sound(self, value: object, name: str) -> Path:
-        return limits.check_media(self._file(value, name, "recording"), self.limits, sound=True)
+    def _recording(self, value: object, session: Session) -> Path:
+        return limits.check_media(self._visitor_file(value, session, "recording"), self.limits, sound=True)
 
-    def _clip(self, value: object, name: str) -> Path:
-        return limits.check_media(self._file(value, name, "driving video"), self.limits, pictures=True)
+    def _driving_video(self, value: object, session: Session) -> Path:
+        return limits.check_media(self._visitor_file(value, session, "driving video"), self.limits, pictures=True)
 
-    async def _checked(self, check: Callable):
-        """A check off the event loop; what it refuses becomes a message."""
+    async def _checked(self, check: Callable[[], Any]) -> Any:
+        """Run a check on a thread. Its InputError becomes a gr.Error."""
         try:
             return await asyncio.to_thread(check)
         except InputError as error:
-            raise self._told(error) from None
+            raise self._visitor_error(error) from None
 
-    def _told(self, error: BaseException) -> gr.Error:
-        """A message for the visitor: ours in full, a fault of ours as such, with the trace in the log."""
+    def _visitor_error(self, error: BaseException) -> gr.Error:
+        """Turn an exception into a message: an InputError in full, a fault of ours without its trace (see the log)."""
         if isinstance(error, InputError):
-            return gr.Error(self._clean(error), print_exception=False)
+            return gr.Error(self._without_paths(error), print_exception=False)
         log.error("a job failed", exc_info=error)
-        return gr.Error("this failed through a fault of ours; the server's log says more", print_exception=False)
+        return gr.Error("this failed because of a fault of ours; see the server's log", print_exception=False)
 
-    def _clean(self, error: InputError) -> str:
-        """Without the server's paths: only names of files."""
-        return re.sub(rf"{re.escape(str(self.visits.root))}/[^\s']*/", "", str(error))
+    def _without_paths(self, error: InputError) -> str:
+        """Return the message with file names in place of the server's paths."""
+        return re.sub(rf"{re.escape(str(self.sessions.root))}/[^\s']*/", "", str(error))

@@ -1,117 +1,122 @@
-"""Widgets for RenderOptions, made from their fields: same names, defaults, ranges and sentences as the command line."""
+"""Widgets built from the fields of RenderOptions: names, defaults, ranges and help are those of the command line."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import fields
+from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from anitalker.config import InputError, RenderOptions
 
-# `face` is chosen on the picture; every video of the page is marked; files on the server are nobody's to name.
+# `face` is chosen on the picture. Every video of the page is marked. A visitor may not name files on the server.
 # The page downloads nothing, so it does not enhance.
 HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose", "enhance")
-FIELDS = {one.name: one for one in fields(RenderOptions)}
-NUMBERS = tuple(name for name, one in FIELDS.items() if one.metadata["low"] is not None and name not in HIDDEN)
+FIELDS = {field.name: field for field in fields(RenderOptions)}
+NUMBERS = tuple(name for name, field in FIELDS.items() if field.metadata["low"] is not None and name not in HIDDEN)
 NAMES = (*(name for name in FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS)  # what the page offers
-SLIDERS = tuple(name for name in NUMBERS if isinstance(FIELDS[name].default, float))  # always seen, above the rest
-IN_A_ROW = 3
+SLIDERS = tuple(name for name in NUMBERS if isinstance(FIELDS[name].default, float))  # always visible
+FIELDS_PER_ROW = 3
 DEFAULTS = {name: FIELDS[name].default for name in (*NAMES, "face")}
-BIGGEST = 2**53 - 1  # whole numbers of a browser
+MAX_INTEGER = 2**53 - 1  # the largest that a browser counts exactly
 
 
-def is_whole(name: str) -> bool:
+def is_integer(name: str) -> bool:
     """Whether an option is a whole number."""
     return "int" in str(FIELDS[name].type)
 
 
-def info(name: str) -> str:
-    """What an option does and what is allowed, in one sentence."""
+def help_text(name: str) -> str:
+    """What an option does and what it accepts, in one sentence."""
     rule = FIELDS[name].metadata
     text = rule["about"]
-    if rule["high"] is not None and rule["high"] <= BIGGEST:
+    if rule["high"] is not None and rule["high"] <= MAX_INTEGER:
         text += f"; {rule['low']:g} to {rule['high']:g} {rule['unit']}".rstrip()
     return text
 
 
-def widget(name: str) -> gr.components.Component:
-    """A checkbox, a choice, a slider or a number field; an empty field leaves it to the model."""
-    rule, default = FIELDS[name].metadata, FIELDS[name].default
-    shown = {"label": name, "info": info(name), "elem_id": f"option-{name}"}
+def build_widget(name: str) -> Component:
+    """Build an option's checkbox, radio buttons, slider or number field. An empty field means the model's default."""
+    rule = FIELDS[name].metadata
+    default: Any = FIELDS[name].default
+    shared: dict[str, Any] = {"label": name, "info": help_text(name), "elem_id": f"option-{name}"}
     if isinstance(default, bool):
-        return gr.Checkbox(default, **shown)
+        return gr.Checkbox(default, **shared)
     if rule["allowed"]:
-        return gr.Radio(list(rule["allowed"]), value=default, **shown)
+        return gr.Radio(list(rule["allowed"]), value=default, **shared)
     assert rule["low"] is not None, name
-    if default is None:  # Gradio's number field turns an empty one into 0
-        return gr.Textbox("", placeholder="auto", max_lines=1, min_width=110, **shown)
-    shown |= {"minimum": rule["low"], "maximum": min(rule["high"], BIGGEST), "min_width": 110}
+    if default is None:  # Gradio's number field turns an empty value into 0
+        return gr.Textbox("", placeholder="auto", max_lines=1, min_width=110, **shared)
+    shared |= {"minimum": rule["low"], "maximum": min(rule["high"], MAX_INTEGER), "min_width": 110}
     if name in SLIDERS:
-        return gr.Slider(value=default, step=0.1, buttons=[], **shown)
-    return gr.Number(default, precision=0 if is_whole(name) else None, step=1 if is_whole(name) else 0.1, **shown)
+        return gr.Slider(value=default, step=0.1, buttons=[], **shared)
+    return gr.Number(default, precision=0 if is_integer(name) else None, step=1 if is_integer(name) else 0.1, **shared)
 
 
-def sliders() -> dict[str, gr.components.Component]:
-    """How far lips, head and lids move, one under the other."""
+def build_sliders() -> dict[str, Component]:
+    """Lay out the sliders for lips, head and eyelids, one below the other."""
     with gr.Group(elem_id="sliders"):
-        return {name: widget(name) for name in SLIDERS}
+        return {name: build_widget(name) for name in SLIDERS}
 
 
-def widgets() -> dict[str, gr.components.Component]:
-    """One per other option, laid out."""
-    made = {name: widget(name) for name in NAMES if name not in NUMBERS}
-    fields = [name for name in NUMBERS if name not in SLIDERS]
-    for at in range(0, len(fields), IN_A_ROW):
+def build_widgets() -> dict[str, Component]:
+    """Lay out the widgets of the other options."""
+    widgets = {name: build_widget(name) for name in NAMES if name not in NUMBERS}
+    names = [name for name in NUMBERS if name not in SLIDERS]
+    for start in range(0, len(names), FIELDS_PER_ROW):
         with gr.Row(elem_classes="numbers"):
-            made |= {name: widget(name) for name in fields[at : at + IN_A_ROW]}
-    return made
+            widgets |= {name: build_widget(name) for name in names[start : start + FIELDS_PER_ROW]}
+    return widgets
 
 
-def options(values: dict) -> RenderOptions:
-    """What the widgets (or a program) sent -> checked options. InputError for what is not allowed."""
-    given = {}
+def parse_options(values: dict) -> RenderOptions:
+    """Turn the values of widgets (or of a program) into render options. Raises InputError for a wrong value."""
+    options: dict[str, Any] = {}
     for name, value in values.items():
-        kind = FIELDS[name].default
+        default = FIELDS[name].default
         if value is None or value == "":
-            given[name] = kind
-        elif isinstance(kind, bool):
-            given[name] = value is True
-        elif isinstance(kind, str):
-            given[name] = str(value)
+            options[name] = default
+        elif isinstance(default, bool):
+            options[name] = value is True
+        elif isinstance(default, str):
+            options[name] = str(value)
         else:
-            given[name] = _number(name, value)
-    return RenderOptions(**given)
+            options[name] = _parse_number(name, value)
+    return RenderOptions(**options)
 
 
-def _number(name: str, value: object) -> float | int:
+def _parse_number(name: str, value: Any) -> float | int:
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if not math.isfinite(number) or (is_whole(name) and number != int(number)):
-        raise InputError(f"{name} is {str(value)[:20]!r}; give a {'whole ' if is_whole(name) else ''}number")
-    return int(number) if is_whole(name) else number
+    if not math.isfinite(number) or (is_integer(name) and number != int(number)):
+        raise InputError(f"{name} is {str(value)[:20]!r}; give a {'whole ' if is_integer(name) else ''}number")
+    return int(number) if is_integer(name) else number
 
 
-def shown(values: dict) -> list:
-    """Settings as values of the widgets, in their order."""
-    return ["" if values[name] is None else values[name] for name in NAMES]
+def widget_values(settings: dict) -> list:
+    """Turn settings into the values of the widgets, in the order of NAMES."""
+    return ["" if settings[name] is None else settings[name] for name in NAMES]
 
 
-def settings(options: RenderOptions) -> dict:
-    """The options that the page offers, as plain values."""
+def settings_of(options: RenderOptions) -> dict:
+    """Return the options that the page offers, as plain values."""
     return {name: getattr(options, name) for name in DEFAULTS}
 
 
-def in_words(values: dict) -> str:
-    """Settings in one line: seed and frame always, the others where they are not the default."""
-    said = [f"{name} {values[name]}" for name in ("frame", "seed")]
-    for name, value in values.items():
+def describe(settings: dict) -> str:
+    """Settings in one line: frame and seed always, the others where they differ from the default."""
+    words = [f"{name} {settings[name]}" for name in ("frame", "seed")]
+    for name, value in settings.items():
         if name == "face" and str(value).isdigit():
-            said.append(f"face {int(value) + 1}")  # as it is numbered on the picture
-        elif name not in ("frame", "seed") and value != DEFAULTS.get(name) and value is not None:
-            said.append(
-                name if value is True else f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-            )
-    return " · ".join(said)
+            words.append(f"face {int(value) + 1}")  # the number on the picture
+        elif name in ("frame", "seed") or value == DEFAULTS.get(name) or value is None:
+            continue
+        elif value is True:
+            words.append(name)
+        else:
+            words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+    return " · ".join(words)

@@ -1,241 +1,237 @@
-"""What stands between the network and Gradio: who a visitor is, whose a file is, how much may come, and nothing else.
+"""ASGI middleware between the network and Gradio: who the visitor is, whose a file is, and how much may come in.
 
 Gradio serves every file of its cache to whoever knows the path, reads uploads before it refuses them, and fetches
-addresses that it is given. Here a signed cookie names the visitor, uploads move into the visitor's own folder, and a
-request that names another's file, an address, or too many bytes does not reach Gradio.
+addresses that it is given. Here a signed cookie identifies the visitor, uploads move into the visitor's own folder, and
+a request that names another visitor's file, an address, or too many bytes does not reach Gradio.
 """
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs
+from collections.abc import Iterator
 
-from app.limits import Limits
-from app.visits import Visits
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from .limits import MB, Limits
+from .sessions import SessionStore
 
 COOKIE = "anitalker-visitor"
-HEADER = b"x-anitalker-visit"  # set here for the handlers; what a client sends under this name is dropped
+SESSION_HEADER = "x-anitalker-session"  # set here for the page's functions; what a client sends is overwritten
 API = "/gradio_api/"
-OPEN = ("info", "app_id", "login_check", "user", "token", "startup-events", "theme.css", "upload_progress", "reset")
-JSON_CALLS = ("queue/join", "cancel", "run/", "api/", "call/")
-SESSIONS = 10_000  # sessions whose owner is remembered
-POLICY = (
-    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; form-action 'self'; "
-    "base-uri 'self'; object-src 'none'"
+# Routes of Gradio, below API, that the page uses: everything else there is refused.
+JSON_ROUTES = ("queue/join", "cancel", "run/", "api/", "call/")  # POST
+OTHER_ROUTES = (
+    "info",
+    "app_id",
+    "login_check",
+    "user",
+    "token",
+    "startup-events",
+    "theme.css",
+    "upload_progress",
+    "reset",
+    "call/",
 )
-DRESS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"SAMEORIGIN"),
-    (b"referrer-policy", b"same-origin"),
-    (b"content-security-policy", POLICY.encode()),
-]
-
-
-class Refused(Exception):
-    """status, and one line for the visitor."""
-
-    def __init__(self, status: int, line: str) -> None:
-        super().__init__(line)
-        self.status, self.line = status, line
+LOGIN_ROUTES = ("/login", "/logout")
+MAX_TABS = 10_000  # Gradio sessions (browser tabs) whose owner is remembered
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "SAMEORIGIN",
+    "referrer-policy": "same-origin",
+    "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "frame-ancestors 'self'; form-action 'self'; base-uri 'self'; object-src 'none'",
+}
 
 
 class Guard:
-    """ASGI middleware over Gradio's application."""
+    """ASGI middleware over Gradio's application. A refusal is JSON: {"detail": one line for the visitor}."""
 
-    def __init__(self, app, visits: Visits, limits: Limits) -> None:
-        self.app, self.visits, self.limits = app, visits, limits
-        self._sessions: OrderedDict[str, str] = OrderedDict()  # session -> visitor
+    def __init__(self, app: ASGIApp, sessions: SessionStore, limits: Limits) -> None:
+        self.app, self.sessions, self.limits = app, sessions, limits
+        self._tab_owners: OrderedDict[str, str] = OrderedDict()  # Gradio's session_hash -> session id
 
-    async def __call__(self, scope, receive, send) -> None:
-        """One request."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Identify the visitor of a request, then pass it on or refuse it."""
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         if scope["type"] != "http":
-            return await send({"type": "websocket.close", "code": 1008})
-        headers = dict(scope["headers"])
-        token = _cookie(headers.get(b"cookie", b""))
-        fresh = not self.visits.known(token)
-        token = self.visits.new_token() if fresh else token
-        name = self.visits.name(token)
-        own = [pair for pair in scope["headers"] if pair[0].lower() != HEADER]
-        scope = {**scope, "headers": [*own, (HEADER, name.encode())]}
-        send = _dressed(send, token if fresh else None, secure=scope.get("scheme") == "https")
+            return await WebSocketClose(1008)(scope, receive, send)
+        token = Request(scope).cookies.get(COOKIE, "")
+        known = self.sessions.is_valid(token)
+        if not known:
+            token = self.sessions.new_token()
+        session_id = self.sessions.session_id(token)
+        scope = dict(scope)
+        MutableHeaders(scope=scope)[SESSION_HEADER] = session_id
+        secure = "; Secure" if scope.get("scheme") == "https" else ""
+        cookie = None if known else f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax{secure}"
+        send = add_security_headers(send, cookie)
         try:
-            await self._pass(scope, receive, send, name, headers)
-        except Refused as refused:
-            await _answer(send, refused.status, json.dumps({"detail": refused.line}))
+            await self._dispatch(Request(scope, receive), send, session_id)
+        except HTTPException as refusal:
+            await JSONResponse({"detail": refusal.detail}, refusal.status_code)(scope, receive, send)
 
-    async def _pass(self, scope, receive, send, name: str, headers: dict) -> None:
-        path, method = scope["path"], scope["method"]
+    async def _dispatch(self, request: Request, send: Send, session_id: str) -> None:
+        scope, receive = request.scope, request.receive
+        path, method = scope["path"], request.method
+        limited_receive = LimitedReceive(receive, self.limits.request_bytes)
         if not path.startswith(API):
-            if method not in ("GET", "HEAD") and path.rstrip("/") not in ("/login", "/logout"):
-                raise Refused(405, "this page is read with GET")
-            return await self.app(scope, _limited(receive, self.limits.request), send)
-        call = path[len(API) :]
-        if call.startswith("file="):
-            file = self.visits.may_read(name, call[len("file=") :])
+            if method not in ("GET", "HEAD") and path.rstrip("/") not in LOGIN_ROUTES:
+                raise HTTPException(405, "this page is read with GET")
+            return await self.app(scope, limited_receive, send)
+        route = path.removeprefix(API)
+        if route.startswith("file="):
+            file = self.sessions.resolve_readable(session_id, route.removeprefix("file="))
             if file is None:
-                raise Refused(403, "this file is not yours, or not here any more")
+                raise HTTPException(403, "this file is not yours, or no longer here")
             path = f"{API}file={file}"
             return await self.app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
-        if call == "upload" and method == "POST":
-            return await self._upload(scope, receive, send, name, headers)
-        if call.startswith(JSON_CALLS) and method == "POST":
-            body = await _read(receive, headers, self.limits.request)
-            self._check(name, body)
-            return await self.app(scope, _replay(body, receive), send)
-        if call == "queue/data":
-            self._session(name, parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0])
-        elif call.startswith("heartbeat/"):
-            self._session(name, call[len("heartbeat/") :])
-        elif not call.startswith((*OPEN, "call/")):
-            raise Refused(404, "there is nothing here")
-        return await self.app(scope, _limited(receive, self.limits.request), send)
+        if route == "upload" and method == "POST":
+            return await self._upload(request, send, session_id)
+        if route.startswith(JSON_ROUTES) and method == "POST":
+            body = await self._read_body(request)
+            self._check_call(session_id, body)
+            return await self.app(scope, replay(body, receive), send)
+        if route == "queue/data":
+            self._claim_tab(session_id, request.query_params.get("session_hash", ""))
+        elif route.startswith("heartbeat/"):
+            self._claim_tab(session_id, route.removeprefix("heartbeat/"))
+        elif not route.startswith(OTHER_ROUTES):
+            raise HTTPException(404, "there is nothing here")
+        return await self.app(scope, limited_receive, send)
 
-    def _check(self, name: str, body: bytes) -> None:
-        """Refused unless every file that a call names is the visitor's, and the session too."""
+    def _check_call(self, session_id: str, body: bytes) -> None:
+        """Refuse a call that names a file or a tab of another visitor, or an address."""
         try:
             call = json.loads(body or b"{}")
         except (ValueError, RecursionError):
-            raise Refused(400, "this call is no JSON") from None
+            raise HTTPException(400, "this call is not valid JSON") from None
         if isinstance(call, dict) and isinstance(call.get("session_hash"), str):
-            self._session(name, call["session_hash"])
-        for path in _paths(call):
-            if not isinstance(path, str) or self.visits.may_read(name, path) is None:
-                raise Refused(403, "give a file that you uploaded in this visit; addresses and other files are refused")
+            self._claim_tab(session_id, call["session_hash"])
+        for path in file_paths(call):
+            if not isinstance(path, str) or self.sessions.resolve_readable(session_id, path) is None:
+                raise HTTPException(
+                    403, "give a file that you uploaded in this visit; addresses and other files are refused"
+                )
 
-    def _session(self, name: str, session: str) -> None:
-        """The first visitor who uses a session owns it."""
-        if self._sessions.setdefault(session, name) != name:
-            raise Refused(403, "this session is another visitor's")
-        while len(self._sessions) > SESSIONS:
-            self._sessions.popitem(last=False)
+    def _claim_tab(self, session_id: str, session_hash: str) -> None:
+        """Give the tab to the first visitor who uses it; refuse the others."""
+        if self._tab_owners.setdefault(session_hash, session_id) != session_id:
+            raise HTTPException(403, "this session is another visitor's")
+        while len(self._tab_owners) > MAX_TABS:
+            self._tab_owners.popitem(last=False)
 
-    async def _upload(self, scope, receive, send, name: str, headers: dict) -> None:
-        most = self.limits.upload
-        line = f"the upload is too large; allowed are {most / 1e6:g} MB"
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > most + self.limits.request:
-            raise Refused(413, line)
-        self.visits.sweep()
-        counted, answer = _Counted(receive, most + self.limits.request), _Kept()
+    async def _read_body(self, request: Request) -> bytes:
+        """Read a small body whole; refuse a larger one, unread if its header says so."""
+        limit = self.limits.request_bytes
+        receive = LimitedReceive(request.receive, limit)
         try:
-            await self.app(scope, counted, answer)
-        except Exception:
-            if not counted.over:
+            if _announced_bytes(request.headers) <= limit:
+                return await Request(request.scope, receive).body()
+        except ClientDisconnect:
+            if not receive.exceeded:
+                raise HTTPException(400, "the call broke off") from None
+        raise HTTPException(413, f"this call is too large; allowed are {limit:,} bytes; send files as uploads")
+
+    async def _upload(self, request: Request, send: Send, session_id: str) -> None:
+        """Let Gradio store an upload within the limit, then move its files into the visitor's folder."""
+        limit = self.limits.upload_bytes + self.limits.request_bytes
+        too_large = HTTPException(413, f"the upload is too large; allowed are {self.limits.upload_bytes / MB:g} MB")
+        if _announced_bytes(request.headers) > limit:
+            raise too_large
+        self.sessions.sweep()
+        receive, response = LimitedReceive(request.receive, limit), CapturedResponse()
+        try:
+            await self.app(request.scope, receive, response)
+        except Exception:  # Gradio's answer to a body that was cut off
+            if not receive.exceeded:
                 raise
-        if counted.over or answer.status == 413:
-            raise Refused(413, line)
-        body = answer.body
-        if answer.status == 200:
+        if receive.exceeded or response.status == 413:
+            raise too_large
+        body: bytes | str = response.body
+        if response.status == 200:
             try:
-                body = json.dumps([str(self.visits.adopt(name, path)) for path in json.loads(body)]).encode()
+                body = json.dumps([str(self.sessions.claim_upload(session_id, path)) for path in json.loads(body)])
             except FileNotFoundError:  # the same file came twice at the same moment
-                raise Refused(409, "the upload was disturbed; try again") from None
-        await _answer(send, answer.status, body, answer.kind)
+                raise HTTPException(409, "the upload was disturbed; try again") from None
+        answer = Response(body, response.status, media_type=response.content_type)
+        await answer(request.scope, request.receive, send)
 
 
-class _Counted:
-    """receive that ends the request when more than `most` bytes have come."""
+class LimitedReceive:
+    """An ASGI receive that ends the request after `limit` bytes of body, as if the client had disconnected."""
 
-    def __init__(self, receive, most: int) -> None:
-        self.receive, self.most, self.over = receive, most, False
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self.exceeded = False
+        self._receive, self._bytes_left = receive, limit
 
-    async def __call__(self) -> dict:
-        message = await self.receive()
-        self.most -= len(message.get("body", b""))
-        self.over = self.most < 0
-        return {"type": "http.disconnect"} if self.over else message
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._bytes_left -= len(message.get("body", b""))
+        self.exceeded = self._bytes_left < 0
+        return {"type": "http.disconnect"} if self.exceeded else message
 
 
-class _Kept:
-    """send that keeps the whole answer."""
+class CapturedResponse:
+    """An ASGI send that keeps a whole response in memory."""
 
     def __init__(self) -> None:
-        self.status, self.body, self.kind = 500, b"", "application/json"
+        self.status, self.body, self.content_type = 500, b"", "application/json"
 
-    async def __call__(self, message: dict) -> None:
+    async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.kind = dict(message.get("headers", [])).get(b"content-type", b"text/plain").decode("latin-1")
+            self.content_type = Headers(raw=message.get("headers", [])).get("content-type", "text/plain")
         self.body += message.get("body", b"")
 
 
-def _paths(value):
-    """Every `path` in a call, and every `url` that is no address of a file here."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key == "path" and inner is not None:
-                yield inner
-            elif key == "url" and inner is not None and f"{API}file=" not in str(inner):
-                yield None
-            else:
-                yield from _paths(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _paths(inner)
+def add_security_headers(send: Send, cookie: str | None) -> Send:
+    """Return an ASGI send that puts SECURITY_HEADERS and, for a new visitor, the cookie on every response."""
 
-
-def _cookie(header: bytes) -> str | None:
-    try:
-        found = SimpleCookie(header.decode("latin-1")).get(COOKIE)
-    except CookieError:
-        return None
-    return found.value if found else None
-
-
-def _dressed(send, token: str | None, secure: bool):
-    """send with our headers, and the cookie for a new visitor."""
-
-    async def dressed(message: dict) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            extra = list(DRESS)
-            if token:
-                cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
-                extra.append((b"set-cookie", cookie.encode()))
-            names = {key for key, _ in DRESS}
-            kept = [pair for pair in message.get("headers", []) if pair[0].lower() not in names]
-            message = {**message, "headers": [*kept, *extra]}
+            message = {"headers": [], **message}
+            headers = MutableHeaders(scope=message)
+            headers.update(SECURITY_HEADERS)
+            if cookie:
+                headers.append("set-cookie", cookie)
         await send(message)
 
-    return dressed
+    return send_with_headers
 
 
-async def _answer(send, status: int, body: str | bytes, kind: str = "application/json") -> None:
-    data = body.encode() if isinstance(body, str) else body
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(data)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": data})
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return an ASGI receive that gives a body that was already read, then what follows it (the disconnect)."""
+    unread = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return unread.pop() if unread else await receive()
+
+    return receive_again
 
 
-async def _read(receive, headers: dict, most: int) -> bytes:
-    """The whole body; Refused when it is larger than `most`, before it is read if it says so."""
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > most:
-        raise Refused(413, f"this call is too large; allowed are {most:,} bytes; send files as uploads")
-    body, more = b"", True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refused(400, "the call broke off")
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > most:
-            raise Refused(413, f"this call is too large; allowed are {most:,} bytes; send files as uploads")
-    return body
+def file_paths(value: object) -> Iterator[object]:
+    """Yield every `path` in a call, and None for every `url` that is not the address of a file on this server."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "path" and item is not None:
+                yield item
+            elif key == "url" and item is not None and f"{API}file=" not in str(item):
+                yield None
+            else:
+                yield from file_paths(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from file_paths(item)
 
 
-def _replay(body: bytes, receive):
-    """receive that gives `body` first, then what comes after (the disconnect)."""
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> dict:
-        return waiting.pop() if waiting else await receive()
-
-    return replay
-
-
-def _limited(receive, most: int):
-    return _Counted(receive, most)
+def _announced_bytes(headers: Headers) -> float:
+    """The length in the header; 0 without one, infinite where it is not a number."""
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdecimal() else float("inf")

@@ -1,4 +1,4 @@
-"""One job at a time, the others wait in line: place, progress, time left, and a cancel that ends the work."""
+"""A queue that runs one job at a time: position, progress, time left, cancellation."""
 
 from __future__ import annotations
 
@@ -10,54 +10,59 @@ from typing import Any
 
 from anitalker.config import InputError
 
+MIN_ELAPSED = 0.5  # seconds of a stage before its time left is estimated
+
 
 class Cancelled(Exception):
-    """Raised inside a job's work when it was cancelled."""
+    """Raised inside a job's work after the job was cancelled."""
 
 
 class Job:
-    """A piece of work: `work(job)` calls `job.tell` often; what it returns is `result`, what it raises is `error`."""
+    """A piece of work. `work(job)` calls `job.report` often; its return value becomes `result`, its exception `error`.
+
+    `state` is waiting, running, done, failed or cancelled. The event `ended` is set in each of the last three.
+    """
 
     def __init__(self, work: Callable[[Job], Any]) -> None:
         self._work = work
-        self.state = "waiting"  # waiting, running, done, failed, cancelled
+        self.state = "waiting"
         self.stage, self.done, self.total = "", 0, 0
-        self.early: Any = None  # a first part of the result, there before the whole
+        self.preview: Any = None  # set by the work: the start of the result, ready before the whole
         self.result: Any = None
         self.error: BaseException | None = None
         self.ended = threading.Event()
         self._cancelled = threading.Event()
-        self._stage_began = 0.0
+        self._stage_start = 0.0
 
-    def tell(self, stage: str, done: int = 0, total: int = 0) -> None:
-        """Progress of a stage. Raises Cancelled once the job is cancelled: that is how work stops."""
+    def report(self, stage: str, done: int = 0, total: int = 0) -> None:
+        """Record the progress of a stage. Raises Cancelled after `cancel`, which ends the work."""
         if self._cancelled.is_set():
             raise Cancelled
         if stage != self.stage:
-            self._stage_began = time.monotonic()
+            self._stage_start = time.monotonic()
         self.stage, self.done, self.total = stage, done, total
 
     def cancel(self) -> None:
-        """End the job at its next `tell`, or at once if it waits."""
+        """End the job: at its next `report` if it runs, at once if it waits."""
         self._cancelled.set()
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether `cancel` was called; the work may still be running."""
         return self._cancelled.is_set()
 
     def seconds_left(self) -> float | None:
-        """Of the stage at hand, at its pace so far; None until that is known."""
-        spent = time.monotonic() - self._stage_began
-        if not self.done or not self.total or spent < 0.5:
+        """Estimate the time left in the current stage from its pace so far; None while that is unknown."""
+        elapsed = time.monotonic() - self._stage_start
+        if not self.done or not self.total or elapsed < MIN_ELAPSED:
             return None
-        return spent / self.done * (self.total - self.done)
+        return elapsed / self.done * (self.total - self.done)
 
     def run(self) -> None:
-        """Do the work; nothing is raised, everything is kept."""
+        """Do the work. Never raises: the outcome is in `state`, `result` and `error`."""
         try:
             self.state = "running"
-            self.tell("start")
+            self.report("start")
             self.result = self._work(self)
             self.state = "done"
         except Cancelled:
@@ -68,49 +73,51 @@ class Job:
             self.ended.set()
 
 
-class Line:
-    """Jobs in the order in which they came; one thread does them. At most `waiting` wait behind the one at work."""
+class JobQueue:
+    """Runs jobs in order of arrival on one thread. At most `max_waiting` jobs wait behind the running one."""
 
-    def __init__(self, waiting: int) -> None:
-        self.waiting = waiting
-        self._jobs: deque[Job] = deque()  # the first is at work
+    def __init__(self, max_waiting: int) -> None:
+        self.max_waiting = max_waiting
+        self._jobs: deque[Job] = deque()  # the first is running
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def submit(self, work: Callable[[Job], Any]) -> Job:
-        """Stand in line; InputError when it is full."""
+        """Append a job. Raises InputError when the queue is full."""
         with self._changed:
             self._drop_cancelled()
-            if len(self._jobs) > self.waiting:
-                raise InputError(f"{len(self._jobs)} videos are being made or wait already; try again in a few minutes")
+            if len(self._jobs) > self.max_waiting:
+                raise InputError(
+                    f"{len(self._jobs)} videos are already being made or waiting; try again in a few minutes"
+                )
             job = Job(work)
             self._jobs.append(job)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="jobs", daemon=True)
+                self._thread = threading.Thread(target=self._run_jobs, name="jobs", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
             return job
 
-    def place(self, job: Job) -> int:
-        """0: at work or ended; 1: the next; and so on."""
+    def position(self, job: Job) -> int:
+        """Return the number of jobs before this one; 0 when it runs or has ended."""
         with self._changed:
             self._drop_cancelled()
             return self._jobs.index(job) if job in self._jobs else 0
 
     def cancel_all(self) -> None:
-        """Every job ends."""
+        """Cancel every job, running or waiting."""
         with self._changed:
             for job in self._jobs:
                 job.cancel()
             self._drop_cancelled()
 
     def _drop_cancelled(self) -> None:
-        for job in [one for one in self._jobs if one.state == "waiting" and one.cancelled]:
+        for job in [job for job in self._jobs if job.state == "waiting" and job.cancelled]:
             self._jobs.remove(job)
             job.state = "cancelled"
             job.ended.set()
 
-    def _serve(self) -> None:
+    def _run_jobs(self) -> None:
         while True:
             with self._changed:
                 while not self._jobs:

@@ -1,4 +1,4 @@
-"""What a visitor may send: checked before work starts, each refusal in one line that says what is allowed."""
+"""What a visitor may send: checked before work starts. Each refusal is one line that says what is allowed."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anitalker.config import FPS, InputError
-from anitalker.files import existing_file
-from anitalker.media.video import probe
 
 MB = 1_000_000
-UNMEASURED = 4 * MB  # recordings that do not say how long they are: small enough to be decoded and counted
+MAX_UNTIMED_BYTES = 4 * MB  # a recording without a stated length: small enough to decode and count
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one server; the flags of `python -m app` set the first four."""
+    """The limits of one server. The options of `python -m app` set the first four."""
 
-    upload: int = 100 * MB  # bytes of one upload
-    seconds: float = 120  # of speech or driving video
-    waiting: int = 8  # jobs that wait behind the one at work
-    keep: float = 3600  # seconds after a visitor's last request until the visitor's files are deleted
+    upload_bytes: int = 100 * MB  # of one upload
+    media_seconds: float = 120  # of a recording or driving video
+    waiting_jobs: int = 8  # behind the running one
+    keep_seconds: float = 3600  # from a visitor's last request until the visitor's files are deleted
     megapixels: float = 50  # of a picture
-    letters: int = 2000  # of a text
+    text_characters: int = 2000
     results: int = 12  # videos kept per visitor
-    request: int = 200_000  # bytes of a request that is no upload
+    request_bytes: int = 200_000  # of a request that is not an upload
 
 
 def check_picture(path: str | os.PathLike, limits: Limits) -> Path:
-    """The file if its header promises a picture that is small enough; its pixels are not read."""
+    """Return the file if its header announces a small enough picture; pixels are not read. Raises InputError."""
     from PIL import Image, UnidentifiedImageError
+
+    from anitalker.files import existing_file
 
     file = existing_file(path, "portrait")
     try:
         with Image.open(file) as picture:
             width, height = picture.size
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        return file  # HEIC, a video, or nothing that can be read: the pipeline says it
+        return file  # HEIC, a video or an unreadable file: the pipeline reports it
     except Image.DecompressionBombError:
         raise InputError(f"the picture is too large; allowed are {limits.megapixels:.0f} megapixels") from None
     if width * height > limits.megapixels * 1e6:
@@ -48,31 +48,36 @@ def check_picture(path: str | os.PathLike, limits: Limits) -> Path:
 
 
 def check_media(path: str | os.PathLike, limits: Limits, sound: bool = False, pictures: bool = False) -> Path:
-    """The file if it has what is asked for and is not too long."""
+    """Return the file if it has the streams that are asked for and is not too long. Raises InputError."""
+    from anitalker.media.video import probe
+
     what = "driving video" if pictures else "recording"
     media = probe(path, what)
     if sound and media.audio_codec is None:
         raise InputError(f"the {what} has no sound; give a recording or a video with sound")
     if pictures and media.video_codec is None:
         raise InputError(f"the {what} has no pictures; give a video that shows a face")
-    if media.seconds is None and Path(path).stat().st_size > UNMEASURED:
+    if media.seconds is None and Path(path).stat().st_size > MAX_UNTIMED_BYTES:
         raise InputError(f"the {what} does not say how long it is; save it as WAV, MP3 or MP4")
     check_seconds(media.seconds or 0, what, limits)
     return Path(path)
 
 
 def check_seconds(seconds: float, what: str, limits: Limits) -> None:
-    """InputError when a recording is too long."""
-    if seconds > limits.seconds + 1 / FPS:
+    """Raise InputError if a recording or video is too long; one frame more is tolerated."""
+    if seconds > limits.media_seconds + 1 / FPS:
         raise InputError(
-            f"the {what} is {seconds:.0f} s long; allowed are {limits.seconds:.0f} s; cut it, or use the command line"
+            f"the {what} is {seconds:.0f} s long; allowed are {limits.media_seconds:.0f} s; "
+            "cut it, or use the command line"
         )
 
 
 def check_text(text: object, limits: Limits) -> str:
-    """The text if there is something to say and it is not too long."""
+    """Return the text if it is not empty and not too long. Raises InputError."""
     if not isinstance(text, str) or not text.strip():
-        raise InputError("there is no text; write what the portrait shall say")
-    if len(text) > limits.letters:
-        raise InputError(f"the text has {len(text):,} characters; allowed are {limits.letters:,}; cut it")
+        raise InputError("there is no text; write what the portrait should say")
+    if len(text) > limits.text_characters:
+        raise InputError(
+            f"the text has {len(text):,} characters; allowed are {limits.text_characters:,}; make it shorter"
+        )
     return text

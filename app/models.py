@@ -1,39 +1,43 @@
-"""The models that can be chosen; one is in memory at a time."""
+"""The models that a visitor can choose. One is in memory at a time."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
+from anitalker.config import InputError
 from anitalker.weights import registry
 
 if TYPE_CHECKING:
     from anitalker.pipeline import Talker
 
+STAGE_TWO_PREFIXES = ("hubert_", "mfcc_")  # registered motion generators of the family `original`
+
 
 class Models:
-    """A loaded model, exchanged for another when that is asked for."""
+    """Holds one loaded model and replaces it when another is asked for."""
 
     def __init__(self, talker: Talker, name: str, device: str = "auto") -> None:
-        self.name, self.device, self.loads = name, device, 1
+        self.name, self.device = name, device
+        self.loads = 1  # how many models have been loaded so far
         self._talker: Talker | None = talker
-        self._first = name
+        self._default_name = name
         self._lock = threading.Lock()
 
     @property
     def names(self) -> list[str]:
-        """What can be chosen: the server's own, and the registered models whose files are here."""
-        here = [name for name, entry in registry.REGISTRY.items() if entry.model and registry.locate(entry)]
-        second = [name for name in registry.REGISTRY if name.startswith(("hubert_", "mfcc_"))]
-        if registry.locate(registry.REGISTRY["stage1"]) and any(
-            registry.locate(registry.REGISTRY[one]) for one in second
-        ):
-            here.append("original")
-        return list(dict.fromkeys([self._first, *here]))
+        """The names on offer: the server's default first, then every registered model whose files are present."""
+        present = {name for name, entry in registry.REGISTRY.items() if registry.locate(entry)}
+        names = [name for name, entry in registry.REGISTRY.items() if entry.model and name in present]
+        if "stage1" in present and any(name.startswith(STAGE_TWO_PREFIXES) for name in present):
+            names.append("original")
+        return list(dict.fromkeys([self._default_name, *names]))
 
     def get(self, name: str | None = None) -> Talker:
-        """The model of that name, loaded if it is not the one in memory; InputError for a name that is not offered."""
-        from anitalker.config import InputError
+        """Return the model of that name (default: the loaded one), loading it if needed.
+
+        Raises InputError for a name that is not on offer.
+        """
         from anitalker.pipeline import load
 
         with self._lock:
@@ -41,7 +45,7 @@ class Models:
             if name not in self.names:
                 raise InputError(f"model is {name!r}; allowed are {', '.join(self.names)}")
             if self._talker is None or name != self.name:
-                self._talker = None  # before the next is loaded: one in memory
+                self._talker = None  # free the old model before the new one is loaded
                 self._talker, self.name = load(name, self.device), name
                 self.loads += 1
             return self._talker

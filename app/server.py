@@ -1,7 +1,8 @@
-"""Gradio's page as an application behind the guard, served by uvicorn."""
+"""Gradio's page as an ASGI application behind the guard, served by uvicorn."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import logging
@@ -10,70 +11,96 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from app.jobs import Line
-from app.limits import Limits
-from app.models import Models
-from app.visits import Visits
+from .jobs import JobQueue
+from .limits import Limits
+from .models import Models
+from .options import check_port, credentials_from, limits_from
+from .sessions import SessionStore
 
 if TYPE_CHECKING:
-    from app.guard import Guard
+    from .guard import Guard
 
-SWEEP_EVERY = 60.0  # seconds
+SWEEP_SECONDS = 60.0  # between two deletions of expired sessions
+SHUTDOWN_SECONDS = 2  # that open requests have to end
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Load one model and serve the page until Ctrl-C or SIGTERM.
+
+    Raises InputError for wrong options or a port in use, before anything is loaded, and for a model that is not there.
+    KeyboardInterrupt passes while the model loads; the running server ends quietly.
+    """
+    limits, credentials = limits_from(arguments), credentials_from(arguments.auth)
+    check_port(arguments.host, arguments.port)
+
+    from anitalker.pipeline import load
+
+    # CUDA graphs are recorded while nothing else uses the card; visitors cannot promise that.
+    os.environ.setdefault("ANITALKER_GRAPHS", "0")
+    talker = load(arguments.model, arguments.device)
+    talker.finder()  # load the face network now, not while the first visitor waits
+    models = Models(talker, arguments.model, arguments.device)
+    with application(models, limits, credentials) as app:
+        print(f"AniTalker: http://{arguments.host}:{arguments.port}  (press Ctrl-C to stop)", flush=True)
+        serve(app, arguments.host, arguments.port)
 
 
 @contextlib.contextmanager
-def application(models: Models, limits: Limits, auth: tuple[str, str] | None = None) -> Iterator[Guard]:
-    """The guarded ASGI application; its files and jobs end with the context."""
-    visits, line, over = Visits(limits), Line(limits.waiting), threading.Event()
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(visits.root)  # read by Gradio when components are made and files come
+def application(models: Models, limits: Limits, credentials: tuple[str, str] | None = None) -> Iterator[Guard]:
+    """Yield the guarded ASGI application; leaving the context cancels its jobs and deletes its files."""
+    sessions, jobs, closing = SessionStore(limits), JobQueue(limits.waiting_jobs), threading.Event()
+    previous = os.environ.get("GRADIO_TEMP_DIR")
+    os.environ["GRADIO_TEMP_DIR"] = str(sessions.root)  # Gradio reads it when components are built and files arrive
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-    def sweep() -> None:
-        while not over.wait(SWEEP_EVERY):
-            visits.sweep()
+    def sweep_regularly() -> None:
+        while not closing.wait(SWEEP_SECONDS):
+            sessions.sweep()
 
     try:
-        app = _app(models, visits, line, limits, auth)
-        threading.Thread(target=sweep, name="sweep", daemon=True).start()
+        app = _build_application(models, sessions, jobs, limits, credentials)
+        threading.Thread(target=sweep_regularly, name="sweep", daemon=True).start()
         yield app
     finally:
-        over.set()
-        line.cancel_all()
-        visits.close()
-        if before is None:
+        closing.set()
+        jobs.cancel_all()
+        sessions.close()
+        if previous is None:
             os.environ.pop("GRADIO_TEMP_DIR", None)
         else:
-            os.environ["GRADIO_TEMP_DIR"] = before
+            os.environ["GRADIO_TEMP_DIR"] = previous
 
 
-def _app(models: Models, visits: Visits, line: Line, limits: Limits, auth: tuple[str, str] | None) -> Guard:
+def _build_application(
+    models: Models, sessions: SessionStore, jobs: JobQueue, limits: Limits, credentials: tuple[str, str] | None
+) -> Guard:
     import gradio as gr
     from fastapi import FastAPI
 
-    from app.actions import Actions
-    from app.guard import Guard
-    from app.ui import HERE, THEME, build_ui
+    from .actions import Actions
+    from .guard import Guard
+    from .ui import FOLDER, THEME, build_ui
 
-    page = build_ui(Actions(models, visits, line))
-    visits.public = frozenset(file.resolve() for file in visits.root.rglob("*") if file.is_file())  # the examples
-    mounted = gr.mount_gradio_app(
+    page = build_ui(Actions(models, sessions, jobs))
+    # Building the page has copied the examples here; nothing else is in the folder yet.
+    sessions.public = frozenset(file.resolve() for file in sessions.root.rglob("*") if file.is_file())
+    app = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
         page,
         path="/",
-        auth=auth,
-        max_file_size=limits.upload,
+        auth=credentials,
+        max_file_size=limits.upload_bytes,
         footer_links=["api"],
         run_history=False,
         ssr_mode=False,
         theme=THEME,
-        css_paths=[HERE / "style.css"],
+        css_paths=[FOLDER / "style.css"],
     )
-    return Guard(mounted, visits, limits)
+    return Guard(app, sessions, limits)
 
 
-class _AtTheEnd(logging.Filter):
-    """Leaves away what uvicorn says, at length, of pages that are still open when the server is told to end."""
+class _ShutdownFilter(logging.Filter):
+    """Drops uvicorn's long complaints about pages that are still open at shutdown."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         cancelled = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
@@ -81,8 +108,15 @@ class _AtTheEnd(logging.Filter):
 
 
 def serve(app: Guard, host: str, port: int) -> None:
-    """Until Ctrl-C or SIGTERM."""
+    """Serve until Ctrl-C or SIGTERM."""
     import uvicorn
 
-    logging.getLogger("uvicorn.error").addFilter(_AtTheEnd())
-    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2, server_header=False)
+    logging.getLogger("uvicorn.error").addFilter(_ShutdownFilter())
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        server_header=False,
+    )

@@ -1,4 +1,4 @@
-"""A page that is served: the untrained model and a face that is always found, on a free port."""
+"""Serves the page on a free port, over the untrained model and a finder that always finds a face."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 
 
 @contextlib.contextmanager
-def served(talker, limits, auth=None):
-    """The page over `talker` until the end of the block: url, guard (its visits too), models."""
+def run_page(talker, limits, credentials=None):
+    """Serve the page over `talker` until the end of the block; yields url, port, sessions and models."""
     import uvicorn
 
     from app.models import Models
     from app.server import application
 
     models = Models(talker, "lite", "cpu")
-    with application(models, limits, auth) as guard:
+    with application(models, limits, credentials) as guard:
         config = uvicorn.Config(guard, port=0, log_level="error", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
@@ -27,16 +27,14 @@ def served(talker, limits, auth=None):
         while not server.started:
             time.sleep(0.02)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield SimpleNamespace(
-            url=f"http://127.0.0.1:{port}", port=port, guard=guard, visits=guard.visits, models=models
-        )
+        yield SimpleNamespace(url=f"http://127.0.0.1:{port}", port=port, sessions=guard.sessions, models=models)
         server.should_exit = True
         thread.join(3)  # after hundreds of other tests its loop may not end; the thread is a daemon
 
 
 @pytest.fixture(scope="session")
 def serve():
-    return served
+    return run_page
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +58,8 @@ def page(found_talker):
     """A page with small limits that the tests share."""
     from app.limits import MB, Limits
 
-    with served(found_talker, Limits(upload=2 * MB, seconds=20, waiting=3)) as running:
-        yield running
+    with run_page(found_talker, Limits(upload_bytes=2 * MB, media_seconds=20, waiting_jobs=3)) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

@@ -7,32 +7,32 @@ from app import controls
 
 
 def test_untouched_controls_are_the_defaults():
-    values = {name: widget.value for name in controls.NAMES for widget in [controls.widget(name)]}
-    assert controls.options(values) == RenderOptions()
-    assert controls.settings(RenderOptions()) == controls.DEFAULTS
+    values = {name: widget.value for name in controls.NAMES for widget in [controls.build_widget(name)]}
+    assert controls.parse_options(values) == RenderOptions()
+    assert controls.settings_of(RenderOptions()) == controls.DEFAULTS
 
 
 @pytest.mark.parametrize("name", controls.NAMES)
-def test_each_says_what_it_does_in_a_sentence(name):
-    shown = controls.widget(name)
-    assert shown.label == name and len(shown.info) > 10
+def test_each_widget_explains_its_option(name):
+    widget = controls.build_widget(name)
+    assert widget.label == name and len(widget.info) > 10
     if name in controls.NUMBERS:
         low = controls.FIELDS[name].metadata["low"]
-        assert getattr(controls.options({name: str(low)}), name) == low
+        assert getattr(controls.parse_options({name: str(low)}), name) == low
         with pytest.raises(InputError, match=name):
-            controls.options({name: low - 1})
+            controls.parse_options({name: low - 1})
 
 
-def test_how_far_things_move_is_set_by_sliders():
+def test_the_strength_of_motion_is_set_by_sliders():
     assert controls.SLIDERS == ("lips", "head", "blink")
     for name in controls.SLIDERS:
-        shown = controls.widget(name)
-        assert (shown.minimum, shown.maximum, shown.value, shown.label) == (0, 2, 1, name)
+        widget = controls.build_widget(name)
+        assert (widget.minimum, widget.maximum, widget.value, widget.label) == (0, 2, 1, name)
 
 
 def test_values_become_options():
     sent = {"seed": 3.0, "steps": "", "yaw": 10, "still": True, "frame": "crop", "face": "1", "scale": None}
-    assert controls.options(sent) == RenderOptions(seed=3, yaw=10, still=True, frame="crop", face="1")
+    assert controls.parse_options(sent) == RenderOptions(seed=3, yaw=10, still=True, frame="crop", face="1")
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_values_become_options():
 )
 def test_wrong_values(name, value):
     with pytest.raises(InputError, match=name):
-        controls.options({name: value})
+        controls.parse_options({name: value})
 
 
 def test_settings_in_words():
-    words = controls.in_words(controls.settings(RenderOptions(seed=4, still=True, yaw=-12.5, face="1")))
+    words = controls.describe(controls.settings_of(RenderOptions(seed=4, still=True, yaw=-12.5, face="1")))
     assert words == "frame full · seed 4 · still · yaw -12.5 · face 2"

@@ -1,4 +1,4 @@
-"""The line of jobs: order, place, limit, progress, cancel before and during the work."""
+"""The job queue: order, position, limit, progress, cancellation before and during the work."""
 
 import threading
 import time
@@ -6,24 +6,24 @@ import time
 import pytest
 
 from anitalker.config import InputError
-from app.jobs import Job, Line
+from app.jobs import Job, JobQueue
 
 
 @pytest.fixture
 def gate():
-    """Work that goes on until it is let go, telling all the while."""
+    """Work that reports progress until the gate is opened."""
 
     class Gate:
         def __init__(self):
-            self.open, self.began = threading.Event(), threading.Event()
+            self.open, self.started = threading.Event(), threading.Event()
 
         def __call__(self, job):
-            self.began.set()
+            self.started.set()
             done = 0
             while not self.open.wait(0.005):
                 done = min(done + 1, 99)
-                job.tell("frames", done, 100)
-            return "made"
+                job.report("frames", done, 100)
+            return "finished"
 
     gate = Gate()
     yield gate
@@ -31,58 +31,58 @@ def gate():
 
 
 def test_jobs_are_done_in_order():
-    line, order = Line(10), []
-    jobs = [line.submit(lambda job, n=n: order.append(n)) for n in range(6)]
+    queue, order = JobQueue(10), []
+    jobs = [queue.submit(lambda job, n=n: order.append(n)) for n in range(6)]
     assert all(job.ended.wait(5) for job in jobs)
     assert order == list(range(6)) and {job.state for job in jobs} == {"done"}
 
 
-def test_places_and_the_limit(gate):
-    line = Line(2)
-    first = line.submit(gate)
-    assert gate.began.wait(5)
-    second, third = line.submit(lambda job: 2), line.submit(lambda job: 3)
-    assert [line.place(job) for job in (first, second, third)] == [0, 1, 2]
-    with pytest.raises(InputError, match="3 videos are being made or wait"):
-        line.submit(lambda job: 4)
+def test_positions_and_the_limit(gate):
+    queue = JobQueue(2)
+    first = queue.submit(gate)
+    assert gate.started.wait(5)
+    second, third = queue.submit(lambda job: 2), queue.submit(lambda job: 3)
+    assert [queue.position(job) for job in (first, second, third)] == [0, 1, 2]
+    with pytest.raises(InputError, match="3 videos are already being made or waiting"):
+        queue.submit(lambda job: 4)
     second.cancel()
-    assert line.place(third) == 1 and second.state == "cancelled" and second.ended.is_set()
-    line.submit(lambda job: 4)
+    assert queue.position(third) == 1 and second.state == "cancelled" and second.ended.is_set()
+    queue.submit(lambda job: 4)
     gate.open.set()
-    assert third.ended.wait(5) and third.result == 3 and first.result == "made"
+    assert third.ended.wait(5) and third.result == 3 and first.result == "finished"
 
 
 def test_cancel_ends_the_work_and_the_next_begins(gate):
-    line = Line(2)
-    job = line.submit(gate)
-    assert gate.began.wait(5)
-    following = line.submit(lambda job: "next")
-    began = time.monotonic()
+    queue = JobQueue(2)
+    job = queue.submit(gate)
+    assert gate.started.wait(5)
+    following = queue.submit(lambda job: "next")
+    start = time.monotonic()
     job.cancel()
-    assert job.ended.wait(1) and time.monotonic() - began < 0.5
+    assert job.ended.wait(1) and time.monotonic() - start < 0.5
     assert job.state == "cancelled" and job.result is None
     assert following.ended.wait(1) and following.result == "next"
 
 
-def test_a_fault_is_kept_and_the_line_goes_on():
-    line = Line(2)
-    broken = line.submit(lambda job: 1 / 0)
-    after = line.submit(lambda job: "fine")
+def test_an_error_is_kept_and_the_queue_goes_on():
+    queue = JobQueue(2)
+    broken = queue.submit(lambda job: 1 / 0)
+    after = queue.submit(lambda job: "fine")
     assert after.ended.wait(5) and after.result == "fine"
     assert broken.state == "failed" and isinstance(broken.error, ZeroDivisionError)
 
 
 def test_time_left():
     job = Job(lambda job: None)
-    job.tell("frames", 0, 100)
+    job.report("frames", 0, 100)
     assert job.seconds_left() is None
-    job._stage_began -= 10
-    job.tell("frames", 25, 100)
+    job._stage_start -= 10
+    job.report("frames", 25, 100)
     assert job.seconds_left() == pytest.approx(30, rel=0.05)
 
 
-def test_all_are_cancelled_at_the_end(gate):
-    line = Line(5)
-    jobs = [line.submit(gate), line.submit(gate)]
-    line.cancel_all()
+def test_all_jobs_are_cancelled_at_the_end(gate):
+    queue = JobQueue(5)
+    jobs = [queue.submit(gate), queue.submit(gate)]
+    queue.cancel_all()
     assert all(job.ended.wait(2) for job in jobs) and {job.state for job in jobs} == {"cancelled"}

@@ -9,7 +9,7 @@ import pytest
 from anitalker.config import InputError
 from app.limits import Limits, check_media, check_picture, check_text
 
-SMALL = Limits(seconds=1, megapixels=1, letters=10)
+SMALL = Limits(media_seconds=1, megapixels=1, text_characters=10)
 
 
 def huge_png(path, width, height):

@@ -1,4 +1,4 @@
-"""The page in a real Chromium, as people use it: mouse, keyboard, phone; two at once; cancel; bad files."""
+"""The page in Chromium, as people use it: mouse, keyboard, phone, two visitors at once, cancellation, bad files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = int(os.environ.get("ANITALKER_PATIENCE", "20000"))  # milliseconds; on an idle machine all comes at once
+PATIENCE = int(os.environ.get("ANITALKER_PATIENCE", "20000"))  # milliseconds; an idle machine needs far less
 
 
 @pytest.fixture(scope="module")
@@ -21,20 +21,20 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(
+        browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required"],
         )
-        yield made
-        made.close()
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
-def visit(browser, page):
+def open_page(browser, page):
     """Opens the page as a new visitor; what goes wrong in the browser fails the test."""
     contexts, faults = [], []
 
-    def opened(url=page.url, **options):
+    def open_tab(url=page.url, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
@@ -47,14 +47,14 @@ def visit(browser, page):
         tab.wait_for_selector("#speak")
         return tab
 
-    yield opened
+    yield open_tab
     for context in contexts:
         context.close()
     assert faults == []
 
 
 def give(tab, where, file):
-    """Upload a file to a part of the page."""
+    """Upload a file to a widget."""
     tab.locator(f"{where} input[type=file]").first.set_input_files(str(file))
 
 
@@ -97,8 +97,8 @@ def plays(tab):
     return tab.evaluate("(v => [v.videoWidth, v.videoHeight])(document.querySelector('#video video'))")
 
 
-def test_upload_choose_a_face_render_and_play(visit, pair, clicks):
-    tab = visit()
+def test_upload_choose_a_face_render_and_play(open_page, pair, clicks):
+    tab = open_page()
     give_portrait(tab, pair)
     assert "2 faces" in tab.locator("#advice").inner_text()
     assert tab.locator("#boxes .face.speaks").get_attribute("data-face") == "0"
@@ -119,8 +119,8 @@ def test_upload_choose_a_face_render_and_play(visit, pair, clicks):
     assert os.path.getsize(download.value.path()) > 5000
 
 
-def test_bad_files_are_told_at_once(visit, tmp_path, make_wav):
-    tab = visit()
+def test_bad_files_are_reported_at_once(open_page, tmp_path, make_wav):
+    tab = open_page()
     (tmp_path / "not.png").write_text("this is no picture")
     give(tab, "#portrait", tmp_path / "not.png")
     tab.locator("#advice", has_text="not a picture").wait_for()
@@ -132,8 +132,8 @@ def test_bad_files_are_told_at_once(visit, tmp_path, make_wav):
 
 
 @pytest.mark.slow
-def test_a_phone_sees_one_column(visit, root):
-    tab = visit(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+def test_a_phone_sees_one_column(open_page, root):
+    tab = open_page(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     give_portrait(tab, root / "app/examples/man.webp")
     width = tab.evaluate("document.documentElement.scrollWidth")
     assert width <= 390, f"{width} pixels wide"
@@ -145,8 +145,8 @@ def test_a_phone_sees_one_column(visit, root):
 
 
 @pytest.mark.slow
-def test_dark(visit):
-    tab = visit(color_scheme="dark")
+def test_dark(open_page):
+    tab = open_page(color_scheme="dark")
     red, green, blue = tab.evaluate(
         "getComputedStyle(document.querySelector('.gradio-container')).backgroundColor.match(/\\d+/g).slice(0,3).map(Number)"
     )
@@ -154,12 +154,12 @@ def test_dark(visit):
 
 
 @pytest.fixture
-def slowly(found_talker, monkeypatch):
-    """Frames that take their time."""
+def slow_frames(found_talker, monkeypatch):
+    """Draws frames slow_frames; `.drawn` counts them."""
     draw = found_talker.model.draw
 
-    def slow(*arguments, **more):
-        for frame in draw(*arguments, **more):
+    def slow(*arguments, **options):
+        for frame in draw(*arguments, **options):
             time.sleep(0.05)
             slow.drawn += 1
             yield frame
@@ -176,31 +176,31 @@ def speech(make_wav, tmp_path):
 
 
 @pytest.mark.slow
-def test_preview_progress_and_cancel(visit, page, slowly, root, speech):
-    tab = visit()
+def test_preview_progress_and_cancel(open_page, page, slow_frames, root, speech):
+    tab = open_page()
     give_portrait(tab, root / "app/examples/man.webp")
     give_recording(tab, speech)
     set_steps(tab)
     tab.locator("#speak").click()
     plays(tab)  # the preview, long before the whole
-    assert slowly.drawn < 150
+    assert slow_frames.drawn < 150
     await_status(tab, "of 200 frames")
     tab.locator("#status progress").wait_for()
     await_status(tab, "left")
     tab.locator("#cancel").click()
     await_status(tab, "Cancelled")
     time.sleep(1)
-    drawn = slowly.drawn
+    drawn = slow_frames.drawn
     time.sleep(0.5)
-    assert slowly.drawn == drawn < 225, "frames are still drawn"
+    assert slow_frames.drawn == drawn < 225, "frames are still drawn"
     tab.locator("#cancel").wait_for(state="hidden")
-    assert not list(page.visits.root.glob("visits/*/work-*"))
+    assert not list(page.sessions.root.glob("sessions/*/work-*"))
     assert tab.locator("#speak").is_enabled()
 
 
 @pytest.mark.slow
-def test_closing_the_tab_ends_the_work(visit, page, slowly, root, speech):
-    tab = visit()
+def test_closing_the_tab_ends_the_work(open_page, page, slow_frames, root, speech):
+    tab = open_page()
     give_portrait(tab, root / "app/examples/man.webp")
     give_recording(tab, speech)
     set_steps(tab)
@@ -208,15 +208,15 @@ def test_closing_the_tab_ends_the_work(visit, page, slowly, root, speech):
     await_status(tab, "of 200 frames")
     tab.close()
     deadline = time.monotonic() + 20
-    while list(page.visits.root.glob("visits/*/work-*")) and time.monotonic() < deadline:
+    while list(page.sessions.root.glob("sessions/*/work-*")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not list(page.visits.root.glob("visits/*/work-*"))
-    assert slowly.drawn < 225
+    assert not list(page.sessions.root.glob("sessions/*/work-*"))
+    assert slow_frames.drawn < 225
 
 
 @pytest.mark.slow
-def test_two_visitors_at_once(visit, slowly, root, clicks):
-    tabs = [visit(), visit()]
+def test_two_visitors_at_once(open_page, slow_frames, root, clicks):
+    tabs = [open_page(), open_page()]
     for tab, name in zip(tabs, ("man", "woman"), strict=True):
         give_portrait(tab, root / f"app/examples/{name}.webp")
         give_recording(tab, clicks)
@@ -234,8 +234,8 @@ def test_two_visitors_at_once(visit, slowly, root, clicks):
 
 
 @pytest.mark.slow
-def test_text_then_the_same_settings_again(visit, root):
-    tab = visit()
+def test_text_then_the_same_settings_again(open_page, root):
+    tab = open_page()
     give_portrait(tab, root / "app/examples/woman.webp")
     tab.get_by_role("tab", name="Text").click()
     tab.get_by_label("Text", exact=True).fill("Hello. I say what you write.")
@@ -252,17 +252,17 @@ def test_text_then_the_same_settings_again(visit, root):
     tab.wait_for_function("document.querySelector('#option-seed input').value == '7'")
     assert tab.get_by_label("still").is_checked()
     tab.reload()
-    tab.locator("#shelf figure").wait_for()  # kept for this visit
+    tab.locator("#shelf figure").wait_for()  # kept for this session
     tab.locator("#forget").click()
     tab.locator("#shelf figure").wait_for(state="detached")
 
 
 @pytest.mark.slow
-def test_a_driving_video(visit, found_talker, example_portrait, clicks, root, tmp_path):
+def test_a_driving_video(open_page, found_talker, example_portrait, clicks, root, tmp_path):
     from anitalker.config import RenderOptions
 
     found_talker.render(example_portrait, clicks, tmp_path / "drive.mp4", RenderOptions(steps=1))
-    tab = visit()
+    tab = open_page()
     give_portrait(tab, root / "app/examples/man.webp")
     tab.get_by_role("tab", name="Driving video").click()
     give(tab, "#driving", tmp_path / "drive.mp4")
@@ -273,13 +273,13 @@ def test_a_driving_video(visit, found_talker, example_portrait, clicks, root, tm
 
 
 @pytest.mark.slow
-def test_look_inside(visit, root, monkeypatch):
+def test_look_inside(open_page, root, monkeypatch):
     """The report stands on the page with its pictures and can be taken along; another visitor does not reach it."""
     pytest.importorskip("captum")
     from anitalker.inspection import one_picture
 
     monkeypatch.setattr(one_picture, "SECTIONS", (one_picture.hal,))
-    tab = visit()
+    tab = open_page()
     give_portrait(tab, root / "app/examples/man.webp")
     tab.get_by_role("tab", name="Inspect").click()
     tab.locator("button#inspect").click()
@@ -293,13 +293,13 @@ def test_look_inside(visit, root, monkeypatch):
     assert download.value.suggested_filename == "anitalker-report.zip"
     address = tab.locator("#report img").first.get_attribute("src")
     assert tab.request.get(tab.url + address[1:]).status == 200
-    other = visit()
+    other = open_page()
     assert other.request.get(other.url + address[1:]).status == 403
 
 
 @pytest.mark.slow
-def test_sliders_are_seen_and_obeyed(visit, root, clicks):
-    tab = visit()
+def test_sliders_are_visible_and_work(open_page, root, clicks):
+    tab = open_page()
     for name in ("lips", "head", "blink"):
         assert tab.locator(f"#option-{name} input[type=range]").is_visible()
         assert tab.locator(f"#option-{name}").get_by_text(name, exact=True).first.is_visible()
@@ -319,9 +319,9 @@ def test_sliders_are_seen_and_obeyed(visit, root, clicks):
 
 
 @pytest.mark.slow
-def test_keyboard_only(visit, root):
+def test_keyboard_only(open_page, root):
     """Example portrait, text, button: with Tab, arrows, Enter and letters."""
-    tab = visit()
+    tab = open_page()
 
     def tab_to(selector, text="", most=60):
         for _ in range(most):

@@ -1,0 +1,142 @@
+"""HTML of the page: boxes over the faces, progress, messages, finished videos. All input is escaped."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from .controls import describe
+from .jobs import Job
+from .sessions import Report, Result
+
+if TYPE_CHECKING:
+    from anitalker.faces.detection import Face
+
+# Beyond these the result suffers.
+MIN_FACE_PIXELS = 100
+MAX_TURN_DEGREES = 30
+STAGES = {
+    "start": "Reading",
+    "voice": "Speaking the text",
+    "encode": "Reading the driving video",
+    "motion": "Planning the motion",
+    "preview": "Preview of the first second",
+    "frames": "Drawing",
+    "sections": "Looking inside: section",
+}
+IDLE = "<div class='status idle'><p>Your video will appear here.</p></div>"
+
+
+def face_boxes(width: int, height: int, faces: Sequence[Face], selected: str) -> str:
+    """An SVG of clickable boxes over a picture of width x height pixels; a click chooses who speaks.
+
+    `faces` are in pixels, the largest first; `selected` is an index, largest or all.
+    """
+    shapes = []
+    for index, face in enumerate(faces):
+        x0, y0, x1, y1 = face.box
+        speaks = selected == "all" or selected == str(index) or (selected == "largest" and index == 0)
+        label = f"<text x='{x0:.0f}' y='{y0 - height * 0.02:.0f}' font-size='{height * 0.06:.0f}'>{index + 1}</text>"
+        shapes.append(
+            f"<g class='face{' speaks' if speaks else ''}' data-face='{index}'><title>Face {index + 1}</title>"
+            f"<rect x='{x0:.0f}' y='{y0:.0f}' width='{x1 - x0:.0f}' height='{y1 - y0:.0f}' rx='{height * 0.02:.0f}'/>"
+            f"{label if len(faces) > 1 else ''}</g>"
+        )
+    return f"<svg viewBox='0 0 {width} {height}' preserveAspectRatio='xMidYMid meet'>{''.join(shapes)}</svg>"
+
+
+def portrait_advice(faces: Sequence[Face]) -> str:
+    """A message about how well the largest of the faces can be animated; problems come first."""
+    if not faces:
+        return message(
+            f"No face was found. Give a picture that shows one from the front, at least {MIN_FACE_PIXELS} pixels high.",
+            "bad",
+        )
+    face = faces[0]
+    turn = math.hypot(face.yaw, face.pitch)
+    problems = []
+    if face.size < MIN_FACE_PIXELS:
+        problems.append(
+            f"The face is small ({face.size:.0f} pixels): the video will be soft. {MIN_FACE_PIXELS} or more are best."
+        )
+    if turn > MAX_TURN_DEGREES:
+        problems.append(f"The face looks away ({turn:.0f} degrees): the video may tear. A view from the front is best.")
+    if problems:
+        return message(" ".join(problems), "warn")
+    if len(faces) == 1:
+        return message(f"One face, {face.size:.0f} pixels. Good.", "good")
+    return message(f"{len(faces)} faces. Click the one who speaks, or choose below.", "good")
+
+
+def message(text: str, kind: str = "") -> str:
+    """A short message. `kind` is good, warn, bad or empty."""
+    return f"<p class='note {kind}' role='status'>{escape(text)}</p>"
+
+
+def job_progress(job: Job, position: int) -> str:
+    """The status of an unfinished job: its position in the queue, or its stage, frames and time left."""
+    if job.state == "waiting" and position:
+        return f"<div class='status' role='status'><p>Place {position} in the queue.</p><progress></progress></div>"
+    stage = escape(STAGES.get(job.stage, job.stage.capitalize() or "Starting"))
+    counter = time_left = ""
+    bar = "<progress></progress>"
+    if job.total > 1:
+        counter = f" {job.done} of {job.total}{' frames' if job.stage == 'frames' else ''}"
+        bar = f"<progress max='{job.total}' value='{job.done}'></progress>"
+        if (seconds := job.seconds_left()) is not None:
+            time_left = f"<span>about {_duration(seconds)} left</span>"
+    return f"<div class='status' role='status'><p><span>{stage}{counter}</span>{time_left}</p>{bar}</div>"
+
+
+def job_end(text: str, kind: str) -> str:
+    """The status of an ended job. `kind` is done, cancelled or failed."""
+    return f"<div class='status {kind}' role='status'><p>{escape(text)}</p></div>"
+
+
+def finished(result: Result) -> str:
+    """One line about a finished video: length, size, working time."""
+    facts = result.facts
+    size = f"{facts['width']}x{facts['height']}"
+    return f"{facts['seconds']:.1f} s, {facts['frames']} frames, {size}, made in {facts['work_seconds']:.1f} s"
+
+
+def result_gallery(results: Sequence[Result]) -> str:
+    """The session's videos, newest first, each with its settings, a download and 'same settings again'."""
+    if not results:
+        return "<p class='note'>The videos of this visit will be kept here until you delete them or leave.</p>"
+    return f"<div class='cards'>{''.join(map(_result_card, reversed(results)))}</div>"
+
+
+def report_page(report: Report) -> str:
+    """The body of the report's own page. Its pictures become the visitor's files; its links stay in the ZIP."""
+    from anitalker.inspection.report import PAGE
+
+    html = (report.folder / PAGE).read_text(encoding="utf-8")
+    body = html[html.index("<body>") + len("<body>") : html.index("</body>")]
+    body = re.sub(r"<nav>.*?</nav>", "", body)
+    return re.sub(r'<img src="([\w-]+\.png)"', rf'<img src="{_file_url(report.folder)}/\1"', body)
+
+
+def _result_card(result: Result) -> str:
+    url = _file_url(result.file)
+    settings = f"{result.facts['model']} · {describe(result.settings)}"
+    return (
+        f"<figure><video src='{url}' controls preload='metadata' playsinline></video><figcaption>"
+        f"<b>Video {result.number}</b> {escape(finished(result))}<br><small>{escape(settings)}</small></figcaption>"
+        f"<a href='{url}' download='anitalker-{result.number}.mp4'>Download</a>"
+        f"<button type='button' data-again='{result.number}'>Same settings again</button></figure>"
+    )
+
+
+def _file_url(path: object) -> str:
+    return escape("/gradio_api/file=" + quote(str(path)))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"

@@ -1,0 +1,95 @@
+"""The options of the page's server, shared by `python -m app` and `anitalker app`. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+from typing import NoReturn
+
+from anitalker.config import InputError
+
+from .limits import MB, Limits
+
+DEFAULTS = Limits()
+
+
+class Parser(argparse.ArgumentParser):
+    """Usage errors become InputError: one line, exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{' '.join(message.split())}; see `{self.prog} --help`")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the server's options. The defaults of the limits are those of `Limits`."""
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 admits other machines (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this name and password")
+    parser.add_argument("--model", default="lite", metavar="NAME|FILE", help="default: %(default)s")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: %(default)s")
+    group = parser.add_argument_group("limits")
+    group.add_argument(
+        "--max-upload",
+        type=float,
+        default=DEFAULTS.upload_bytes / MB,
+        metavar="MB",
+        help="size of one upload (default: %(default)g)",
+    )
+    group.add_argument(
+        "--max-seconds",
+        type=float,
+        default=DEFAULTS.media_seconds,
+        help="length of a recording or driving video (default: %(default)g)",
+    )
+    group.add_argument(
+        "--max-waiting",
+        type=int,
+        default=DEFAULTS.waiting_jobs,
+        help="jobs that may wait in the queue (default: %(default)s)",
+    )
+    group.add_argument(
+        "--keep-minutes",
+        type=float,
+        default=DEFAULTS.keep_seconds / 60,
+        help="delete a visitor's files this long after the last request (default: %(default)g)",
+    )
+
+
+def limits_from(arguments: argparse.Namespace) -> Limits:
+    """Return the limits that the options ask for. Raises InputError for a value out of range."""
+    for name in ("max_upload", "max_seconds", "keep_minutes"):
+        if not 0 < getattr(arguments, name) < 1e6:
+            raise InputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; give a number above 0")
+    if not 0 <= arguments.max_waiting <= 1000:
+        raise InputError(f"--max-waiting is {arguments.max_waiting}; allowed is 0 to 1000")
+    return Limits(
+        upload_bytes=int(arguments.max_upload * MB),
+        media_seconds=arguments.max_seconds,
+        waiting_jobs=arguments.max_waiting,
+        keep_seconds=arguments.keep_minutes * 60,
+    )
+
+
+def credentials_from(auth: str | None) -> tuple[str, str] | None:
+    """Split USER:PASSWORD into name and password; None without --auth. Raises InputError if one is missing."""
+    if auth is None:
+        return None
+    user, _, password = auth.partition(":")
+    if not (user and password):
+        raise InputError("--auth came without a name or a password; give USER:PASSWORD")
+    return user, password
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise InputError if the server could not listen on this address. Called before a model is loaded."""
+    if not 0 < port < 65536:
+        raise InputError(f"--port is {port}; allowed is 1 to 65535")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        raise InputError(f"port {port} of {host!r} cannot be used ({error}); choose another --port or --host") from None

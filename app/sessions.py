@@ -1,0 +1,183 @@
+"""Visitors' sessions: each has a private folder, deleted when the visitor asks or sends no request for long."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .jobs import Job
+from .limits import Limits
+
+UNFINISHED_UPLOAD_SECONDS = 120.0  # age at which the remains of a broken upload are deleted
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished video: its file, its settings, and facts for people."""
+
+    number: int  # counts from 1 within the session
+    file: Path
+    kind: str  # speak, say or drive
+    settings: dict  # render options
+    facts: dict
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the motion encoder sees: the folder of the page and its pictures, the same as a ZIP, and facts."""
+
+    folder: Path
+    archive: Path
+    facts: dict
+
+
+@dataclass
+class Session:
+    """One visitor's files, results and jobs.
+
+    In the folder: `uploads` holds what came in, `results` the finished videos and the last report, and each `work-*`
+    the files of a running job, which deletes them at its end.
+    """
+
+    id: str
+    folder: Path
+    last_seen: float = field(default_factory=time.monotonic)
+    results: list[Result] = field(default_factory=list)
+    jobs: dict[str, Job] = field(default_factory=dict)  # Gradio's session_hash (a browser tab) -> its latest job
+    report: Report | None = None
+    result_count: int = 0  # of all results, also those that have been deleted
+
+    def job_folder(self) -> tempfile.TemporaryDirectory:
+        """Make a folder for one job; leaving the context deletes it."""
+        return tempfile.TemporaryDirectory(prefix="work-", dir=self.folder)
+
+    def add_result(self, file: Path, kind: str, settings: dict, facts: dict, max_results: int) -> Result:
+        """Move a finished video into the results. The oldest are deleted when there are more than `max_results`."""
+        self.result_count += 1
+        target = self.folder / "results" / f"anitalker-{self.result_count}-{secrets.token_hex(8)}.mp4"
+        target.parent.mkdir(exist_ok=True)
+        file.replace(target)
+        result = Result(self.result_count, target, kind, settings, facts)
+        self.results.append(result)
+        while len(self.results) > max_results:
+            self.results.pop(0).file.unlink(missing_ok=True)
+        return result
+
+    def set_report(self, folder: Path, facts: dict) -> Report:
+        """Move a finished report into the results, in place of the previous one."""
+        parent = self.folder / "results" / f"report-{secrets.token_hex(8)}"
+        parent.mkdir(parents=True)
+        target = folder.replace(parent / "report")
+        archive = shutil.make_archive(str(parent / "anitalker-report"), "zip", target)
+        if self.report:
+            shutil.rmtree(self.report.folder.parent, ignore_errors=True)
+        self.report = Report(target, Path(archive), facts)
+        return self.report
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job of this session waits or runs."""
+        return any(not job.ended.is_set() for job in self.jobs.values())
+
+
+class SessionStore:
+    """All sessions of a server, and the signed tokens by which browsers are recognised."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.root = Path(tempfile.mkdtemp(prefix="anitalker-page-")).resolve()
+        self.public: frozenset[Path] = frozenset()  # files that every visitor may read
+        self._secret = secrets.token_bytes(32)
+        self._sessions: dict[str, Session] = {}
+        self._lock = threading.Lock()
+
+    def new_token(self) -> str:
+        """Issue a token for a new visitor: a random number and its signature."""
+        nonce = secrets.token_hex(16)
+        return f"{nonce}.{self._sign(nonce)}"
+
+    def is_valid(self, token: str) -> bool:
+        """Whether this server issued the token."""
+        nonce, _, signature = token.partition(".")
+        return bool(nonce) and hmac.compare_digest(signature.encode(), self._sign(nonce).encode())
+
+    def session_id(self, token: str) -> str:
+        """Return the session's name in paths. It does not reveal the token."""
+        return hashlib.sha256(token.encode()).hexdigest()[:32]
+
+    def get(self, session_id: str) -> Session:
+        """Return the session and mark it as seen; a new one is started if there is none."""
+        with self._lock:
+            if session_id not in self._sessions:
+                folder = self.root / "sessions" / session_id
+                folder.mkdir(parents=True, mode=0o700)
+                self._sessions[session_id] = Session(session_id, folder)
+            session = self._sessions[session_id]
+            session.last_seen = time.monotonic()
+            return session
+
+    def sessions(self) -> list[Session]:
+        """Return all sessions, the oldest first."""
+        with self._lock:
+            return list(self._sessions.values())
+
+    def resolve_readable(self, session_id: str, path: str) -> Path | None:
+        """Return the real path of a file that this visitor may read; None for anything else."""
+        try:
+            file = Path(path).resolve(strict=True)
+        except (OSError, ValueError, RuntimeError):
+            return None
+        owned = file.is_relative_to(self.root / "sessions" / session_id)
+        return file if file.is_file() and (owned or file in self.public) else None
+
+    def claim_upload(self, session_id: str, path: str) -> Path:
+        """Move an upload from Gradio's shared folder into the visitor's own. Returns the new path.
+
+        Raises FileNotFoundError if another request with the same bytes moved it first.
+        """
+        file = Path(path)
+        folder = self.get(session_id).folder / "uploads" / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+        if file in self.public:  # Gradio names files by their hash: an uploaded example is the example's own file
+            return Path(shutil.copyfile(file, folder / file.name))
+        moved = file.rename(folder / file.name)
+        with contextlib.suppress(OSError):  # not empty: it holds another upload
+            file.parent.rmdir()
+        return moved
+
+    def delete(self, session_id: str) -> None:
+        """Delete a session with its files and cancel its jobs."""
+        with self._lock:
+            session = self._sessions.pop(session_id, None)
+        if session:
+            for job in session.jobs.values():
+                job.cancel()
+            shutil.rmtree(session.folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Delete idle sessions that have expired, and the remains of broken uploads."""
+        now = time.monotonic()
+        for session in self.sessions():
+            if now - session.last_seen > self.limits.keep_seconds and not session.busy:
+                self.delete(session.id)
+        for file in self.root.glob("tmp*"):
+            unclaimed = file.is_file() and file not in self.public
+            if unclaimed and time.time() - file.stat().st_mtime > UNFINISHED_UPLOAD_SECONDS:
+                file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Delete everything; the server has ended."""
+        for session in self.sessions():
+            self.delete(session.id)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _sign(self, nonce: str) -> str:
+        return hmac.new(self._secret, nonce.encode(), hashlib.sha256).hexdigest()

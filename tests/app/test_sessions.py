@@ -1,0 +1,101 @@
+"""Sessions: tokens, whose file is whose, what is kept and for how long."""
+
+import os
+
+import pytest
+
+from app.jobs import Job
+from app.limits import Limits
+from app.sessions import SessionStore
+
+
+@pytest.fixture
+def store():
+    store = SessionStore(Limits(keep_seconds=60))
+    yield store
+    store.close()
+    assert not store.root.exists()
+
+
+def write(path, content="x"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def test_tokens_are_signed_by_this_server(store):
+    token = store.new_token()
+    assert store.is_valid(token) and token != store.new_token()
+    other = SessionStore(Limits())
+    other.close()
+    nonce, signature = token.split(".")
+    for forged in ("", ".", nonce, f"{nonce}.", f".{signature}", f"{nonce}0.{signature}", other.new_token()):
+        assert not store.is_valid(forged)
+    assert nonce not in store.session_id(token)
+
+
+def test_a_visitor_reads_own_and_public_files_only(store, tmp_path):
+    mine, theirs = store.get("a"), store.get("b")
+    assert mine is store.get("a") and oct(mine.folder.stat().st_mode)[-3:] == "700"
+    files = [write(mine.folder / "x"), write(theirs.folder / "x"), write(tmp_path / "x"), write(store.root / "x")]
+    store.public = frozenset({files[3]})
+    readable = [store.resolve_readable("a", str(file)) for file in (*files, mine.folder, mine.folder / "missing")]
+    assert readable == [files[0], None, None, files[3], None, None]
+    os.symlink(files[1], mine.folder / "link")
+    assert store.resolve_readable("a", str(mine.folder / "link")) is None
+
+
+def test_an_upload_moves_and_an_example_is_copied(store):
+    upload, example = write(store.root / "hash" / "me.png"), write(store.root / "other" / "man.png")
+    store.public = frozenset({example})
+    claimed = [store.claim_upload("a", str(file)) for file in (upload, example)]
+    assert all(store.resolve_readable("a", str(file)) == file for file in claimed)
+    assert not upload.parent.exists() and example.exists()
+    with pytest.raises(FileNotFoundError):
+        store.claim_upload("b", str(upload))
+
+
+def test_the_oldest_results_go(store, tmp_path):
+    session = store.get("a")
+    for _ in range(4):
+        session.add_result(write(tmp_path / "out.mp4"), "speak", {}, {}, max_results=3)
+    assert [result.number for result in session.results] == [2, 3, 4]
+    assert {path for path in session.folder.rglob("*.mp4")} == {result.file for result in session.results}
+
+
+def test_a_report_replaces_the_previous_one(store, tmp_path):
+    session = store.get("a")
+    for text in ("first", "second"):
+        write(tmp_path / "report" / "index.html", text)
+        report = session.set_report(tmp_path / "report", {})
+    assert [path.read_text() for path in session.folder.rglob("index.html")] == ["second"]
+    assert session.report is report and list(session.folder.rglob("*.zip")) == [report.archive]
+
+
+def test_idle_sessions_expire_but_not_under_a_job(store):
+    idle, busy, recent = (store.get(name) for name in "abc")
+    busy.jobs["tab"] = Job(lambda job: None)
+    for session in (idle, busy):
+        session.last_seen -= 61
+    store.sweep()
+    assert store.sessions() == [busy, recent] and not idle.folder.exists() and busy.folder.exists()
+    busy.jobs["tab"].run()
+    store.sweep()
+    assert store.sessions() == [recent]
+
+
+def test_remains_of_broken_uploads_are_swept(store):
+    old, new, example = (write(store.root / name) for name in ("tmp1", "tmp2", "tmp3"))
+    store.public = frozenset({example})
+    for file in (old, example):
+        os.utime(file, (0, 0))
+    store.sweep()
+    assert not old.exists() and new.exists() and example.exists()
+
+
+def test_deleting_a_session_cancels_its_jobs(store):
+    session = store.get("a")
+    session.jobs["tab"] = job = Job(lambda job: None)
+    write(session.folder / "x")
+    store.delete("a")
+    assert job.cancelled and not session.folder.exists() and store.sessions() == []
