@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 
-FPS = 25  # video frames per second
+from encoders.rates import FPS as FPS
+from encoders.rates import SAMPLE_RATE as SAMPLE_RATE
+
 CROP = 256  # side of the face crop in pixels
-SAMPLE_RATE = 16_000  # speech, mono
 POSE_SIZE = 6  # yaw, pitch, roll [radians], x, y [crop widths from the centre], log of the face height [crop widths]
 LANDMARKS = 468  # MediaPipe face mesh
 

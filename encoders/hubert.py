@@ -1,10 +1,10 @@
-"""Waveform -> weighted hidden states of a large HuBERT at 50 Hz (Hsu et al. 2021), as the original's models hear them.
+"""Waveform -> weighted sum of the hidden states of HuBERT large at 50 Hz (Hsu et al. 2021), for the original's models.
 
-Letters: N samples at 16 kHz, K frames of HuBERT, S its width (1024), L its hidden states (25: what enters the first
-layer, what enters each other one, and the normed output of the last).
+Letters: N samples at 16 kHz, K frames of HuBERT, S its width (1024), L its hidden states (25: the inputs of its 24
+layers, and the output of the last after its norm).
 
-The network is that of the package `transformers` (extra `hubert`); weights are a local folder, or are found in the
-package's cache. Nothing is downloaded here.
+The network comes from the package `transformers` (extra `hubert`), its weights from a local folder or from the cache of
+huggingface_hub. Nothing is downloaded here.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-NAME = "TencentGameMate/chinese-hubert-large"  # on huggingface.co; what the original's models were trained on
+NAME = "TencentGameMate/chinese-hubert-large"  # on huggingface.co; the original's models were trained on its features
 FILES = ("config.json", "preprocessor_config.json", "pytorch_model.bin")  # of that repository
-WINDOW = 1000  # frames (20 s) that HuBERT sees at once; shorter recordings are heard whole
-SIDE = 100  # frames (2 s) of context at each end of a window that are thrown away
-QUIET = 1e-7  # added to the variance
+WINDOW_FRAMES = 1000  # 20 s that HuBERT sees at once; shorter recordings are not cut
+CONTEXT_FRAMES = 100  # 2 s at each end of a window whose features are not used, except at the recording's ends
+VARIANCE_EPSILON = 1e-7  # added to the variance
 
 
 class Hubert:
-    """Features of speech: one weighted sum of all hidden states per frame.
+    """Features of speech: the weighted sum of all hidden states, frame by frame.
 
-    network: a HubertModel; weights [L]: how much each hidden state counts; normalise: bring recordings to zero mean and
-    unit variance first. Raises ValueError where the number of states does not fit.
+    network: a HubertModel; weights [L]: one per hidden state; normalise: bring recordings to zero mean and unit
+    variance first. ValueError where the number of weights is not that of the hidden states.
 
-    Recordings above 20 s are heard in windows of 20 s with 2 s of context at both ends, and each state is added to the
-    sum as soon as it is there: an hour needs 0.7 GB for its features, and not 25 times that.
+    Recordings longer than 20 s are processed in windows of 20 s that overlap by 4 s. Each state is added to the sum as
+    soon as it is computed, so an hour needs 0.7 GB for its features, not 25 times as much.
     """
 
     def __init__(self, network: nn.Module, weights: Tensor, normalise: bool = True) -> None:
@@ -43,56 +43,57 @@ class Hubert:
         self.weights = weights.detach().tolist()
         config = network.config
         self.layers = list(zip(config.conv_kernel, config.conv_stride, strict=True))
-        self.hop, self.field = 1, 1  # samples from frame to frame, and that one frame sees
+        self.hop, self.field = 1, 1  # samples from one frame to the next; receptive field of a frame, in samples
         for kernel, stride in reversed(self.layers):
             self.field = (self.field - 1) * stride + kernel
             self.hop *= stride
 
     @property
     def device(self) -> torch.device:
+        """Where the network is."""
         return next(self.network.parameters()).device
 
     def frame_count(self, samples: int) -> int:
-        """Frames of `samples` of sound, at least `field` of them."""
+        """K, the frames of a recording of `samples` samples; `samples` >= `field`."""
         return (samples - self.field) // self.hop + 1
 
     @torch.no_grad()
     def features(self, waveform: Tensor) -> Tensor:
         """Samples [N] -> float32 [K+1,S] on the network's device; the last frame is repeated once, as in the original.
 
-        K = (N - 400) // 320 + 1; recordings below 400 samples are filled up with silence.
+        K = (N - 400) // 320 + 1; recordings below 400 samples are padded with zeros. ValueError without a sample.
         """
         if waveform.ndim != 1 or not len(waveform):
             raise ValueError(f"waveform is {tuple(waveform.shape)}; at least one sample [N] is needed")
         sound = waveform.float()
         if self.normalise:
             variance, mean = torch.var_mean(sound, correction=0)
-            sound = (sound - mean) / (variance + QUIET).sqrt()
+            sound = (sound - mean) / (variance + VARIANCE_EPSILON).sqrt()
         sound = nn.functional.pad(sound, (0, max(0, self.field - len(sound))))
         count = self.frame_count(len(sound))
-        pieces, made = [], 0
-        while made < count:
-            end = min(count, max(0, made - SIDE) + WINDOW)
-            begin = max(0, end - WINDOW)  # the last window is as long as the others
-            until = end if end == count else end - SIDE
-            heard = self._hear(sound[begin * self.hop : (end - 1) * self.hop + self.field])
-            pieces.append(heard[made - begin : until - begin])
-            made = until
-        pieces.append(pieces[-1][-1:])
-        return torch.cat(pieces)
+        chunks, done = [], 0
+        while done < count:
+            end = min(count, max(0, done - CONTEXT_FRAMES) + WINDOW_FRAMES)
+            begin = max(0, end - WINDOW_FRAMES)  # the last window is as long as the others
+            until = end if end == count else end - CONTEXT_FRAMES
+            window = self._weighted_states(sound[begin * self.hop : (end - 1) * self.hop + self.field])
+            chunks.append(window[done - begin : until - begin])
+            done = until
+        chunks.append(chunks[-1][-1:])
+        return torch.cat(chunks)
 
-    def _hear(self, sound: Tensor) -> Tensor:
-        """One window: samples -> weighted sum [frames,S]."""
+    def _weighted_states(self, sound: Tensor) -> Tensor:
+        """Samples of one window -> weighted sum of the hidden states [frames,S]."""
         total = None
         weights = iter(self.weights)
 
         def add(state: Tensor) -> None:
             nonlocal total
-            part = next(weights) * state
-            total = part if total is None else total.add_(part)
+            weighted = next(weights) * state
+            total = weighted if total is None else total.add_(weighted)
 
-        # What enters each layer, and the end: `output_hidden_states` would keep all, and leaves the last state without
-        # its norm in version 5 of transformers, with it in version 4, as here.
+        # `output_hidden_states` would hold all states at once, and its last one is normed in version 4 of transformers,
+        # as here, but not in version 5.
         hooks = [
             layer.register_forward_pre_hook(lambda module, inputs: add(inputs[0]))
             for layer in self.network.encoder.layers
@@ -108,9 +109,9 @@ class Hubert:
 def load(source: str | os.PathLike, weights: Tensor) -> Hubert:
     """HuBERT from a local folder (config.json and weights) or a hub name, in float32 on the CPU.
 
-    A hub name is looked up in the cache of huggingface_hub, never downloaded. Raises ModuleNotFoundError without
-    transformers, FileNotFoundError without the files, ValueError if they are not those of such a HuBERT; each with one
-    line that says what to do.
+    A hub name is looked up in the cache of huggingface_hub and never downloaded. Each error is one line that says what
+    to do: ModuleNotFoundError without transformers, FileNotFoundError without the files, ValueError if they are not
+    those of such a HuBERT.
     """
     try:
         import transformers
@@ -126,21 +127,21 @@ def load(source: str | os.PathLike, weights: Tensor) -> Hubert:
         network, info = transformers.HubertModel.from_pretrained(
             folder, local_files_only=True, output_loading_info=True
         )
-    except Exception as error:  # a foreign reader: whatever it raises, the files are not what it reads
-        raise ValueError(f"{str(folder)!r} holds no HuBERT that transformers can read: {_line(error)}") from error
+    except Exception as error:  # transformers raises many types, and each means that it cannot read the files
+        raise ValueError(f"{str(folder)!r} holds no HuBERT that transformers can read: {_one_line(error)}") from error
     finally:
         transformers.logging.set_verbosity(level)
         if bars:
             transformers.utils.logging.enable_progress_bar()
-    if missing := sorted(set(info["missing_keys"]) - {"masked_spec_embed"}):  # that one only trains
+    if missing := sorted(set(info["missing_keys"]) - {"masked_spec_embed"}):  # used in training only
         raise ValueError(
             f"HuBERT in {str(folder)!r} lacks {len(missing)} tensors ({missing[0]} ...); download it again"
         )
-    return Hubert(network.float().eval(), weights, _normalises(folder))
+    return Hubert(network.float().eval(), weights, _do_normalize(folder))
 
 
 def find(source: str | os.PathLike) -> Path:
-    """The folder of a HuBERT: `source` itself, or the cached copy of that hub name."""
+    """The folder of a HuBERT: `source` itself, or the cached copy of that hub name. FileNotFoundError without one."""
     folder = Path(source)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
@@ -149,24 +150,24 @@ def find(source: str | os.PathLike) -> Path:
         try:
             folder = Path(snapshot_download(str(source), local_files_only=True))
         except (HFValidationError, LocalEntryNotFoundError) as error:
-            raise FileNotFoundError(_absent(source)) from error
+            raise FileNotFoundError(_how_to_get(source)) from error
     if not (folder / FILES[0]).is_file():
-        raise FileNotFoundError(f"{FILES[0]} is not in {str(folder)!r}: {_absent(source)}")
+        raise FileNotFoundError(f"{FILES[0]} is not in {str(folder)!r}: {_how_to_get(source)}")
     return folder
 
 
-def _absent(source: str | os.PathLike) -> str:
+def _how_to_get(source: str | os.PathLike) -> str:
     return (
         f"HuBERT is {str(source)!r}, neither a folder nor in the cache of huggingface_hub; download it (1.3 GB, from "
         f"huggingface.co) with: hf download {NAME} {' '.join(FILES)}; or name a folder that holds these files"
     )
 
 
-def _normalises(folder: Path) -> bool:
-    """Whether recordings are levelled for this HuBERT: what the file of its feature extractor says, else yes."""
+def _do_normalize(folder: Path) -> bool:
+    """`do_normalize` of the feature extractor's configuration; True without that file."""
     path = folder / FILES[1]
     return bool(json.loads(path.read_text(encoding="utf-8")).get("do_normalize", True)) if path.is_file() else True
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]

@@ -1,62 +1,101 @@
-"""Is this a recording of speech that we can speak along with? Warnings in words, never a refusal.
+"""Is a recording speech that lips can follow? Warnings in words; nothing is refused.
 
-Simple measures over the whole recording at 16 kHz; docs/inputs.md says what they were measured on.
+Measures of the whole recording at 16 kHz in frames of 40 ms; docs/inputs.md says on what the limits were measured.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from anitalker.config import SAMPLE_RATE
+from encoders.audio import SAMPLES_PER_FRAME
+from encoders.speech import CHUNK_FRAMES, voicing_and_pitch
 
-FRAME = SAMPLE_RATE // 25  # samples, 40 ms
-QUIET = -50.0  # dB of full scale: below, a frame counts as silence
-LEAD = 3.0  # seconds of silence before the first sound that are worth a word
-FAINT = -45.0  # dB of full scale of the sounding frames
-CLIPPED = 0.01  # share of samples at full scale
-PAUSES = 0.10  # share of low-energy frames, below which a recording has no syllables
-SHORTEST = 4.0  # seconds: what is shorter is not judged as music
+QUIET = -50.0  # dBFS: fainter frames are silence
+LONG_LEAD = 3.0  # seconds of silence at the beginning that are worth a warning
+FAINT = -45.0  # dBFS, mean of the frames that are not silence
+FULL_SCALE = 0.999  # amplitude from which a sample counts as clipped
+CLIPPED_SHARE = 0.01  # of the samples
+LOW_ENERGY_SHARE = 0.10  # of the frames; a recording with fewer has no syllables
+VOICED_SHARE = 0.05  # of the frames that are not silence; a recording with fewer has no voice
+TONE_VOICED_SHARE, TONE_RANGE = 0.9, 1.0  # a tone has more voiced frames, and fewer semitones of pitch
+SHORTEST = 4.0  # seconds of sound below which a recording is not judged to be something other than speech
+CHUNK = CHUNK_FRAMES * SAMPLES_PER_FRAME  # samples looked at in one go, which bounds the memory of long recordings
 
 
 def audio_warnings(samples: np.ndarray) -> list[str]:
-    """What may spoil the result, each in one sentence; [N] float32 at 16 kHz in -1..1. Empty for good speech."""
+    """What may spoil the result, one sentence each; float32 [N] at 16 kHz in -1..1. Empty for good speech."""
     power = frame_power(samples)
-    level = 10 * np.log10(power + 1e-12)
-    sounding = level > QUIET
+    sounding = 10 * np.log10(power + 1e-12) > QUIET
     if not sounding.any():
         return ["the recording is silent: the lips will stay shut"]
-    found = []
-    lead = int(sounding.argmax()) * FRAME / SAMPLE_RATE
-    if lead >= LEAD:
-        found.append(f"the recording begins with {lead:.0f} s of silence, and so does the video; cut it off")
+    warnings = []
+    frames_per_second = SAMPLE_RATE / SAMPLES_PER_FRAME
+    lead = int(sounding.argmax()) / frames_per_second
+    if lead >= LONG_LEAD:
+        warnings.append(f"the recording begins with {lead:.0f} s of silence, and so does the video; cut it off")
     loudness = float(10 * np.log10(power[sounding].mean()))
     if loudness < FAINT:
-        found.append(f"the recording is very faint ({loudness:.0f} dB); its noise may move the lips")
-    blocks = range(0, len(samples), 1 << 22)
-    if sum(np.count_nonzero(np.abs(samples[at : at + (1 << 22)]) > 0.999) for at in blocks) > CLIPPED * len(samples):
-        found.append("the recording is overdriven (clipped); lips may follow it less well")
-    if sounding.sum() * FRAME / SAMPLE_RATE >= SHORTEST and low_energy_share(power) < PAUSES:
-        found.append("this sounds like music or steady noise rather than speech; lips follow speech alone")
-    return found
+        warnings.append(f"the recording is very faint ({loudness:.0f} dB); its noise may move the lips")
+    chunks = (samples[start : start + CHUNK] for start in range(0, len(samples), CHUNK))
+    if sum(np.count_nonzero(np.abs(chunk) > FULL_SCALE) for chunk in chunks) > CLIPPED_SHARE * len(samples):
+        warnings.append("the recording is overdriven (clipped); lips may follow it less well")
+    if sounding.sum() / frames_per_second >= SHORTEST and (other := not_speech(samples, power, sounding)):
+        warnings.append(other)
+    return warnings
+
+
+def not_speech(samples: np.ndarray, power: np.ndarray, sounding: np.ndarray) -> str | None:
+    """What a recording sounds like rather than speech, in a sentence; None for speech.
+
+    samples float32 [N]; power [T], its `frame_power`; sounding bool [T], the frames that are not silence.
+    """
+    voiced, pitch_range = voiced_share_and_range(samples, sounding)
+    if low_energy_share(power) < LOW_ENERGY_SHARE:
+        if voiced > TONE_VOICED_SHARE and pitch_range < TONE_RANGE:
+            return "this sounds like a steady tone rather than speech; lips follow speech alone"
+        return "this sounds like music or steady noise rather than speech; lips follow speech alone"
+    if voiced < VOICED_SHARE:
+        return "no voice is heard in this recording, only noise or whispering; lips may follow it less well"
+    return None
 
 
 def frame_power(samples: np.ndarray) -> np.ndarray:
-    """Mean power of frames of 40 ms, [N] -> [N // FRAME], at least one."""
-    if len(samples) < FRAME:
-        samples = np.pad(samples, (0, FRAME - len(samples)))
-    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
-    return np.einsum("nf,nf->n", frames, frames) / FRAME
+    """Mean power of frames of 40 ms: [N] -> [N // 640], at least one frame."""
+    if len(samples) < SAMPLES_PER_FRAME:
+        samples = np.pad(samples, (0, SAMPLES_PER_FRAME - len(samples)))
+    frames = samples[: len(samples) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME].reshape(-1, SAMPLES_PER_FRAME)
+    return np.einsum("nf,nf->n", frames, frames) / SAMPLES_PER_FRAME
 
 
 def low_energy_share(power: np.ndarray) -> float:
     """Share of frames with less than a quarter of the mean power of the second around them, where there is sound.
 
     The low short-time energy ratio of Lu, Zhang and Jiang, "Content analysis for audio classification and
-    segmentation", 2002, equation 2: syllables rise and fall, music and noise stay.
+    segmentation", 2002, equation 2. The power of syllables rises and falls; that of music and noise is steady.
     """
-    reach = 25
-    padded = np.pad(power, (reach // 2, reach - 1 - reach // 2), "reflect") if len(power) > reach else power
-    sums = np.concatenate([[0.0], np.cumsum(padded, dtype=np.float64)])
-    mean = (sums[reach:] - sums[:-reach]) / reach if len(power) > reach else np.full(len(power), power.mean())
-    alive = mean > 10 ** (QUIET / 10)
-    return float((power < 0.25 * mean)[alive].mean()) if alive.any() else 1.0
+    second = SAMPLE_RATE // SAMPLES_PER_FRAME
+    if len(power) > second:
+        padded = np.pad(power, (second // 2, second - 1 - second // 2), "reflect")
+        sums = np.concatenate([[0.0], np.cumsum(padded, dtype=np.float64)])
+        mean = (sums[second:] - sums[:-second]) / second
+    else:
+        mean = np.full(len(power), power.mean())
+    audible = mean > 10 ** (QUIET / 10)
+    return float((power < 0.25 * mean)[audible].mean()) if audible.any() else 1.0
+
+
+def voiced_share_and_range(samples: np.ndarray, sounding: np.ndarray) -> tuple[float, float]:
+    """Share of the sounding frames (bool [T]) that are voiced, and the range of their pitch in semitones.
+
+    The range is that of the middle 80% of the voiced frames; 0 where none is. `librosa.yin` would say the same, but
+    importing librosa takes a second, and 15 the first time.
+    """
+    chunks = torch.from_numpy(samples[: len(sounding) * SAMPLES_PER_FRAME]).split(CHUNK)
+    voicing, octaves = (torch.cat(values).numpy() for values in zip(*map(voicing_and_pitch, chunks), strict=True))
+    voiced = sounding & (voicing > 0.5)
+    if not voiced.any():
+        return 0.0, 0.0
+    low, high = np.percentile(octaves[voiced], (10, 90))
+    return float(voiced.sum() / sounding.sum()), float(12 * (high - low))

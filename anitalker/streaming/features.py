@@ -9,7 +9,7 @@ from torch import Tensor
 
 from anitalker.config import SAMPLE_RATE
 from encoders import audio
-from encoders.speech import Heard, SpeechFeatures
+from encoders.speech import RunningStats, SpeechFeatures
 
 CONTEXT_SAMPLES = (
     audio.PITCH_WINDOW - audio.SAMPLES_PER_FRAME
@@ -24,7 +24,7 @@ class StreamingSpeechFeatures:
     """
 
     def __init__(self, features: SpeechFeatures, level: float | None = None) -> None:
-        self.features, self.level, self.heard = features, level, Heard()
+        self.features, self.level, self.stats = features, level, RunningStats()
         self.waiting = torch.zeros(0)  # from one frame before the next on
         self.before = 0  # frames in `waiting` that are done: 0 at first, then 1
         self.loud: deque[float] = deque(maxlen=LEVEL_MEMORY)
@@ -42,7 +42,7 @@ class StreamingSpeechFeatures:
         near = self.waiting[None].to(self.features.window.device)
         rows = slice(self.before * self.features.per_frame, known * self.features.per_frame)
         made = self.features.assemble(
-            self.features.log_mel(near)[:, rows], self.features.pitch(near)[:, self.before : known], self.heard
+            self.features.log_mel(near)[:, rows], self.features.pitch(near)[:, self.before : known], self.stats
         )
         self.waiting, self.before = self.waiting[(known - 1) * size :], 1
         return made

@@ -1,4 +1,4 @@
-"""HuBERT's weighted states: counts, windows without seams, each state by its weight, what is said when it lacks."""
+"""HuBERT's weighted states: frame counts, windows without seams, weights of the states, messages of what is missing."""
 
 import json
 import sys
@@ -88,8 +88,8 @@ def test_windows_leave_no_seam(monkeypatch, seconds):
     """As if heard whole, where the context covers what layers see; every window but an only one is of full length."""
     sound = noise(int(16_000 * seconds))
     whole = hubert.Hubert(StandIn(), WEIGHTS).features(sound)
-    monkeypatch.setattr(hubert, "WINDOW", 20)
-    monkeypatch.setattr(hubert, "SIDE", 4)
+    monkeypatch.setattr(hubert, "WINDOW_FRAMES", 20)
+    monkeypatch.setattr(hubert, "CONTEXT_FRAMES", 4)
     network = StandIn()
     made = hubert.Hubert(network, WEIGHTS).features(sound)
     assert made.shape == whole.shape
@@ -102,8 +102,8 @@ def test_without_context_there_would_be_seams(monkeypatch):
     """The test above can fail."""
     sound = noise(16_000)
     whole = hubert.Hubert(StandIn(), WEIGHTS).features(sound)
-    monkeypatch.setattr(hubert, "WINDOW", 20)
-    monkeypatch.setattr(hubert, "SIDE", 1)
+    monkeypatch.setattr(hubert, "WINDOW_FRAMES", 20)
+    monkeypatch.setattr(hubert, "CONTEXT_FRAMES", 1)
     assert not torch.allclose(hubert.Hubert(StandIn(), WEIGHTS).features(sound), whole, atol=1e-3)
 
 

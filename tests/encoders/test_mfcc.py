@@ -76,7 +76,7 @@ def test_slopes_are_of_the_cepstra_and_repeat_the_edges():
 def test_long_recordings_are_measured_in_pieces(monkeypatch, piece):
     sound = noise(5000)
     whole = mfcc.features(sound)
-    monkeypatch.setattr(mfcc, "PIECE", piece)
+    monkeypatch.setattr(mfcc, "CHUNK_FRAMES", piece)
     assert torch.allclose(mfcc.features(sound), whole, atol=1e-6)
 
 

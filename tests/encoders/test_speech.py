@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -39,25 +40,43 @@ def test_batch_equals_one_by_one(features):
     assert torch.allclose(features(sound)[1], features(sound[1]), atol=1e-4)
 
 
-def test_mel_agrees_with_torchaudio(features):
-    """Our frames are centred on their hop, torchaudio's on its beginning: shift by half a hop and compare."""
-    import torchaudio
+@pytest.mark.slow  # librosa compiles itself on its first import, in some 15 s
+def test_mel_agrees_with_librosa(features):
+    """Our frames are centred on their hop, librosa's on its beginning: shift by half a hop and compare."""
+    import librosa
 
     sound = voice(1)
-    reference = torchaudio.transforms.MelSpectrogram(
-        16_000,
-        n_fft=1024,
-        win_length=400,
-        hop_length=160,
-        f_min=60,
-        f_max=8000,
-        n_mels=80,
-        center=True,
-        pad_mode="constant",
-    )(torch.nn.functional.pad(sound[80:], (0, 80)))
-    bands = torchaudio.functional.melscale_fbanks(513, 60, 8000, 80, 16_000).sum(0)
-    reference = (reference / bands[:, None] / torch.hann_window(400).square().sum()).clamp(min=1e-7).log().T[:100]
-    assert torch.allclose(features.log_mel(sound[None])[0, 4:96], reference[4:96], atol=0.02)
+    options = dict(n_fft=1024, win_length=400, hop_length=160, fmin=60, fmax=8000, n_mels=80, htk=True, norm=None)
+    shifted = np.pad(sound[80:].numpy(), (0, 80))
+    power = torch.from_numpy(librosa.feature.melspectrogram(y=shifted, sr=16_000, pad_mode="constant", **options))
+    weights = torch.from_numpy(librosa.filters.mel(sr=16_000, n_fft=1024, fmin=60, n_mels=80, htk=True, norm=None))
+    expected = power / weights.sum(1, keepdim=True) / torch.hann_window(400).square().sum()
+    expected = expected.clamp(min=1e-7).log().T[:100]
+    assert torch.allclose(features.log_mel(sound[None])[0, 4:96], expected[4:96], atol=0.02)
+
+
+@pytest.mark.slow  # librosa compiles itself on its first import, in some 15 s
+def test_features_are_the_same_without_torchaudio(features, monkeypatch):
+    monkeypatch.setattr(audio, "torchaudio_functional", lambda: None)
+    sound = voice(2) + 0.01 * torch.randn(32_000, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(SpeechFeatures()(sound), features(sound), atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow  # librosa compiles itself on its first import, in some 15 s
+def test_pitch_agrees_with_librosa(features):
+    """A voice that glides by an octave, in half a second of silence on each side."""
+    import librosa
+
+    time = torch.arange(32_000) / 16_000
+    phase = (2 * math.pi * 110 * 2 ** (time / 2)).cumsum(0) / 16_000
+    sound = torch.nn.functional.pad(sum((k * phase).sin() / k for k in range(1, 12)) * 0.05, (8000, 8000))
+    voicing, octaves = speech.voicing_and_pitch(sound)
+    centred = np.pad(sound.numpy(), (512 - 320, 512))  # librosa's windows begin at their hop, ours are centred on it
+    hertz = librosa.yin(centred, fmin=60, fmax=400, sr=16_000, frame_length=1024, hop_length=640, center=False)
+    voiced = voicing > 0.9
+    expected = torch.from_numpy(hertz[: len(voicing)]).div(150).log2().float()
+    assert voiced[14:61].all() and voicing[:11].max() == 0 == voicing[-11:].max()
+    assert (octaves - expected)[14:61].abs().max() < 0.05
 
 
 def test_the_past_does_not_know_the_future(features):
@@ -99,7 +118,7 @@ def test_pitch_of_a_known_tone(features, pitch):
 
 def test_gain_is_that_of_the_samples(features, monkeypatch):
     """Piece by piece, so that no louder copy of a long recording is held."""
-    monkeypatch.setattr(speech, "PIECE", 10)
+    monkeypatch.setattr(speech, "CHUNK_FRAMES", 10)
     sound = torch.randn(20_000, generator=torch.Generator().manual_seed(0)) * 0.03
     torch.testing.assert_close(features(sound, 4.0), features(4 * sound), atol=1e-4, rtol=1e-4)
     assert (features(sound, 4.0) - features(sound)).abs().max() > 0.1
@@ -111,5 +130,5 @@ def test_long_recordings_are_measured_in_pieces(features, monkeypatch):
     """The seam between two pieces is not heard: the same features as in one go."""
     sound = voice(3) + 0.01 * torch.randn(48_000)
     whole = features(sound)
-    monkeypatch.setattr(speech, "PIECE", 20)
+    monkeypatch.setattr(speech, "CHUNK_FRAMES", 20)
     assert torch.allclose(features(sound), whole, atol=1e-5)
