@@ -39,8 +39,8 @@ class Portrait:
     """A picture, uint8 [H,W,3], and its chosen faces, ready to move."""
 
     picture: np.ndarray
-    subjects: tuple[base.PreparedFace, ...]
-    indices: tuple[int, ...] = ()  # of the subjects among the faces found
+    faces: tuple[base.PreparedFace, ...]
+    indices: tuple[int, ...] = ()  # of these faces among the faces found
 
 
 def load(
@@ -88,16 +88,16 @@ class Talker:
         chosen = [one for which in (face, *also) for one in choose(found, which)]
         indices = sorted({n for n, one in enumerate(found) if any(one is other for other in chosen)})
         faces = [found[n] for n in indices]
-        subjects = self._subjects(pixels, faces)
-        for n, face, subject in zip(indices, faces, subjects, strict=True):
-            self._check_face(n, self.model.check_face(face, subject.crop, finder, subject))
+        prepared = self._prepare(pixels, faces)
+        for n, face, ready in zip(indices, faces, prepared, strict=True):
+            self._check_face(n, self.model.check_face(face, ready.crop, finder, ready))
         if enhance:
             pixels = enhancing.restore(pixels, [face.landmarks for face in faces], self.enhancer)
-            subjects = self._subjects(pixels, faces)
-        return Portrait(pixels, subjects, tuple(indices))
+            prepared = self._prepare(pixels, faces)
+        return Portrait(pixels, prepared, tuple(indices))
 
-    def _subjects(self, pixels: np.ndarray, faces: Iterable[Face]) -> tuple[base.PreparedFace, ...]:
-        return tuple(self.model.subject(pixels, self.model.crop(pixels, face)) for face in faces)
+    def _prepare(self, pixels: np.ndarray, faces: Iterable[Face]) -> tuple[base.PreparedFace, ...]:
+        return tuple(self.model.prepare(pixels, self.model.crop(pixels, face)) for face in faces)
 
     @functools.cached_property
     def enhancer(self) -> enhancing.Network:
@@ -130,11 +130,12 @@ class Talker:
         track = speech if isinstance(speech, Soundtrack) else Soundtrack.read(speech, speech_for)
         features: dict[int | None, Tensor] = {}  # [1,rT,S] by recording
         motions = []
-        for n, subject in enumerate(portrait.subjects):
+        for n, face in enumerate(portrait.faces):
             recording = track.recording_of(portrait.indices[n] if n < len(portrait.indices) else None)
             if recording not in features:
-                features[recording] = self.model.hear(torch.tensor(track.padded(recording)))
-            motions.append(self.model.move(features[recording], subject, options, options.seed + n, progress))
+                features[recording] = self.model.speech_features(torch.tensor(track.padded(recording)))
+            seed = options.seed + n
+            motions.append(self.model.generate_motion(features[recording], face, options, seed, progress))
         return motions
 
     def draw(
@@ -144,7 +145,7 @@ class Talker:
         if options.frame == "crop" and len(motions) > 1:
             raise InputError(f"frame is crop, but {len(motions)} faces speak; choose one face, or --frame full")
         picture = portrait.picture if options.frame == "full" else None
-        return rendering.render(self.model, portrait.subjects, motions, options.batch_size, picture)
+        return rendering.render(self.model, portrait.faces, motions, options.batch_size, picture)
 
     def frames(
         self, portrait: Portrait | Path, speech: Path | np.ndarray, options: RenderOptions = RenderOptions()
@@ -159,7 +160,7 @@ class Talker:
         """A video -> motion codes [T,M], read from the pixels of one fixed crop and smoothed; identity code [D]."""
         total = round((probe(clip).seconds or 0) * FPS)
         crops = driving_video.crop_frames(read_frames(clip), self.finder(backend), face, self.model.crop)
-        return driving_video.read_codes(self.model.read, crops, total, progress, self.model.calm)
+        return driving_video.read_codes(self.model.read_codes, crops, total, progress, self.model.driving_filter)
 
     def render(
         self,
@@ -205,7 +206,7 @@ class Talker:
         clock("portrait")
         codes = torch.tensor(self.encode(clip, backend=options.face_backend, progress=progress)[0], device=self.device)
         clock("encode")
-        starts = [subject.motion if relative else codes[:1] for subject in portrait.subjects]
+        starts = [subject.motion if relative else codes[:1] for subject in portrait.faces]
         motions = [start + codes - codes[:1] for start in starts]
         sound = clip if probe(clip).audio_codec else None
         return self._write(portrait, motions, output, sound, options, clock, progress)

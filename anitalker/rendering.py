@@ -44,9 +44,9 @@ def render(
     def draw(at: int, count: int) -> Iterator[np.ndarray]:
         parts = [motion[at : at + count] for motion in motions]
         if picture is None:
-            yield from model.draw(subjects[0], parts[0], full=False)
+            yield from model.render_frames(subjects[0], parts[0], full=False)
             return
-        streams = [model.draw(subject, part, full=True) for subject, part in zip(subjects, parts, strict=True)]
+        streams = [model.render_frames(subject, part, full=True) for subject, part in zip(subjects, parts, strict=True)]
         for moved in zip(*streams, strict=True):
             yield paste_all(picture, moved, [subject.crop for subject in subjects])
 

@@ -56,7 +56,7 @@ def render(talker, scene: Scene, path: Path, speech: np.ndarray, options: Render
     """One picture through the pipeline -> facts, the last frame, boxes of the faces that move."""
     portrait = talker.portrait(path, options.face)
     picture = portrait.picture
-    boxes = [box_of(s.crop.landmarks[:, :2] * s.crop.side + np.array(s.crop.origin)) for s in portrait.subjects]
+    boxes = [box_of(s.crop.landmarks[:, :2] * s.crop.side + np.array(s.crop.origin)) for s in portrait.faces]
     found, false = count_found(boxes, scene.faces)
     facts = {"moving": len(boxes), "right": found, "false": false}
     if lossless:  # a picture that is stored whole must be read whole, the right way up
@@ -65,9 +65,7 @@ def render(talker, scene: Scene, path: Path, speech: np.ndarray, options: Render
     outside, changed, frame = 0, [], picture
     for number, frame in enumerate(talker.draw(portrait, motions, options)):
         different = (frame != picture).any(-1)
-        allowed = where_moving(
-            talker.model, portrait.subjects, [m[number : number + 1] for m in motions], frame.shape[:2]
-        )
+        allowed = where_moving(talker.model, portrait.faces, [m[number : number + 1] for m in motions], frame.shape[:2])
         outside += int((different & ~allowed).sum())
         changed.append(float(different.mean()))
     return facts | {"frames": len(changed), "outside": outside, "changed": float(np.mean(changed))}, frame, boxes

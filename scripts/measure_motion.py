@@ -169,7 +169,7 @@ def measure(
     """One row of `factors`, of every `every`-th frame."""
     (motion,) = talker.motion(portrait, speech, options)
     frames = np.stack(list(talker.draw(portrait, [motion[::every]], options)))
-    (one,) = portrait.subjects
+    (one,) = portrait.faces
     size = frames.shape[1]
     near = one.crop.landmarks[None].repeat(len(frames), 0) * size
     marks = torch.from_numpy(talker.finder().refine(frames, near, passes=3) / size)

@@ -58,10 +58,12 @@ def encoder(networks: Networks) -> Part:
 
 
 def speech(networks: Networks) -> Part:
-    """`MotionGenerator.hear`: speech features [B,L,S] -> heard [B,L,W]."""
+    """`MotionGenerator.encode_speech`: speech features [B,L,S] -> heard [B,L,W]."""
     network = networks.generator
     free = {key: {0: "B", 1: "L"} for key in ("speech", "heard")}
-    return Part(network, network.hear, {"speech": torch.randn(2, 14, network.config.speech_size)}, ("heard",), free)
+    return Part(
+        network, network.encode_speech, {"speech": torch.randn(2, 14, network.config.speech_size)}, ("heard",), free
+    )
 
 
 def generator(networks: Networks) -> Part:

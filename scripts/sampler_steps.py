@@ -66,7 +66,7 @@ def on_the_originals_path(network: MotionGenerator, features: Callable) -> Subje
     def made(clip: MotionClip, steps: int, seed: int) -> Tensor:
         frames = min(len(clip.codes), network.config.window)
         heard = features(normalise_level(torch.from_numpy(clip.sound[: (frames + 1) * SAMPLES_PER_FRAME])))[None]
-        heard, start = network.hear(heard[:, : frames + 1]), torch.from_numpy(clip.codes[:1])
+        heard, start = network.encode_speech(heard[:, : frames + 1]), torch.from_numpy(clip.codes[:1])
         before = network.normalise(start[None], start)
         frames = heard.shape[1] - 1
         nothing = torch.zeros(1, frames + 1, len(CONTROLS))

@@ -101,7 +101,7 @@ def neck_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def measure(talker, picture, speech: np.ndarray, every: int, options: RenderOptions) -> dict:
     """One picture (a path or pixels): steps (frames, picture), the ratio of gradients, and shifts of colour."""
     portrait = talker.portrait(picture)
-    subject, still = portrait.subjects[0], portrait.picture
+    subject, still = portrait.faces[0], portrait.picture
     crop, size = subject.crop, still.shape[:2]
     points = crop.landmarks[:, :2] * crop.side + np.array(crop.origin)
     neck, skin, square = neck_mask(points, size), skin_mask(points, size), np.zeros(size, bool)

@@ -52,7 +52,7 @@ def ellipse_mask(points: np.ndarray, shape: tuple[int, int], grow: float = 0.0) 
 def measure(talker, path: str | np.ndarray, speech: np.ndarray, every: int, options: RenderOptions) -> dict:
     """Ratios to the picture's own sharpness for one picture, a file or pixels; shares are means over the frames."""
     portrait = talker.portrait(path)
-    subject, picture = portrait.subjects[0], portrait.picture
+    subject, picture = portrait.faces[0], portrait.picture
     frame = subject.crop
     points = frame.landmarks[:, :2] * frame.side + np.array(frame.origin)
     regions = {
@@ -62,7 +62,7 @@ def measure(talker, path: str | np.ndarray, speech: np.ndarray, every: int, opti
     still = {name: laplacian_variance(picture, inside) for name, inside in regions.items()}
     motion = talker.motion(portrait, speech, options)[0][1::every]
     ours, enlarged = ({name: [] for name in PARTS} for _ in range(2))
-    small = talker.model.draw(subject, motion, full=False)
+    small = talker.model.render_frames(subject, motion, full=False)
     moved = talker.draw(portrait, [motion], options)
     side = int(frame.side)
     ever = np.zeros(picture.shape[:2], bool)

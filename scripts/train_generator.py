@@ -108,7 +108,9 @@ def train_step(network: MotionGenerator, loss: MotionLoss, batch: dict[str, Tens
     time = torch.where(torch.rand(len(motion), device=device) < 0.25, torch.zeros_like(time), time)
     deaf = batch["deaf"] | (torch.rand(len(motion), device=device) < 0.12)
     noisy = samplers.interpolate(clean, torch.randn_like(clean), time)
-    estimate = network(noisy, time, network.hear(batch["speech"]), batch["start"], previous, controls, given, deaf)
+    estimate = network(
+        noisy, time, network.encode_speech(batch["speech"]), batch["start"], previous, controls, given, deaf
+    )
     place, velocity = loss(estimate, clean, batch["good"][:, p:].float())
     return {"place": place, "velocity": velocity}
 

@@ -58,11 +58,11 @@ def run(arguments: argparse.Namespace) -> dict:
     portrait = talker.portrait(arguments.portrait, options.face, options.face_backend, enhance=options.enhance)
     if ends:
         way = None if arguments.linear else talker.model.prior
-        motions = [idle.between(way, one.motion.cpu(), *ends, frames).to(one.motion) for one in portrait.subjects]
+        motions = [idle.between(way, one.motion.cpu(), *ends, frames).to(one.motion) for one in portrait.faces]
     else:
         motions = [
             talker.model.idle(one, frames, options, arguments.temperature, options.seed + n)
-            for n, one in enumerate(portrait.subjects)
+            for n, one in enumerate(portrait.faces)
         ]
     with flags.Progress() as progress:
         return talker.animate(portrait, motions, arguments.output, options, progress)
@@ -78,7 +78,7 @@ def expression(talker: Talker, name: str, backend: str) -> Tensor:
     if not (colon and number.isdigit() and file.endswith(MOTION_FILE)):
         file, number = name, "0"
     if not file.endswith(MOTION_FILE):
-        return talker.portrait(file, "largest", backend).subjects[0].motion.cpu()
+        return talker.portrait(file, "largest", backend).faces[0].motion.cpu()
     codes = read_codes(file)
     if int(number) >= len(codes):
         raise InputError(f"{file!r} has no frame {number}; its frames are 0 to {len(codes) - 1}")

@@ -56,7 +56,7 @@ def strips(model, subject, spread: Tensor) -> np.ndarray:
     for number, width in enumerate(spread):
         motion = subject.motion.repeat(len(steps), 1)
         motion[:, number] += steps * width
-        rows.append(np.stack(list(model.draw(subject, motion, full=False))))
+        rows.append(np.stack(list(model.render_frames(subject, motion, full=False))))
     return np.stack(rows)
 
 

@@ -50,7 +50,7 @@ class Many:
             "mouth opening, %": 100 * lip_opening(points).numpy(),
             "eye opening, %": 100 * eye_opening(points).numpy(),
         }
-        motion = case.talker.model.read(torch.tensor(crops))[0].clone()  # in the crop's own frame, as elsewhere
+        motion = case.talker.model.read_codes(torch.tensor(crops))[0].clone()  # in the crop's own frame, as elsewhere
         return cls(crops, seen, codes, motion, names, labels, step)
 
     def standard(self, case: Case) -> np.ndarray:

@@ -158,8 +158,8 @@ def damping(case: Case, report: Report) -> None:
         report.words("Give --speech to see what is left of the motion of a recording.")
         return
     samples = read_audio(case.speech)[: HEARD * SAMPLE_RATE]
-    sound = model.hear(torch.tensor(samples))
-    rows = effects.damped(model, case.subject, model.move(sound, case.subject))
+    sound = model.speech_features(torch.tensor(samples))
+    rows = effects.damped(model, case.subject, model.generate_motion(sound, case.subject))
     report.table(
         ("options", "mouth", "eyes", "head °"),
         [(name, *(f"{value:.3f}" for value in values)) for name, *values in rows],
@@ -294,9 +294,9 @@ def speech_attention(case: Case, report: Report) -> None:
     model = case.talker.model
     samples = read_audio(case.speech)[: HEARD * SAMPLE_RATE]
     steps = 1 if _is_lite(case) else ddim_steps()[0]
-    sound, watch = model.hear(torch.tensor(samples)), attention.Watch()
+    sound, watch = model.speech_features(torch.tensor(samples)), attention.Watch()
     with watch:
-        model.move(sound, case.subject, RenderOptions(steps=steps), 0)
+        model.generate_motion(sound, case.subject, RenderOptions(steps=steps), 0)
     maps = attention.first_pass(watch.maps, steps)
     if not maps:
         raise InputError("the speech is too short for attention maps; give at least a second")

@@ -61,7 +61,7 @@ def inspect(
     first, crops, names, step = READ[kind](talker, Path(source))
     portrait = talker.portrait(first)
     sound = Path(speech) if speech else DEMO if DEMO.is_file() else None
-    case = Case.of(talker, view, portrait.subjects[0], sound)
+    case = Case.of(talker, view, portrait.faces[0], sound)
     count = len(case.stage_names)
     if stage is not None and not 0 <= stage < count:
         raise InputError(f"stage is {stage}; allowed is 0 to {count - 1}: {', '.join(case.stage_names)}")

@@ -77,7 +77,7 @@ class Model(Protocol):
     device: torch.device
     size: int  # side of a face-crop frame in pixels
     steps: int  # sampler steps where none are asked for
-    calm: dict[str, float] | None  # One-Euro filter over the codes of a driving video; None: as they are read
+    driving_filter: dict[str, float] | None  # One-Euro filter over the codes of a driving video; None: as they are read
 
     @property
     def prior(self) -> MotionPrior | None:
@@ -91,25 +91,25 @@ class Model(Protocol):
         """InputError for options that this model cannot serve, with what to do."""
 
     def check_face(self, face: Face, crop: Crop, finder: FaceFinder, subject: PreparedFace | None = None) -> FaceCheck:
-        """Whether the face in a crop can be animated; subject: what `subject` made of the crop, if it has been."""
+        """Whether the face in a crop can be animated; subject: what `prepare` made of the crop, if it has been."""
 
     def crop(self, picture: np.ndarray, face: Face) -> Crop:
         """The square of a picture, uint8 [H,W,3], that this model wants to see."""
 
-    def subject(self, picture: np.ndarray, crop: Crop) -> PreparedFace:
+    def prepare(self, picture: np.ndarray, crop: Crop) -> PreparedFace:
         """Everything that is done once per face."""
 
-    def read(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Crops uint8 [B,256,256,3] -> motion codes [B,M] and identity codes [B,D]."""
 
-    def hear(self, samples: Tensor) -> Tensor:
+    def speech_features(self, samples: Tensor) -> Tensor:
         """Sound [N] at 16 kHz in -1..1, as recorded -> features [1,rT,S], r per video frame, T = ceil(25 seconds)."""
 
-    def move(
+    def generate_motion(
         self, sound: Tensor, subject: PreparedFace, options: RenderOptions, seed: int, progress: Progress | None = None
     ) -> Tensor:
-        """Features of `hear` -> motion [T,M]; the same for the same seed."""
+        """Features of `speech_features` -> motion [T,M]; the same for the same seed."""
 
-    def draw(self, subject: PreparedFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
+    def render_frames(self, subject: PreparedFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> the moved crop, frame by frame: uint8 [side,side,3] in the picture's own pixels if `full`,
         else [size,size,3]. Nothing is drawn before the first frame is asked for."""

@@ -65,7 +65,7 @@ class LiteFace:
 class Lite:
     """Motion space, decoder, generator and speech features as a `Model`."""
 
-    family, size, steps, calm = "lite", CROP, LITE_STEPS, driving_video.DRIVING_FILTER
+    family, size, steps, driving_filter = "lite", CROP, LITE_STEPS, driving_video.DRIVING_FILTER
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Lite:
         return crop_face(picture, found)
 
     @torch.inference_mode()
-    def subject(self, picture: np.ndarray, crop: Crop) -> LiteFace:
+    def prepare(self, picture: np.ndarray, crop: Crop) -> LiteFace:
         """Once per face: codes read from the crop's pixels, the decoder's view, native pixels."""
         image = to_tensor(crop.image, self.device)
         landmarks = torch.tensor(crop.landmarks, device=self.device)[None]
@@ -124,18 +124,18 @@ class Lite:
         return LiteFace(crop, codes, landmarks, prepared, compositor, unet)
 
     @torch.inference_mode()
-    def read(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 [B,256,256,3] -> motion codes [B,M] and identity codes [B,64] of unit length."""
         codes = self.space(to_tensors(pictures.to(self.device)))
         return codes.motion, codes.identity
 
     @torch.inference_mode()
-    def hear(self, samples: Tensor) -> Tensor:
+    def speech_features(self, samples: Tensor) -> Tensor:
         """Samples [N] at 16 kHz -> features [1,T,S], T = ceil(25 seconds)."""
         return self.speech(samples.to(self.device), level_gain(samples))[None]
 
     @torch.inference_mode()
-    def move(
+    def generate_motion(
         self,
         sound: Tensor,
         subject: LiteFace,
@@ -143,7 +143,7 @@ class Lite:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Features of `hear` -> motion [T,M]; it begins with the portrait's own code. Too quick to tell progress."""
+        """Speech features -> motion [T,M], which begins with the portrait's own code. Too quick to report progress."""
         rng = torch.Generator().manual_seed(seed)
         made = generate_motion(self.generator, sound, subject.motion, rng, self.sampling_params(options))
         return self.scale_motion(made, subject.motion, options)
@@ -195,7 +195,7 @@ class Lite:
         with torch.autocast(motion.device.type, torch.bfloat16, enabled=low):
             return self.decoder.refine(subject.prepared, targets, motion, flow, subject.unet)
 
-    def draw(self, subject: LiteFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
+    def render_frames(self, subject: LiteFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> the moved crop, uint8, [side,side,3] in the picture's pixels if `full`, else [256,256,3]."""
         compositor = subject.compositor if full else Compositor(subject.prepared.picture, sharpen=False)
         yield from compositor.frames(self.layers(subject, motion))

@@ -68,7 +68,7 @@ class OriginalFace:
 class Original:
     """Stage one and stage two as a `Model`; source: of HuBERT's weights, used by the variants that hear with it."""
 
-    family, steps, calm = "original", ORIGINAL_STEPS, None  # driving videos are read without a filter, as it reads them
+    family, steps, driving_filter = "original", ORIGINAL_STEPS, None  # the original filters no codes
     prior = streaming = None  # nothing is known of its codes; its motion is made of whole clips
 
     def __init__(
@@ -95,7 +95,7 @@ class Original:
         return self.stage_one.dec.constants(torch.bfloat16 if low else torch.float32)
 
     @cached_property
-    def ears(self) -> SpeechFrontend:
+    def frontend(self) -> SpeechFrontend:
         """What the variant hears with, loaded when it is first needed."""
         return load_speech_frontend(self.denoiser, self.source, self.device)
 
@@ -127,7 +127,7 @@ class Original:
         return crop_face(picture, found, FACE_IN_CROP, MIDDLE_IN_CROP)
 
     @torch.inference_mode()
-    def subject(self, picture: np.ndarray, crop: Crop) -> OriginalFace:
+    def prepare(self, picture: np.ndarray, crop: Crop) -> OriginalFace:
         """Everything that is done once per face."""
         look = self.stage_one.encode(resize_to_network(to_tensor(crop.image, self.device), self.size))
         ready = self.stage_one.dec.prepare(self.constants, look.image_code, look.skips)
@@ -140,18 +140,18 @@ class Original:
         return as_cuda_graph(lambda motion: self.stage_one.dec.draw(constants, ready, motion).pictures, self.device)
 
     @torch.inference_mode()
-    def read(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 [B,256,256,3] -> motion codes [B,M] and identity codes [B,S]."""
         views = to_tensors(pictures.to(self.device)).split(4)  # more gains nothing
         looks = [self.stage_one.encode(resize_to_network(part, self.size)) for part in views]
         return torch.cat([look.motion_code for look in looks]), torch.cat([look.identity for look in looks])
 
-    def hear(self, samples: Tensor) -> Tensor:
+    def speech_features(self, samples: Tensor) -> Tensor:
         """Samples [N] at 16 kHz, as recorded -> features [1,rT,S], T = ceil(25 seconds)."""
-        return self.ears.hear(samples)
+        return self.frontend(samples)
 
     @torch.inference_mode()
-    def move(
+    def generate_motion(
         self,
         sound: Tensor,
         subject: OriginalFace,
@@ -159,7 +159,7 @@ class Original:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Features of `hear` -> motion [T,M], within -1..1.
+        """Features of `speech_features` -> motion [T,M], within -1..1.
 
         Clips above WINDOW are made in windows, each from the motion just before it, as the network was taught to start.
         """
@@ -185,7 +185,7 @@ class Original:
         return made[0]
 
     @torch.inference_mode()
-    def draw(self, subject: OriginalFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
+    def render_frames(self, subject: OriginalFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> the moved crop, uint8, [side,side,3] in the picture's pixels if `full`, else [n,n,3]."""
         # A processor's cores are busy with one frame, and large batches leave its caches: one by one.
         for part in motion.split(1 if motion.device.type == "cpu" else len(motion)):

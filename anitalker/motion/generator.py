@@ -62,7 +62,7 @@ class MotionGenerator(nn.Module):
         """The inverse of `normalise`."""
         return x * self.std + self.mean + _pose_of(start)
 
-    def hear(self, speech: Tensor) -> Tensor:
+    def encode_speech(self, speech: Tensor) -> Tensor:
         """Speech features [B,L,S] -> [B,L,W]; once per window, whatever the number of sampler steps."""
         return self.speech(speech)
 
@@ -79,8 +79,8 @@ class MotionGenerator(nn.Module):
     ) -> Tensor:
         """Estimate the clean motion [B,n,M] (normalised, as all motion here).
 
-        noisy [B,n,M]; time [B] in 0..1; heard [B,L,W] from `hear`; start [B,M] the portrait's code as it is; previous
-        [B,p,M]; controls [B,L,C] in units of the normalised motion, obeyed where given [B,L,C] is 1; deaf [B] bool:
+        noisy [B,n,M]; time [B] in 0..1; heard [B,L,W] from `encode_speech`; start [B,M] the portrait's own code;
+        previous [B,p,M]; controls [B,L,C] in units of the normalised motion, obeyed where given [B,L,C] is 1; deaf [B] bool:
         ignore the speech.
         """
         x = self.enter(noisy, heard, previous, controls, given, deaf)

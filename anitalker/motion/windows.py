@@ -119,7 +119,7 @@ class MotionStream:
     def _make(self, n: int) -> Tensor:
         """The next n frames, normalised [1,n,M]."""
         network, wishes, p = self.network, self.wishes, self.previous.shape[1]
-        heard = network.hear(self.speech[:, : p + n])
+        heard = network.encode_speech(self.speech[:, : p + n])
         controls, given = self._controls(p, n)
         ways = 1 if wishes.guidance == 1 else 2  # with the speech, and as if there were none
         double = [x.expand(ways, *x.shape[1:]) for x in (heard, self.start, self.previous, controls, given)]

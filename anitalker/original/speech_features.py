@@ -28,7 +28,7 @@ class SpeechFrontend:
     features: Callable[[Tensor], Tensor]
     rate: int
 
-    def hear(self, samples: Tensor) -> Tensor:
+    def __call__(self, samples: Tensor) -> Tensor:
         """Samples [N] in -1..1 at 16 kHz, as recorded (not levelled) -> [1,rT,S], float32, for `Denoiser.condition`."""
         made, wanted = self.features(samples), self.rate * frame_count(len(samples))
         return torch.cat([made[:wanted], made[-1:].expand(max(0, wanted - len(made)), -1)])[None]

@@ -86,7 +86,7 @@ class CachedGenerator:
         self.own = network.start((start - network.mean) / network.std)
         self.into = PackedLinear(network.speech.into.weight, network.speech.into.bias)
         self.front = [_as_product(layer) for layer in network.speech.layers]
-        self.reach = len(self.front)  # frames on either side that `hear` makes of one frame of speech
+        self.reach = len(self.front)  # frames on either side that `encode_speech` makes of one frame of speech
         self.blocks = [CachedBlock(block) for block in network.blocks]
         self.norms: dict[float, Norms] = {}
         self.rotary = rotary_table(1, self._head, start.device)
@@ -105,8 +105,8 @@ class CachedGenerator:
             self.norms[time] = Norms(blocks, (shift, 1 + scale))
         return self.norms[time]
 
-    def hear(self, speech: Tensor) -> Tensor:
-        """As `MotionGenerator.hear`: [B,L,S] -> [B,L,W]."""
+    def encode_speech(self, speech: Tensor) -> Tensor:
+        """As `MotionGenerator.encode_speech`: [B,L,S] -> [B,L,W]."""
         front = self.network.speech
         x = self.into(speech)
         for norm, layer in zip(front.norms, self.front, strict=True):
@@ -184,17 +184,19 @@ class CachedBlock:
 
 
 class CachedLipRegressor:
-    """`LipRegressor` in evaluation; `read` of the frames that are wanted."""
+    """`LipRegressor` in evaluation; `decode` of the frames that are wanted."""
 
     @torch.no_grad()
     def __init__(self, network: LipRegressor) -> None:
         self.network = network
         self.into = PackedLinear(network.into[0].weight, network.into[0].bias)
         self.convolutions = [_as_product(layer) for layer in network.convolutions]
-        self.reach = sum(layer.padding[0] for layer in network.convolutions)  # of `hear`, frames on either side
+        self.reach = sum(
+            layer.padding[0] for layer in network.convolutions
+        )  # of `encode_speech`, frames on either side
         self.layers = [CachedEncoderLayer(layer) for layer in network.attention]
 
-    def hear(self, speech: Tensor) -> Tensor:
+    def encode_speech(self, speech: Tensor) -> Tensor:
         """Speech [1,L,S] -> what the convolutions make of it [1,L,W]."""
         x = F.gelu(self.into(speech))
         for norm, layer in zip(self.network.norms, self.convolutions, strict=True):
@@ -203,10 +205,10 @@ class CachedLipRegressor:
 
     def __call__(self, speech: Tensor) -> Tensor:
         """As `LipRegressor.forward`: [B,L,S] -> [B,L,M]."""
-        return self.read(self.hear(speech), (0, speech.shape[1]))
+        return self.decode(self.encode_speech(speech), (0, speech.shape[1]))
 
-    def read(self, heard: Tensor, rows: Rows) -> Tensor:
-        """[1,L,W] of `hear` -> normalised motion [1,rows,M]; its pose is zero."""
+    def decode(self, heard: Tensor, rows: Rows) -> Tensor:
+        """[1,L,W] of `encode_speech` -> normalised motion [1,rows,M]; its pose is zero."""
         for layer in self.layers:
             heard = layer(heard, rows if layer is self.layers[-1] else (0, heard.shape[1]))
         return F.pad(self.network.out(heard), (POSE_SIZE, 0))

@@ -58,7 +58,7 @@ class StreamingTalker:
         self.ear = StreamingSpeechFeatures(model.speech, level)
         self.streams = [
             LiveMotion(model.generator, one.motion, torch.Generator().manual_seed(options.seed + n), asked, lookahead)
-            for n, one in enumerate(portrait.subjects)
+            for n, one in enumerate(portrait.faces)
         ]
         self.made = self.skipped = 0  # frames so far, and how many of them were the last one again
         self.shown: np.ndarray | None = None

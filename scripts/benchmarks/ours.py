@@ -94,7 +94,7 @@ class Original:
             for x in (made_up.mfcc_feats(frames), made_up.start_code(), made_up.start_motion())
         )
         subject = OriginalFace(None, start, portrait, start, None, {})
-        return self.model.move(sound, subject, RenderOptions(steps=steps))
+        return self.model.generate_motion(sound, subject, RenderOptions(steps=steps))
 
 
 class Lite:
@@ -117,7 +117,7 @@ class Lite:
         lite.draws_in_bfloat16 = lambda device, channels: dtype == "bfloat16"
         portrait = self.portrait
         if not graphs:
-            portrait = replace(portrait, subjects=tuple(replace(one, unet=None) for one in portrait.subjects))
+            portrait = replace(portrait, faces=tuple(replace(one, unet=None) for one in portrait.faces))
         return self.talker.draw(portrait, [moved.to(self.device)])
 
 

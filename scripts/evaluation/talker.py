@@ -149,7 +149,7 @@ class TalkerSubject(FaceReader):
         from anitalker.decoder.decoder import compose
         from anitalker.runtime.transfer import to_pictures
 
-        subject, made = self._portrait(source).subjects[0], []
+        subject, made = self._portrait(source).faces[0], []
         motion = np.concatenate([self.poses(landmarks), motion[:, POSE_SIZE:]], 1)
         with self.torch.inference_mode():
             for points, code in zip(self._tensor(landmarks), self._tensor(motion), strict=True):

@@ -31,7 +31,7 @@ def test_motion_starts_at_the_portrait(talker, example_portrait, clicks):
     portrait = talker.portrait(example_portrait)
     motion = talker.motion(portrait, clicks, QUICK)[0]
     assert motion.shape == (26, 20) and motion.isfinite().all()
-    torch.testing.assert_close(motion[:1], portrait.subjects[0].codes.motion)
+    torch.testing.assert_close(motion[:1], portrait.faces[0].codes.motion)
 
 
 def test_seeds(talker, example_portrait, clicks):
@@ -55,7 +55,7 @@ def test_the_picture_outside_the_crop_is_untouched(talker, clicks, fixed_finder)
     """Every pixel outside the crop, and on its border, is the picture's own, to the bit; inside it moves."""
     picture = np.random.default_rng(0).integers(0, 255, (300, 500, 3), np.uint8)
     portrait = talker.portrait(picture)
-    crop = portrait.subjects[0].crop
+    crop = portrait.faces[0].crop
     x, y, side = int(crop.origin[0]), int(crop.origin[1]), int(crop.side)
     outside = np.ones((300, 500), bool)
     outside[max(y + 1, 0) : y + side - 1, max(x + 1, 0) : x + side - 1] = False
@@ -69,11 +69,11 @@ def test_all_faces_speak(talker, clicks, fixed_finder):
     talker._finders["own"] = fixed_finder(2)
     picture = np.random.default_rng(0).integers(0, 255, (200, 400, 3), np.uint8)
     both = talker.portrait(picture, "all")
-    assert len(both.subjects) == 2
+    assert len(both.faces) == 2
     frame = list(talker.frames(both, clicks, QUICK))[-1]
     for half in (slice(0, 200), slice(200, 400)):
         assert (frame[:, half] != picture[:, half]).any()
-    assert len(talker.portrait(picture, "1").subjects) == 1
+    assert len(talker.portrait(picture, "1").faces) == 1
     with pytest.raises(InputError, match="2 faces speak"):
         talker.draw(both, talker.motion(both, clicks, QUICK), replace(QUICK, frame="crop"))
     with pytest.raises(InputError, match="2 faces"):
@@ -112,7 +112,7 @@ def test_frames_are_made_when_they_are_asked_for(talker, example_portrait, make_
 def test_the_first_frame_is_the_portrait(talker, example_portrait, clicks):
     """The first frame shows the portrait's own pose: no landmark has moved."""
     portrait = talker.portrait(example_portrait)
-    subject = portrait.subjects[0]
+    subject = portrait.faces[0]
     motion = talker.motion(portrait, clicks, QUICK)[0][:1]
     moved = talker.model.space.landmarks(subject.landmarks, subject.codes.motion, motion)
     torch.testing.assert_close(moved[..., :2], subject.landmarks[..., :2], atol=1e-5, rtol=0)

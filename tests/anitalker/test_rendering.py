@@ -84,7 +84,7 @@ def test_a_card_draws_the_next_batch_while_one_is_copied():
     class Card(Painter):
         device, order = torch.device("cuda"), []
 
-        def draw(self, subject, motion, full):
+        def render_frames(self, subject, motion, full):
             number = round(float(motion[0, 1]))
 
             def paint():

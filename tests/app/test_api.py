@@ -110,7 +110,7 @@ def test_too_long_and_too_large_are_refused(client, example_portrait, make_wav, 
 @pytest.fixture
 def slow_frames(found_talker, monkeypatch):
     """Draws frames slowly; `.drawn` counts them."""
-    draw = found_talker.model.draw
+    draw = found_talker.model.render_frames
 
     def slowly(*arguments, **options):
         for frame in draw(*arguments, **options):

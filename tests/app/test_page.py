@@ -156,7 +156,7 @@ def test_dark(open_page):
 @pytest.fixture
 def slow_frames(found_talker, monkeypatch):
     """Draws frames slow_frames; `.drawn` counts them."""
-    draw = found_talker.model.draw
+    draw = found_talker.model.render_frames
 
     def slow(*arguments, **options):
         for frame in draw(*arguments, **options):

@@ -13,8 +13,8 @@ from scripts import seams
 def measured(talker, monkeypatch, example_portrait):
     """Changes of the frames of the example portrait -> summary; the mask is the middle half of the crop."""
     whole = talker.portrait(example_portrait)
-    side, (x, y) = int(whole.subjects[0].crop.side), (int(v) for v in whole.subjects[0].crop.origin)
-    points = whole.subjects[0].crop.landmarks[:, :2] * side + np.array([x, y])
+    side, (x, y) = int(whole.faces[0].crop.side), (int(v) for v in whole.faces[0].crop.origin)
+    points = whole.faces[0].crop.landmarks[:, :2] * side + np.array([x, y])
     mask = np.zeros(whole.picture.shape[:2], np.float32)
     mask[y + side // 4 : y + 3 * side // 4, x + side // 4 : x + 3 * side // 4] = 1
     monkeypatch.setattr(seams, "mask_of", lambda *_: mask)
@@ -61,9 +61,9 @@ def test_steps_across_a_border():
 def test_the_mask_of_a_real_frame(talker, example_portrait):
     """Where it is 0 the picture is kept to the bit, and it is not 0 everywhere."""
     portrait = talker.portrait(example_portrait)
-    motion = portrait.subjects[0].motion + 0.1
+    motion = portrait.faces[0].motion + 0.1
     frame = next(talker.draw(portrait, [motion]))
-    mask = seams.mask_of(talker.model, portrait.subjects[0], motion, frame.shape[:2])
+    mask = seams.mask_of(talker.model, portrait.faces[0], motion, frame.shape[:2])
     assert mask.shape == frame.shape[:2] and 0 < (mask > 0).mean() <= 1
     assert np.array_equal(frame[mask == 0], portrait.picture[mask == 0])
 

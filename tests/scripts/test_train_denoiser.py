@@ -105,7 +105,9 @@ def test_it_learns_resumes_and_becomes_a_file_that_moves(read_features, original
     from anitalker.models.original import Original
 
     model = Original(original_networks()[0], network)
-    moved = model.move(model.hear(torch.randn(16_000) * 0.1), _subject(model), RenderOptions(steps=2))
+    moved = model.generate_motion(
+        model.speech_features(torch.randn(16_000) * 0.1), _subject(model), RenderOptions(steps=2)
+    )
     assert moved.shape == (25, 20) and moved.abs().max() <= 1
 
 

@@ -52,9 +52,18 @@ def test_the_pipeline_knows_no_family(root):
 
 def test_each_family_has_everything(any_talker):
     model = any_talker.model
-    for name in ("family", "name", "fingerprint", "device", "size", "steps", "calm", "prior", "streaming"):
+    for name in ("family", "name", "fingerprint", "device", "size", "steps", "driving_filter", "prior", "streaming"):
         assert hasattr(model, name)
-    for name in ("check", "check_face", "crop", "subject", "read", "hear", "move", "draw"):
+    for name in (
+        "check",
+        "check_face",
+        "crop",
+        "prepare",
+        "read_codes",
+        "speech_features",
+        "generate_motion",
+        "render_frames",
+    ):
         assert callable(getattr(model, name))
     assert type(any_talker.name) is str and model.steps > 0
 
@@ -65,7 +74,7 @@ def test_speech_to_motion_to_frames(any_talker, example_portrait, clicks):
     assert motion.shape == (26, 20) and motion.isfinite().all()  # ceil(1.03 s * 25)
     assert torch.equal(motion, any_talker.motion(portrait, clicks, QUICK)[0])
     assert not torch.equal(motion, any_talker.motion(portrait, clicks, replace(QUICK, seed=1))[0])
-    assert portrait.subjects[0].motion.shape == (1, 20)
+    assert portrait.faces[0].motion.shape == (1, 20)
     size = any_talker.model.size
     crops = list(any_talker.draw(portrait, [motion], replace(QUICK, frame="crop")))
     assert {frame.shape for frame in crops} == {(size, size, 3)} and len(crops) == 26
@@ -97,9 +106,9 @@ def test_everybody_speaks_and_the_rest_is_untouched(published, clicks, fixed_fin
     published._finders["own"] = fixed_finder(2)
     picture = np.random.default_rng(0).integers(0, 255, (300, 700, 3), np.uint8)
     both = published.portrait(picture, "all")
-    assert len(both.subjects) == 2
+    assert len(both.faces) == 2
     outside = np.ones((300, 700), bool)
-    for subject in both.subjects:
+    for subject in both.faces:
         (x, y), side = map(int, subject.crop.origin), int(subject.crop.side)
         outside[max(y, 0) : y + side, max(x, 0) : x + side] = False
     frame = list(published.frames(both, clicks, QUICK))[-1]

@@ -42,12 +42,12 @@ def picture():
 
 @pytest.fixture
 def subject(model, picture, fixed_finder):
-    return model.subject(picture, model.crop(picture, fixed_finder().find(picture)[0]))
+    return model.prepare(picture, model.crop(picture, fixed_finder().find(picture)[0]))
 
 
 @pytest.fixture
 def sound(model):
-    return model.hear(torch.randn(16_000, generator=torch.Generator().manual_seed(0)) * 0.1)
+    return model.speech_features(torch.randn(16_000, generator=torch.Generator().manual_seed(0)) * 0.1)
 
 
 def test_the_crop_is_placed_as_in_the_original_s_portraits(model, picture, subject):
@@ -60,7 +60,7 @@ def test_the_crop_is_placed_as_in_the_original_s_portraits(model, picture, subje
 def test_a_portrait_is_read_once(model, subject):
     look = model.stage_one.encode(original.resize_to_network(original.to_tensor(subject.crop.image), model.size))
     torch.testing.assert_close(look.motion_code, subject.motion)
-    codes, people = model.read(torch.tensor(subject.crop.image)[None].repeat(5, 1, 1, 1))
+    codes, people = model.read_codes(torch.tensor(subject.crop.image)[None].repeat(5, 1, 1, 1))
     assert codes.shape == (5, 20) and people.shape == (5, 24)
     torch.testing.assert_close(codes, subject.motion.expand(5, -1), atol=1e-4, rtol=1e-4)
 
@@ -70,10 +70,10 @@ def test_frames_are_those_of_the_decoder(model, subject):
     wanted = model.stage_one.render(
         model.stage_one.encode(original.resize_to_network(original.to_tensor(subject.crop.image), model.size)), motion
     )
-    small = np.stack(list(model.draw(subject, motion, full=False)))
+    small = np.stack(list(model.render_frames(subject, motion, full=False)))
     assert small.shape == (3, 32, 32, 3) and small.std() > 1
     assert np.abs(small.astype(int) - to_pictures(wanted.pictures)).mean() < 2
-    large = list(model.draw(subject, motion, full=True))
+    large = list(model.render_frames(subject, motion, full=True))
     side = int(subject.crop.side)
     assert {frame.shape for frame in large} == {(side, side, 3)}
     assert abs(float(large[0].mean()) - float(small[0].mean())) < 3
@@ -81,21 +81,21 @@ def test_frames_are_those_of_the_decoder(model, subject):
 
 def test_a_short_clip_is_made_whole(model, subject, sound):
     """Below the window nothing of ours is in the way: the sampler over the whole clip, from the seed's noise."""
-    made = model.move(sound, subject, QUICK, seed=7)
+    made = model.generate_motion(sound, subject, QUICK, seed=7)
     noise = torch.randn(1, 25, 20, generator=torch.Generator().manual_seed(7))
     with torch.inference_mode():
         condition = model.denoiser.condition(sound, subject.image_code, subject.motion, {}, obey=False)
         wanted = ddim_sample(lambda x, time: model.denoiser(condition, x, time), noise, 2)
     torch.testing.assert_close(made, wanted[0])
-    assert torch.equal(made, model.move(sound, subject, QUICK, seed=7))
-    assert (made - model.move(sound, subject, QUICK, seed=8)).abs().max() > 0.01
+    assert torch.equal(made, model.generate_motion(sound, subject, QUICK, seed=7))
+    assert (made - model.generate_motion(sound, subject, QUICK, seed=8)).abs().max() > 0.01
 
 
 def test_motion_in_bfloat16_stays_near(model, subject, sound, monkeypatch):
-    exact = model.move(sound, subject, RenderOptions(steps=10), seed=7)
-    assert torch.equal(exact, model.move(sound, subject, seed=7)), "the usual number of steps is 10"
+    exact = model.generate_motion(sound, subject, RenderOptions(steps=10), seed=7)
+    assert torch.equal(exact, model.generate_motion(sound, subject, seed=7)), "the usual number of steps is 10"
     monkeypatch.setattr(original, "bfloat16_is_faster", lambda: True)
-    made = model.move(sound, subject, seed=7)
+    made = model.generate_motion(sound, subject, seed=7)
     assert made.dtype == torch.float32 and 0 < (made - exact).abs().mean() < 0.02 < exact.std()
 
 
@@ -103,7 +103,7 @@ def test_a_long_clip_is_made_in_windows(model, subject, monkeypatch):
     monkeypatch.setattr(original, "WINDOW", 20)
     monkeypatch.setattr(original, "OVERLAP", 5)
     sound, told = torch.randn(1, 4 * 47, 39, generator=torch.Generator().manual_seed(0)), []
-    made = model.move(sound, subject, QUICK, 0, lambda *step: told.append(step))
+    made = model.generate_motion(sound, subject, QUICK, 0, lambda *step: told.append(step))
     assert made.shape == (47, 20) and made.isfinite().all() and made.abs().max() <= 1
     parts = split_windows(47)
     assert told == [("motion", end, 47) for _, end in parts] and len(parts) == 3 and parts[-1][1] == 47
@@ -132,12 +132,12 @@ def test_time_is_linear(model, subject, monkeypatch):
     for frames in (75, 365):
         sound = torch.randn(1, 4 * frames, 39, generator=torch.Generator().manual_seed(0))
         with FlopCounterMode(display=False) as counter:
-            model.move(sound, subject, QUICK)
+            model.generate_motion(sound, subject, QUICK)
         per_frame.append(counter.get_total_flops() / frames)
     assert 0.9 < per_frame[1] / per_frame[0] < 1.1
     with FlopCounterMode(display=False) as counter:
         monkeypatch.setattr(original, "WINDOW", 10_000)
-        model.move(sound, subject, QUICK)
+        model.generate_motion(sound, subject, QUICK)
     assert counter.get_total_flops() / 365 > 1.5 * per_frame[1]  # a whole clip's attention is quadratic
 
 
@@ -146,7 +146,7 @@ def test_seams_do_not_jump(model, subject, monkeypatch):
     monkeypatch.setattr(original, "WINDOW", 60)
     monkeypatch.setattr(original, "OVERLAP", 12)
     sound = torch.randn(1, 4 * 400, 39, generator=torch.Generator().manual_seed(0))
-    steps = model.move(sound, subject, QUICK).diff(dim=0).square().mean(1).sqrt()
+    steps = model.generate_motion(sound, subject, QUICK).diff(dim=0).square().mean(1).sqrt()
     seams = torch.zeros(399, dtype=torch.bool)
     for begin, _ in split_windows(400)[1:]:
         seams[begin - 1 : begin + 12] = True
@@ -215,8 +215,8 @@ def test_controls_reach_the_networks(model, subject, sound, monkeypatch):
     used = []
     condition = model.denoiser.condition
     monkeypatch.setattr(model.denoiser, "condition", lambda *a, **k: used.append(condition(*a, **k)) or used[-1])
-    free = model.move(sound, subject, QUICK, 0)
-    turned = model.move(sound, subject, replace(QUICK, yaw=40), 0)
+    free = model.generate_motion(sound, subject, QUICK, 0)
+    turned = model.generate_motion(sound, subject, replace(QUICK, yaw=40), 0)
     wanted = control_signals(subject.own, replace(QUICK, yaw=40), 25)
     for name, signal in wanted.items():
         assert torch.equal(used[1].signals[name], signal) and not torch.equal(used[0].signals[name], signal)
@@ -254,8 +254,8 @@ def test_cuda_agrees_with_the_cpu(original_networks, picture, fixed_finder, soun
     results = []
     for device in ("cpu", "cuda"):
         model = Original(*original_networks(), device)
-        subject = model.subject(picture, model.crop(picture, fixed_finder().find(picture)[0]))
-        motion = model.move(sound, subject, QUICK)
-        results.append((motion.cpu(), np.stack(list(model.draw(subject, motion, full=True))).astype(int)))
+        subject = model.prepare(picture, model.crop(picture, fixed_finder().find(picture)[0]))
+        motion = model.generate_motion(sound, subject, QUICK)
+        results.append((motion.cpu(), np.stack(list(model.render_frames(subject, motion, full=True))).astype(int)))
     torch.testing.assert_close(results[0][0], results[1][0], atol=1e-2, rtol=1e-2)
     assert np.abs(results[0][1] - results[1][1]).mean() < 1

@@ -89,7 +89,7 @@ def test_temperatures_that_are_refused(temperature):
 
 def test_factors_hold_what_they_name(talker, prior, picture, monkeypatch):
     """lips, head and blink at 0: nothing moves; blink alone: only what a blink moves."""
-    (one,) = talker.portrait(picture).subjects
+    (one,) = talker.portrait(picture).faces
     monkeypatch.setattr(talker.model, "prior", prior)
 
     def made(**options):
@@ -107,7 +107,7 @@ def test_shipped_prior_idles_like_real_clips(root):
     from anitalker.pipeline import load
 
     talker = load("lite", "cpu")
-    (one,) = talker.portrait(root / "app/examples/portrait.webp").subjects
+    (one,) = talker.portrait(root / "app/examples/portrait.webp").faces
     for seed in range(4):
         made = idle.idle(talker.model.prior, one.motion, 250, rng(seed))
         steps = (made.diff(dim=0) / talker.model.prior.motion_std).norm(dim=1)

@@ -42,7 +42,7 @@ def test_the_pipeline_says_what_to_do(talker, example_portrait, monkeypatch, cap
     covers = OcclusionProbe(16)
     prior = SimpleNamespace(covers=covers)
     monkeypatch.setattr(talker.model, "prior", prior)
-    assert len(talker.portrait(example_portrait).subjects) == 1 and not caplog.records
+    assert len(talker.portrait(example_portrait).faces) == 1 and not caplog.records
     covers.limits.fill_(-1)
     talker.portrait(example_portrait)
     assert [record.getMessage() for record in caplog.records] == [f"face 0: {MESSAGES[part]}" for part in PARTS]
@@ -56,7 +56,7 @@ def test_the_shipped_probe_on_the_example(example_portrait, caplog):
 
     talker = pipeline.load("lite", "cpu")
     picture = Image.open(example_portrait).convert("RGB")
-    crop = talker.portrait(np.asarray(picture)).subjects[0].crop
+    crop = talker.portrait(np.asarray(picture)).faces[0].crop
     assert "seems to cover" not in caplog.text
     points = crop.landmarks[:, :2] * crop.side + np.array(crop.origin)
     jaw = [93, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 323, 195]

@@ -112,7 +112,7 @@ def test_the_shipped_prior_on_the_example(example_portrait):
     def doubt(pixels):
         face = finder.find(pixels)[0]
         cut = crop_face(pixels, face)
-        codes = talker.model.subject(pixels, cut).codes
+        codes = talker.model.prepare(pixels, cut).codes
         signs = talker.model.prior.signs(codes.motion, codes.appearance, face.score, landmark_residual(finder, cut))
         return talker.model.prior.doubt(signs)
 

@@ -72,7 +72,7 @@ def test_the_pipeline_obeys(talker, picture, clicks):
     portrait = talker.portrait(picture)
     (free,) = talker.motion(portrait, clicks)
     (held,) = talker.motion(portrait, clicks, RenderOptions(lips=0, head=0, blink=0))
-    start = portrait.subjects[0].motion
+    start = portrait.faces[0].motion
     assert (free - start).abs().max() > 1e-3
     assert torch.allclose(held, start.expand_as(held), atol=1e-5)
 
@@ -85,7 +85,7 @@ def test_shipped_model_holds_lips_and_head_still(root):
 
     talker = load("lite", "cpu")
     portrait = talker.portrait(root / "app/examples/portrait.webp")
-    (one,), space = portrait.subjects, talker.model.space
+    (one,), space = portrait.faces, talker.model.space
 
     def spread(options):
         (motion,) = talker.motion(portrait, root / "app/examples/speech.flac", options)

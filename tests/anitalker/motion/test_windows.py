@@ -88,7 +88,7 @@ def test_without_guidance_nothing_is_asked_for_no_speech(network, start):
 
 def network_with(network, call):
     """The network with another forward."""
-    names = ("hear", "lips", "spoken", "config", "normalise", "denormalise", "mean", "std")
+    names = ("encode_speech", "lips", "spoken", "config", "normalise", "denormalise", "mean", "std")
     parts = {name: getattr(network, name) for name in names}
     return type("Fake", (), {"__call__": staticmethod(call), **parts})()
 
@@ -186,7 +186,7 @@ def test_a_moved_portrait_moves_the_motion(network, start):
 def test_batch_equals_one_by_one(network, start):
     gen = torch.Generator().manual_seed(0)
     noisy, previous = torch.randn(2, 8, 20, generator=gen), torch.randn(2, 3, 20, generator=gen)
-    heard = network.hear(torch.randn(2, 11, 7, generator=gen))
+    heard = network.encode_speech(torch.randn(2, 11, 7, generator=gen))
     controls = torch.zeros(2, 11, len(CONTROL_INDICES))
     arguments = (noisy, torch.tensor([0.2, 0.7]), heard, start.repeat(2, 1), previous, controls, controls)
     both = network(*arguments)
@@ -200,7 +200,7 @@ def test_gradient_reaches_every_parameter():
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     controls = torch.ones(2, 9, len(CONTROL_INDICES))
-    heard = network.hear(torch.randn(2, 9, 7))
+    heard = network.encode_speech(torch.randn(2, 9, 7))
     deaf = torch.tensor([True, False])
     noisy, start, previous = torch.randn(2, 6, 20), torch.randn(2, 20), torch.randn(2, 3, 20)
     made = network(noisy, torch.rand(2), heard, start, previous, controls, controls, deaf)

@@ -44,7 +44,7 @@ def deaf(monkeypatch):
 def test_motion_is_not_shorter_than_sound(variant, samples, deaf):
     """T = ceil(25 seconds) frames, where the original stops up to 60 ms early."""
     net = denoiser(variant)
-    sound = speech_features.load_speech_frontend(net).hear(0.1 * torch.randn(samples))
+    sound = speech_features.load_speech_frontend(net)(0.1 * torch.randn(samples))
     frames = -(-samples * 25 // 16_000)
     assert sound.shape[:2] == (1, frames * net.config.sound_rate)
     condition = net.condition(sound, torch.zeros(1, 512), torch.zeros(1, 20))
@@ -55,11 +55,11 @@ def test_only_the_end_is_repeated(deaf):
     """All features but the added ones are those of the original."""
     samples = 0.1 * torch.randn(16_000)
     made, plain = (
-        speech_features.load_speech_frontend(denoiser("mfcc_pose_only")).hear(samples)[0],
+        speech_features.load_speech_frontend(denoiser("mfcc_pose_only"))(samples)[0],
         mfcc.features(samples),
     )
     assert len(plain) == 99 and torch.equal(made[:99], plain) and torch.equal(made[99], plain[98])
-    heard = speech_features.load_speech_frontend(denoiser("hubert_pose_only")).hear(torch.zeros(1000))[0]
+    heard = speech_features.load_speech_frontend(denoiser("hubert_pose_only"))(torch.zeros(1000))[0]
     assert heard[:, 0].tolist() == [0, 1, 2, 2]
 
 

@@ -25,13 +25,13 @@ pytestmark = pytest.mark.usefixtures("able")
 @pytest.fixture
 def original(original_networks, picture, fixed_finder):
     model = Original(*original_networks())
-    return model, model.subject(picture, model.crop(picture, fixed_finder().find(picture)[0]))
+    return model, model.prepare(picture, model.crop(picture, fixed_finder().find(picture)[0]))
 
 
 @pytest.fixture
 def lite(untrained_model, picture, fixed_finder):
     model = Lite(load_model(untrained_model))
-    return model, model.subject(picture, model.crop(picture, fixed_finder().find(picture)[0]))
+    return model, model.prepare(picture, model.crop(picture, fixed_finder().find(picture)[0]))
 
 
 def motions(subject, seed, rows=3):
@@ -159,7 +159,7 @@ def test_a_card_s_frames_are_those_without_graphs(
             if family == "original"
             else Lite(load_model(untrained_model), "cuda")
         )
-        subject = model.subject(picture, model.crop(picture, fixed_finder().find(picture)[0]))
+        subject = model.prepare(picture, model.crop(picture, fixed_finder().find(picture)[0]))
         motion = subject.motion + 0.05 * torch.randn(13, 20, generator=torch.Generator().manual_seed(0)).cuda()
         frames = [list(rendering.render(model, [subject], [motion], 2, picture)) for _ in range(2)]
         made += [np.stack(one).astype(int) for one in frames]

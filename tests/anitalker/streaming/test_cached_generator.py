@@ -33,11 +33,11 @@ def near(one, other):
 def test_it_estimates_as_the_network_does(network, ordered):
     start, speech = torch.randn(1, 20), torch.randn(1, 14, 7)
     live = CachedGenerator(network, start)
-    near(live.hear(speech), network.hear(speech))
+    near(live.encode_speech(speech), network.encode_speech(speech))
     p, n = 5, 9
     noisy, previous = torch.randn(2, n, 20), torch.randn(2, p, 20)
     controls, given = torch.randn(2, p + n, len(CONTROLS)), (torch.rand(2, p + n, len(CONTROLS)) > 0.5).float()
-    heard, deaf = network.hear(speech).expand(2, -1, -1), torch.tensor([False, True])
+    heard, deaf = network.encode_speech(speech).expand(2, -1, -1), torch.tensor([False, True])
     for time in (0.0, 0.5, 0.0):
         asked = noisy, torch.full((2,), time), heard, start.expand(2, -1), previous, controls, given, deaf
         near(live(*asked), network(*asked))
@@ -53,12 +53,19 @@ def test_lips_are_estimated_for_the_wanted_frames(network, ordered, rows):
     wanted = slice(rows[0] - 1, rows[1] - 1)
     for deaf in (False, True):
         whole = network(
-            noisy, torch.zeros(1), network.hear(speech), start, begin, free, free, torch.tensor([deaf]).expand(1)
+            noisy,
+            torch.zeros(1),
+            network.encode_speech(speech),
+            start,
+            begin,
+            free,
+            free,
+            torch.tensor([deaf]).expand(1),
         )
-        near(live.estimate(None if deaf else live.hear(speech), begin, 9, rows), whole[:, wanted])
+        near(live.estimate(None if deaf else live.encode_speech(speech), begin, 9, rows), whole[:, wanted])
     lips = CachedLipRegressor(network.lips)
     near(lips(speech), network.lips(speech))
-    near(lips.read(lips.hear(speech), rows), network.lips(speech)[:, rows[0] : rows[1]])
+    near(lips.decode(lips.encode_speech(speech), rows), network.lips(speech)[:, rows[0] : rows[1]])
 
 
 @torch.no_grad()
@@ -69,12 +76,12 @@ def test_what_was_heard_is_heard_once(network, forgetting):
 
     def hear(piece):
         worked.append(piece.shape[1])
-        return live.hear(piece)
+        return live.encode_speech(piece)
 
     recent = ConvCache(hear, live.reach, most=12)
     for end in (3, 4, 4, *range(5, 41)):
         dropped = max(0, end - 12) if forgetting else 0
-        near(recent(speech[:, dropped:end], dropped, end), network.hear(speech[:, :end])[:, -12:])
+        near(recent(speech[:, dropped:end], dropped, end), network.encode_speech(speech[:, :end])[:, -12:])
     assert max(worked) == 1 + 2 * live.reach and len(worked) == 38
 
 
