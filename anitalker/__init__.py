@@ -1,9 +1,32 @@
-"""AniTalker: one portrait and a speech recording in, a video out in which the portrait speaks."""
+"""AniTalker: one portrait and a speech recording in, a video out in which the portrait speaks.
 
-import os
+`anitalker.load` and `anitalker.RenderOptions` are imported when they are first used: importing anitalker loads nothing.
+"""
 
-# Before torch is loaded: threads that wait shall sleep. Spinning, two threads on cores that other programs use too
-# need twenty times as long for a frame (4.3 s against 0.18 s at load 11).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from __future__ import annotations
 
-__version__ = "0.1.0"
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anitalker.config import RenderOptions
+    from anitalker.pipeline import load
+
+__version__ = "0.2.0"
+__all__ = ["RenderOptions", "__version__", "load"]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on its first use (PEP 562)."""
+    if name == "load":
+        from anitalker.pipeline import load
+
+        return load
+    if name == "RenderOptions":
+        from anitalker.config import RenderOptions
+
+        return RenderOptions
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

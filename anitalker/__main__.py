@@ -1,4 +1,4 @@
-"""python -m anitalker: the command line."""
+"""Run the command line: python -m anitalker."""
 
 import sys
 

@@ -1,8 +1,9 @@
-"""Every runtime dataclass, frozen and free of torch: sizes that travel with the weights, and what the user chooses."""
+"""Configuration as frozen dataclasses, free of torch: sizes that travel with the weights, and the user's options."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from encoders.rates import FPS as FPS
 from encoders.rates import SAMPLE_RATE as SAMPLE_RATE
@@ -30,8 +31,10 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class MotionSpaceConfig:
-    """Motion space: 6 numbers of pose, coefficients on orthonormal directions of landmark displacement, and, where
-    wanted, numbers that move no landmark and are learned through the decoder alone (gaze, tongue)."""
+    """Motion space: 6 numbers of pose, then coefficients of orthonormal directions of landmark displacement.
+
+    More numbers may follow that move no landmark and are learned through the decoder alone (gaze, tongue).
+    """
 
     encoder: EncoderConfig = EncoderConfig()
     expression_size: int = 14  # orthonormal directions; POSE_SIZE + expression_size = 20 numbers of motion
@@ -41,11 +44,12 @@ class MotionSpaceConfig:
 
     @property
     def shown_size(self) -> int:
-        """Numbers that landmarks show, and that labels give."""
+        """Numbers that move landmarks, and that labels give."""
         return POSE_SIZE + self.expression_size
 
     @property
     def motion_size(self) -> int:
+        """All numbers of a motion code."""
         return self.shown_size + self.learned_size
 
 
@@ -61,7 +65,7 @@ class DetectorConfig:
 
 @dataclass(frozen=True)
 class LandmarkConfig:
-    """Landmark regressor on a square crop: trunk, low-rank shape, a second look at lips and eyes."""
+    """Landmark regressor on a square crop: trunk, low-rank shape, refinement of lips and eyes."""
 
     size: int = 128
     channels: tuple[int, ...] = (48, 96, 144)  # at strides 4, 8 and 16
@@ -129,7 +133,7 @@ class GeneratorConfig:
     blink_every: float = 4.0  # seconds, on average
 
 
-# The original's five motion generators: what they hear, and the signals they obey, in the order in which they work.
+# The original's five motion generators: their speech features, and their control signals in the order of the network.
 VARIANTS = {
     "hubert_audio_only": ("hubert", ()),
     "hubert_pose_only": ("hubert", ("pose",)),
@@ -165,12 +169,12 @@ class DenoiserConfig:
 
     @property
     def hears(self) -> str:
-        """hubert or mfcc."""
+        """Its speech features: hubert or mfcc."""
         return VARIANTS[self.variant][0]
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """Control signals that the variant obeys, in its order."""
+        """Control signals of the variant, in the order of its network."""
         return VARIANTS[self.variant][1]
 
     @property
@@ -193,18 +197,18 @@ class StageOneConfig:
             raise ValueError(f"size is {self.size}, but {len(self.channels)} channels belong to resolutions from 4 up")
 
 
-LITE_STEPS, LITE_GUIDANCE = 8, 1.25  # what a family takes where RenderOptions leave it the choice
-ORIGINAL_STEPS = 10  # of the 50 that its authors take: docs/performance.md, sampler steps
+LITE_STEPS, LITE_GUIDANCE = 8, 1.25  # where RenderOptions do not say
+ORIGINAL_STEPS = 10  # its authors take 50: docs/performance.md, sampler steps
 
 
 def _option(default, about: str, low: float | None = None, high: float | None = None, unit: str = "", allowed=()):
-    """A field of RenderOptions with what a front end needs to offer it: one sentence, and what is allowed."""
+    """A field of RenderOptions, with a sentence about it and its limits for front ends."""
     return field(default=default, metadata={"about": about, "low": low, "high": high, "unit": unit, "allowed": allowed})
 
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """What the user chooses. The one place of every default; checked here, read by command line, page and batch."""
+    """Options of the user. Every default and limit stands here; command line, page and batch read them."""
 
     seed: int = _option(0, "same seed, same inputs: the same motion", 0, 2**63 - 1)
     steps: int | None = _option(None, "sampler steps: more is slower and rarely better", 1, 200)  # None: the model's
@@ -226,18 +230,18 @@ class RenderOptions:
     face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
     face_backend: str = _option("own", "who finds faces", allowed=("own", "face-alignment"))
     enhance: str = _option("", "draw the portrait's faces again before they move, clearer", allowed=("", "gfpgan"))
-    # None: `machine.frames_at_once`.
+    # None: `runtime.device.frames_at_once`.
     batch_size: int | None = _option(None, "frames decoded at once; does not change the result", 1, 256)
     marks: bool = _option(True, "content credentials and an invisible watermark say that an AI made the video")
     label: bool = _option(False, "the words `AI-generated` in the corner of every frame")
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value, rule = getattr(self, one.name), one.metadata
+        for option in fields(self):
+            value, rule = getattr(self, option.name), option.metadata
             if rule.get("low") is not None:
-                _range(one.name, value, rule["low"], rule["high"], f" {rule['unit']}".rstrip())
+                _range(option.name, value, rule["low"], rule["high"], f" {rule['unit']}".rstrip())
             if rule.get("allowed"):
-                _choice(one.name, value, rule["allowed"])
+                _choice(option.name, value, rule["allowed"])
         if self.pose is not None and any(getattr(self, n) is not None for n in ("yaw", "pitch", "roll")):
             raise InputError("pose came as a file and as angles; give either --pose or --yaw/--pitch/--roll")
         if self.face not in ("largest", "all") and not str(self.face).isdigit():
@@ -254,14 +258,14 @@ def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise InputError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
 
 
-def to_dict(config: object) -> dict:
-    """A config dataclass as plain JSON types."""
+def to_dict(config: Any) -> dict:
+    """Convert a config dataclass to plain JSON types."""
     return asdict(config)
 
 
-def from_dict(kind: type, values: dict) -> object:
-    """A config dataclass from `to_dict`'s result (JSON lists become tuples); unknown names are an error."""
-    known = {f.name for f in fields(kind)}
+def from_dict(kind: type, values: dict) -> Any:
+    """Make a config dataclass from the result of `to_dict`; lists become tuples. InputError for unknown names."""
+    known = {option.name for option in fields(kind)}
     if unknown := set(values) - known:
         raise InputError(f"{kind.__name__} got unknown {sorted(unknown)}; it knows {sorted(known)}")
     nested = {"encoder": EncoderConfig}

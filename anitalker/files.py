@@ -1,4 +1,4 @@
-"""Files of the user: inputs that exist, outputs that can be written, names of half-written ones."""
+"""Checks of the user's files, inputs and outputs, and names for half-written files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MIN_FREE_BYTES = 2**20  # bytes: a second of a small video
 
 
 def existing_file(path: str | os.PathLike, what: str) -> Path:
-    """`path` if it is a regular file with something in it; InputError, naming `what`, otherwise."""
+    """Return `path` if it is a readable regular file that is not empty; raise InputError, naming `what`, otherwise."""
     file = Path(path)
     try:
         if file.is_dir():
@@ -32,13 +32,13 @@ def existing_file(path: str | os.PathLike, what: str) -> Path:
 
 
 def shorten(path: str | os.PathLike) -> str:
-    """A path for a message: of a very long one both ends."""
+    """Shorten a path for a message: of a very long one both ends stay."""
     text = str(path)
     return text if len(text) <= 120 else f"{text[:60]}...{text[-50:]}"
 
 
 def check_output(path: str | os.PathLike, suffix: str = ".mp4") -> Path:
-    """`path` if a file can be made there; InputError otherwise. Leaves nothing behind."""
+    """Return `path` if a file can be made there; raise InputError otherwise. Leaves nothing behind."""
     file = Path(path)
     if file.suffix.lower() != suffix:
         raise InputError(f"output is {str(file)!r}; allowed is a name that ends in {suffix}")
@@ -64,6 +64,14 @@ def check_output(path: str | os.PathLike, suffix: str = ".mp4") -> Path:
     return file
 
 
+def check_output_is_no_input(output: str | os.PathLike, *inputs: object) -> None:
+    """Raise InputError if an output would replace one of the inputs; inputs that are no paths are passed over."""
+    for source in inputs:
+        is_path = isinstance(source, str | os.PathLike)
+        if is_path and os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
+            raise InputError(f"output is one of the inputs: {str(output)!r}; choose another name")
+
+
 def part_path(file: Path) -> Path:
-    """A fresh hidden name in the same folder, so that the last step is a rename within one file system."""
+    """Make a fresh hidden name in the same folder, so that the last step is a rename within one file system."""
     return file.with_name(f".{file.stem[:40]}.{uuid.uuid4().hex[:8]}.part{file.suffix}")

@@ -1,78 +1,107 @@
-"""Motion -> a stream of frames: in batches, in constant memory, every face back in its picture.
+"""Motion -> frames -> video: frames in batches, in constant memory, every face back in its picture.
 
 Letters: B frames at once, T frames in all, M = 20 motion numbers, h x w pixels of the crop region.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import CROP
+from anitalker.config import CROP, FPS, RenderOptions
 from anitalker.faces.crop import Crop
 from anitalker.faces.paste import paste_back
-from anitalker.models.base import Model, PreparedFace
-from anitalker.runtime.device import frames_at_once
+from anitalker.media.writer import VideoWriter
+from anitalker.models.base import Model, Path, PreparedFace, Progress
+from anitalker.provenance import marks
+from anitalker.provenance.credentials import Generator
+from anitalker.runtime.device import Clock, frames_at_once, peak_memory
 
-T = TypeVar("T")
-AHEAD = 2  # results that wait per worker
-WAITING = 2**28  # bytes of finished frames in one of them
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+MAX_WAITING_RESULTS = 2  # per worker
+MAX_BATCH_BYTES = 2**28  # of finished frames in one batch
+log = logging.getLogger(__name__)
+
+
+class RenderFacts(TypedDict):
+    """What `--json` prints of a video.
+
+    seconds: its length; width, height: pixels; timings: seconds of work by stage; real_time_factor: seconds of work per
+    second of video; peak_rss_mb: largest resident memory of the process in MiB, None where the system does not tell.
+    """
+
+    output: str
+    frames: int
+    fps: int
+    seconds: float
+    width: int
+    height: int
+    timings: dict[str, float]
+    real_time_factor: float
+    peak_rss_mb: float | None
+    model: str
+    seed: int
 
 
 def render(
     model: Model,
-    subjects: Sequence[PreparedFace],
+    faces: Sequence[PreparedFace],
     motions: Sequence[Tensor],
     batch_size: int | None,
     picture: np.ndarray | None,
 ) -> Iterator[np.ndarray]:
-    """Frames, uint8 [H,W,3]: the subjects, each under its own motion [T,M], in `picture`.
+    """Frames, uint8 [H,W,3]: the faces, each under its own motion [T,M], in `picture`.
 
-    Without a picture the first subject's face crop, as the model draws it, is the frame. On a processor its cores draw
-    frames of their own, ahead of whoever encodes them; on other devices frames are drawn batch by batch, by a thread of
-    its own: while one batch is encoded the next ones are drawn and copied. On an NVIDIA card two such threads take
-    turns: while one's batch is copied and pasted, the other's is drawn.
+    Without a picture the crop of the first face, as the model draws it, is the frame. On a processor its cores draw
+    frames of their own, ahead of the encoder. On other devices a thread draws them batch by batch: while a batch is
+    encoded, the next ones are drawn and copied. On an NVIDIA card two such threads take turns: while the batch of the
+    first is copied and pasted, that of the second is drawn.
     """
     batch_size = frames_at_once(model.device, batch_size)
 
-    def draw(at: int, count: int) -> Iterator[np.ndarray]:
-        parts = [motion[at : at + count] for motion in motions]
+    def draw(start: int, count: int) -> Iterator[np.ndarray]:
+        batch = [motion[start : start + count] for motion in motions]
         if picture is None:
-            yield from model.render_frames(subjects[0], parts[0], full=False)
+            yield from model.render_frames(faces[0], batch[0], full=False)
             return
-        streams = [model.render_frames(subject, part, full=True) for subject, part in zip(subjects, parts, strict=True)]
-        for moved in zip(*streams, strict=True):
-            yield paste_all(picture, moved, [subject.crop for subject in subjects])
+        streams = [model.render_frames(face, motion, full=True) for face, motion in zip(faces, batch, strict=True)]
+        for patches in zip(*streams, strict=True):
+            yield paste_all(picture, patches, [face.crop for face in faces])
 
     frames, workers = len(motions[0]), min(batch_size, torch.get_num_threads())
     if model.device.type != "cpu":
-        batch_size = max(1, min(batch_size, WAITING // (CROP * CROP * 3 if picture is None else picture.nbytes)))
-        turns = {"workers": 2, "ahead": AHEAD // 2} if model.device.type == "cuda" else {"workers": 1}
-        for batch in ordered_parallel_map(lambda at: list(draw(at, batch_size)), range(0, frames, batch_size), **turns):
+        batch_size = max(
+            1, min(batch_size, MAX_BATCH_BYTES // (CROP * CROP * 3 if picture is None else picture.nbytes))
+        )
+        workers, ahead = (2, MAX_WAITING_RESULTS // 2) if model.device.type == "cuda" else (1, MAX_WAITING_RESULTS)
+        starts = range(0, frames, batch_size)
+        for batch in ordered_parallel_map(lambda start: list(draw(start, batch_size)), starts, workers, ahead):
             yield from batch
         return
     if frames < 2 or workers < 2:
-        for at in range(0, frames, batch_size):
-            yield from draw(at, batch_size)
+        for start in range(0, frames, batch_size):
+            yield from draw(start, batch_size)
         return
-    yield from draw(0, 1)  # what is prepared once is prepared here, by one thread
-    yield from ordered_parallel_map(lambda at: next(draw(at, 1)), range(1, frames), workers)
+    yield from draw(0, 1)  # one thread makes what all frames share
+    yield from ordered_parallel_map(lambda start: next(draw(start, 1)), range(1, frames), workers)
 
 
 def ordered_parallel_map(
-    work: Callable[[int], T], items: Iterable[int], workers: int, ahead: int = AHEAD
-) -> Iterator[T]:
-    """work(item) of every item in order, `workers` at once, each with one thread of its own.
+    work: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int = MAX_WAITING_RESULTS
+) -> Iterator[Result]:
+    """Yield work(item) of every item in order; `workers` items at a time, each on one thread.
 
-    A frame's layers are too small to be shared out among cores: two frames side by side are drawn sooner than two after
-    each other, each by two cores, and much sooner where other programs take a core now and then. `ahead` results per
-    worker wait for whoever takes them. A result does not depend on the number of cores.
+    A frame's layers are too small to be shared among cores. Two frames drawn at the same time by a core each are
+    finished sooner than two drawn after each other by two cores, and much sooner where other programs use the cores
+    too. At most `ahead` results per worker wait to be taken. A result does not depend on the number of cores.
     """
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(workers, "frames", initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -85,16 +114,61 @@ def ordered_parallel_map(
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            for one in waiting:
-                one.cancel()
-            torch.set_num_threads(threads)  # a worker's choice is also what threads begin with from then on
+            for future in waiting:
+                future.cancel()
+            torch.set_num_threads(threads)  # a worker's number is also the default of later threads
 
 
-def paste_all(picture: np.ndarray, moved: Sequence[np.ndarray], crops: Sequence[Crop]) -> np.ndarray:
-    """Every patch in its place. Where crops overlap their changes add up, so that nobody is covered by a neighbour's
-    still surroundings."""
-    pasted = [paste_back(picture, patch, crop) for patch, crop in zip(moved, crops, strict=True)]
+def paste_all(picture: np.ndarray, patches: Sequence[np.ndarray], crops: Sequence[Crop]) -> np.ndarray:
+    """Paste every patch, uint8 [h,w,3], into the picture, uint8 [H,W,3].
+
+    Where crops overlap their changes are added, so that the unmoved surroundings of a face cover no other face.
+    """
+    pasted = [paste_back(picture, patch, crop) for patch, crop in zip(patches, crops, strict=True)]
     if len(pasted) == 1:
         return pasted[0]
-    change = sum(one.astype(np.int16) - picture for one in pasted)
+    change = np.sum([layer.astype(np.int16) - picture for layer in pasted], axis=0, dtype=np.int16)
     return (picture + change).clip(0, 255).astype(np.uint8)
+
+
+def write_video(
+    model: Model,
+    frames: Iterator[np.ndarray],
+    shape: tuple[int, int, int],
+    output: Path,
+    sound: Path | None,
+    options: RenderOptions,
+    clock: Clock,
+    progress: Progress | None,
+) -> RenderFacts:
+    """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
+
+    shape: number of frames, height and width in pixels; clock: has run since the job began. The file appears whole or
+    not at all.
+    """
+    total, height, width = shape
+    filters = marks.frame_filters(width, height, options.label, options.marks)
+    if options.marks:
+        finish = marks.signature(Generator(model.name, model.fingerprint, options.seed))
+    else:
+        log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
+        finish = None
+    with VideoWriter(output, width, height, sound, filters, finish, model.device.type) as writer:
+        for done, frame in enumerate(frames, 1):
+            writer.write(frame)
+            if progress:
+                progress("frames", done, total)
+    clock("frames")
+    return {
+        "output": str(output),
+        "frames": total,
+        "fps": FPS,
+        "seconds": total / FPS,
+        "width": width + width % 2,  # as VideoWriter pads them
+        "height": height + height % 2,
+        "timings": clock.stages,
+        "real_time_factor": clock.total() / (total / FPS),
+        "peak_rss_mb": peak_memory(),
+        "model": model.name,
+        "seed": options.seed,
+    }

@@ -25,6 +25,7 @@ def _interrupt(*_: object) -> NoReturn:
 
 def main(argv: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C or SIGTERM. Returns the exit status: 2 for wrong usage, 130 after an interruption."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as in anitalker.cli
     previous = signal.signal(signal.SIGTERM, _interrupt)  # SIGTERM deletes the visitors' files as Ctrl-C does
     try:
         arguments = build_parser().parse_args(argv)

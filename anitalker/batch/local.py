@@ -1,4 +1,4 @@
-"""The engine of one machine: worker processes, cores shared out among them, dead or late ones replaced."""
+"""The engine of one machine: worker processes that share its cores; dead and late ones are replaced."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
 from anitalker.batch.table import Job
-from anitalker.batch.worker import Setup, Worker
+from anitalker.batch.worker import Worker, WorkerSetup
 from anitalker.config import InputError
 
-WORKER_MEMORY = 1.5 * 2**30  # bytes that a worker of the small model may take, with room
-GIVE_UP = 3  # workers in a row that end before their model is loaded
+WORKER_BYTES = 1.5 * 2**30  # memory that a worker of the small model may take, with room
+MAX_FAILED_STARTS = 3  # workers in a row that end before their model is loaded
 
 
 @dataclass
-class Seat:
-    """A worker process and what it is at; since: when it began, None before its model is loaded."""
+class WorkerSlot:
+    """A worker process and its job.
+
+    ready: its model is loaded; since: monotonic time in seconds when it started, or was given its job, or was ready.
+    """
 
     process: multiprocessing.process.BaseProcess
     connection: Connection
@@ -31,113 +34,129 @@ class Seat:
     since: float = field(default_factory=time.monotonic)
 
 
-class Local:
-    """Worker processes on this machine. `start` gives one a job, `wait` tells what became of jobs."""
+class LocalEngine:
+    """Up to `workers` worker processes on this machine; a job that takes more than `timeout` seconds is ended."""
 
-    def __init__(self, setup: Setup, workers: int, timeout: float, make: type = Worker) -> None:
-        self.setup, self.workers, self.timeout, self.make = setup, workers, timeout, make
-        self._seats: list[Seat] = []
-        self._stillborn = 0
+    def __init__(
+        self, setup: WorkerSetup, workers: int, timeout: float, worker_class: Callable[[WorkerSetup], Worker] = Worker
+    ) -> None:
+        self.setup, self.workers, self.timeout, self.worker_class = setup, workers, timeout, worker_class
+        self._slots: list[WorkerSlot] = []
+        self._failed_starts = 0
 
     def free(self) -> int:
-        """Jobs that can be started now."""
-        return self.workers - sum(seat.job is not None for seat in self._seats)
+        """Return how many jobs can be started now."""
+        return self.workers - sum(slot.job is not None for slot in self._slots)
 
     def start(self, job: Job) -> None:
-        """Give a job to an idle worker, a new one if there is none."""
-        seat = next((seat for seat in self._seats if seat.job is None), None)
-        if seat is None:
-            seat = self._hire(len(self._seats))
-            self._seats.append(seat)
-        seat.job, seat.since = job, time.monotonic()
-        with contextlib.suppress(OSError):  # it is dead: `wait` finds out
-            seat.connection.send(job)
+        """Give a job to an idle worker, to a new one if there is none."""
+        slot = next((slot for slot in self._slots if slot.job is None), None)
+        if slot is None:
+            slot = self._spawn(len(self._slots))
+            self._slots.append(slot)
+        slot.job, slot.since = job, time.monotonic()
+        with contextlib.suppress(OSError):  # the worker is dead: `wait` notices
+            slot.connection.send(job)
 
     def wait(self, seconds: float = 1.0) -> list[tuple[Job, dict]]:
-        """Jobs that ended, with their records; after `seconds` none. InputError when the model cannot be loaded."""
-        handles = {seat.connection: seat for seat in self._seats} | {s.process.sentinel: s for s in self._seats}
-        woken = {id(seat): seat for seat in map(handles.get, wait(list(handles), seconds))}
-        ended = [self._hear(seat) for seat in woken.values()]
-        ended += [self._end(seat, f"took longer than {self.timeout:g} s", False) for seat in self._late()]
-        return [one for one in ended if one is not None]
+        """Wait up to `seconds`; return the jobs that ended, with their outcomes.
+
+        InputError when the model cannot be loaded; RuntimeError when worker after worker dies while loading it.
+        """
+        handles: dict[Connection | int, WorkerSlot] = {slot.connection: slot for slot in self._slots}
+        handles |= {slot.process.sentinel: slot for slot in self._slots}
+        awake = {id(handles[handle]): handles[handle] for handle in wait(list(handles), seconds)}
+        ended = [self._receive(slot) for slot in awake.values()]
+        ended += [self._end(slot, f"took longer than {self.timeout:g} s", False) for slot in self._late()]
+        return [outcome for outcome in ended if outcome is not None]
 
     def close(self) -> None:
-        """End every worker; what they were at is left undone, nothing half-written."""
-        for seat in self._seats:
-            seat.process.terminate()
-        for seat in self._seats:
-            self._bury(seat)
-        self._seats.clear()
+        """End every worker. Their jobs are left undone, with nothing half-written."""
+        for slot in self._slots:
+            slot.process.terminate()
+        for slot in self._slots:
+            self._reap(slot)
+        self._slots.clear()
 
-    def _hear(self, seat: Seat) -> tuple[Job, dict] | None:
+    def _receive(self, slot: WorkerSlot) -> tuple[Job, dict] | None:
+        """Read a message of a worker, or note its death: the job that ended by it, with its outcome."""
         try:
-            if not seat.connection.poll():
+            if not slot.connection.poll():
                 raise EOFError
-            kind, said = seat.connection.recv()
+            kind, content = slot.connection.recv()
         except (EOFError, OSError):
-            seat.process.join(1)
-            if not seat.ready and (self._count_stillborn() >= GIVE_UP):
-                raise RuntimeError(f"{GIVE_UP} workers ended while loading; is there enough memory?") from None
-            return self._end(seat, f"its worker ended (exit status {seat.process.exitcode})", True)
+            slot.process.join(1)
+            if not slot.ready and (self._count_failed_start() >= MAX_FAILED_STARTS):
+                raise RuntimeError(
+                    f"{MAX_FAILED_STARTS} workers ended while loading; is there enough memory?"
+                ) from None
+            return self._end(slot, f"its worker ended (exit status {slot.process.exitcode})", True)
         if kind == "refused":
-            raise InputError(said)
+            raise InputError(content)
         if kind == "ready":
-            seat.ready, seat.since, self._stillborn = True, time.monotonic(), 0
+            slot.ready, slot.since, self._failed_starts = True, time.monotonic(), 0
             return None
-        job, seat.job = seat.job, None
-        return job, said
+        job, slot.job = slot.job, None
+        return (job, content) if job is not None else None
 
-    def _count_stillborn(self) -> int:
-        self._stillborn += 1
-        return self._stillborn
+    def _count_failed_start(self) -> int:
+        self._failed_starts += 1
+        return self._failed_starts
 
-    def _late(self) -> Iterator[Seat]:
+    def _late(self) -> Iterator[WorkerSlot]:
         limit = time.monotonic() - self.timeout
-        return (s for s in list(self._seats) if s.job is not None and s.ready and s.since < limit)
+        return (slot for slot in list(self._slots) if slot.job is not None and slot.ready and slot.since < limit)
 
-    def _end(self, seat: Seat, reason: str, passing: bool) -> tuple[Job, dict] | None:
-        """End a worker whose job went wrong."""
-        seconds = round(time.monotonic() - seat.since, 3)
-        seat.process.terminate()
-        self._bury(seat)
-        self._seats.remove(seat)
-        if seat.job is None:
+    def _end(self, slot: WorkerSlot, reason: str, transient: bool) -> tuple[Job, dict] | None:
+        """End a worker whose job failed; transient: the job may succeed if it is tried again."""
+        seconds = round(time.monotonic() - slot.since, 3)
+        slot.process.terminate()
+        self._reap(slot)
+        self._slots.remove(slot)
+        if slot.job is None:
             return None
-        return seat.job, {"status": "failed", "error": reason, "passing": passing, "frames": None, "seconds": seconds}
+        return slot.job, {
+            "status": "failed",
+            "error": reason,
+            "transient": transient,
+            "frames": None,
+            "seconds": seconds,
+        }
 
-    def _bury(self, seat: Seat) -> None:
-        seat.process.join(5)
-        if seat.process.is_alive():
-            seat.process.kill()
-            seat.process.join()
-        seat.connection.close()
+    def _reap(self, slot: WorkerSlot) -> None:
+        """Wait for a terminated process, or kill it, and close its pipe."""
+        slot.process.join(5)
+        if slot.process.is_alive():
+            slot.process.kill()
+            slot.process.join()
+        slot.connection.close()
 
-    def _hire(self, number: int) -> Seat:
+    def _spawn(self, number: int) -> WorkerSlot:
         context = multiprocessing.get_context("spawn")  # a fork of a process that runs torch may hang
-        ours, theirs = context.Pipe()
+        connection, worker_end = context.Pipe()
         process = context.Process(
-            target=serve, args=(theirs, self.setup, self.make), name=f"batch-{number}", daemon=True
+            target=serve, args=(worker_end, self.setup, self.worker_class), name=f"batch-{number}", daemon=True
         )
         with _environment(self.setup, number):
             process.start()
-        theirs.close()
-        return Seat(process, ours)
+        worker_end.close()
+        return WorkerSlot(process, connection)
 
 
-def serve(connection: Connection, setup: Setup, make: type) -> None:
-    """The life of a worker process: make the worker, then job after job until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+def serve(connection: Connection, setup: WorkerSetup, worker_class: Callable[[WorkerSetup], Worker]) -> None:
+    """Run a worker process: load the model, then do job after job until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_follow, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         try:
-            worker = make(setup)
+            worker = worker_class(setup)
         except InputError as error:
             connection.send(("refused", str(error)))
             return
         connection.send(("ready", None))
         while True:
-            connection.send(("record", worker.do(connection.recv())))
+            connection.send(("outcome", worker.run(connection.recv())))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return
 
@@ -146,53 +165,54 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _follow() -> None:
-    """End with the parent, even if it was killed: its successor shall have the cores and the files for itself."""
-    multiprocessing.parent_process().join()
+def _exit_with_parent() -> None:
+    """Exit when the parent does, even if it was killed: the next batch shall have the cores and files for itself."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os._exit(1)
 
 
 @contextlib.contextmanager
-def _environment(setup: Setup, number: int) -> Iterator[None]:
-    """What a new process must know before torch is loaded: its threads and, of several GPUs, its own."""
-    before = dict(os.environ)
+def _environment(setup: WorkerSetup, number: int) -> Iterator[None]:
+    """Set what a new process must know before torch is imported: its threads and, of several GPUs, the one to use."""
+    previous = dict(os.environ)
     if setup.threads:
         os.environ["OMP_NUM_THREADS"] = str(setup.threads)
     if setup.gpus > 1:
-        visible = before.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(setup.gpus)))
+        visible = previous.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(setup.gpus)))
         os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[number % setup.gpus]
     try:
         yield
     finally:
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(previous)
 
 
-def gpus(device: str) -> int:
-    """CUDA devices of this machine, if `device` (as --device says it) lets them be used."""
+def count_gpus(device: str) -> int:
+    """Count the CUDA devices of this machine; 0 if `device` (the value of --device) rules them out."""
     import torch
 
     return torch.cuda.device_count() if device in ("auto", "cuda") else 0
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
+def count_cores() -> int:
+    """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers(device: str) -> int:
-    """One worker per GPU where there are some; else one per core, as far as memory reaches."""
-    if count := gpus(device):
+    """Return one worker per GPU; where there is none, one per core, as far as memory reaches."""
+    if count := count_gpus(device):
         return count
     if device == "mps":
         return 1
-    return max(1, min(cores(), int(_free_memory() // WORKER_MEMORY)))
+    return max(1, min(count_cores(), int(_free_bytes() // WORKER_BYTES)))
 
 
-def _free_memory() -> float:
-    """Bytes that can be had without swapping; a guess where the system does not tell."""
+def _free_bytes() -> float:
+    """Memory that can be used without swapping, in bytes; a guess where the system does not tell."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             return next(float(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
-        return 4 * WORKER_MEMORY
+        return 4 * WORKER_BYTES

@@ -1,7 +1,7 @@
-"""Many jobs into one folder, so that it can be killed at any moment and started again.
+"""Run many jobs into one folder, in such a way that the batch can be killed at any moment and started again.
 
-What was done stands in results.jsonl, one line per job, written after the output has its name. A job is done when its
-last line says so, with the hash of its inputs, options and model, and the output still has the hash of that line.
+results.jsonl holds one line per job that ended, written after the output has its name. A job is done when its last line
+says so, with the hash of its inputs, options and model, and the output still has the hash of that line.
 """
 
 from __future__ import annotations
@@ -20,68 +20,72 @@ from anitalker.batch.table import InvalidRow, Job
 from anitalker.config import InputError
 from anitalker.weights.registry import sha256
 
-RESULTS = "results.jsonl"
-PART = re.compile(r"\..{1,80}\.[0-9a-f]{8}\.part\.(mp4|wav)")  # what a killed worker leaves; see video.Writer
-Tell = Callable[[dict, int, int], None]  # record, jobs that ended, all jobs
+RESULTS_NAME = "results.jsonl"
+PART_NAME = re.compile(r"\..{1,80}\.[0-9a-f]{8}\.part\.(mp4|wav)")  # of `files.part_path` and `batch.worker`
+Report = Callable[[dict, int, int], None]  # record, number of jobs that ended, number of jobs
 
 
 class Engine(Protocol):
-    """Where jobs run: `batch.local.Local` or `batch.ray.Cluster`."""
+    """What runs the jobs: `batch.local.LocalEngine` or `batch.ray.RayEngine`."""
 
     def free(self) -> int:
-        """Jobs that can be started now."""
+        """Return how many jobs can be started now."""
+        ...
 
     def start(self, job: Job) -> None:
         """Begin a job."""
+        ...
 
     def wait(self, seconds: float = 1.0) -> list[tuple[Job, dict]]:
-        """Jobs that ended, and what `batch.worker.Worker.do` says of them."""
+        """Wait up to `seconds`; return the jobs that ended, each with its outcome of `batch.worker.Worker.run`."""
+        ...
 
     def close(self) -> None:
-        """End what runs."""
+        """End all jobs that run."""
+        ...
 
 
 class Results:
-    """The results file of a folder: append-only, one writer at a time."""
+    """The results file of a folder: append-only, one writer at a time. InputError if another batch writes to it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / RESULTS
+        self.folder, self.path = folder, folder / RESULTS_NAME
         self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed by close)
         _lock(self._file, folder)
-        self._mend()
+        self._cut_unfinished_line()
 
     def last(self) -> dict[str, dict]:
-        """The last record of each job by id."""
-        return self.peek(self.folder)
+        """Return the last record of each job by id."""
+        return self.read_only(self.folder)
 
     @staticmethod
-    def peek(folder: Path) -> dict[str, dict]:
-        """The same without the right to write. Lines that are no records are passed over."""
-        file, found = folder / RESULTS, {}
+    def read_only(folder: Path) -> dict[str, dict]:
+        """Read the last record of each job without write access. Lines that are no records are skipped."""
+        file, records = folder / RESULTS_NAME, {}
         for line in file.read_bytes().splitlines() if file.exists() else ():
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 record = json.loads(line)
                 if record["status"] != "refused":
-                    found[record["id"]] = record
-        return found
+                    records[record["id"]] = record
+        return records
 
     def append(self, record: dict) -> None:
-        """One line, on disk when this returns."""
+        """Append one line; it is on disk when this returns."""
         self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         os.fsync(self._file.fileno())
 
     def clear_parts(self) -> None:
-        """Delete what killed workers left half-written."""
+        """Delete the half-written files of killed workers."""
         for file in self.folder.iterdir():
-            if PART.fullmatch(file.name):
+            if PART_NAME.fullmatch(file.name):
                 file.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let others write."""
+        """Close the file, so that another batch may write."""
         self._file.close()
 
-    def _mend(self) -> None:
-        """Cut off a line that was not finished when its writer was killed."""
+    def _cut_unfinished_line(self) -> None:
+        """Cut off the last line if its writer was killed before it was whole."""
         data = self.path.read_bytes()
         if not data.endswith(b"\n"):
             self._file.truncate(data.rfind(b"\n") + 1)
@@ -90,7 +94,7 @@ class Results:
 def _lock(file, folder: Path) -> None:
     try:
         import fcntl
-    except ImportError:  # Windows: two batches at once are the user's own care
+    except ImportError:  # Windows: the user must not run two batches at once
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +104,7 @@ def _lock(file, folder: Path) -> None:
 
 
 def check_folder(folder: str | os.PathLike) -> Path:
-    """The output folder, made if it is missing; InputError if it cannot be."""
+    """Return the output folder, made if it is missing; InputError if it cannot be made or written."""
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -111,8 +115,8 @@ def check_folder(folder: str | os.PathLike) -> Path:
     return path
 
 
-def finished(job: Job, fingerprint: str, record: dict | None, folder: Path) -> bool:
-    """Whether the output of a job is there, whole, and made from what the job says now."""
+def is_done(job: Job, fingerprint: str, record: dict | None, folder: Path) -> bool:
+    """Whether the output of a job is there, whole, and made from the present inputs, options and model."""
     output = folder / f"{job.id}.mp4"
     return (
         record is not None
@@ -124,16 +128,21 @@ def finished(job: Job, fingerprint: str, record: dict | None, folder: Path) -> b
 
 
 def plan(jobs: Sequence[Job], model: str, folder: Path, last: dict[str, dict]) -> tuple[dict[str, str], list[Job]]:
-    """Fingerprint of each job by id, and the jobs that are still to be done."""
-    prints = {job.id: job.fingerprint(model) for job in jobs}
-    return prints, [job for job in jobs if not finished(job, prints[job.id], last.get(job.id), folder)]
+    """Return the fingerprint of each job by id, and the jobs that are still to be done."""
+    fingerprints = {job.id: job.fingerprint(model) for job in jobs}
+    return fingerprints, [job for job in jobs if not is_done(job, fingerprints[job.id], last.get(job.id), folder)]
 
 
 def run(
-    todo: Sequence[Job], prints: dict[str, str], engine: Engine, results: Results, retries: int, tell: Tell
+    pending: Sequence[Job],
+    fingerprints: dict[str, str],
+    engine: Engine,
+    results: Results,
+    retries: int,
+    report: Report,
 ) -> None:
-    """Do the jobs, each tried again `retries` times after passing faults; every end is a line of the results."""
-    waiting, tries, ended = deque(todo), dict.fromkeys(prints, 0), 0
+    """Run the jobs, each up to `retries` times more after transient failures; record the end of each."""
+    waiting, tries, ended = deque(pending), dict.fromkeys(fingerprints, 0), 0
     running: set[str] = set()
     try:
         while waiting or running:
@@ -142,37 +151,37 @@ def run(
                 tries[job.id] += 1
                 running.add(job.id)
                 engine.start(job)
-            for job, said in engine.wait():
+            for job, outcome in engine.wait():
                 running.discard(job.id)
-                if said["status"] == "failed" and said["passing"] and tries[job.id] <= retries:
+                if outcome["status"] == "failed" and outcome["transient"] and tries[job.id] <= retries:
                     waiting.append(job)
                     continue
                 ended += 1
-                record = recorded(job, prints[job.id], said, tries[job.id], results.folder)
+                record = make_record(job, fingerprints[job.id], outcome, tries[job.id], results.folder)
                 results.append(record)
-                tell(record, ended, len(todo))
+                report(record, ended, len(pending))
     finally:
         engine.close()
         results.clear_parts()
 
 
-def recorded(job: Job, fingerprint: str, said: dict, tries: int, folder: Path) -> dict:
-    """The line of a job that ended. A video that is not there after all is a failure."""
+def make_record(job: Job, fingerprint: str, outcome: dict, tries: int, folder: Path) -> dict:
+    """Make the record of a job that ended. An output that is missing in the folder makes it a failure."""
     output = folder / f"{job.id}.mp4"
-    record = {"id": job.id, "line": job.line, **{key: said[key] for key in ("status", "seconds", "frames", "error")}}
+    record = {"id": job.id, "line": job.line, **{key: outcome[key] for key in ("status", "seconds", "frames", "error")}}
     record |= {"tries": tries, "hash": fingerprint, "output": None, "output_sha256": None}
-    if said["status"] == "done":
+    if outcome["status"] == "done":
         if output.is_file():
-            record |= {"output": output.name, "output_sha256": said.get("output_sha256") or sha256(output)}
+            record |= {"output": output.name, "output_sha256": outcome.get("output_sha256") or sha256(output)}
         else:
             record |= {"status": "failed", "error": "the output is not in the folder; do all machines share it?"}
     return {**record, "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
-def refuse(refused: Sequence[InvalidRow], results: Results) -> Iterator[dict]:
-    """Lines of the table that are no jobs, as records; those that have an id are noted."""
-    for one in refused:
-        record = {"id": one.id, "line": one.line, "status": "refused", "error": one.reason}
-        if one.id:
+def record_invalid(rows: Sequence[InvalidRow], results: Results) -> Iterator[dict]:
+    """Yield a record for each invalid line of the table; those with an id go into the results, too."""
+    for row in rows:
+        record = {"id": row.id, "line": row.line, "status": "refused", "error": row.reason}
+        if row.id:
             results.append({**record, "hash": None})
         yield record

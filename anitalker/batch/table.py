@@ -1,4 +1,4 @@
-"""A table of jobs, CSV or JSON lines -> checked jobs. Tables come from anywhere: nothing in them is trusted."""
+"""Read a table of jobs, CSV or JSON lines, and check every line. Nothing in a table is trusted."""
 
 from __future__ import annotations
 
@@ -12,24 +12,31 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from anitalker import __version__
 from anitalker.config import InputError, RenderOptions
 from anitalker.weights.registry import sha256
 
-SOURCES = ("speech", "text", "video")  # what a portrait can follow: one of them in each line
+SOURCES = ("speech", "text", "video")  # what drives the portrait: one of them in each line
 OPTIONS = fields(RenderOptions)
 DEFAULTS = RenderOptions()
-COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", *(one.name for one in OPTIONS))
-MOST_LINES, MOST_BYTES, MOST_LETTERS = 100_000, 2**28, 20_000
-LONGEST_ID = 100  # letters, and twice as many bytes: it becomes a file name
-RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(10))}  # of Windows
-TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
+COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", *(option.name for option in OPTIONS))
+MAX_LINES, MAX_BYTES, MAX_CELL_CHARACTERS = 100_000, 2**28, 20_000
+MAX_ID_CHARACTERS = 100  # and twice as many bytes: it becomes a file name
+RESERVED_NAMES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{name}{n}" for name in ("com", "lpt") for n in range(10)),
+}  # of Windows
+TRUE_WORDS, FALSE_WORDS = ("true", "yes", "1"), ("false", "no", "0")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One line of the table: `portrait` follows `source`, which is a path or, of kind `text`, the words."""
+    """A line of the table: `source` drives `portrait`. It is a path or, of kind `text`, the words to speak."""
 
     id: str
     line: int
@@ -41,10 +48,10 @@ class Job:
     absolute: bool = False
 
     def fingerprint(self, model: str) -> str:
-        """SHA-256 of everything that decides on the output: contents of the inputs, options, model, version."""
-        # Of the options what differs from the defaults: one that is new to AniTalker shall not redo old work.
-        chosen = {one.name: getattr(self.options, one.name) for one in OPTIONS if one.name != "batch_size"}
-        options = {name: value for name, value in chosen.items() if value != getattr(DEFAULTS, name)}
+        """Hash (SHA-256) everything that decides on the output: contents of the inputs, options, model, version."""
+        # Only options that differ from their defaults: a new option of AniTalker shall not undo finished jobs.
+        values = {option.name: getattr(self.options, option.name) for option in OPTIONS if option.name != "batch_size"}
+        options = {name: value for name, value in values.items() if value != getattr(DEFAULTS, name)}
         if self.options.pose:
             options["pose"] = _hash(self.options.pose)
         source = self.source if self.kind == "text" else _hash(self.source)
@@ -55,7 +62,7 @@ class Job:
 
 @dataclass(frozen=True)
 class InvalidRow:
-    """A line that is no job, and why; `line` counts from 1, `id` is empty where there is none to name."""
+    """A line that is no job, and the reason. line counts from 1; id is empty where the line has none."""
 
     line: int
     id: str
@@ -63,46 +70,51 @@ class InvalidRow:
 
 
 def read(path: str | os.PathLike) -> tuple[list[Job], list[InvalidRow]]:
-    """All jobs of a table and all lines that are none. Paths in it start at its own folder.
+    """Read all jobs of a table, and all lines that are no jobs. Paths in it are relative to its own folder.
 
-    InputError when the table as a whole is wrong: missing, of another kind, without the needed columns, too large.
+    InputError when the table as a whole is wrong: missing, of another format, without the needed columns, too large.
     """
     from anitalker.files import existing_file
 
     file = existing_file(path, "table of jobs")
-    if file.stat().st_size > MOST_BYTES:
-        raise InputError(f"table of jobs is larger than {MOST_BYTES >> 20} MiB: {str(file)!r}; split it")
+    if file.stat().st_size > MAX_BYTES:
+        raise InputError(f"table of jobs is larger than {MAX_BYTES >> 20} MiB: {str(file)!r}; split it")
     rows = {".csv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(file.suffix.lower())
     if rows is None:
         raise InputError(f"table of jobs is {str(file)!r}; allowed is a name that ends in .csv or .jsonl")
-    _hash.cache_clear(), _look.cache_clear()
-    jobs, refused, seen = [], [], {}
+    _hash.cache_clear()
+    _check_file.cache_clear()
+    jobs: list[Job] = []
+    invalid: list[InvalidRow] = []
+    lines_by_id: dict[str, int] = {}
     try:
         for number, row in rows(file):
-            if len(jobs) + len(refused) == MOST_LINES:
-                raise InputError(f"table of jobs has more than {MOST_LINES:,} lines: {str(file)!r}; split it")
+            if len(jobs) + len(invalid) == MAX_LINES:
+                raise InputError(f"table of jobs has more than {MAX_LINES:,} lines: {str(file)!r}; split it")
             try:
                 job = _job(number, row, file.parent)
                 key = job.id.casefold()  # many file systems do not tell A.mp4 from a.mp4
-                if key in seen:
-                    raise InputError(f"id {job.id!r} came before, in line {seen[key]}; each id names one output")
-                seen[key] = number
+                if key in lines_by_id:
+                    raise InputError(f"id {job.id!r} came before, in line {lines_by_id[key]}; each id names one output")
+                lines_by_id[key] = number
                 jobs.append(job)
             except (InputError, ValueError, OSError, RecursionError) as error:
                 name = row.get("id") if isinstance(row, dict) else None
-                refused.append(InvalidRow(number, str(name or "")[:LONGEST_ID], " ".join(str(error).split())[:500]))
+                invalid.append(
+                    InvalidRow(number, str(name or "")[:MAX_ID_CHARACTERS], " ".join(str(error).split())[:500])
+                )
     except UnicodeDecodeError:
         raise InputError(f"table of jobs is not UTF-8 text: {str(file)!r}; save it as UTF-8") from None
-    if not jobs and not refused:
+    if not jobs and not invalid:
         raise InputError(f"table of jobs has no lines: {str(file)!r}; give at least one job")
-    return jobs, refused
+    return jobs, invalid
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[int, object]]:
-    """(line number, {column: text}); InputError instead of the row where a line is damaged."""
+    """Yield (line number, {column: text}); an InputError in place of the row where a line is damaged."""
     with open(file, newline="", encoding="utf-8-sig") as stream:
         reader = csv.reader(stream, strict=True)
-        header = [name.strip() for name in _next(reader) or []]
+        header = [name.strip() for name in _read_header(reader)]
         _check_columns(header, file)
         while True:
             try:
@@ -118,11 +130,12 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, object]]:
                 yield reader.line_num, dict(zip(header, cells, strict=False))
 
 
-def _next(reader) -> list[str] | None:
+def _read_header(reader: Iterator[list[str]]) -> list[str]:
+    """Read the first line; no columns where it is damaged or missing."""
     try:
-        return next(reader, None)
+        return next(reader, [])
     except csv.Error:
-        return None
+        return []
 
 
 def _check_columns(header: list[str], file: Path) -> None:
@@ -137,11 +150,12 @@ def _check_columns(header: list[str], file: Path) -> None:
 
 
 def _json_rows(file: Path) -> Iterator[tuple[int, object]]:
-    """(line number, object of that line); InputError instead of the object where there is none."""
+    """Yield (line number, object of that line); an InputError in place of the object where the line has none."""
     with open(file, encoding="utf-8-sig") as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue
+            row: object
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
@@ -154,55 +168,60 @@ def _json_rows(file: Path) -> Iterator[tuple[int, object]]:
 
 
 def _job(line: int, row: object, folder: Path) -> Job:
-    """A row as a job, its inputs there and readable; InputError, ValueError or OSError if it is none."""
+    """Make a job of a row and check that its inputs are readable; InputError, ValueError or OSError if it is none."""
     if isinstance(row, InputError):
         raise row
-    given = {name: value for name, value in row.items() if value is not None and str(value).strip() != ""}
-    for name, value in given.items():
-        if isinstance(value, list | dict) or len(str(value)) > MOST_LETTERS:
-            raise InputError(f"{name} is no plain value of at most {MOST_LETTERS:,} letters")
-    missing = [name for name in ("id", "portrait") if name not in given]
-    sources = [name for name in SOURCES if name in given]
+    assert isinstance(row, dict)
+    values = {name: value for name, value in row.items() if value is not None and str(value).strip() != ""}
+    for name, value in values.items():
+        if isinstance(value, list | dict) or len(str(value)) > MAX_CELL_CHARACTERS:
+            raise InputError(f"{name} is no plain value of at most {MAX_CELL_CHARACTERS:,} letters")
+    missing = [name for name in ("id", "portrait") if name not in values]
+    sources = [name for name in SOURCES if name in values]
     if missing or len(sources) != 1:
         came = f"lacks {missing[0]}" if missing else f"gives {' and '.join(sources) or 'none'} of {', '.join(SOURCES)}"
         raise InputError(f"the line {came}; it needs id, portrait and one of {', '.join(SOURCES)}")
     kind = sources[0]
-    settings = {one.name: _value(one.name, one.type, given[one.name]) for one in OPTIONS if one.name in given}
-    if "pose" in settings:
-        settings["pose"] = _path(folder, settings["pose"], "pose")
+    options: dict[str, Any] = {
+        option.name: _value(option.name, str(option.type), values[option.name])
+        for option in OPTIONS
+        if option.name in values
+    }
+    if "pose" in options:
+        options["pose"] = _path(folder, options["pose"], "pose")
     return Job(
-        _id(given["id"]),
+        _id(values["id"]),
         line,
-        _path(folder, given["portrait"], "portrait"),
+        _path(folder, values["portrait"], "portrait"),
         kind,
-        str(given["text"]) if kind == "text" else _path(folder, given[kind], kind),
-        RenderOptions(**settings),
-        str(given["voice"]) if "voice" in given else None,
-        "absolute" in given and _value("absolute", "bool", given["absolute"]),
+        str(values["text"]) if kind == "text" else _path(folder, values[kind], kind),
+        RenderOptions(**options),
+        str(values["voice"]) if "voice" in values else None,
+        "absolute" in values and bool(_value("absolute", "bool", values["absolute"])),
     )
 
 
 def _id(value: object) -> str:
-    """The id, which becomes a file name: letters, digits, space, dot, dash and underscore, of any script."""
+    """Check an id, which becomes a file name: letters and digits of any script, space, dot, dash and underscore."""
     text = unicodedata.normalize("NFC", str(value))
-    plain = re.fullmatch(r"\w[\w .\-]*", text) and not text.endswith((".", " "))
-    if not plain or len(text) > LONGEST_ID or len(text.encode()) > 2 * LONGEST_ID:
+    is_plain = re.fullmatch(r"\w[\w .\-]*", text) and not text.endswith((".", " "))
+    if not is_plain or len(text) > MAX_ID_CHARACTERS or len(text.encode()) > 2 * MAX_ID_CHARACTERS:
         raise InputError(
-            f"id is {text[:LONGEST_ID]!r}; allowed are up to {LONGEST_ID} letters, digits, spaces, dots, dashes and "
-            "underscores that begin with a letter or digit"
+            f"id is {text[:MAX_ID_CHARACTERS]!r}; allowed are up to {MAX_ID_CHARACTERS} letters, digits, spaces, "
+            "dots, dashes and underscores that begin with a letter or digit"
         )
-    if text.split(".")[0].strip().casefold() in RESERVED or text.casefold() == "results":
+    if text.split(".")[0].strip().casefold() in RESERVED_NAMES or text.casefold() == "results":
         raise InputError(f"id is {text!r}, a reserved name; choose another")
     return text
 
 
 def _value(name: str, kind: str, value: object) -> object:
-    """A cell as the type of its option, as RenderOptions annotates it."""
+    """Convert a cell to the type of its option, as RenderOptions annotates it."""
     text = str(value).strip()
     if kind.startswith("bool"):
-        if text.lower() not in TRUE + FALSE:
+        if text.lower() not in TRUE_WORDS + FALSE_WORDS:
             raise InputError(f"{name} is {text[:50]!r}; allowed are true and false")
-        return text.lower() in TRUE
+        return text.lower() in TRUE_WORDS
     if kind.startswith("str"):
         return text
     try:
@@ -215,15 +234,15 @@ def _value(name: str, kind: str, value: object) -> object:
 
 
 def _path(folder: Path, value: object, what: str) -> str:
-    """A path of the table, made absolute, if it is a readable file of its kind."""
+    """Make a path of the table absolute and check that it is a readable file of its kind."""
     path = str(folder.resolve() / str(value))
-    _look(path, what)
+    _check_file(path, what)
     return path
 
 
 @functools.cache
-def _look(path: str, what: str) -> None:
-    """InputError when a file is not there or not what it should be; headers only, each file once."""
+def _check_file(path: str, what: str) -> None:
+    """Raise InputError when a file is missing or of another kind. Reads headers only, of each file once."""
     from PIL import Image, UnidentifiedImageError
 
     from anitalker.files import existing_file
@@ -237,7 +256,7 @@ def _look(path: str, what: str) -> None:
             with Image.open(file):
                 return
         except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
-            pass  # a video may do
+            pass  # a video will do, too
     media = probe(file, what)
     if what == "speech" and media.audio_codec is None:
         raise InputError(f"{what} has no sound: {path!r}; give a recording or a video with sound")

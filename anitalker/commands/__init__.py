@@ -1,1 +1,1 @@
-"""One module per command, each with HELP, add(parser), run(arguments) -> facts, and say(facts) for people."""
+"""One module per command, each with HELP, add_arguments(parser), run(arguments) -> facts, and print_summary(facts)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import anitalker
-from anitalker.commands import options as flags
+from anitalker.commands import options
 from anitalker.config import InputError
 
 HELP = "the web page on this machine"
@@ -29,7 +29,7 @@ def find_page() -> str | None:
     return None
 
 
-def add(parser: flags.Parser) -> None:
+def add_arguments(parser: options.Parser) -> None:
     """Add the page's own options."""
     parser.set_defaults(json=False)
     if package := find_page():
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> dict:
     return {}
 
 
-def say(facts: dict) -> None:
+def print_summary(facts: dict) -> None:
     """Print nothing: the page has printed its address."""
 
 

@@ -5,18 +5,56 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
-from anitalker.commands import options as flags
+from anitalker.commands import options
 from anitalker.config import InputError
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from anitalker.batch.runner import Engine
+    from anitalker.batch.table import InvalidRow, Job
+
 HELP = "many videos from a table of jobs; can be stopped and continued"
-SHOWN = 20  # lines of the final table, and bad lines that are printed
-FAILED = 3  # exit status: the batch ran, but not every job succeeded
+MAX_PRINTED_LINES = 20  # of failures, and of invalid lines of the table
+PRINT_SECONDS = 5  # between two lines of progress where there is no terminal
+EXIT_NOT_ALL_DONE = 3  # exit status: the batch ran, but not every job succeeded
 
 
-def add(parser: flags.Parser) -> None:
-    """The arguments."""
+class Failure(TypedDict):
+    """A job that failed, or a line of the table (counted from 1) that is no job."""
+
+    id: str
+    line: int
+    status: str  # failed or refused
+    error: str
+
+
+class BatchFacts(TypedDict):
+    """What `--json` prints.
+
+    output: the folder; jobs: lines of the table; done, failed: jobs that ran now; skipped: jobs that were done before;
+    refused: invalid lines; to_do: jobs that a dry run would do; exit_status: 0, or EXIT_NOT_ALL_DONE.
+    """
+
+    output: str
+    jobs: int
+    done: int
+    skipped: int
+    failed: int
+    refused: int
+    to_do: int
+    dry_run: bool
+    seconds: float
+    failures: list[Failure]
+    exit_status: int
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """Add the arguments of this command."""
     parser.add_argument(
         "table", metavar="JOBS.csv|JOBS.jsonl", help="columns: id, portrait, speech, text or video, options"
     )
@@ -28,44 +66,50 @@ def add(parser: flags.Parser) -> None:
     parser.add_argument("--retries", type=int, default=2, help="after passing faults (default: %(default)s)")
     parser.add_argument("--keep-going", action="store_true", help="render the good lines of a table with bad ones")
     parser.add_argument("--dry-run", action="store_true", help="check every line, say what would be done, do nothing")
-    flags.shared_flags(parser)
+    options.add_common_options(parser)
 
 
-def run(arguments: argparse.Namespace) -> dict:
-    """Check the table, do what is not done yet -> facts for --json; exit status 3 if a job failed."""
+def run(arguments: argparse.Namespace) -> BatchFacts:
+    """Check the table and run the jobs that are not done yet; returns the facts for --json."""
     from anitalker.batch import runner, table
     from anitalker.models import loading
 
     _check(arguments)
-    jobs, refused = table.read(arguments.table)
-    _complain(refused)
-    if refused and not (arguments.keep_going or arguments.dry_run):
-        count = f"{len(refused)} of {len(jobs) + len(refused)} lines"
+    jobs, invalid = table.read(arguments.table)
+    _print_invalid(invalid)
+    if invalid and not (arguments.keep_going or arguments.dry_run):
+        count = f"{len(invalid)} of {len(jobs) + len(invalid)} lines"
         raise InputError(f"{count} are no jobs, nothing was rendered; mend them, or give --keep-going")
     if arguments.engine == "ray":
         from anitalker.batch import ray  # noqa: F401 (says early what is missing)
-    named = flags.model_of(arguments)
-    model = loading.fingerprint(named["name"], named["stage1"], named["stage2"]) + (named["hubert"] or "")
+    load_arguments = options.to_load_arguments(arguments)
+    name, stage1, stage2, hubert = (load_arguments[key] for key in ("name", "stage1", "stage2", "hubert"))
+    model = loading.fingerprint(name, stage1, stage2) + (hubert or "")
     if arguments.dry_run:
         folder = Path(arguments.output)
-        todo = runner.plan(jobs, model, folder, runner.Results.peek(folder))[1]
-        return _facts(arguments, jobs, todo, refused, [], 0.0)
+        pending = runner.plan(jobs, model, folder, runner.Results.read_only(folder))[1]
+        return _facts(arguments, jobs, pending, invalid, [], 0.0)
     folder = runner.check_folder(arguments.output)
     results = runner.Results(folder)
-    start, ended, todo = time.monotonic(), [], []
+    start = time.monotonic()
+    records: list[dict] = []
+    pending: list[Job] = []
     try:
         results.clear_parts()
-        prints, todo = runner.plan(jobs, model, folder, results.last())
-        ended = list(runner.refuse(refused, results))
-        if todo:
-            engine = _engine(arguments, named, folder, len(todo))
-            with Told(len(todo)) as told:
-                runner.run(
-                    todo, prints, engine, results, arguments.retries, lambda *it: (ended.append(it[0]), told(*it))
-                )
+        fingerprints, pending = runner.plan(jobs, model, folder, results.last())
+        records = list(runner.record_invalid(invalid, results))
+        if pending:
+            engine = _make_engine(arguments, load_arguments, folder, len(pending))
+            with BatchProgress(len(pending)) as progress:
+
+                def report(record: dict, ended: int, total: int) -> None:
+                    records.append(record)
+                    progress(record, ended, total)
+
+                runner.run(pending, fingerprints, engine, results, arguments.retries, report)
     finally:
         results.close()
-    return _facts(arguments, jobs, todo, refused, ended, time.monotonic() - start)
+    return _facts(arguments, jobs, pending, invalid, records, time.monotonic() - start)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -77,87 +121,100 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--ray-address came with --engine {arguments.engine}; it belongs to --engine ray")
 
 
-def _engine(arguments: argparse.Namespace, model: dict, folder, jobs: int):
-    """Where the jobs will run."""
+def _make_engine(arguments: argparse.Namespace, load_arguments: dict, folder: Path, jobs: int) -> Engine:
+    """Make the engine of --engine, which starts workers as jobs come."""
     from anitalker.batch import local, worker
 
     if arguments.engine == "ray":
-        from anitalker.batch.ray import Cluster
+        from anitalker.batch.ray import RayEngine
 
-        setup = worker.Setup(model, str(folder.resolve()))
-        return Cluster(setup, arguments.ray_address, arguments.workers, jobs, arguments.timeout)
+        setup = worker.WorkerSetup(load_arguments, str(folder.resolve()))
+        return RayEngine(setup, arguments.ray_address, arguments.workers, jobs, arguments.timeout)
     workers = min(jobs, arguments.workers or local.default_workers(arguments.device))
-    threads = max(1, local.cores() // workers)
-    setup = worker.Setup(model, str(folder), threads, local.gpus(arguments.device))
-    return local.Local(setup, workers, arguments.timeout)
+    threads = max(1, local.count_cores() // workers)
+    setup = worker.WorkerSetup(load_arguments, str(folder), threads, local.count_gpus(arguments.device))
+    return local.LocalEngine(setup, workers, arguments.timeout)
 
 
-def _complain(refused) -> None:
-    """Bad lines on stderr, the first of many."""
-    for one in refused[:SHOWN]:
-        print(f"line {one.line}{f' ({one.id!r})' if one.id else ''}: {one.reason}", file=sys.stderr)
-    if len(refused) > SHOWN:
-        print(f"... and {len(refused) - SHOWN} more bad lines", file=sys.stderr)
+def _print_invalid(rows: Sequence[InvalidRow]) -> None:
+    """Print the first invalid lines of the table on stderr."""
+    for row in rows[:MAX_PRINTED_LINES]:
+        print(f"line {row.line}{f' ({row.id!r})' if row.id else ''}: {row.reason}", file=sys.stderr)
+    if len(rows) > MAX_PRINTED_LINES:
+        print(f"... and {len(rows) - MAX_PRINTED_LINES} more bad lines", file=sys.stderr)
 
 
-def _facts(arguments, jobs, todo, refused, ended, seconds: float) -> dict:
-    failures = [
-        {key: one[key] for key in ("id", "line", "status", "error")} for one in ended if one["status"] != "done"
+def _facts(
+    arguments: argparse.Namespace,
+    jobs: Sequence[Job],
+    pending: Sequence[Job],
+    invalid: Sequence[InvalidRow],
+    records: Sequence[dict],
+    seconds: float,
+) -> BatchFacts:
+    statuses = [record["status"] for record in records]
+    failures: list[Failure] = [
+        {"id": record["id"], "line": record["line"], "status": record["status"], "error": record["error"]}
+        for record in records
+        if record["status"] != "done"
     ]
-    done = sum(one["status"] == "done" for one in ended)
     return {
         "output": arguments.output,
-        "jobs": len(jobs) + len(refused),
-        "done": done,
-        "skipped": len(jobs) - len(todo),
-        "failed": sum(one["status"] == "failed" for one in ended),
-        "refused": len(refused),
-        "to_do": len(todo) if arguments.dry_run else 0,
+        "jobs": len(jobs) + len(invalid),
+        "done": statuses.count("done"),
+        "skipped": len(jobs) - len(pending),
+        "failed": statuses.count("failed"),
+        "refused": len(invalid),
+        "to_do": len(pending) if arguments.dry_run else 0,
         "dry_run": arguments.dry_run,
         "seconds": round(seconds, 3),
         "failures": failures,
-        "exit_status": FAILED if failures or refused else 0,
+        "exit_status": EXIT_NOT_ALL_DONE if failures or invalid else 0,
     }
 
 
-def say(facts: dict) -> None:
-    """The table at the end."""
+def print_summary(facts: BatchFacts) -> None:
+    """Print the first failures, then one line of counts."""
     if facts["dry_run"]:
         print(f"{facts['to_do']} jobs to do, {facts['skipped']} done before, {facts['refused']} bad lines")
         return
-    width = max([2, *(len(one["id"]) for one in facts["failures"][:SHOWN])])
-    for one in facts["failures"][:SHOWN]:
-        print(f"{one['line']:>6}  {one['id']:<{width}}  {one['status']:<7}  {one['error']}")
-    if len(facts["failures"]) > SHOWN:
-        print(f"... and {len(facts['failures']) - SHOWN} more; see {facts['output']}/results.jsonl")
-    kinds = ("done", "skipped", "failed", "refused")
-    counts = ", ".join(f"{facts[kind]} {kind}" for kind in kinds if facts[kind] or kind == "done")
-    print(f"{facts['output']}: {facts['jobs']} jobs: {counts}; {facts['seconds']:.1f} s")
+    shown = facts["failures"][:MAX_PRINTED_LINES]
+    width = max([2, *(len(failure["id"]) for failure in shown)])
+    for failure in shown:
+        print(f"{failure['line']:>6}  {failure['id']:<{width}}  {failure['status']:<7}  {failure['error']}")
+    if len(facts["failures"]) > MAX_PRINTED_LINES:
+        print(f"... and {len(facts['failures']) - MAX_PRINTED_LINES} more; see {facts['output']}/results.jsonl")
+    counts = [f"{facts['done']} done"]
+    for status, count in (("skipped", facts["skipped"]), ("failed", facts["failed"]), ("refused", facts["refused"])):
+        counts += [f"{count} {status}"] if count else []
+    print(f"{facts['output']}: {facts['jobs']} jobs: {', '.join(counts)}; {facts['seconds']:.1f} s")
 
 
-class Told:
-    """Progress over all jobs: a bar on a terminal, otherwise a line at most every five seconds."""
+class BatchProgress:
+    """Progress over all jobs: a bar on a terminal, otherwise a line at most every PRINT_SECONDS."""
 
     def __init__(self, total: int) -> None:
-        self.total, self.start, self.told, self.bar = total, time.monotonic(), 0.0, None
+        self.total, self.start, self.last_print = total, time.monotonic(), 0.0
+        self.bar: tqdm | None = None
         if sys.stderr.isatty():
             from tqdm import tqdm
 
             self.bar = tqdm(total=total, desc="jobs", unit="job", file=sys.stderr)
 
     def __call__(self, record: dict, ended: int, total: int) -> None:
+        """Show that a job has ended with `record`, as the `ended`-th of `total`."""
         now = time.monotonic()
         if self.bar is not None:
             self.bar.update(ended - self.bar.n)
-        elif ended == total or now - self.told > 5:
-            each = (now - self.start) / ended
-            left = f"{each * (total - ended):.0f} s left"
-            print(f"jobs {ended}/{total}, {60 / each:.1f} per minute, {left}", file=sys.stderr, flush=True)
-            self.told = now
+        elif ended == total or now - self.last_print > PRINT_SECONDS:
+            seconds_per_job = (now - self.start) / ended
+            left = f"{seconds_per_job * (total - ended):.0f} s left"
+            print(f"jobs {ended}/{total}, {60 / seconds_per_job:.1f} per minute, {left}", file=sys.stderr, flush=True)
+            self.last_print = now
         if record["status"] == "failed":
             print(f"{record['id']}: {record['error']}", file=sys.stderr, flush=True)
 
-    def __enter__(self) -> Told:
+    def __enter__(self) -> BatchProgress:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Flags that several commands share, and how progress is told."""
+"""Options that several commands share, and the progress bar."""
 
 from __future__ import annotations
 
@@ -6,29 +6,34 @@ import argparse
 import sys
 import time
 from dataclasses import fields
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from anitalker.config import LITE_GUIDANCE, LITE_STEPS, ORIGINAL_STEPS, InputError, RenderOptions
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 DEFAULTS = {field.name: field.default for field in fields(RenderOptions)}
+PRINT_SECONDS = 5  # between two lines of progress where there is no terminal
 
 
 class Parser(argparse.ArgumentParser):
-    """Usage errors become InputError: one line, exit status 2."""
+    """A parser whose usage errors are InputErrors: one line, exit status 2."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise InputError instead of printing the usage."""
         raise InputError(f"{' '.join(message.split())}; see `{self.prog} --help`")
 
 
-def output_flag(parser: Parser, name: str) -> None:
-    """-o, which every command that writes one file needs."""
+def add_output_option(parser: Parser, name: str) -> None:
+    """Add -o, the output, which is required."""
     parser.add_argument("-o", "--output", required=True, metavar=name)
 
 
-def motion_flags(parser: Parser) -> None:
-    """How the head and the lips move."""
+def add_motion_options(parser: Parser) -> None:
+    """Add the options that decide how head and lips move."""
     group = parser.add_argument_group("motion")
-    seed_flag(group)
+    add_seed_option(group)
     group.add_argument(
         "--steps",
         type=int,
@@ -47,26 +52,26 @@ def motion_flags(parser: Parser) -> None:
     group.add_argument("--scale", type=float, help="size of the head, 1 is the portrait's")
     group.add_argument("--location", type=float, help="shift of the head to the right, in face-crop widths")
     group.add_argument("--still", action="store_true", help="the head stays; lips and eyes still move")
-    factor_flags(group)
+    add_strength_options(group)
 
 
-def seed_flag(group) -> None:
-    """--seed."""
+def add_seed_option(group: argparse._ArgumentGroup) -> None:
+    """Add --seed."""
     group.add_argument(
         "--seed", type=int, default=DEFAULTS["seed"], help="same seed, same motion (default: %(default)s)"
     )
 
 
-def factor_flags(group) -> None:
-    """How far lips, head and lids move."""
+def add_strength_options(group: argparse._ArgumentGroup) -> None:
+    """Add --lips, --head and --blink: how far each of them moves."""
     for name, what in (("lips", "lips"), ("head", "head"), ("blink", "lids")):
         group.add_argument(
             f"--{name}", type=float, default=DEFAULTS[name], help=f"how far the {what} move, 0 to 2 (default: 1)"
         )
 
 
-def picture_flags(parser: Parser) -> None:
-    """What is seen of the portrait."""
+def add_picture_options(parser: Parser) -> None:
+    """Add the options for the picture: frame, faces, enhancement and marks."""
     group = parser.add_argument_group("picture")
     group.add_argument("--frame", choices=("full", "crop"), default=DEFAULTS["frame"], help="default: %(default)s")
     group.add_argument("--face", default=DEFAULTS["face"], metavar="INDEX|largest|all", help="default: %(default)s")
@@ -76,18 +81,18 @@ def picture_flags(parser: Parser) -> None:
         default=DEFAULTS["batch_size"],
         help="frames at once (default: 8; on an NVIDIA card by its free memory)",
     )
-    backend_flag(group)
+    add_face_backend_option(group)
     group.add_argument(
         "--enhance",
         choices=("gfpgan",),
         default=DEFAULTS["enhance"],
         help="draw the portrait's faces again, clearer, before they move (extra `enhance`; default: no)",
     )
-    marks_flags(parser)
+    add_marks_options(parser)
 
 
-def marks_flags(parser: Parser) -> None:
-    """What tells people and machines that a video is synthetic."""
+def add_marks_options(parser: Parser) -> None:
+    """Add --label and --no-marks: whether people and machines can tell that a video is synthetic."""
     group = parser.add_argument_group("marks")
     group.add_argument("--label", action="store_true", help="the words `AI-generated` in the corner of every frame")
     group.add_argument(
@@ -99,16 +104,16 @@ def marks_flags(parser: Parser) -> None:
     )
 
 
-def backend_flag(parser) -> None:
-    """Who finds faces."""
+def add_face_backend_option(parser: argparse._ActionsContainer) -> None:
+    """Add --face-backend."""
     choices = ("own", "face-alignment")
     parser.add_argument(
         "--face-backend", choices=choices, default=DEFAULTS["face_backend"], help="default: %(default)s"
     )
 
 
-def shared_flags(parser: Parser) -> None:
-    """Which model, where, and --json."""
+def add_common_options(parser: Parser) -> None:
+    """Add --model and its files, --device and --json."""
     parser.add_argument(
         "--model", default="lite", metavar="NAME|FILE", help="default: %(default)s; original: the published networks"
     )
@@ -117,56 +122,59 @@ def shared_flags(parser: Parser) -> None:
     group.add_argument("--stage2", metavar="NAME|FILE", help="motion generator (default: one that is here)")
     group.add_argument("--hubert", metavar="FOLDER|NAME", help="HuBERT's weights, for variants that hear with it")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    device_flag(parser)
+    add_device_option(parser)
 
 
-def device_flag(parser: Parser) -> None:
-    """Where the networks run."""
+def add_device_option(parser: Parser) -> None:
+    """Add --device."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: %(default)s")
 
 
-def options_of(arguments: argparse.Namespace) -> RenderOptions:
-    """The flags that are render options; checked by RenderOptions itself."""
-    given = vars(arguments)
-    return RenderOptions(**{name: given[name] for name in DEFAULTS if name in given})
+def to_render_options(arguments: argparse.Namespace) -> RenderOptions:
+    """Collect the render options. RenderOptions checks them and raises InputError."""
+    values = vars(arguments)
+    return RenderOptions(**{name: values[name] for name in DEFAULTS if name in values})
 
 
-def model_of(arguments: argparse.Namespace) -> dict:
-    """The flags that say which model and where."""
+def to_load_arguments(arguments: argparse.Namespace) -> dict:
+    """Collect the arguments of `pipeline.load`."""
     return {"name": arguments.model, **{key: vars(arguments)[key] for key in ("device", "stage1", "stage2", "hubert")}}
 
 
-class Progress:
-    """progress(stage, done, total): a bar on a terminal, otherwise a plain line at most every five seconds."""
+class ProgressBar:
+    """A progress callback: a bar on a terminal, otherwise a plain line at most every PRINT_SECONDS."""
 
     def __init__(self) -> None:
-        self.stage, self.bar, self.told = None, None, 0.0
+        self.stage: str | None = None
+        self.bar: tqdm | None = None
+        self.last_print = 0.0
         self.terminal = sys.stderr.isatty()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` steps of `stage` are finished."""
         if self.terminal:
-            self._draw(stage, done, total)
-        elif stage != self.stage or done == total or time.monotonic() - self.told > 5:
+            self._update_bar(stage, done, total)
+        elif stage != self.stage or done == total or time.monotonic() - self.last_print > PRINT_SECONDS:
             print(f"{stage} {done}/{total}", file=sys.stderr, flush=True)
-            self.told = time.monotonic()
+            self.last_print = time.monotonic()
         self.stage = stage
 
-    def _draw(self, stage: str, done: int, total: int) -> None:
+    def _update_bar(self, stage: str, done: int, total: int) -> None:
         from tqdm import tqdm
 
-        if stage != self.stage:
+        if self.bar is None or stage != self.stage:
             self.close()
             self.bar = tqdm(total=total, desc=stage, file=sys.stderr, leave=True)
         self.bar.update(done - self.bar.n)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Finish the bar's line."""
+        """End the line of the bar."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None

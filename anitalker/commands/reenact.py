@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from anitalker.commands import options as flags
-from anitalker.commands.render import say as say
+from anitalker.commands import options
+from anitalker.commands.render import print_summary as print_summary
+
+if TYPE_CHECKING:
+    from anitalker.rendering import RenderFacts
 
 HELP = "a portrait moves like the face in a video"
 
 
-def add(parser: flags.Parser) -> None:
-    """The arguments."""
+def add_arguments(parser: options.Parser) -> None:
+    """Add the arguments of this command."""
     parser.add_argument("portrait", help="picture with a face")
     parser.add_argument("video", help="driving video; its sound is kept")
     parser.add_argument(
         "--absolute", action="store_true", help="the video's own poses, not relative to its first frame"
     )
-    flags.output_flag(parser, "OUT.mp4")
-    flags.picture_flags(parser)
-    flags.shared_flags(parser)
+    options.add_output_option(parser, "OUT.mp4")
+    options.add_picture_options(parser)
+    options.add_common_options(parser)
 
 
-def run(arguments: argparse.Namespace) -> dict:
-    """Make the video -> facts for --json."""
+def run(arguments: argparse.Namespace) -> RenderFacts:
+    """Render the video; returns the facts for --json."""
     from anitalker.files import check_output
     from anitalker.pipeline import load
 
-    options = flags.options_of(arguments)
+    render_options = options.to_render_options(arguments)
     check_output(arguments.output)  # before anything slow
-    talker = load(**flags.model_of(arguments))
-    with flags.Progress() as progress:
+    talker = load(**options.to_load_arguments(arguments))
+    with options.ProgressBar() as progress:
         return talker.reenact(
             arguments.portrait,
             arguments.video,
             arguments.output,
-            options,
+            render_options,
             progress=progress,
             relative=not arguments.absolute,
         )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from anitalker.commands import options as flags
+from anitalker.commands import options
+
+if TYPE_CHECKING:
+    from anitalker.rendering import RenderFacts
 
 HELP = "a portrait speaks a recording"
 
 
-def add(parser: flags.Parser) -> None:
-    """The arguments."""
+def add_arguments(parser: options.Parser) -> None:
+    """Add the arguments of this command."""
     parser.add_argument("portrait", help="picture with a face")
     parser.add_argument("speech", help="any audio, or video with sound")
     parser.add_argument(
@@ -20,26 +24,29 @@ def add(parser: flags.Parser) -> None:
         metavar="INDEX=FILE",
         help="this face (an index of `anitalker faces`) speaks a recording of its own; may be repeated",
     )
-    flags.output_flag(parser, "OUT.mp4")
-    flags.motion_flags(parser)
-    flags.picture_flags(parser)
-    flags.shared_flags(parser)
+    options.add_output_option(parser, "OUT.mp4")
+    options.add_motion_options(parser)
+    options.add_picture_options(parser)
+    options.add_common_options(parser)
 
 
-def run(arguments: argparse.Namespace) -> dict:
-    """Make the video -> facts for --json."""
+def run(arguments: argparse.Namespace) -> RenderFacts:
+    """Render the video; returns the facts for --json."""
     from anitalker.files import check_output
     from anitalker.media.soundtrack import parse_speech_for
     from anitalker.pipeline import load
 
-    options, own = flags.options_of(arguments), parse_speech_for(arguments.speech_for)
+    render_options = options.to_render_options(arguments)
+    speech_for = parse_speech_for(arguments.speech_for)
     check_output(arguments.output)  # before anything slow
-    talker = load(**flags.model_of(arguments))
-    with flags.Progress() as progress:
-        return talker.render(arguments.portrait, arguments.speech, arguments.output, options, progress, own)
+    talker = load(**options.to_load_arguments(arguments))
+    with options.ProgressBar() as progress:
+        return talker.render(
+            arguments.portrait, arguments.speech, arguments.output, render_options, progress, speech_for
+        )
 
 
-def say(made: dict) -> None:
-    """The facts for people; reenact and say speak alike."""
-    size = f"{made['width']}x{made['height']}"
-    print(f"{made['output']}: {made['frames']} frames, {made['seconds']:.2f} s, {size}, seed {made['seed']}")
+def print_summary(facts: RenderFacts) -> None:
+    """Print one line: file, length, size and seed. `reenact`, `say` and `sample` print the same."""
+    size = f"{facts['width']}x{facts['height']}"
+    print(f"{facts['output']}: {facts['frames']} frames, {facts['seconds']:.2f} s, {size}, seed {facts['seed']}")

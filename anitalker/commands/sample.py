@@ -1,34 +1,36 @@
-"""anitalker sample: motion out of the prior, without speech: a portrait idles, or goes between expressions."""
+"""anitalker sample: motion drawn from the prior, without speech. A portrait idles, or changes its expression."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from anitalker.commands import options as flags
-from anitalker.commands.render import say as say
+from anitalker.commands import options
+from anitalker.commands.render import print_summary as print_summary
 from anitalker.config import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from anitalker.models.lite import Lite, LiteFace
     from anitalker.pipeline import Talker
+    from anitalker.rendering import RenderFacts
 
 HELP = "a portrait idles, or turns from one expression to another: motion drawn from the prior"
-MOTION_FILE = ".safetensors"
+MOTION_SUFFIX = ".safetensors"
 
 
-def add(parser: flags.Parser) -> None:
-    """The arguments."""
+def add_arguments(parser: options.Parser) -> None:
+    """Add the arguments of this command."""
     parser.add_argument("portrait", help="picture with a face")
-    flags.output_flag(parser, "OUT.mp4")
+    options.add_output_option(parser, "OUT.mp4")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of the video (default: %(default)g)")
     group = parser.add_argument_group("motion")
-    flags.seed_flag(group)
+    options.add_seed_option(group)
     group.add_argument(
         "--temperature", type=float, default=1.0, help="how far it strays: 0 only blinks, 1 as real clips, at most 1.5"
     )
-    flags.factor_flags(group)
+    options.add_strength_options(group)
     group.add_argument(
         "--between",
         nargs=2,
@@ -37,47 +39,57 @@ def add(parser: flags.Parser) -> None:
         "anybody), or a file of `anitalker encode`, whose first frame is taken, with FILE:N its frame N",
     )
     group.add_argument("--linear", action="store_true", help="straight in the codes, not in the prior's latent space")
-    flags.picture_flags(parser)
-    flags.shared_flags(parser)
+    options.add_picture_options(parser)
+    options.add_common_options(parser)
 
 
-def run(arguments: argparse.Namespace) -> dict:
-    """Make the video -> facts for --json."""
+def run(arguments: argparse.Namespace) -> RenderFacts:
+    """Render the video; returns the facts for --json."""
+    from anitalker.files import check_output, check_output_is_no_input
     from anitalker.motion import idle
-    from anitalker.pipeline import keep_inputs, load
+    from anitalker.pipeline import load
 
-    options = flags.options_of(arguments)
+    render_options = options.to_render_options(arguments)
     frames = idle.check_length(arguments.seconds, arguments.temperature)
     if arguments.linear and not arguments.between:
         raise InputError("--linear came without --between; it says how to go from A to B")
-    keep_inputs(arguments.output, arguments.portrait, *arguments.between or ())  # before anything slow
-    talker = load(**flags.model_of(arguments))
-    if talker.model.prior is None and not arguments.linear:
+    check_output(arguments.output)  # before anything slow
+    check_output_is_no_input(arguments.output, arguments.portrait, *arguments.between or ())
+    talker = load(**options.to_load_arguments(arguments))
+    prior = talker.model.prior
+    if prior is None and not arguments.linear:
         raise InputError(f"model {talker.name} has no motion prior to draw from; take --model lite")
-    ends = [expression(talker, name, arguments.face_backend) for name in arguments.between or ()]
-    portrait = talker.portrait(arguments.portrait, options.face, options.face_backend, enhance=options.enhance)
+    ends = [expression_code(talker, source, arguments.face_backend) for source in arguments.between or ()]
+    portrait = talker.portrait(
+        arguments.portrait, render_options.face, render_options.face_backend, enhance=render_options.enhance
+    )
     if ends:
-        way = None if arguments.linear else talker.model.prior
-        motions = [idle.between(way, one.motion.cpu(), *ends, frames).to(one.motion) for one in portrait.faces]
+        start, end = ends
+        path = None if arguments.linear else prior
+        motions = [idle.between(path, face.motion.cpu(), start, end, frames).to(face.motion) for face in portrait.faces]
     else:
+        model = cast("Lite", talker.model)  # the only family with a prior
         motions = [
-            talker.model.idle(one, frames, options, arguments.temperature, options.seed + n)
-            for n, one in enumerate(portrait.faces)
+            model.idle(face, frames, render_options, arguments.temperature, render_options.seed + n)
+            for n, face in enumerate(cast("tuple[LiteFace, ...]", portrait.faces))
         ]
-    with flags.Progress() as progress:
-        return talker.animate(portrait, motions, arguments.output, options, progress)
+    with options.ProgressBar() as progress:
+        return talker.animate(portrait, motions, arguments.output, render_options, progress)
 
 
-def expression(talker: Talker, name: str, backend: str) -> Tensor:
-    """A picture, or a motion file with or without :FRAME -> motion code [1,20]; InputError for anything else."""
+def expression_code(talker: Talker, source: str, backend: str) -> Tensor:
+    """Return the motion code [1,20] of a picture's face, or of a frame of a motion file (FILE, or FILE:FRAME).
+
+    InputError for anything else.
+    """
     import torch
 
     from anitalker.motion.motion_files import read_codes
 
-    file, colon, number = name.rpartition(":")
-    if not (colon and number.isdigit() and file.endswith(MOTION_FILE)):
-        file, number = name, "0"
-    if not file.endswith(MOTION_FILE):
+    file, colon, number = source.rpartition(":")
+    if not (colon and number.isdigit() and file.endswith(MOTION_SUFFIX)):
+        file, number = source, "0"
+    if not file.endswith(MOTION_SUFFIX):
         return talker.portrait(file, "largest", backend).faces[0].motion.cpu()
     codes = read_codes(file)
     if int(number) >= len(codes):

@@ -6,17 +6,28 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
+from typing import BinaryIO, TypedDict
 
-from anitalker.commands import options as flags
+from anitalker.commands import options
 from anitalker.config import InputError
 
 HELP = "a portrait speaks while the speech arrives"
-BACKLOG = 25  # pieces of 20 ms that may wait; then reading stops, and the sender has to wait
-SLACK = 0.4  # seconds; with --idle, frames later than this are not drawn, the last one is shown again
+MAX_WAITING_PIECES = 25  # of 20 ms each; then reading stops, and the sender has to wait
+MAX_DELAY_SECONDS = 0.4  # with --idle, frames later than this are not drawn: the last one is shown again
+MIN_LOOKAHEAD, MAX_LOOKAHEAD = 1, 12  # frames
 
 
-def add(parser: flags.Parser) -> None:
-    """The arguments."""
+class StreamFacts(TypedDict):
+    """What `--json` prints: the output, frames that were written, how many of them repeat the last one, the model."""
+
+    output: str
+    frames: int
+    skipped: int
+    model: str
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """Add the arguments of this command."""
     parser.add_argument("portrait", help="picture with a face")
     parser.add_argument(
         "--input", required=True, metavar="-|FILE", help="-: raw 16 bit mono PCM at 16 kHz on stdin; or any audio file"
@@ -35,55 +46,57 @@ def add(parser: flags.Parser) -> None:
         "--lookahead", type=int, metavar="FRAMES", help="speech known behind a frame, 40 ms each, 1 to 12"
     )
     parser.add_argument("--level", type=float, metavar="DB", help="of the speech, dB of full scale (default: measured)")
-    flags.motion_flags(parser)
-    flags.picture_flags(parser)
-    flags.shared_flags(parser)
+    options.add_motion_options(parser)
+    options.add_picture_options(parser)
+    options.add_common_options(parser)
 
 
-def run(arguments: argparse.Namespace) -> dict:
-    """Read, speak and write until the speech ends -> facts for --json."""
+def run(arguments: argparse.Namespace) -> StreamFacts:
+    """Read, speak and write until the speech ends; returns the facts for --json."""
     if arguments.json and arguments.output == "-":
         raise InputError("--json came with the stream on stdout; write the stream to a file with -o")
-    options = flags.options_of(arguments)
-    look = arguments.lookahead
-    if look is not None and not 1 <= look <= 12:
-        raise InputError(f"lookahead is {look}; allowed is 1 to 12 frames")
+    render_options = options.to_render_options(arguments)
+    lookahead = arguments.lookahead
+    if lookahead is not None and not MIN_LOOKAHEAD <= lookahead <= MAX_LOOKAHEAD:
+        raise InputError(f"lookahead is {lookahead}; allowed is {MIN_LOOKAHEAD} to {MAX_LOOKAHEAD} frames")
     from anitalker.pipeline import load
     from anitalker.provenance.marks import frame_filters
     from anitalker.streaming.fragmented_mp4 import FragmentWriter, FrameWriter
     from anitalker.streaming.pacing import deadline, drain, pace_realtime, read_pcm_stream
     from anitalker.streaming.talker import LOOKAHEAD, StreamingTalker, with_sound
 
-    talker = load(**flags.model_of(arguments))
-    portrait = talker.portrait(arguments.portrait, options.face, options.face_backend, enhance=options.enhance)
-    height, width = portrait.picture.shape[:2] if options.frame == "full" else (talker.model.size,) * 2
+    talker = load(**options.to_load_arguments(arguments))
+    portrait = talker.portrait(
+        arguments.portrait, render_options.face, render_options.face_backend, enhance=render_options.enhance
+    )
+    height, width = portrait.picture.shape[:2] if render_options.frame == "full" else (talker.model.size,) * 2
     # No credentials: a stream has no end that could be signed.
-    filters = frame_filters(width, height, options.label, options.marks)
-    late = deadline(SLACK) if arguments.idle else (lambda frame: False)
-    stream = StreamingTalker(talker, portrait, options, look or LOOKAHEAD, arguments.level, late)
+    filters = frame_filters(width, height, render_options.label, render_options.marks)
+    is_late = deadline(MAX_DELAY_SECONDS) if arguments.idle else (lambda frame: False)
+    stream = StreamingTalker(talker, portrait, render_options, lookahead or LOOKAHEAD, arguments.level, is_late)
     stream.warm()
     with contextlib.ExitStack() as stack:
-        output = sys.stdout.buffer if arguments.output == "-" else stack.enter_context(_open(arguments.output))
-        arrived = read_pcm_stream(_source(arguments.input, stack), BACKLOG)
-        pieces = pace_realtime(arrived) if arguments.idle else drain(arrived)
+        output = sys.stdout.buffer if arguments.output == "-" else stack.enter_context(_open_output(arguments.output))
+        incoming = read_pcm_stream(_open_input(arguments.input, stack), MAX_WAITING_PIECES)
+        pieces = pace_realtime(incoming) if arguments.idle else drain(incoming)
         writer = FragmentWriter(output, width, height) if arguments.format == "mp4" else FrameWriter(output)
         with writer:
             for frame, sound in with_sound(stream, pieces):
-                for apply in filters:
-                    frame = apply(frame)
+                for apply_filter in filters:
+                    frame = apply_filter(frame)
                 writer.write(frame, sound)
     return {"output": arguments.output, "frames": stream.made, "skipped": stream.skipped, "model": talker.name}
 
 
-def _open(path: str):
+def _open_output(path: str) -> BinaryIO:
     try:
         return open(path, "wb")
     except OSError as error:
         raise InputError(f"output cannot be written: {path!r} ({error.strerror}); choose another") from None
 
 
-def _source(name: str, stack: contextlib.ExitStack):
-    """A binary file of PCM: stdin, a file of it (.pcm, .raw, a pipe), or any audio file, decoded."""
+def _open_input(name: str, stack: contextlib.ExitStack) -> BinaryIO:
+    """A binary file of PCM: stdin, a file of PCM (.pcm, .raw, a pipe), or any audio file, decoded."""
     from anitalker.media.video import read_audio
     from anitalker.streaming.fragmented_mp4 import pcm
 
@@ -97,7 +110,7 @@ def _source(name: str, stack: contextlib.ExitStack):
     return io.BytesIO(pcm(read_audio(path)))
 
 
-def say(made: dict) -> None:
-    """One line, on stderr: stdout may be the stream."""
-    again = f", {made['skipped']} shown again" if made["skipped"] else ""
-    print(f"{made['output']}: {made['frames']} frames{again}", file=sys.stderr)
+def print_summary(facts: StreamFacts) -> None:
+    """Print one line on stderr: stdout may be the stream."""
+    repeated = f", {facts['skipped']} shown again" if facts["skipped"] else ""
+    print(f"{facts['output']}: {facts['frames']} frames{repeated}", file=sys.stderr)

@@ -80,8 +80,8 @@ class MotionGenerator(nn.Module):
         """Estimate the clean motion [B,n,M] (normalised, as all motion here).
 
         noisy [B,n,M]; time [B] in 0..1; heard [B,L,W] from `encode_speech`; start [B,M] the portrait's own code;
-        previous [B,p,M]; controls [B,L,C] in units of the normalised motion, obeyed where given [B,L,C] is 1; deaf [B] bool:
-        ignore the speech.
+        previous [B,p,M]; controls [B,L,C] in units of the normalised motion, obeyed where given [B,L,C] is 1; deaf [B]
+        bool: ignore the speech.
         """
         x = self.enter(noisy, heard, previous, controls, given, deaf)
         condition = F.silu(self.time(time_embedding(time)) + self.start((start - self.mean) / self.std))

@@ -6,6 +6,7 @@ import pytest
 
 from anitalker import pipeline
 from anitalker.cli import build_parser, main
+from anitalker.commands.faces import find_faces
 from anitalker.config import RenderOptions
 from anitalker.models.base import FaceCheck
 from anitalker.models.lite import Lite
@@ -83,7 +84,7 @@ def test_doubts_are_the_same_before_and_in_rendering(example_portrait, monkeypat
     talker, signs = pipeline.load("lite", "cpu"), []
     doubt = MotionPrior.doubt
     monkeypatch.setattr(MotionPrior, "doubt", lambda self, found: signs.append(found) or doubt(self, found))
-    facts = pipeline.find_faces(example_portrait, device="cpu")
+    facts = find_faces(example_portrait, device="cpu")
     talker.portrait(example_portrait)
     assert facts["faces"][0]["doubts"] == [] and len(signs) == 2
     assert signs[0].tolist() == pytest.approx(signs[1].tolist(), rel=1e-4)
@@ -106,7 +107,7 @@ def test_models(capsys):
 
 def test_defaults_are_those_of_the_options(render):
     """No default is written twice."""
-    from anitalker.commands.options import options_of
+    from anitalker.commands.options import to_render_options
 
     bare = build_parser().parse_args(["render", "a", "b", "-o", "c.mp4"])
-    assert options_of(bare) == RenderOptions()
+    assert to_render_options(bare) == RenderOptions()

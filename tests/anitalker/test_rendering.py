@@ -52,7 +52,7 @@ def test_every_frame_once_and_in_order(batch):
     assert [frame[128, 128, 0] for frame in frames] == [round((v + 1) * 127.5) for v in np.linspace(-1, 1, 9)]
 
 
-@pytest.mark.parametrize("waiting", [rendering.WAITING, 3 * 64 * 64 * 3])
+@pytest.mark.parametrize("waiting", [rendering.MAX_BATCH_BYTES, 3 * 64 * 64 * 3])
 def test_devices_that_draw_batches_draw_ahead(monkeypatch, waiting):
     """In a thread of its own; large pictures in smaller batches; every frame once and in order."""
     import threading
@@ -64,7 +64,7 @@ def test_devices_that_draw_batches_draw_ahead(monkeypatch, waiting):
             self.seen.append((len(motion), threading.current_thread().name))
             return super().layers(subject, motion)
 
-    monkeypatch.setattr(rendering, "WAITING", waiting)
+    monkeypatch.setattr(rendering, "MAX_BATCH_BYTES", waiting)
     model, picture = Elsewhere(), np.zeros((64, 64, 3), np.uint8)
     frames = list(rendering.render(model, [subject_at(0, 0, 64, (64, 64))], [levels(9)], 4, picture))
     assert [frame[32, 32, 0] for frame in frames] == [round((v + 1) * 127.5) for v in np.linspace(-1, 1, 9)]
@@ -177,7 +177,7 @@ def test_side_by_side_keeps_order_and_stops_early():
 
     import torch
 
-    from anitalker.rendering import AHEAD, ordered_parallel_map
+    from anitalker.rendering import MAX_WAITING_RESULTS, ordered_parallel_map
 
     begun, threads = [], torch.get_num_threads()
 
@@ -192,7 +192,7 @@ def test_side_by_side_keeps_order_and_stops_early():
     stream = ordered_parallel_map(work, range(1000), 2)
     assert next(stream) == 0
     stream.close()
-    assert len(begun) <= 2 * AHEAD + 2 and torch.get_num_threads() == threads
+    assert len(begun) <= 2 * MAX_WAITING_RESULTS + 2 and torch.get_num_threads() == threads
 
 
 def test_a_fault_in_a_worker_is_told():

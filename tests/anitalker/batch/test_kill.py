@@ -22,7 +22,7 @@ class Fake:
     def __init__(self, setup):
         self.folder = Path(setup.folder)
 
-    def do(self, job):
+    def run(self, job):
         with open(self.folder.parent / "starts", "a") as file:
             file.write(job.id + "\\n")
         part = self.folder / f".{job.id}.{os.urandom(4).hex()}.part.mp4"
@@ -30,7 +30,7 @@ class Fake:
         time.sleep(0.01)
         part.write_text(job.source)
         part.rename(self.folder / f"{job.id}.mp4")
-        return {"status": "done", "seconds": 0.01, "frames": 1, "error": None, "passing": False}
+        return {"status": "done", "seconds": 0.01, "frames": 1, "error": None, "transient": False}
 """
 DRIVER = """
 import sys
@@ -38,15 +38,15 @@ from pathlib import Path
 from fake_worker import Fake
 from anitalker.batch import runner
 from anitalker.batch.table import read
-from anitalker.batch.local import Local
-from anitalker.batch.worker import Setup
+from anitalker.batch.local import LocalEngine
+from anitalker.batch.worker import WorkerSetup
 
 if __name__ == "__main__":
     folder = runner.check_folder(sys.argv[2])
     results = runner.Results(folder)
     results.clear_parts()
     prints, todo = runner.plan(read(sys.argv[1])[0], "model", folder, results.last())
-    engine = Local(Setup({}, str(folder)), 2, 60, Fake)
+    engine = LocalEngine(WorkerSetup({}, str(folder)), 2, 60, Fake)
     runner.run(todo, prints, engine, results, 2, lambda *_: None)
 """
 

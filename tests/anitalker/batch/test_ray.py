@@ -10,7 +10,7 @@ import pytest
 
 from anitalker.batch import runner
 from anitalker.batch.table import read
-from anitalker.batch.worker import Setup
+from anitalker.batch.worker import WorkerSetup
 from anitalker.config import InputError
 
 FAKE = """
@@ -21,11 +21,11 @@ class Slow:
     def __init__(self, setup):
         self.folder = Path(setup.folder)
 
-    def do(self, job):
+    def run(self, job):
         (self.folder.parent / "worker").write_text(str(os.getpid()))
         time.sleep(0.05)
         (self.folder / f"{job.id}.mp4").write_text(job.source)
-        return {"status": "done", "seconds": 0.05, "frames": 1, "error": None, "passing": False}
+        return {"status": "done", "seconds": 0.05, "frames": 1, "error": None, "transient": False}
 """
 
 
@@ -53,13 +53,13 @@ def test_workers_killed_twice(tmp_path, example_portrait, clicks, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     from slow_worker import Slow
 
-    from anitalker.batch.ray import Cluster
+    from anitalker.batch.ray import RayEngine
 
     jobs, folder = table(tmp_path / "jobs.csv", 200, example_portrait, clicks), tmp_path / "out"
     folder.mkdir()
     results = runner.Results(folder)
     prints, todo = runner.plan(jobs, "model", folder, {})
-    engine = Cluster(Setup({"device": "cpu"}, str(folder)), None, 2, len(todo), 60, Slow)
+    engine = RayEngine(WorkerSetup({"device": "cpu"}, str(folder)), None, 2, len(todo), 60, Slow)
     killer = threading.Thread(target=assassin, args=(tmp_path / "worker", 2), daemon=True)
     killer.start()
     runner.run(todo, prints, engine, results, 2, lambda *_: None)
@@ -93,8 +93,8 @@ def test_the_same_as_on_one_machine(tmp_path, example_portrait, make_wav):
 
 
 def test_without_ray(tmp_path, monkeypatch):
-    from anitalker.batch.ray import Cluster
+    from anitalker.batch.ray import RayEngine
 
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install 'anitalker\[ray\]'"):
-        Cluster(Setup({}, str(tmp_path)), None, 1, 1, 1)
+        RayEngine(WorkerSetup({}, str(tmp_path)), None, 1, 1, 1)

@@ -6,9 +6,9 @@ import os
 import pytest
 
 from anitalker.batch import runner
-from anitalker.batch.local import Local
+from anitalker.batch.local import LocalEngine
 from anitalker.batch.table import read
-from anitalker.batch.worker import Setup, Worker
+from anitalker.batch.worker import Worker, WorkerSetup
 from anitalker.cli import main
 from anitalker.config import InputError
 from anitalker.models import loading
@@ -23,11 +23,11 @@ FAULTS = {1: "failed", 2: "dies", 3: "sleeps", 4: "passes"}
 
 class Scripted:
     def __init__(self, setup):
-        if setup.model.get("name") == "none":
+        if setup.load_arguments.get("name") == "none":
             raise InputError("no such model")
         self.folder = Path(setup.folder)
 
-    def do(self, job):
+    def run(self, job):
         mark = self.folder.parent / f"tried-{job.id}"
         first, what = not mark.exists(), FAULTS.get(job.options.seed)
         mark.touch()
@@ -36,9 +36,9 @@ class Scripted:
         if what == "sleeps":
             time.sleep(60)
         if what == "failed" or what == "passes" and first:
-            return {"status": "failed", "seconds": 0, "frames": None, "error": "a fault", "passing": what == "passes"}
+            return {"status": "failed", "seconds": 0, "frames": None, "error": "a fault", "transient": what == "passes"}
         (self.folder / f"{job.id}.mp4").write_text("video " + job.id)
-        return {"status": "done", "seconds": 0, "frames": 1, "error": None, "passing": False}
+        return {"status": "done", "seconds": 0, "frames": 1, "error": None, "transient": False}
 """
 
 
@@ -61,7 +61,7 @@ def go(place, jobs, timeout=60.0, retries=1, model="x"):
     results, seen = runner.Results(place / "out"), []
     try:
         prints, todo = runner.plan(jobs, "model", place / "out", results.last())
-        engine = Local(Setup({"name": model}, str(place / "out")), 2, timeout, Scripted)
+        engine = LocalEngine(WorkerSetup({"name": model}, str(place / "out")), 2, timeout, Scripted)
         runner.run(todo, prints, engine, results, retries, lambda record, *_: seen.append(record))
     finally:
         results.close()
@@ -127,23 +127,23 @@ def test_two_batches_at_once(place):
 
 
 def test_the_worker_renders(talker, untrained_model, place, monkeypatch):
-    """A real worker in this process: speech and video, the portrait encoded once; wrong input is no passing fault."""
+    """A real worker in this process: speech and video, the portrait prepared once; wrong input is not transient."""
     monkeypatch.setattr("anitalker.pipeline.load", lambda **_: talker)
     calls, portrait = [], type(talker).portrait
     monkeypatch.setattr(type(talker), "portrait", lambda *it: (calls.append(it), portrait(*it))[1])
-    worker = Worker(Setup({}, str(place / "out"), 1))
+    worker = Worker(WorkerSetup({}, str(place / "out"), 1))
     rows = (place / "jobs.csv").read_text().splitlines()
     header = "id,portrait,speech,video,frame,steps\n"
     speech, face = rows[1].split(",")[2], rows[1].split(",")[1]
     lines = [f"a,{face},{speech},,crop,1", f"b,{face},,{place / 'out' / 'a.mp4'},crop,"]
     (place / "one.csv").write_text(header + lines[0])
-    assert worker.do(read(place / "one.csv")[0][0])["frames"] == 26
+    assert worker.run(read(place / "one.csv")[0][0])["frames"] == 26
     (place / "two.csv").write_text(header + lines[1])
     job = read(place / "two.csv")[0][0]
-    assert worker.do(job)["frames"] == 26 and len(calls) == 1
+    assert worker.run(job)["frames"] == 26 and len(calls) == 1
     (place / "out" / "a.mp4").write_bytes(b"damaged")
-    said = worker.do(job)
-    assert said["status"] == "failed" and not said["passing"]
+    said = worker.run(job)
+    assert said["status"] == "failed" and not said["transient"]
 
 
 def test_the_command_without_rendering(place, capsys, monkeypatch, untrained_model):

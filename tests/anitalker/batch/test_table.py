@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from anitalker.batch.table import MOST_LETTERS, read
+from anitalker.batch.table import MAX_CELL_CHARACTERS, read
 from anitalker.config import InputError, RenderOptions
 
 
@@ -102,7 +102,7 @@ ROWS = {
     "a huge number": ({"seed": 10**400}, "seed"),
     "neither true nor false": ({"still": "maybe"}, "true and false"),
     "a list": ({"face": [1]}, "no plain value"),
-    "a huge field": ({"text": "x" * (MOST_LETTERS + 1), "speech": None}, "at most 20,000"),
+    "a huge field": ({"text": "x" * (MAX_CELL_CHARACTERS + 1), "speech": None}, "at most 20,000"),
     "an unknown choice": ({"frame": "half"}, "full, crop"),
     "an unknown name": ({"speed": 2}, "unknown names ['speed']"),
 }
