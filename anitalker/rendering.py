@@ -149,7 +149,7 @@ def write_video(
     total, height, width = shape
     filters = marks.frame_filters(width, height, options.label, options.marks)
     if options.marks:
-        finish = marks.signature(Generator(model.name, model.fingerprint, options.seed))
+        finish = marks.signing_step(Generator(model.name, model.fingerprint, options.seed))
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
         finish = None

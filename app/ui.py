@@ -57,7 +57,7 @@ def voice_choices() -> list[tuple[str, str]]:
     from anitalker.media.text_to_speech import voices
 
     try:
-        return [("Guess from the text", ""), *((f"{voice.about} ({voice.name})", voice.name) for voice in voices())]
+        return [("Guess from the text", ""), *((f"{voice.language} ({voice.name})", voice.name) for voice in voices())]
     except InputError:
         return []
 

@@ -68,7 +68,7 @@ def outputs(arguments: argparse.Namespace, folder: Path) -> dict:
         plain, made = folder / "plain.mp4", folder / "made.mp4"
         write(plain, frames, None)
         work = time.process_time() - start
-        mark, start = watermark.Marker(), time.process_time()
+        mark, start = watermark.Watermarker(), time.process_time()
         marked = [mark(frame) for frame in frames]
         sign_video(plain, made, origin, signing_identity(), made.name)
         share.append((time.process_time() - start) / work)
@@ -95,7 +95,7 @@ def write(path: Path, frames: Sequence[np.ndarray], origin: Generator | None) ->
     """Frames to an MP4."""
     height, width = frames[0].shape[:2]
     marked = {} if origin is None else {"filters": marks.frame_filters(width, height, False, True)}
-    finish = None if origin is None else marks.signature(origin)
+    finish = None if origin is None else marks.signing_step(origin)
     with VideoWriter(path, width, height, finish=finish, **marked) as writer:
         for frame in frames:
             writer.write(frame)
@@ -130,7 +130,7 @@ def real(arguments: argparse.Namespace, folder: Path) -> dict:
     return {
         kind: {
             "files": len(values),
-            "false_alarms": sum(value >= watermark.FOUND for value in values),
+            "false_alarms": sum(value >= watermark.THRESHOLD for value in values),
             "highest_score": max(values),
         }
         for kind, values in scores.items()

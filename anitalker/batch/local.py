@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import threading
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from typing import cast
 
 from anitalker.batch.table import Job
 from anitalker.batch.worker import Worker, WorkerSetup
@@ -63,9 +65,12 @@ class LocalEngine:
 
         InputError when the model cannot be loaded; RuntimeError when worker after worker dies while loading it.
         """
-        handles: dict[Connection | int, WorkerSlot] = {slot.connection: slot for slot in self._slots}
+        handles: dict[object, WorkerSlot] = {slot.connection: slot for slot in self._slots}
         handles |= {slot.process.sentinel: slot for slot in self._slots}
-        awake = {id(handles[handle]): handles[handle] for handle in wait(list(handles), seconds)}
+        awake = {
+            id(handles[handle]): handles[handle]
+            for handle in wait(cast("list[Connection | int]", list(handles)), seconds)
+        }
         ended = [self._receive(slot) for slot in awake.values()]
         ended += [self._end(slot, f"took longer than {self.timeout:g} s", False) for slot in self._late()]
         return [outcome for outcome in ended if outcome is not None]

@@ -1,1 +1,1 @@
-"""Pictures, sound and video files in and out."""
+"""Read and write pictures, sound and video files."""

@@ -1,10 +1,10 @@
-"""Which H.264 encoder of an ffmpeg is taken, and how it is told the quality: x264, or that of an NVIDIA card.
+"""Choose the H.264 encoder and its quality: x264, or NVENC of an NVIDIA card.
 
-The card's is taken only where the frames are drawn on such a card, the ffmpeg has it, and a trial with it succeeds: an
-ffmpeg may know an encoder that the driver, or the card, does not.
+NVENC is chosen only where the frames are drawn on such a card, ffmpeg lists it, and a trial with it succeeds: ffmpeg
+may list an encoder that the driver or the card does not have.
 
-Quality is constant in both: x264 by its rate factor, NVENC by its counterpart, with the bit rate left open. Numbers of
-the two are not the same scale. NVENC has been chosen in tests with a made-up ffmpeg only: it has never encoded for us.
+Both encode with constant quality and no limit of the bit rate: x264 by its rate factor (crf), NVENC by its cq. The
+scales of these two differ. NVENC was chosen only in tests with a simulated ffmpeg; it has never encoded a video here.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import functools
 import re
 from collections.abc import Callable
 
-Ask = Callable[[tuple[str, ...]], tuple[int, str]]  # arguments of ffmpeg -> exit status, what it printed
+RunFfmpeg = Callable[[tuple[str, ...]], tuple[int, str]]  # arguments of ffmpeg -> exit status, stdout
 
-# Of x264's presets the quickest but two: 4 ms of processor time a frame of 256x256. Constant quality 17: hardly seen.
+# The third fastest preset: 4 ms of processor time for a frame of 256x256. crf 17: losses are hardly visible.
 X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "17")
 NVENC = ("-c:v", "h264_nvenc", "-preset", "p4", "-rc", "vbr", "-cq", "19", "-b:v", "0")
-LISTING = ("-hide_banner", "-encoders")
-TRIAL = (
+LIST_ENCODERS = ("-hide_banner", "-encoders")
+NVENC_TRIAL = (
     "-f",
     "lavfi",
     "-i",
@@ -33,18 +33,18 @@ TRIAL = (
 )
 
 
-def encoder(device: str, ask: Ask) -> tuple[str, ...]:
-    """ffmpeg's arguments for the video stream of frames that are drawn on `device` (cpu, cuda or mps).
+def encoder_arguments(device: str, run_ffmpeg: RunFfmpeg) -> tuple[str, ...]:
+    """Return the arguments of ffmpeg that encode frames which are drawn on `device` (cpu, cuda or mps).
 
-    ask: runs the ffmpeg in question; it is not asked unless the device is cuda.
+    run_ffmpeg: runs the ffmpeg that will encode; called only if the device is cuda.
     """
-    return NVENC if device == "cuda" and _works(ask) else X264
+    return NVENC if device == "cuda" and _nvenc_works(run_ffmpeg) else X264
 
 
 @functools.lru_cache(maxsize=4)
-def _works(ask: Ask) -> bool:
-    """Asked once per process."""
-    status, listing = ask(LISTING)
+def _nvenc_works(run_ffmpeg: RunFfmpeg) -> bool:
+    """Try NVENC, once per process."""
+    status, listing = run_ffmpeg(LIST_ENCODERS)
     if status or not re.search(r"^\s*V\S*\s+h264_nvenc\s", listing, re.MULTILINE):
         return False
-    return ask(TRIAL)[0] == 0
+    return run_ffmpeg(NVENC_TRIAL)[0] == 0

@@ -1,7 +1,7 @@
-"""Any picture file -> upright sRGB pixels, and the one place that says what a portrait may be.
+"""Read any picture file as upright sRGB pixels. The limits of a portrait stand here.
 
 JPEG, PNG, WebP, AVIF, HEIC, GIF, TIFF, BMP and what else Pillow reads; of an animation the first frame. The size is
-judged by the header, before anything is decoded.
+read from the header and checked before anything is decoded.
 """
 
 from __future__ import annotations
@@ -11,41 +11,46 @@ import logging
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anitalker.config import InputError
 from anitalker.files import existing_file
 
-SMALLEST = 64  # pixels: below this no face can be animated
-LARGEST = 4096  # pixels: the long side that H.264 players accept; larger pictures are reduced
-MOST = 2**27  # pixels, 134 million: decoding takes 4 bytes for each, twice
-HEADER = 4096  # bytes that tell a picture from a drawing or a document
-REFUSED = ("EPS", "WMF", "SPIDER", "FITS", "GRIB", "HDF5", "BUFR", "MPEG")  # not pictures, or only through programs
+if TYPE_CHECKING:
+    from PIL import Image
+
+MIN_SIDE = 64  # pixels: no face in a smaller picture can be animated
+MAX_SIDE = 4096  # pixels: the long side that H.264 players accept; larger pictures are reduced
+MAX_PIXELS = 2**27  # 134 million: decoding takes 4 bytes for each, twice
+HEADER_BYTES = 4096  # show whether a file is a drawing or a document
+# Not pictures, or Pillow would need another program for them.
+REFUSED_FORMATS = ("EPS", "WMF", "SPIDER", "FITS", "GRIB", "HDF5", "BUFR", "MPEG")
 log = logging.getLogger(__name__)
 
 
 class NoPicture(InputError):
-    """The file is none that can be read as a picture; it may be a video."""
+    """The file cannot be read as a picture; it may be a video."""
 
 
 def read_picture(path: str | os.PathLike, what: str = "portrait") -> np.ndarray:
-    """The picture as uint8 [H,W,3] sRGB, upright, transparency on white, the long side at most LARGEST.
+    """Read a picture as uint8 [H,W,3] sRGB, upright, transparency on white, the long side at most MAX_SIDE.
 
-    InputError if it is none (NoPicture), damaged, smaller than SMALLEST or of more than MOST pixels.
+    InputError if it is no picture (NoPicture), damaged, smaller than MIN_SIDE, or has more than MAX_PIXELS.
     """
     from PIL import Image, UnidentifiedImageError
 
     file = existing_file(path, what)
     _refuse_drawings(file, what)
-    _know_heif()
+    _register_heif()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MOST decides
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is the limit
             warnings.filterwarnings("ignore", module="PIL")  # damaged metadata is no reason to refuse
             with Image.open(file) as picture:
                 _check_size(picture, file, what)
-                picture.draft("RGB", (LARGEST, LARGEST))  # JPEG: decodes at 1/2, 1/4 or 1/8, still above LARGEST
+                picture.draft("RGB", (MAX_SIDE, MAX_SIDE))  # JPEG: decodes at 1/2, 1/4 or 1/8, still above MAX_SIDE
                 picture.load()
                 pixels = np.asarray(_rgb(picture))
     except UnidentifiedImageError:
@@ -53,24 +58,24 @@ def read_picture(path: str | os.PathLike, what: str = "portrait") -> np.ndarray:
             f"{what} is not a picture: {str(file)!r}; give a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF file"
         ) from None
     except Image.DecompressionBombError:
-        raise InputError(f"{what} is too large: {str(file)!r}; give at most {MOST:,} pixels") from None
+        raise InputError(f"{what} is too large: {str(file)!r}; give at most {MAX_PIXELS:,} pixels") from None
     except InputError:
         raise
     except MemoryError:
         raise InputError(f"{what} does not fit into memory: {str(file)!r}; make it smaller first") from None
-    except Exception as error:  # decoders of forty formats fail in every way on damaged files
+    except Exception as error:  # decoders of forty formats raise anything on damaged files
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{what} is damaged: {str(file)!r} ({reason}); give a complete picture") from None
     height, width = pixels.shape[:2]
-    if min(height, width) < SMALLEST:
-        raise InputError(f"{what} is {width}x{height} pixels: {str(file)!r}; give at least {SMALLEST}x{SMALLEST}")
+    if min(height, width) < MIN_SIDE:
+        raise InputError(f"{what} is {width}x{height} pixels: {str(file)!r}; give at least {MIN_SIDE}x{MIN_SIDE}")
     return pixels
 
 
 def _refuse_drawings(file: Path, what: str) -> None:
-    """SVG and PDF have no pixels of their own."""
+    """Raise InputError for SVG, PDF and PostScript: they have no pixels."""
     with open(file, "rb") as stream:
-        start = stream.read(HEADER).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+        start = stream.read(HEADER_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     kind = "a PDF" if start.startswith(b"%pdf-") else "PostScript" if start.startswith(b"%!ps") else None
     if start.startswith(b"<") and b"<svg" in start:
         kind = "an SVG drawing"
@@ -78,8 +83,8 @@ def _refuse_drawings(file: Path, what: str) -> None:
         raise InputError(f"{what} is {kind}: {str(file)!r}; export it as PNG or JPEG and give that")
 
 
-def _know_heif() -> None:
-    """Pillow reads HEIC and HEIF through pi-heif, which only decodes; without it those are no pictures."""
+def _register_heif() -> None:
+    """Let Pillow read HEIC and HEIF through pi-heif, which only decodes. Without it those files are no pictures."""
     try:
         import pi_heif
     except ImportError:
@@ -87,21 +92,22 @@ def _know_heif() -> None:
     pi_heif.register_heif_opener(thumbnails=False)
 
 
-def _check_size(picture, file: Path, what: str) -> None:
-    """InputError by what the header says."""
+def _check_size(picture: Image.Image, file: Path, what: str) -> None:
+    """Raise InputError for a format or size, as the header gives them, that is not allowed."""
     width, height = picture.size
-    if picture.format in REFUSED:
+    if picture.format in REFUSED_FORMATS:
         raise InputError(f"{what} is {picture.format}: {str(file)!r}; export it as PNG or JPEG and give that")
-    if width * height > MOST:
+    if width * height > MAX_PIXELS:
         raise InputError(
-            f"{what} is {width}x{height} pixels: {str(file)!r}; give at most {MOST:,} pixels, about {LARGEST} a side"
+            f"{what} is {width}x{height} pixels: {str(file)!r}; "
+            f"give at most {MAX_PIXELS:,} pixels, about {MAX_SIDE} a side"
         )
-    if min(width, height) < SMALLEST:
-        raise InputError(f"{what} is {width}x{height} pixels: {str(file)!r}; give at least {SMALLEST}x{SMALLEST}")
+    if min(width, height) < MIN_SIDE:
+        raise InputError(f"{what} is {width}x{height} pixels: {str(file)!r}; give at least {MIN_SIDE}x{MIN_SIDE}")
 
 
-def _rgb(picture):
-    """A loaded PIL picture of any mode as upright RGB in sRGB."""
+def _rgb(picture: Image.Image) -> Image.Image:
+    """Convert a loaded picture of any mode to upright sRGB."""
     from PIL import Image, ImageOps
 
     picture = _reduced(picture)
@@ -119,28 +125,28 @@ def _rgb(picture):
     return _srgb(picture).convert("RGB")
 
 
-def _reduced(picture):
-    """A long side of at most LARGEST, in the picture's own mode: first by a whole factor, then exactly."""
-    if max(picture.size) <= LARGEST:
+def _reduced(picture: Image.Image) -> Image.Image:
+    """Reduce the long side to at most MAX_SIDE, in the picture's own mode: first by a whole factor, then exactly."""
+    if max(picture.size) <= MAX_SIDE:
         return picture
-    log.warning("the picture is %dx%d; its long side becomes %d pixels", *picture.size, LARGEST)
-    if picture.mode in ("P", "PA", "1"):  # numbers of colours cannot be averaged
-        deep = "transparency" in picture.info or picture.mode == "PA"
-        picture = picture.convert("L" if picture.mode == "1" else "RGBA" if deep else "RGB")
-    info = dict(picture.info)  # orientation and colour profile, which `reduce` forgets
-    if (factor := max(picture.size) // LARGEST) > 1 and not picture.mode.startswith("I;16"):
+    log.warning("the picture is %dx%d; its long side becomes %d pixels", *picture.size, MAX_SIDE)
+    if picture.mode in ("P", "PA", "1"):  # palette indices cannot be averaged
+        has_alpha = "transparency" in picture.info or picture.mode == "PA"
+        picture = picture.convert("L" if picture.mode == "1" else "RGBA" if has_alpha else "RGB")
+    info = dict(picture.info)  # orientation and colour profile, which `reduce` drops
+    if (factor := max(picture.size) // MAX_SIDE) > 1 and not picture.mode.startswith("I;16"):
         exif = picture.getexif()
         picture = picture.reduce(factor)
         picture.info = {**info, **({"exif": exif.tobytes()} if len(exif) else {})}
-    if max(picture.size) > LARGEST:
-        if picture.mode.startswith("I;16"):  # no filter of Pillow knows it
+    if max(picture.size) > MAX_SIDE:
+        if picture.mode.startswith("I;16"):  # Pillow has no filter for it
             picture = picture.convert("I")
-        picture.thumbnail((LARGEST, LARGEST), reducing_gap=None)
+        picture.thumbnail((MAX_SIDE, MAX_SIDE), reducing_gap=None)
     return picture
 
 
-def _srgb(picture):
-    """Colours of an embedded profile (Display P3 of phones, print CMYK) as sRGB; unchanged where that fails."""
+def _srgb(picture: Image.Image) -> Image.Image:
+    """Convert the colours of an embedded profile (Display P3 of phones, print CMYK) to sRGB; unchanged on failure."""
     from PIL import ImageCms
 
     profile = picture.info.get("icc_profile")
@@ -149,9 +155,8 @@ def _srgb(picture):
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = "RGB" if picture.mode == "RGBA" else picture.mode  # alpha is already on white
-        return ImageCms.profileToProfile(
-            picture.convert(mode), source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
+        target = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(picture.convert(mode), source, target, outputMode="RGB") or picture
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         log.warning("the picture's colour profile cannot be used (%s); its numbers are taken as sRGB", error)
         return picture

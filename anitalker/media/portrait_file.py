@@ -1,7 +1,8 @@
-"""A portrait file -> its pixels and the faces in them: a picture, or the first good frame of a video."""
+"""Read a portrait file and find its faces: a picture, or the first good frame of a video."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from typing import TYPE_CHECKING
@@ -10,21 +11,22 @@ import numpy as np
 
 from anitalker.config import InputError
 from anitalker.files import existing_file
-from anitalker.media.images import LARGEST, SMALLEST, NoPicture, read_picture
+from anitalker.media.images import MAX_SIDE, MIN_SIDE, NoPicture, read_picture
 from anitalker.media.video import probe, read_frames
 
 if TYPE_CHECKING:
     from anitalker.faces.detection import Face, FaceFinder
 
-EVERY = 12  # frames of a video that stands for a portrait: two looks a second
-LOOKS = 60  # at most: the first half minute
-GOOD = 0.7  # score of a face that is good enough to stop at; else the best one seen is taken
+FRAME_STEP = 12  # of a video: two frames per second are searched
+MAX_SEARCHED_FRAMES = 60  # the first half minute
+GOOD_SCORE = 0.7  # of a face at which the search stops; else the best frame is taken
 
 
 def find_portrait(path: str | os.PathLike, finder: FaceFinder, what: str = "portrait") -> tuple[np.ndarray, list[Face]]:
-    """A picture or video file -> uint8 [H,W,3], and its faces, the largest first (none: an empty list).
+    """Read a picture or video file as uint8 [H,W,3] and find its faces, the largest first; an empty list if none.
 
-    Of a video the first of LOOKS frames whose surest face scores GOOD, else the one with the surest face.
+    Of a video the first of MAX_SEARCHED_FRAMES frames is taken that has a face of GOOD_SCORE, else the one with the
+    highest score. InputError where the file is neither.
     """
     try:
         pixels = read_picture(path, what)
@@ -45,21 +47,22 @@ def _is_video(path: str | os.PathLike, what: str) -> bool:
 
 def _best_frame(path: str | os.PathLike, finder: FaceFinder, what: str) -> tuple[np.ndarray, list[Face]]:
     media = probe(path, what)
-    if max(media.width, media.height) > LARGEST or min(media.width, media.height) < SMALLEST:
+    assert media.width and media.height  # see _is_video
+    if max(media.width, media.height) > MAX_SIDE or min(media.width, media.height) < MIN_SIDE:
         raise InputError(
             f"{what} is a video of {media.width}x{media.height} pixels: {str(path)!r}; "
-            f"give one of {SMALLEST} to {LARGEST} pixels a side, or a picture"
+            f"give one of {MIN_SIDE} to {MAX_SIDE} pixels a side, or a picture"
         )
-    best, faces, surest = None, [], -1.0
-    frames = read_frames(path, what=what)
-    try:
-        for frame in itertools.islice(frames, 0, LOOKS * EVERY, EVERY):
-            found = finder.find(frame)
-            score = max((one.score for one in found), default=0.0)
-            if score > surest:
-                best, faces, surest = frame, found, score
-            if score >= GOOD:
+    best: np.ndarray | None = None
+    faces: list[Face] = []
+    best_score = -1.0
+    with contextlib.closing(read_frames(path, what=what)) as frames:
+        for frame in itertools.islice(frames, 0, MAX_SEARCHED_FRAMES * FRAME_STEP, FRAME_STEP):
+            candidates = finder.find(frame)
+            score = max((face.score for face in candidates), default=0.0)
+            if score > best_score:
+                best, faces, best_score = frame, candidates, score
+            if score >= GOOD_SCORE:
                 break
-    finally:
-        frames.close()
+    assert best is not None  # read_frames yields a frame or raises
     return best, faces

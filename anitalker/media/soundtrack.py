@@ -1,7 +1,6 @@
-"""The speech of one video: a recording for everybody, and recordings of single faces (`--speech-for INDEX=FILE`).
+"""The speech of a video: a common recording, and recordings of single faces (`--speech-for INDEX=FILE`).
 
-A face without a recording of its own speaks the common one. Every recording is as long as the longest: who has
-finished is silent.
+A face without a recording of its own speaks the common one. Shorter recordings are padded with silence.
 """
 
 from __future__ import annotations
@@ -17,25 +16,31 @@ import numpy as np
 
 from anitalker.config import InputError
 from anitalker.media.audio_checks import audio_warnings
-from anitalker.media.video import mix, read_audio
+from anitalker.media.video import mix_audio, read_audio
 
-MAX_RECORDINGS = 16  # recordings of single faces: as many decoders run while the sound is mixed
+MAX_RECORDINGS = 16  # of single faces: as many decoders run while the sound is mixed
 Source = str | os.PathLike | np.ndarray  # a file, or samples float32 [N] at 16 kHz
 
 
 @dataclass(frozen=True)
 class Soundtrack:
-    """Recordings by face index; None: that of all other faces. samples: float32 [N] at 16 kHz each; files: those that
-    came as files."""
+    """Recordings by face index; None stands for all other faces.
+
+    samples: float32 [N] at 16 kHz each; files: paths of the recordings that were read from files.
+    """
 
     samples: Mapping[int | None, np.ndarray]
     files: Mapping[int | None, str | os.PathLike]
 
     @classmethod
     def read(cls, speech: Source, speech_for: Mapping[int, Source] | None = None) -> Soundtrack:
-        """The common recording and those of single faces; InputError names the recording that cannot be read."""
-        samples, files = {}, {}
-        for face, source in {None: speech, **(speech_for or {})}.items():
+        """Read the common recording and those of single faces; InputError names a recording that cannot be read."""
+        samples: dict[int | None, np.ndarray] = {}
+        files: dict[int | None, str | os.PathLike] = {}
+        sources: dict[int | None, Source] = {None: speech}
+        for face, source in (speech_for or {}).items():
+            sources[face] = source
+        for face, source in sources.items():
             if isinstance(source, np.ndarray):
                 samples[face] = source
             else:
@@ -44,41 +49,41 @@ class Soundtrack:
 
     @property
     def length(self) -> int:
-        """Samples of the longest recording."""
+        """Number of samples of the longest recording."""
         return max(map(len, self.samples.values()))
 
     def warnings(self) -> list[str]:
-        """What may spoil the result, a sentence each, with the name of the recording."""
-        return [
-            f"{_name(face)}: {words}" for face, samples in self.samples.items() for words in audio_warnings(samples)
-        ]
+        """Return what may spoil the result, a sentence each, with the name of the recording."""
+        return [f"{_name(face)}: {text}" for face, samples in self.samples.items() for text in audio_warnings(samples)]
 
     def spoken_by(self, faces: Collection[int]) -> Soundtrack:
-        """Without the common recording where each of these faces has one of its own: nobody speaks it."""
+        """Drop the common recording if each of these faces has its own, so that nobody speaks it."""
         if len(self.samples) == 1 or not set(faces) <= set(self.samples):
             return self
-        samples, files = ({face: x for face, x in of.items() if face is not None} for of in (self.samples, self.files))
-        return Soundtrack(samples, files)
+        return Soundtrack(
+            {face: samples for face, samples in self.samples.items() if face is not None},
+            {face: file for face, file in self.files.items() if face is not None},
+        )
 
     def recording_of(self, face: int | None) -> int | None:
-        """Key of the recording that a face speaks: the face itself, or None for the common one."""
+        """Return the key of the recording that a face speaks: the face itself, or None for the common one."""
         return face if face in self.samples else None
 
     def padded(self, recording: int | None) -> np.ndarray:
-        """A recording, float32 [length], with silence up to the longest."""
+        """Return a recording, float32 [length], padded with silence."""
         samples = self.samples[recording]
         return np.pad(samples, (0, self.length - len(samples))) if len(samples) < self.length else samples
 
     @contextlib.contextmanager
     def file(self) -> Iterator[str | os.PathLike]:
-        """A file with the sound of the video: the only recording, or a mix of all in a temporary folder."""
+        """Give a file with the sound of the video: the only recording, or a mix of all in a temporary folder."""
         files = list(self.files.values())
         if len(files) == 1:
             yield files[0]
             return
         with tempfile.TemporaryDirectory(prefix="anitalker-") as folder:
             target = Path(folder) / "mixed.flac"
-            mix(files, target)
+            mix_audio(files, target)
             yield target
 
 
@@ -87,7 +92,7 @@ def _name(face: int | None) -> str:
 
 
 def parse_speech_for(arguments: Sequence[str]) -> dict[int, str]:
-    """`INDEX=FILE` of the command line -> {index: file}; InputError for anything else."""
+    """Parse the `INDEX=FILE` of the command line as {index: file}; InputError for anything else."""
     files: dict[int, str] = {}
     for argument in arguments:
         index, equals, file = argument.partition("=")

@@ -1,6 +1,6 @@
-"""Text -> speech on this machine: espeak-ng from a wheel (extra `voice`), or piper with the user's own voice file.
+"""Speak a text on this machine: by espeak-ng from a wheel (extra `voice`), or piper with the user's own voice file.
 
-Letters: N samples of sound. espeak-ng is GPL-3.0: it stays a library of its own, loaded only when a text is spoken.
+Letters: N samples of sound. espeak-ng is GPL-3.0: a separate library, loaded only when a text is spoken.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 MAX_PIECE_CHARACTERS = 300  # spoken at once: longer sentences are cut at commas, then at spaces
-MAX_TEXT_CHARACTERS = 20_000  # some twenty minutes of speech
+MAX_TEXT_CHARACTERS = 20_000  # about twenty minutes of speech
 PAUSE_SECONDS = 0.25  # between sentences
 WORDS_PER_MINUTE = 160  # espeak-ng's rate
 MIN_PROBABILITY = 0.35  # below it the guessed language is likely wrong
@@ -85,10 +85,10 @@ def sentences(text: str, max_characters: int = MAX_PIECE_CHARACTERS) -> list[str
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice of espeak-ng. name: its language's code, as --voice takes it; about: the language in words."""
+    """A voice of espeak-ng. name: code of its language, as --voice takes it; language: its name in words."""
 
     name: str
-    about: str
+    language: str
 
 
 @cache
@@ -99,10 +99,18 @@ def voices() -> tuple[Voice, ...]:
     return tuple(sorted(available, key=lambda voice: voice.name))
 
 
+class SpeechFacts(TypedDict):
+    """A spoken text: its length in seconds, the voice that spoke, and the number of sentences."""
+
+    seconds: float
+    voice: str
+    sentences: int
+
+
 def speak(
     text: str, output: Path, voice: str | None = None, progress: Callable[[str, int, int], None] | None = None
-) -> dict:
-    """Speak a text into a WAV file, mono, 16 bit -> {"seconds", "voice", "sentences"}.
+) -> SpeechFacts:
+    """Speak a text into a WAV file, mono, 16 bit.
 
     voice: an espeak-ng language (en, en-us, de, cmn ...), a piper voice file (.onnx with its .json beside it), or None
     to guess the language. progress(stage, done, total) counts sentences; an exception that it raises ends the work.
@@ -156,7 +164,7 @@ class _VoiceRecord(ctypes.Structure):
 
     @property
     def code(self) -> str:
-        """The code of its first language."""
+        """Code of its first language."""
         return self.languages[1:].decode()
 
 
@@ -202,14 +210,15 @@ class _Espeak:
     def __exit__(self, *_: object) -> None:
         try:
             self.library.espeak_Terminate()
-            unload = getattr(_ctypes, "dlclose", None) or _ctypes.FreeLibrary
+            unload = getattr(_ctypes, "dlclose", None) or getattr(_ctypes, "FreeLibrary")  # noqa: B009 (of Windows)
             unload(self.library._handle)
         finally:
             _espeak_lock.release()
 
     def records(self) -> Iterator[_VoiceRecord]:
-        """The installed voices."""
-        return (pointer.contents for pointer in takewhile(bool, self.library.espeak_ListVoices(None)))
+        """List the installed voices."""
+        pointers: Iterator[Any] = takewhile(bool, self.library.espeak_ListVoices(None))
+        return (pointer.contents for pointer in pointers)
 
     def _select(self, code: str) -> bool:
         """Whether a voice has this name, or else this language: en-gb, say, is the first language of the voice en."""
@@ -224,7 +233,7 @@ class _Espeak:
         return 0
 
     def say(self, text: str) -> np.ndarray:
-        """The sound of a text: int16 [N] at `rate`."""
+        """Speak a text: int16 [N] at `rate` samples per second."""
         data = text.encode() + b"\0"
         self._chunks.clear()
         self.library.espeak_Synth(data, ctypes.c_size_t(len(data)), 0, 1, 0, 1, None, None)  # 1: UTF-8
@@ -239,7 +248,7 @@ class _Piper:
         path = existing_file(file, "voice")
         existing_file(f"{file}.json", "voice's description")
         try:
-            from piper import PiperVoice
+            from piper import PiperVoice  # pyright: ignore[reportMissingImports] (the user installs it)
         except ImportError:
             raise InputError(f"voice {path.name!r} needs piper; install it: pip install piper-tts") from None
         self.voice = PiperVoice.load(str(path))
@@ -252,5 +261,5 @@ class _Piper:
         pass
 
     def say(self, text: str) -> np.ndarray:
-        """The sound of a text: int16 [N] at `rate`."""
+        """Speak a text: int16 [N] at `rate` samples per second."""
         return np.concatenate([chunk.audio_int16_array for chunk in self.voice.synthesize(text)])

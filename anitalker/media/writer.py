@@ -1,4 +1,4 @@
-"""Frames and speech -> an MP4 of H.264 and AAC that appears whole or not at all."""
+"""Write frames and speech to an MP4 of H.264 and AAC that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ import numpy as np
 from anitalker.config import FPS, InputError
 from anitalker.files import MIN_FREE_BYTES, check_output, part_path
 from anitalker.media import h264
-from anitalker.media.video import EXACT, PIPE, SYNTHETIC, ask, input_arguments, last_line, start_ffmpeg
+from anitalker.media.video import (
+    ALIGN_FILTER,
+    PIPE,
+    SYNTHETIC_COMMENT,
+    input_arguments,
+    last_line,
+    run_ffmpeg,
+    start_ffmpeg,
+)
 
 
 class VideoWriter:
-    """Context manager: frames (uint8 [H,W,3], odd sizes padded by one) and the speech, exactly aligned, to an MP4.
+    """Context manager that writes frames, uint8 [H,W,3], and the speech, exactly aligned, to an MP4.
 
-    The file appears under its name when everything is written, or not at all. filters: applied to every frame, in this
-    order; finish(written, target, title): makes the final file of the written one, None: it is final. device: where
-    the frames are drawn decides who encodes them (`h264.encoder`).
+    The file appears under its name when everything is written, or not at all. Odd heights and widths are padded by one
+    pixel. filters: applied to every frame, in this order; finish(written, target, title): makes the final file of the
+    written one, None: the written file is final; device: where the frames are drawn, see `h264.encoder_arguments`.
     """
 
     def __init__(
@@ -47,14 +55,20 @@ class VideoWriter:
         if speech_path is not None:
             command += [*input_arguments(Path(speech_path)), "-map", "0:v:0", "-map", "1:a:0"]
             # At 48 kHz the encoder's own delay is 21 ms: small even for players that ignore the edit list.
-            command += ["-af", EXACT, "-c:a", "aac", "-b:a", "160k", "-ar", "48000", "-ac", "2"]
-        # Tagged bt709: untagged, players guess the matrix from the size and shift the colours.
-        command += ["-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p", *h264.encoder(device, ask)]
+            command += ["-af", ALIGN_FILTER, "-c:a", "aac", "-b:a", "160k", "-ar", "48000", "-ac", "2"]
+        # Tagged bt709: without a tag, players guess the matrix from the size, and colours shift.
+        command += [
+            "-vf",
+            "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p",
+            *h264.encoder_arguments(device, run_ffmpeg),
+        ]
         command += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
         command += ["-map_metadata", "-1", "-map_chapters", "-1"]
-        command += ["-metadata", f"comment={SYNTHETIC}", "-metadata", f"description={SYNTHETIC}"]
+        command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", "-metadata", f"description={SYNTHETIC_COMMENT}"]
         command += ["-movflags", "+faststart", "-f", "mp4", f"file:{self._part}"]
         self._process = start_ffmpeg(command, stdin=PIPE, stderr=self._errors)
+        assert self._process.stdin is not None
+        self._stdin = self._process.stdin
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -62,12 +76,12 @@ class VideoWriter:
     def write(self, frame: np.ndarray) -> None:
         """Append one frame, uint8 [height,width,3]."""
         assert frame.shape == (self.height, self.width, 3) and frame.dtype == np.uint8, (frame.shape, frame.dtype)
-        for apply in self._filters:
-            frame = apply(frame)
+        for apply_filter in self._filters:
+            frame = apply_filter(frame)
         if self.height % 2 or self.width % 2:
             frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
         try:
-            self._process.stdin.write(np.ascontiguousarray(frame).data)
+            self._stdin.write(np.ascontiguousarray(frame).data)
         except BrokenPipeError:
             raise self._failure(self._reason()) from None
         self.frames += 1
@@ -95,15 +109,15 @@ class VideoWriter:
             self._finished.unlink(missing_ok=True)
 
     def _failure(self, reason: str) -> Exception:
-        """A full disk is the user's to mend; all else is a fault of ours."""
+        """Return the exception for a failure: InputError for a full disk, RuntimeError for the rest."""
         full = shutil.disk_usage(self.path.parent).free < MIN_FREE_BYTES // 16
         if full or "No space left" in reason or "quota" in reason:
             return InputError(f"output does not fit: the disk of {str(self.path.parent)!r} is full; make room")
         return RuntimeError(f"ffmpeg could not finish {self.path.name}: {reason}")
 
     def _close_pipe(self) -> None:
-        with contextlib.suppress(BrokenPipeError):  # ffmpeg is gone: its exit status tells
-            self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # ffmpeg has ended; its exit status is read next
+            self._stdin.close()
 
     def _reason(self) -> str:
         self._process.wait()

@@ -1,1 +1,1 @@
-"""Marks that say a video is synthetic: credentials, watermark, label; and their check."""
+"""Mark videos as synthetic by credentials, watermark and label, and verify these marks."""

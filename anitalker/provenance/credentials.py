@@ -1,8 +1,8 @@
-"""Content credentials (C2PA): who made a file, with what, and whether it is as it was made.
+"""Content credentials (C2PA): who made a file, with what, and whether it was altered since.
 
-Each output carries a signed manifest: created by a trained algorithm, with which model, when. The signer is the user's
-own certificate, or an identity of this machine, made on first use. The latter is on no trust list: it proves that a
-file is unaltered, not who made it.
+Each output carries a signed manifest: created by a trained algorithm, by which model, and when. The signer is the
+user's own certificate, or an identity of this machine, made on first use. The latter is on no trust list: it proves that
+a file is unaltered, not who made it.
 """
 
 from __future__ import annotations
@@ -15,23 +15,34 @@ import tempfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anitalker import __version__
 from anitalker.config import InputError
 
-NAME = "AniTalker"
-SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-FACTS = "org.anitalker.render"  # label of the assertion that names model, weights and seed
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+GENERATOR_NAME = "AniTalker"
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+RENDER_ASSERTION = "org.anitalker.render"  # its data names model, weights and seed
 ISSUER = "AniTalker, self-issued on this machine"
-YEARS = 10  # of a machine's own identity
-TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime", ".m4v": "video/mp4", ".avi": "video/avi"}
-TYPES |= {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif"}
+VALID_YEARS = 10  # of the identity of a machine
+MEDIA_TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime", ".m4v": "video/mp4", ".avi": "video/avi"}
+MEDIA_TYPES |= {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+}
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Generator:
-    """What made a file: model name, SHA-256 of its weights (one or two files), seed."""
+    """What generated a file: name of the model, SHA-256 of its weights (of two files joined by a plus), seed."""
 
     model: str
     weights: str = ""
@@ -40,7 +51,7 @@ class Generator:
 
 @dataclass(frozen=True)
 class SigningIdentity:
-    """PEM texts: the signer's certificate followed by those that vouch for it, and the signer's private key."""
+    """The signer's certificate, followed by its issuers' certificates, and the signer's private key, as PEM texts."""
 
     chain: bytes
     key: bytes
@@ -49,7 +60,12 @@ class SigningIdentity:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a file's manifest says. status: none, intact, altered or unreadable; problems: the validator's own codes."""
+    """What the manifest of a file says.
+
+    status: none, intact, altered or unreadable; generator: name and version of the program; source_type: IPTC digital
+    source type; made: time, ISO 8601; origin: model, weights and seed; signer: names in its certificate; trusted:
+    whether that is on a trust list; problems: codes of the validator.
+    """
 
     status: str = "none"
     generator: str | None = None
@@ -62,12 +78,12 @@ class Credentials:
 
     @property
     def ours(self) -> bool:
-        """Whether it says that AniTalker made the file."""
-        return (self.generator or "").split(" ")[0] == NAME
+        """Whether the manifest says that AniTalker made the file."""
+        return (self.generator or "").split(" ")[0] == GENERATOR_NAME
 
 
 def config_dir() -> Path:
-    """The user's folder for what is kept about him: ANITALKER_CONFIG, or the system's place for it."""
+    """Return the user's folder of settings: ANITALKER_CONFIG, or the one of the operating system."""
     if chosen := os.environ.get("ANITALKER_CONFIG"):
         return Path(chosen)
     base = os.environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
@@ -75,40 +91,43 @@ def config_dir() -> Path:
 
 
 def signing_identity() -> SigningIdentity | None:
-    """The certificate of ANITALKER_CERTIFICATE and ANITALKER_KEY (PEM files), else this machine's own, made if need
-    be; None, and a warning, where c2pa-python cannot be used."""
+    """Return the identity of ANITALKER_CERTIFICATE and ANITALKER_KEY (PEM files), else that of this machine.
+
+    The latter is made if there is none yet. None, and a warning, where c2pa-python cannot be used. InputError for files
+    that cannot be used.
+    """
     try:
         import c2pa  # noqa: F401
-    except (ImportError, OSError, RuntimeError) as error:  # its library may not fit the system
+    except (ImportError, OSError, RuntimeError) as error:  # its binary may not fit the system
         log.warning("no content credentials: c2pa-python cannot be used (%s); pip install c2pa-python", error)
         return None
-    chosen = [os.environ.get(name) for name in ("ANITALKER_CERTIFICATE", "ANITALKER_KEY")]
-    if any(chosen):
-        return _users(*chosen)
-    return _own(str(config_dir()))
+    certificate, key = os.environ.get("ANITALKER_CERTIFICATE"), os.environ.get("ANITALKER_KEY")
+    if certificate or key:
+        return _read_user_identity(certificate, key)
+    return _machine_identity(str(config_dir()))
 
 
-def _users(chain: str | None, key: str | None) -> SigningIdentity:
+def _read_user_identity(chain: str | None, key: str | None) -> SigningIdentity:
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
 
     if not chain or not key:
         raise InputError("ANITALKER_CERTIFICATE and ANITALKER_KEY belong together; set both to PEM files, or none")
     try:
-        texts = Path(chain).read_bytes(), Path(key).read_bytes()
-        private = serialization.load_pem_private_key(texts[1], None)
-        algorithm = _algorithm(private)
-        if x509.load_pem_x509_certificates(texts[0])[0].public_key() != private.public_key():
+        chain_pem, key_pem = Path(chain).read_bytes(), Path(key).read_bytes()
+        private_key = serialization.load_pem_private_key(key_pem, None)
+        algorithm = _algorithm(private_key)
+        if x509.load_pem_x509_certificates(chain_pem)[0].public_key() != private_key.public_key():
             raise ValueError("they do not belong together")
     except (OSError, TypeError, ValueError) as error:
         raise InputError(
             f"certificate {chain!r} with key {key!r} cannot be used ({error}); give PEM files, the key unlocked"
         ) from None
-    return SigningIdentity(*texts, algorithm)
+    return SigningIdentity(chain_pem, key_pem, algorithm)
 
 
 def _algorithm(key: object) -> str:
-    """C2PA's name of the algorithm that belongs to a private key; ValueError for kinds that it does not allow."""
+    """Return C2PA's name of the algorithm of a private key; ValueError for keys that C2PA does not allow."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     if isinstance(key, ed25519.Ed25519PrivateKey):
@@ -121,24 +140,27 @@ def _algorithm(key: object) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-def _own(folder: str) -> SigningIdentity:
-    """This machine's identity from `folder`/identity.pem, made there if need be; for this process if it cannot."""
+def _machine_identity(folder: str) -> SigningIdentity:
+    """Read the identity of this machine from `folder`/identity.pem, made if it is missing.
+
+    If the file cannot be written, the identity lasts as long as the process.
+    """
     file = Path(folder) / "identity.pem"
     try:
         if not file.exists():
-            _keep(file, _made())
+            _write_once(file, _create_identity())
         text = file.read_bytes()
     except OSError as error:
         log.warning("no identity can be kept in %r (%s); this one lasts as long as the program", folder, error.strerror)
-        text = _made()
-    chain, mark, key = text.partition(b"-----BEGIN PRIVATE KEY-----")
-    if not mark or not chain:
+        text = _create_identity()
+    chain, header, key = text.partition(b"-----BEGIN PRIVATE KEY-----")
+    if not header or not chain:
         raise InputError(f"identity {str(file)!r} is damaged; delete it, and a new one is made")
-    return SigningIdentity(chain, mark + key, "es256")
+    return SigningIdentity(chain, header + key, "es256")
 
 
-def _keep(file: Path, text: bytes) -> None:
-    """Write with mode 0600, whole or not at all; where another process was first, its identity stays."""
+def _write_once(file: Path, text: bytes) -> None:
+    """Write a file with mode 0600, whole or not at all. A file that another process wrote before stays."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=file.parent, prefix=".identity.")  # 0600 from the start
     try:
@@ -147,16 +169,18 @@ def _keep(file: Path, text: bytes) -> None:
         if os.name == "nt":
             os.replace(part, file)
         else:
-            os.link(part, file)  # unlike a rename it never replaces
+            os.link(part, file)  # unlike a rename it never replaces a file
     except FileExistsError:
         pass
     finally:
         Path(part).unlink(missing_ok=True)
 
 
-def _made() -> bytes:
-    """PEM: a certificate of a new signer, that of a new authority, the signer's key. The authority's key is forgotten,
-    so that nobody can issue another one in its name."""
+def _create_identity() -> bytes:
+    """Create a signer and its authority; return the certificates of both and the signer's key as PEM.
+
+    The authority's key is not kept, so that nobody can issue another certificate in its name.
+    """
     from cryptography.hazmat.primitives import serialization as pem
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -165,45 +189,60 @@ def _made() -> bytes:
         _certificate("signer", signer, authority, authority=False),
         _certificate("authority", authority, authority, authority=True),
     ]
-    text = b"".join(one.public_bytes(pem.Encoding.PEM) for one in chain)
+    text = b"".join(certificate.public_bytes(pem.Encoding.PEM) for certificate in chain)
     return text + signer.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption())
 
 
-def _certificate(name: str, key, issuer, authority: bool):
-    """An X.509 certificate as C2PA asks for it (specification 2.2, section 14.5)."""
+def _certificate(
+    name: str, key: ec.EllipticCurvePrivateKey, issuer: ec.EllipticCurvePrivateKey, authority: bool
+) -> x509.Certificate:
+    """Issue an X.509 certificate as C2PA requires it (specification 2.2, section 14.5)."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    def named(common: str) -> x509.Name:
-        parts = {NameOID.ORGANIZATION_NAME: ISSUER, NameOID.COMMON_NAME: common}
-        return x509.Name([x509.NameAttribute(kind, text) for kind, text in parts.items()])
+    def x509_name(common_name: str) -> x509.Name:
+        attributes = {NameOID.ORGANIZATION_NAME: ISSUER, NameOID.COMMON_NAME: common_name}
+        return x509.Name([x509.NameAttribute(kind, text) for kind, text in attributes.items()])
 
-    now, other = datetime.now(timezone.utc), [False] * 4
-    usage = x509.KeyUsage(not authority, *other, authority, authority, False, False)
-    made = (
-        x509.CertificateBuilder(named("authority"), named(name), key.public_key(), x509.random_serial_number())
+    now = datetime.now(timezone.utc)
+    usage = x509.KeyUsage(
+        digital_signature=not authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    builder = (
+        x509.CertificateBuilder(x509_name("authority"), x509_name(name), key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=365 * YEARS))
+        .not_valid_after(now + timedelta(days=365 * VALID_YEARS))
         .add_extension(x509.BasicConstraints(authority, 0 if authority else None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False)
     )
     if not authority:
-        made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
-    return made.sign(issuer, hashes.SHA256())
+        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+    return builder.sign(issuer, hashes.SHA256())
 
 
-def sign_video(source: Path, target: Path, origin: Generator, who: SigningIdentity, title: str) -> None:
-    """Copy an MP4 with its credentials added; `title` is the name under which it will be known."""
+def sign_video(source: Path, target: Path, generator: Generator, identity: SigningIdentity, title: str) -> None:
+    """Copy an MP4 and add credentials that name `generator`; title: the name of the final file.
+
+    InputError where it cannot be signed with this identity.
+    """
     import c2pa
 
     settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
-    signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(who.algorithm.encode(), who.chain, who.key, None))
+    signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(identity.algorithm.encode(), identity.chain, identity.key, None))
     try:
         with open(source, "rb") as reader, open(target, "w+b") as writer:
-            c2pa.Builder(build_manifest(origin, title), c2pa.Context.from_dict(settings)).sign(
+            c2pa.Builder(build_manifest(generator, title), c2pa.Context.from_dict(settings)).sign(
                 signer, "video/mp4", reader, writer
             )
     except c2pa.C2paError as error:
@@ -212,51 +251,51 @@ def sign_video(source: Path, target: Path, origin: Generator, who: SigningIdenti
         ) from None
 
 
-def build_manifest(origin: Generator, title: str) -> dict:
-    """What is said of an output: made by a trained algorithm, when, and by which model."""
-    tool = {"name": NAME, "version": __version__}
+def build_manifest(generator: Generator, title: str) -> dict:
+    """Build the manifest of an output: created by a trained algorithm, when, and by which model."""
+    tool = {"name": GENERATOR_NAME, "version": __version__}
     when = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-    made = {"action": "c2pa.created", "when": when, "softwareAgent": tool, "digitalSourceType": SYNTHETIC}
-    facts = {"model": origin.model, "weights_sha256": origin.weights, "seed": origin.seed, **tool}
-    assertions = [{"label": "c2pa.actions", "data": {"actions": [made]}}, {"label": FACTS, "data": facts}]
+    created = {"action": "c2pa.created", "when": when, "softwareAgent": tool, "digitalSourceType": SOURCE_TYPE}
+    facts = {"model": generator.model, "weights_sha256": generator.weights, "seed": generator.seed, **tool}
+    assertions = [{"label": "c2pa.actions", "data": {"actions": [created]}}, {"label": RENDER_ASSERTION, "data": facts}]
     return {"claim_generator_info": [tool], "title": title, "assertions": assertions}
 
 
 def read_credentials(file: Path) -> Credentials:
-    """The credentials of a picture or video file; fetches nothing from anywhere."""
+    """Read the credentials of a picture or video file, without any access to the network."""
     import c2pa
 
-    kind = TYPES.get(file.suffix.lower())
-    if kind is None:
+    media_type = MEDIA_TYPES.get(file.suffix.lower())
+    if media_type is None:
         return Credentials()
     try:
         with open(file, "rb") as stream:
             offline = c2pa.Context.from_dict({"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}})
-            reader = c2pa.Reader.try_create(kind, stream, None, offline)
+            reader = c2pa.Reader.try_create(media_type, stream, None, offline)
             if reader is None:
                 return Credentials()
-            found = json.loads(reader.json())
+            report = json.loads(reader.json())
     except c2pa.C2paError as error:
         return Credentials("unreadable", problems=(" ".join(str(error).split())[:200],))
-    return _told(found)
+    return _parse_report(report)
 
 
-def _told(found: dict) -> Credentials:
-    """The library's report as Credentials. Missing from a trust list is not a change of the file."""
-    active = found["manifests"][found["active_manifest"]]
+def _parse_report(report: dict) -> Credentials:
+    """Convert the report of c2pa-python. A signer that is on no trust list does not make a file altered."""
+    active = report["manifests"][report["active_manifest"]]
     tool = (active.get("claim_generator_info") or [{}])[0]
-    results = found.get("validation_results", {}).get("activeManifest", {})
-    problems = tuple(sorted({one["code"] for one in results.get("failure", [])}))
-    said = {one["label"].split("__")[0]: one["data"] for one in active.get("assertions", [])}
-    actions = next((data["actions"] for label, data in said.items() if label.startswith("c2pa.actions")), [])
-    created = next((one for one in actions if one["action"] == "c2pa.created"), {})
+    results = report.get("validation_results", {}).get("activeManifest", {})
+    problems = tuple(sorted({failure["code"] for failure in results.get("failure", [])}))
+    assertions = {entry["label"].split("__")[0]: entry["data"] for entry in active.get("assertions", [])}
+    actions = next((data["actions"] for label, data in assertions.items() if label.startswith("c2pa.actions")), [])
+    created = next((action for action in actions if action["action"] == "c2pa.created"), {})
     signature = active.get("signature_info") or {}
     return Credentials(
         "altered" if set(problems) - {"signingCredential.untrusted"} else "intact",
         " ".join(str(tool[key]) for key in ("name", "version") if key in tool) or None,
         created.get("digitalSourceType"),
         created.get("when"),
-        said.get(FACTS),
+        assertions.get(RENDER_ASSERTION),
         ", ".join(signature[key] for key in ("common_name", "issuer") if signature.get(key)) or None,
         "signingCredential.untrusted" not in problems,
         problems,

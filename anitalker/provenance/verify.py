@@ -1,4 +1,4 @@
-"""Who made a file, and is it as it was made? Read from its credentials, its pixels and its metadata."""
+"""Verify who made a file and whether it was altered, by its credentials, its watermark and its metadata."""
 
 from __future__ import annotations
 
@@ -6,88 +6,108 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
 from anitalker.files import existing_file
 from anitalker.media.images import read_picture
-from anitalker.media.video import SYNTHETIC, Media, probe, read_frames
+from anitalker.media.video import SYNTHETIC_COMMENT, Media, probe, read_frames
 from anitalker.provenance import watermark
 from anitalker.provenance.credentials import read_credentials
 
-LOOKS = 64  # frames that the search for the watermark sees, spread over the whole file
-DENSEST = 8  # of them per second, at most
+MAX_FRAMES = 64  # of a video that are searched for the watermark, spread over its length
+MAX_FRAMES_PER_SECOND = 8  # of a short one
 
 
-def verify(path: str | os.PathLike) -> dict:
-    """Verdict on a video or picture file as plain JSON types; InputError when it is neither.
+class Verdict(TypedDict):
+    """Who made a file and whether it was altered, with what was read from it.
 
     made_by: "anitalker" or "unknown"; state: "intact" (the credentials fit the file), "altered" (they do not, or they
-    are gone and the watermark is still there) or "unknown"; what was read stands beside them.
+    are gone and the watermark is still there) or "unknown"; credentials: fields of `credentials.Credentials`;
+    watermark: fields of `watermark.Detection`, "threshold" of its score and "false_alarm_below", the probability of a
+    wrong detection; comment: of the metadata.
     """
+
+    file: str
+    made_by: str
+    state: str
+    credentials: dict
+    watermark: dict
+    comment: str | None
+
+
+def verify(path: str | os.PathLike) -> Verdict:
+    """Judge a video or picture file by its marks; InputError when it is neither."""
     file = existing_file(path, "file")
     media = _media(file)
-    credentials, mark = read_credentials(file), watermark.find(_frames(file, media))
-    comment = (media and media.comment) or None
-    tagged = bool(comment and comment.startswith(SYNTHETIC.rsplit(" ", 1)[0]))
+    credentials, detection = read_credentials(file), watermark.detect(_frames(file, media))
+    comment = media.comment or None if media else None
+    has_comment = bool(comment and comment.startswith(SYNTHETIC_COMMENT.rsplit(" ", 1)[0]))  # of any version
     if credentials.status in ("intact", "altered") and credentials.ours:
         state = credentials.status
     else:
-        state = "altered" if mark.found or credentials.status == "unreadable" else "unknown"
+        state = "altered" if detection.found or credentials.status == "unreadable" else "unknown"
     return {
         "file": str(path),
-        "made_by": "anitalker" if credentials.ours or mark.found or tagged else "unknown",
+        "made_by": "anitalker" if credentials.ours or detection.found or has_comment else "unknown",
         "state": state,
         "credentials": asdict(credentials),
-        "watermark": {**asdict(mark), "threshold": watermark.FOUND, "false_alarm_below": watermark.FALSE_ALARM},
+        "watermark": {
+            **asdict(detection),
+            "threshold": watermark.THRESHOLD,
+            "false_alarm_below": watermark.FALSE_ALARM_PROBABILITY,
+        },
         "comment": comment,
     }
 
 
 def _media(file: Path) -> Media | None:
-    """What ffmpeg says of it; None for a still picture."""
+    """Probe a video with ffmpeg; None for a still picture."""
     if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"):
         return None
     return probe(file, "file")
 
 
 def _frames(file: Path, media: Media | None) -> Iterator[np.ndarray]:
-    """Frames spread over a video, or the picture."""
+    """Yield frames, uint8 [H,W,3], spread over a video, or the picture."""
     if media is None:
         yield read_picture(file, "file")
     elif media.video_codec:
-        yield from read_frames(file, min(DENSEST, LOOKS / max(media.seconds or 0, 1)), "file")
+        yield from read_frames(file, min(MAX_FRAMES_PER_SECOND, MAX_FRAMES / max(media.seconds or 0, 1)), "file")
 
 
-def words(found: dict) -> list[str]:
-    """The verdict in lines for people."""
-    credentials, mark = found["credentials"], found["watermark"]
-    maker = "AniTalker" if found["made_by"] == "anitalker" else "unknown"
+def summary_lines(verdict: Verdict) -> list[str]:
+    """Put the verdict in lines for people."""
+    credentials, detection = verdict["credentials"], verdict["watermark"]
+    maker = "AniTalker" if verdict["made_by"] == "anitalker" else "unknown"
     states = {
         "intact": "intact: as it was made",
         "altered": "altered: not as it was made",
         "unknown": "nothing tells whether it was altered",
     }
-    place = f"{mark['scale']:.2f} pixels per cell{', mirrored' if mark['mirrored'] else ''}"
-    seen = f"found ({place})" if mark["found"] else "not found"
+    place = f"{detection['scale']:.2f} pixels per cell{', mirrored' if detection['mirrored'] else ''}"
+    presence = f"found ({place})" if detection["found"] else "not found"
     return [
-        f"{found['file']}: made by {maker}; {states[found['state']]}",
-        f"  credentials: {_credentials(credentials)}",
-        f"  watermark: {seen}, score {mark['score']:.1f}; a find needs {mark['threshold']:.1f}",
-        f"  comment: {found['comment'] or 'none'}",
+        f"{verdict['file']}: made by {maker}; {states[verdict['state']]}",
+        f"  credentials: {_describe_credentials(credentials)}",
+        f"  watermark: {presence}, score {detection['score']:.1f}; a find needs {detection['threshold']:.1f}",
+        f"  comment: {verdict['comment'] or 'none'}",
     ]
 
 
-def _credentials(read: dict) -> str:
-    if read["status"] == "none":
+def _describe_credentials(credentials: dict) -> str:
+    if credentials["status"] == "none":
         return "none"
-    if read["status"] == "unreadable":
-        return f"damaged ({read['problems'][0]})"
-    trust = "signer on a trust list" if read["trusted"] else "signer not on a trust list"
+    if credentials["status"] == "unreadable":
+        return f"damaged ({credentials['problems'][0]})"
+    trust = "signer on a trust list" if credentials["trusted"] else "signer not on a trust list"
     signature = (
-        "signature intact" if read["status"] == "intact" else f"do not fit the file ({', '.join(read['problems'])})"
+        "signature intact"
+        if credentials["status"] == "intact"
+        else f"do not fit the file ({', '.join(credentials['problems'])})"
     )
-    kind = (read["source_type"] or "no source type").rsplit("/", 1)[-1]
-    origin = read["origin"] or {}
+    kind = (credentials["source_type"] or "no source type").rsplit("/", 1)[-1]
+    origin = credentials["origin"] or {}
     model = f", model {origin['model']}" if origin.get("model") else ""
-    return f"{signature}, {trust}: {read['signer']}; {read['generator']}, {kind}, {read['made']}{model}"
+    return f"{signature}, {trust}: {credentials['signer']}; {credentials['generator']}, {kind}, {credentials['made']}{model}"

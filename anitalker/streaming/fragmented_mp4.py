@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from anitalker.config import FPS, SAMPLE_RATE, InputError
-from anitalker.media.video import PIPE, SYNTHETIC, start_ffmpeg
+from anitalker.media.video import PIPE, SYNTHETIC_COMMENT, start_ffmpeg
 
 NOW = ["-probesize", "32", "-analyzeduration", "0"]  # nothing to be found out about bare frames and samples
 # The muxer waits for one packet of each stream, then writes a fragment per frame at once.
@@ -37,7 +37,7 @@ class FragmentWriter:
         command = [*NOW, "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(FPS), "-i", "pipe:0"]
         command += [*NOW, "-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", f"pipe:{ear}"]
         command += ["-map", "0:v", "-map", "1:a", *PICTURE, "-c:a", "aac", "-b:a", "96k", "-ar", "48000"]
-        command += ["-metadata", f"comment={SYNTHETIC}", *FRAGMENTS, "-f", "mp4", "pipe:1"]
+        command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", *FRAGMENTS, "-f", "mp4", "pipe:1"]
         pipes = {"stdin": PIPE, "stdout": output, "stderr": self._errors}
         self._process = start_ffmpeg(command, **pipes, pass_fds=(ear,))
         os.close(ear)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from anitalker.config import InputError
-from anitalker.media.images import LARGEST, read_picture
+from anitalker.media.images import MAX_SIDE, read_picture
 from anitalker.media.writer import VideoWriter
 from tests.bad_input.given import arguments
 
@@ -164,16 +164,16 @@ def test_a_hundred_megapixels_in_bounded_memory(tmp_path, kind):
     command = [sys.executable, "-c", code, tmp_path / f"big.{kind}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     height, width, _, megabytes = map(int, done.stdout.split())
-    assert (width, height) == (LARGEST, 3072) and megabytes < 900
+    assert (width, height) == (MAX_SIDE, 3072) and megabytes < 900
 
 
 def test_the_thumbnail_keeps_orientation_and_profile(tmp_path):
-    picture = face().resize((LARGEST + 1000, 200))
+    picture = face().resize((MAX_SIDE + 1000, 200))
     exif = picture.getexif()
     exif[0x0112] = 8  # shown turned by 90 degrees to the left
     picture.save(tmp_path / "x.jpg", exif=exif)
     pixels = read_picture(tmp_path / "x.jpg")
-    assert pixels.shape[0] == LARGEST and pixels.shape[1] < 200
+    assert pixels.shape[0] == MAX_SIDE and pixels.shape[1] < 200
     assert pixels[0, 80, 0] > pixels[-1, 80, 0]  # the right side is up
 
 

@@ -123,6 +123,6 @@ def test_what_is_no_sound_is_refused(place, refused, case):
 
 def test_longer_than_memory_holds(tmp_path, monkeypatch):
     path = encode(tmp_path / "x.flac", seconds=3.0)
-    monkeypatch.setattr("anitalker.media.video.LONGEST", 2)
+    monkeypatch.setattr("anitalker.media.video.MAX_SPEECH_SECONDS", 2)
     with pytest.raises(InputError, match="longer than"):
         read_audio(path)

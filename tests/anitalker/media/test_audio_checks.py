@@ -71,7 +71,7 @@ def test_voiced_share_and_range(monkeypatch):
     octave = np.concatenate([tone(110, 4), tone(220, 4)])
     share, semitones = voiced_share_and_range(octave, sounding)
     assert share > 0.95 and semitones == pytest.approx(12, abs=0.5)
-    monkeypatch.setattr(audio_checks, "CHUNK", 10 * 640)  # long recordings are measured in chunks
+    monkeypatch.setattr(audio_checks, "CHUNK_SAMPLES", 10 * 640)  # long recordings are measured in chunks
     assert voiced_share_and_range(octave, sounding)[1] == pytest.approx(semitones, abs=0.1)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anitalker.media.h264 import LISTING, NVENC, TRIAL, X264, encoder
+from anitalker.media.h264 import LIST_ENCODERS, NVENC, NVENC_TRIAL, X264, encoder_arguments
 
 BOTH = """Encoders:
  V..... = Video
@@ -19,32 +19,32 @@ def fake(listing, trial=0, status=0):
 
     def ask(arguments):
         asked.append(arguments)
-        return (status, listing) if arguments == LISTING else (trial, "")
+        return (status, listing) if arguments == LIST_ENCODERS else (trial, "")
 
     return ask, asked
 
 
 def test_the_cards_encoder_where_it_is_listed_and_works():
     ask, asked = fake(BOTH)
-    assert encoder("cuda", ask) == NVENC and encoder("cuda", ask) == NVENC
-    assert asked == [LISTING, TRIAL], "asked once, and tried before it is trusted"
+    assert encoder_arguments("cuda", ask) == NVENC and encoder_arguments("cuda", ask) == NVENC
+    assert asked == [LIST_ENCODERS, NVENC_TRIAL], "asked once, and tried before it is trusted"
 
 
 @pytest.mark.parametrize(("listing", "trial", "status"), [(NONE, 0, 0), (BOTH, 1, 0), (BOTH, 0, 1), ("", 0, 0)])
 def test_x264_where_it_is_missing_or_fails(listing, trial, status):
-    assert encoder("cuda", fake(listing, trial, status)[0]) == X264
+    assert encoder_arguments("cuda", fake(listing, trial, status)[0]) == X264
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps"])
 def test_other_devices_do_not_ask(device):
     ask, asked = fake(BOTH)
-    assert encoder(device, ask) == X264 and not asked
+    assert encoder_arguments(device, ask) == X264 and not asked
 
 
 def test_our_ffmpeg_is_asked_as_it_answers():
     """The ffmpeg that we bring lists x264 in the form that is looked for; without a card the trial fails."""
-    from anitalker.media.video import ask
+    from anitalker.media.video import run_ffmpeg
 
-    status, listing = ask(LISTING)
+    status, listing = run_ffmpeg(LIST_ENCODERS)
     assert status == 0 and " libx264 " in listing
-    assert ask(("-f", "lavfi", "-i", "nothing"))[0] != 0
+    assert run_ffmpeg(("-f", "lavfi", "-i", "nothing"))[0] != 0

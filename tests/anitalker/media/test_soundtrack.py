@@ -8,7 +8,7 @@ import pytest
 from anitalker import pipeline
 from anitalker.config import InputError, RenderOptions
 from anitalker.media.soundtrack import Soundtrack, parse_speech_for
-from anitalker.media.video import mix, probe, read_audio
+from anitalker.media.video import mix_audio, probe, read_audio
 
 RATE = 16_000
 QUICK = RenderOptions(steps=2)
@@ -53,7 +53,7 @@ def test_what_nobody_speaks_is_left_out():
 
 def test_the_mix_has_every_voice_at_its_time(tmp_path, make_wav):
     first, second = make_wav(tmp_path / "a.wav", tone(0.1, 0.4, 300)), make_wav(tmp_path / "b.wav", tone(0.6, 0.9, 700))
-    mix([first, second], tmp_path / "both.flac")
+    mix_audio([first, second], tmp_path / "both.flac")
     heard = read_audio(tmp_path / "both.flac")
     assert len(heard) / RATE == pytest.approx(0.9, abs=0.02)
     loud = [np.abs(heard[int(at * RATE) :][:800]).max() for at in (0.12, 0.35, 0.62, 0.8)]
@@ -62,7 +62,7 @@ def test_the_mix_has_every_voice_at_its_time(tmp_path, make_wav):
 
 def test_a_mix_does_not_clip(tmp_path, make_wav):
     loud = make_wav(tmp_path / "a.wav", 0.95 * np.sin(np.arange(8000) * 0.1))
-    mix([loud, loud, loud], tmp_path / "mixed.flac")
+    mix_audio([loud, loud, loud], tmp_path / "mixed.flac")
     assert 0.8 < np.abs(read_audio(tmp_path / "mixed.flac")).max() < 0.99
 
 

@@ -12,8 +12,14 @@ from anitalker.cli import main
 from anitalker.config import InputError
 from anitalker.media.video import ffmpeg, probe, read_frames
 from anitalker.media.writer import VideoWriter
-from anitalker.provenance.credentials import Generator, _made, _own, read_credentials, signing_identity
-from anitalker.provenance.marks import frame_filters, signature
+from anitalker.provenance.credentials import (
+    Generator,
+    _create_identity,
+    _machine_identity,
+    read_credentials,
+    signing_identity,
+)
+from anitalker.provenance.marks import frame_filters, signing_step
 from anitalker.provenance.verify import verify
 
 ORIGIN = Generator("lite", "ab" * 32, 7)
@@ -26,7 +32,7 @@ def marked(tmp_path_factory, clicks, example_portrait):
 
     picture = read_picture(example_portrait)
     path = tmp_path_factory.mktemp("marked") / "made.mp4"
-    with VideoWriter(path, 256, 256, clicks, frame_filters(256, 256, False, True), signature(ORIGIN)) as writer:
+    with VideoWriter(path, 256, 256, clicks, frame_filters(256, 256, False, True), signing_step(ORIGIN)) as writer:
         for number in range(10):
             writer.write(np.roll(picture, number, 1))
     return path
@@ -110,7 +116,7 @@ def test_identity_is_made_once_and_private(fresh):
 def test_many_at_once_get_one_identity(fresh):
     """Workers that start together; each has its own memory, so the cache is passed by."""
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: _own.__wrapped__(str(fresh)), range(8)))
+        made = list(pool.map(lambda _: _machine_identity.__wrapped__(str(fresh)), range(8)))
     assert len({one.chain for one in made}) == 1
     assert [path.name for path in fresh.iterdir()] == ["identity.pem"]
 
@@ -140,7 +146,7 @@ def test_a_users_certificate(fresh, tmp_path, monkeypatch, marked):
 
 def test_a_certificate_that_does_not_fit_its_key(fresh, tmp_path, monkeypatch):
     """Nothing appears, and the message names the way out."""
-    chain, key = signing_identity().chain, _made().partition(b"-----BEGIN PRIVATE KEY-----")
+    chain, key = signing_identity().chain, _create_identity().partition(b"-----BEGIN PRIVATE KEY-----")
     (tmp_path / "chain.pem").write_bytes(chain)
     (tmp_path / "key.pem").write_bytes(key[1] + key[2])
     monkeypatch.setenv("ANITALKER_CERTIFICATE", str(tmp_path / "chain.pem"))
@@ -152,7 +158,7 @@ def test_a_certificate_that_does_not_fit_its_key(fresh, tmp_path, monkeypatch):
 def test_without_c2pa(monkeypatch, tmp_path, caplog):
     """Where the library is missing, videos are made and the watermark stays; it is said."""
     monkeypatch.setitem(__import__("sys").modules, "c2pa", None)
-    with VideoWriter(tmp_path / "x.mp4", 64, 64, finish=signature(ORIGIN)) as writer:
+    with VideoWriter(tmp_path / "x.mp4", 64, 64, finish=signing_step(ORIGIN)) as writer:
         writer.write(np.zeros((64, 64, 3), np.uint8))
     assert "no content credentials" in caplog.text
     assert probe(tmp_path / "x.mp4").width == 64

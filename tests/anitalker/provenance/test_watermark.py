@@ -6,7 +6,7 @@ from PIL import Image
 
 from anitalker.media.images import read_picture
 from anitalker.provenance import watermark
-from anitalker.provenance.watermark import FALSE_ALARM, FOUND, SCALES, Marker, find, pattern
+from anitalker.provenance.watermark import FALSE_ALARM_PROBABILITY, SCALES, THRESHOLD, Watermarker, detect, pattern
 
 
 def picture(height=256, width=256, seed=0):
@@ -27,7 +27,7 @@ def test_marks_are_faint(size):
     """Above 42 dB in photographs, noise, black and white; the same mark in every frame."""
     rng = np.random.default_rng(1)
     for frame in (picture(*size), rng.integers(0, 256, (*size, 3), np.uint8), np.zeros((*size, 3), np.uint8)):
-        mark = Marker()
+        mark = Watermarker()
         marked, again = mark(frame), mark(frame)
         error = np.mean((marked.astype(float) - frame) ** 2)
         assert 0.1 < error < 255**2 / 10**4.2
@@ -38,16 +38,16 @@ def test_marks_are_faint(size):
 def test_the_mean_is_scipys(window, monkeypatch):
     from scipy.ndimage import uniform_filter
 
-    monkeypatch.setattr(watermark, "BAND", 7)
+    monkeypatch.setattr(watermark, "BAND_ROWS", 7)
     rng = np.random.default_rng(2)
     for shape in ((40, 57), (5, 90)):  # windows larger than the picture too
         grey = (rng.random(shape) * 255).astype(np.float32)
-        np.testing.assert_allclose(watermark.mean(grey, window), uniform_filter(grey, window), atol=1e-3)
+        np.testing.assert_allclose(watermark.box_mean(grey, window), uniform_filter(grey, window), atol=1e-3)
 
 
 def test_no_wrap_around():
     frame = np.random.default_rng(0).choice(np.array([0, 1, 254, 255], np.uint8), (64, 64, 3))
-    assert np.abs(Marker()(frame).astype(int) - frame).max() <= 12
+    assert np.abs(Watermarker()(frame).astype(int) - frame).max() <= 12
 
 
 ATTACKS = {
@@ -63,38 +63,38 @@ ATTACKS = {
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_found_after(attack, example_portrait):
-    marked = ATTACKS[attack](Marker()(read_picture(example_portrait)))
-    finding = find([np.ascontiguousarray(marked)])
-    assert finding.found and finding.score > FOUND
-    assert finding.mirrored == (attack == "mirrored")
+    marked = ATTACKS[attack](Watermarker()(read_picture(example_portrait)))
+    detection = detect([np.ascontiguousarray(marked)])
+    assert detection.found and detection.score > THRESHOLD
+    assert detection.mirrored == (attack == "mirrored")
 
 
 def test_large_pictures_at_any_size():
     """Cells grow with the picture: 1600 pixels, shown at 400."""
-    frame = Marker()(picture(1600, 1600))
-    assert find([frame]).found
-    assert find([resized(frame, 400, 400)]).found
+    frame = Watermarker()(picture(1600, 1600))
+    assert detect([frame]).found
+    assert detect([resized(frame, 400, 400)]).found
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_not_found_where_it_is_not(seed):
-    assert not find([picture(seed=seed + 10)]).found
+    assert not detect([picture(seed=seed + 10)]).found
 
 
 def test_plain_pictures_and_nothing():
-    assert not find([np.full((128, 128, 3), 77, np.uint8)]).found
-    assert find([]).score == 0
+    assert not detect([np.full((128, 128, 3), 77, np.uint8)]).found
+    assert detect([]).score == 0
 
 
 def test_another_key_is_another_mark(monkeypatch):
     """The key decides: what was marked with another one is not found."""
     watermark.spectrum.cache_clear()
     monkeypatch.setattr(watermark, "KEY", b"another")
-    marked = Marker()(picture())
-    assert find([marked]).found
+    marked = Watermarker()(picture())
+    assert detect([marked]).found
     monkeypatch.undo()
     watermark.spectrum.cache_clear()
-    assert not find([marked]).found
+    assert not detect([marked]).found
 
 
 def test_the_pattern_never_changes():
@@ -105,7 +105,7 @@ def test_the_pattern_never_changes():
 
 def test_scores_without_the_mark_are_those_of_chance():
     """Single places of the search over noise: mean 0, deviation 1, as the false alarm rate assumes."""
-    scores = [find([picture(64, 64, seed)]).score for seed in range(6)]
+    scores = [detect([picture(64, 64, seed)]).score for seed in range(6)]
     expected = np.sqrt(2 * np.log(2 * len(SCALES) * 128**2))  # of the largest of so many normal numbers: 5.7
     assert expected - 1.7 < np.mean(scores) < expected + 0.3
-    assert FALSE_ALARM < 1e-3
+    assert FALSE_ALARM_PROBABILITY < 1e-3
