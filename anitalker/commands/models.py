@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> ListFacts | FetchFacts | ConvertFacts:
 
     action, names = arguments.action, arguments.names
     if action == "list" and not names:
-        return {"models": registry.listing()}
+        return {"models": registry.list_weights()}
     if action == "fetch" and names:
         from anitalker.weights.download import download
 

@@ -230,7 +230,7 @@ def fill(modules: dict[str, nn.Module], tensors: dict[str, Tensor], name: str) -
         if key in tensors and tensors[key].shape != expected[key].shape
     ]
     problems = [
-        f"{kind} {tensor_io.some(keys)}"
+        f"{kind} {tensor_io.first_names(keys)}"
         for kind, keys in (
             ("missing:", sorted(set(expected) - set(tensors))),
             ("unknown:", sorted(set(tensors) - set(expected))),

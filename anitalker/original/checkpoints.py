@@ -134,7 +134,7 @@ def _best(path: Path, candidates: list, tensors: Tensors, strict: bool) -> tuple
             if name in tensors and _form(tensors[name]) != _form(expected[name])
         ]
         named = {"missing": missing, "unknown": unknown, "wrong": wrong}
-        problems = [f"{what}: {tensor_io.some(names)}" for what, names in named.items() if names]
+        problems = [f"{what}: {tensor_io.first_names(names)}" for what, names in named.items() if names]
         if best is None or sum(map(len, named.values())) < best[0]:
             best = sum(map(len, named.values())), config, problems, expected
     if best is None:
@@ -232,4 +232,4 @@ def _form(tensor: Tensor) -> str:
 
 
 def _seen(tensors: Tensors) -> str:
-    return f"allowed are enc.*, dec.* or {LIVE}*, this has {tensor_io.some(list(tensors), 2)}"
+    return f"allowed are enc.*, dec.* or {LIVE}*, this has {tensor_io.first_names(list(tensors), 2)}"

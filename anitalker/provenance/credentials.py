@@ -1,8 +1,8 @@
 """Content credentials (C2PA): who made a file, with what, and whether it was altered since.
 
 Each output carries a signed manifest: created by a trained algorithm, by which model, and when. The signer is the
-user's own certificate, or an identity of this machine, made on first use. The latter is on no trust list: it proves that
-a file is unaltered, not who made it.
+user's own certificate, or an identity of this machine, made on first use. The latter is on no trust list: it proves
+that a file is unaltered, not who made it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ class Label:
 
         size = max(9, round(HEIGHT_SHARE * min(width, height) / 0.72))  # capitals are 0.72 of the nominal size
         font = ImageFont.load_default(size)
-        left, top, right, bottom = font.getbbox(TEXT)
+        left, top, right, bottom = map(int, font.getbbox(TEXT))
         edge = size // 3
         box = Image.new("L", (right - left + 2 * edge, bottom - top + 2 * edge), 0)
         ImageDraw.Draw(box).text((edge - left, edge - top), TEXT, 255, font)

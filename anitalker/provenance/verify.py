@@ -110,4 +110,5 @@ def _describe_credentials(credentials: dict) -> str:
     kind = (credentials["source_type"] or "no source type").rsplit("/", 1)[-1]
     origin = credentials["origin"] or {}
     model = f", model {origin['model']}" if origin.get("model") else ""
-    return f"{signature}, {trust}: {credentials['signer']}; {credentials['generator']}, {kind}, {credentials['made']}{model}"
+    signer, generator, made = credentials["signer"], credentials["generator"], credentials["made"]
+    return f"{signature}, {trust}: {signer}; {generator}, {kind}, {made}{model}"

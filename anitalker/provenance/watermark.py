@@ -172,7 +172,7 @@ def search(total: np.ndarray) -> Detection:
     height, width = total.shape
     padded[:height, :width] = total
     # Roll the centre to the corner: phases then change slowly from bin to bin.
-    plane = fft.rfft2(np.roll(padded, (-(height // 2), -(width // 2)), (0, 1)))
+    plane = np.asarray(fft.rfft2(np.roll(padded, (-(height // 2), -(width // 2)), (0, 1))))
     best = Detection(False, 0.0, 1.0, False)
     for mirrored in (False, True):
         for scales in np.array_split(SCALES, 16):
@@ -182,7 +182,7 @@ def search(total: np.ndarray) -> Detection:
                 observed = observed.conj()
             half = np.zeros((len(scales), T, T // 2 + 1), np.complex64)
             half[:, rows, columns] = observed / np.maximum(np.abs(observed), 1e-20) * phases.conj()
-            peaks = fft.irfft2(half, (T, T)).max((1, 2)) * (T * T / 2 / math.sqrt(len(rows) / 2))
+            peaks = np.asarray(fft.irfft2(half, (T, T))).max((1, 2)) * (T * T / 2 / math.sqrt(len(rows) / 2))
             if (score := float(peaks.max())) > best.score:
                 best = Detection(score >= THRESHOLD, score, float(scales[peaks.argmax()]), mirrored)
     return best

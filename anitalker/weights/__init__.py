@@ -1,1 +1,1 @@
-"""Weight files: the registry, downloads, tensors."""
+"""Weight files: the registry, downloads, and their tensors."""

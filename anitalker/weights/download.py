@@ -1,7 +1,7 @@
 """Download published weight files into the user's cache: resumable, checked by hash, whole or not at all.
 
-huggingface_hub does the HTTP. What has arrived waits in FILE.HASH.partial, so that another run continues it and a file
-with another registered hash never does.
+huggingface_hub does the HTTP. Received bytes wait in FILE.HASH.partial, so that another run continues them, but not one
+that expects another hash.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
-from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import (
+    HTTPError,  # pyright: ignore[reportPrivateImportUsage] (of the HTTP client that this version of the hub uses)
+    OfflineModeIsEnabled,
+)
 from huggingface_hub.file_download import http_get
 
 from anitalker.config import InputError
@@ -23,10 +27,19 @@ from anitalker.weights.registry import REGISTRY, Entry
 Progress = Callable[[str, int, int], None]  # stage, done, total; here in MB
 
 
-def download(name: str, progress: Progress | None = None) -> dict:
+class DownloadFacts(TypedDict):
+    """A weight file on this machine; bytes: its size; fetched: False for a file that was here before."""
+
+    name: str
+    file: str
+    bytes: int
+    sha256: str
+    fetched: bool
+
+
+def download(name: str, progress: Progress | None = None) -> DownloadFacts:
     """Download a registry file into the user's cache unless it is on this machine already.
 
-    Returns {"name", "file", "bytes", "sha256", "fetched"}; fetched is False for a file that was here.
     InputError if the name is unknown, the server cannot be reached or has another file, or the folder is not writable.
     """
     entry = REGISTRY.get(name)
@@ -36,7 +49,7 @@ def download(name: str, progress: Progress | None = None) -> dict:
     path = registry.locate(entry)
     fetched = path is None
     if path is None:
-        path = registry.folders()[-1] / entry.file
+        path = registry.search_folders()[-1] / entry.file
         try:
             _download_to(path, entry, progress)
         except OSError as error:
@@ -49,11 +62,11 @@ def download(name: str, progress: Progress | None = None) -> dict:
 
 
 def url_of(entry: Entry) -> str:
-    """Where a registry file is published. ANITALKER_HUB, or else HF_ENDPOINT, replaces the model hub by a mirror."""
+    """Return the URL of a published file. ANITALKER_HUB, or else HF_ENDPOINT, replaces the model hub by a mirror."""
     mirror = os.environ.get("ANITALKER_HUB") or None
     if mirror and (urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).hostname):
         raise InputError(f"ANITALKER_HUB is {mirror!r}; allowed is an address that begins with https:// or http://")
-    return entry.url or hf_hub_url(entry.repository, entry.file, endpoint=mirror and mirror.rstrip("/"))
+    return entry.url or hf_hub_url(entry.repository, entry.file, endpoint=mirror.rstrip("/") if mirror else None)
 
 
 def _download_to(target: Path, entry: Entry, progress: Progress | None) -> None:
@@ -79,18 +92,18 @@ def _download_to(target: Path, entry: Entry, progress: Progress | None) -> None:
 
 
 def _receive(url: str, partial_file: Path, entry: Entry, progress: Progress | None) -> None:
-    """Append to `partial_file` what is missing. The user's hub token is never sent: the files are public."""
+    """Append the missing bytes to `partial_file`. The user's hub token is never sent: the files are public."""
     size = get_hf_file_metadata(url, token=False).size  # None where a server redirects without naming it
     if size not in (None, entry.size):
         raise InputError(f"{url} has {size} bytes instead of {entry.size}: it is not the registered file")
     with open(partial_file, "ab") as file:
         if file.tell() < entry.size:
-            bar = partial(_ProgressBar, f"{entry.file} [MB]", progress)
+            bar: Any = partial(_ProgressBar, f"{entry.file} [MB]", progress)
             http_get(url, file, resume_size=file.tell(), tqdm_class=bar)
 
 
 class _ProgressBar:
-    """What huggingface_hub uses of tqdm: passes the count on to a progress callback."""
+    """The part of tqdm that huggingface_hub uses; passes the count on to a progress callback."""
 
     def __init__(self, stage: str, progress: Progress | None, *, initial: int, total: int | None, **_: object) -> None:
         self.stage, self.progress, self.done, self.total = stage, progress, initial, total or 0
@@ -102,7 +115,7 @@ class _ProgressBar:
         pass
 
     def update(self, count: int) -> None:
-        """`count` more bytes have arrived."""
+        """Add `count` received bytes."""
         self.done += count
         if self.progress:
             total = -(-self.total // 10**6)

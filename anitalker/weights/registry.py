@@ -6,11 +6,14 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from anitalker.config import InputError
 from anitalker.weights.tensor_io import SUFFIXES
 
-SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints"  # beside pyproject.toml; absent in an installed wheel
+SHIPPED_FOLDER = (
+    Path(__file__).resolve().parents[2] / "checkpoints"
+)  # beside pyproject.toml; absent in an installed wheel
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,11 @@ class Entry:
     file: str
     sha256: str
     licence: str
-    about: str
+    description: str
     model: bool = True  # False: a component that models load
     size: int = 0  # bytes; given for every published file
     repository: str = ""  # on the model hub
-    former: tuple[str, ...] = ()  # earlier names of the same file
+    former_names: tuple[str, ...] = ()  # of the same file
     url: str = ""  # where it is published, if not on the model hub
 
     @property
@@ -33,10 +36,10 @@ class Entry:
         return bool(self.repository or self.url)
 
 
-def _original(file: str, sha256: str, size: int, about: str, former: tuple[str, ...] = ()) -> Entry:
-    """A file of the original AniTalker (Liu et al. 2024); hash and size are those of its repository's LFS pointer."""
-    about = f"the original's {about}"
-    return Entry(file, sha256, "Apache-2.0", about, False, size, "taocode/anitalker_ckpts", former)
+def _original(file: str, sha256: str, size: int, description: str, former_names: tuple[str, ...] = ()) -> Entry:
+    """Make the entry of a file of the original AniTalker (Liu et al. 2024); hash and size are of its LFS pointer."""
+    description = f"the original's {description}"
+    return Entry(file, sha256, "Apache-2.0", description, False, size, "taocode/anitalker_ckpts", former_names)
 
 
 REGISTRY = {
@@ -71,7 +74,7 @@ REGISTRY = {
         "motion_prior.safetensors",
         "e5abff1bcf6f7b46002b652ea70636d30037836566beb1c4c92af4afeb54b2dc",
         "Apache-2.0",
-        "how likely a motion is; is it a face that can be animated",
+        "how likely a motion is, and whether a face can be animated",
         model=False,
     ),
     "stage1": _original(
@@ -109,7 +112,7 @@ REGISTRY = {
         "6e6746d2e50def9cda65f96edf748ac158c5a8dc3743c86584381dd8e760a177",
         248_849_176,
         "stage two: MFCC, head pose, location, scale",
-        former=("stage2_more_controllable_mfcc.ckpt",),
+        former_names=("stage2_more_controllable_mfcc.ckpt",),
     ),
     "gfpgan": Entry(
         "GFPGANv1.4.pth",
@@ -123,35 +126,35 @@ REGISTRY = {
 }
 
 
-def folders() -> list[Path]:
-    """Folders that are searched for weight files, in order: ANITALKER_CHECKPOINTS, checkpoints/, the user's cache."""
+def search_folders() -> list[Path]:
+    """Return the folders where weight files are searched, in order: ANITALKER_CHECKPOINTS, checkpoints/, the cache."""
     chosen = os.environ.get("ANITALKER_CHECKPOINTS")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anitalker"
-    return [*([Path(chosen)] if chosen else []), SHIPPED, cache]
+    return [*([Path(chosen)] if chosen else []), SHIPPED_FOLDER, cache]
 
 
 def locate(entry: Entry) -> Path | None:
-    """The first file in `folders` that has the entry's name or one of its former names; None if there is none."""
-    candidates = (folder / file for folder in folders() for file in (entry.file, *entry.former))
+    """Return the first file in `search_folders` with the name of the entry, or a former one; None if there is none."""
+    candidates = (folder / file for folder in search_folders() for file in (entry.file, *entry.former_names))
     return next((path for path in candidates if path.is_file()), None)
 
 
 def resolve(name: str | os.PathLike) -> tuple[Path, Entry | None]:
-    """The file that a model name means, and the registry entry whose hash it must have (None: any content will do).
+    """Return the file of a model name, and the registry entry whose hash it must have (None: any content is allowed).
 
-    name: a registry name; the name, without suffix, of a file in one of `folders` (a converted file, say); a path to a
-    weight file; or a folder that holds `lite.safetensors`. InputError if there is no such file.
+    name: a registry name; the name, without suffix, of a file in one of `search_folders` (a converted file, say); a
+    path to a weight file; or a folder that holds `lite.safetensors`. InputError if there is no such file.
     """
     entry = REGISTRY.get(str(name))
     if entry is not None and (path := locate(entry)):
         return path, entry
     path = Path(name)
     if path.name == str(name):
-        candidates = (folder / f"{name}{suffix}" for folder in folders() for suffix in SUFFIXES)
+        candidates = (folder / f"{name}{suffix}" for folder in search_folders() for suffix in SUFFIXES)
         if unregistered := next((file for file in candidates if file.is_file()), None):
             return unregistered, None
     if entry is not None:
-        searched = ", ".join(str(folder) for folder in folders())
+        searched = ", ".join(str(folder) for folder in search_folders())
         remedy = f"run `anitalker models fetch {name}`" if entry.published else "set ANITALKER_CHECKPOINTS"
         raise InputError(f"model {str(name)!r} is not here: no {entry.file} in {searched}; {remedy}")
     if path.is_dir():
@@ -162,24 +165,48 @@ def resolve(name: str | os.PathLike) -> tuple[Path, Entry | None]:
     return path, None
 
 
-def listing() -> list[dict]:
-    """One row per known file: name, file (None if it is not here), bytes, sha256, licence, repository, url, about."""
-    rows = []
+class WeightFacts(TypedDict):
+    """A known weight file; file: its path, None if it is not on this machine; bytes: None if unknown; url, repository:
+    where it is published, empty if it is not."""
+
+    name: str
+    file: str | None
+    bytes: int | None
+    sha256: str
+    licence: str
+    repository: str
+    url: str
+    about: str
+
+
+def list_weights() -> list[WeightFacts]:
+    """List the known weight files."""
+    rows: list[WeightFacts] = []
     for name, entry in REGISTRY.items():
         try:
             file = resolve(name)[0]
         except InputError:
             file = None
         size = file.stat().st_size if file else entry.size
-        facts = {key: getattr(entry, key) for key in ("sha256", "licence", "repository", "url", "about")}
-        rows.append({"name": name, "file": str(file) if file else None, "bytes": size or None, **facts})
+        rows.append(
+            {
+                "name": name,
+                "file": str(file) if file else None,
+                "bytes": size or None,
+                "sha256": entry.sha256,
+                "licence": entry.licence,
+                "repository": entry.repository,
+                "url": entry.url,
+                "about": entry.description,
+            }
+        )
     return rows
 
 
 def verify(name: str | os.PathLike, path: Path, entry: Entry | None, digest: str = "") -> None:
-    """Raise InputError if the file does not have the hash of its entry. Without an entry there is nothing to check.
+    """Raise InputError if a file does not have the hash of its entry. Without an entry nothing is checked.
 
-    digest: SHA-256 of the file, where it is known already.
+    digest: SHA-256 of the file, if it is known already.
     """
     if entry is not None and (digest or sha256(path)) != entry.sha256:
         remedy = f"delete it and run `anitalker models fetch {name}`" if entry.published else "restore the file"
@@ -190,14 +217,14 @@ def verify(name: str | os.PathLike, path: Path, entry: Entry | None, digest: str
 
 
 def resolve_verified(name: str | os.PathLike) -> Path:
-    """`resolve`, then `verify`: the path of a file whose hash holds."""
+    """Resolve a model name and verify the hash of its file; return the path."""
     path, entry = resolve(name)
     verify(name, path, entry)
     return path
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file."""
+    """Compute the SHA-256 of a file, as a hex digest."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""A weight file, opened once: its path, its registry entry, its config, its tensors and its SHA-256."""
+"""A weight file that is opened once: path, registry entry, config, tensors and SHA-256."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class WeightFile:
     """A verified weight file.
 
-    entry: its line of the registry, None for a file of the user's; config: the JSON object stored with the tensors,
+    entry: in the registry, None for a file of the user; config: the JSON object stored with the tensors,
     None where there is none; tensors: by name, as they are stored; sha256: hex digest of the whole file.
     """
 
@@ -36,4 +36,5 @@ def open_weights(name: str | os.PathLike) -> WeightFile:
     path, entry = registry.resolve(name)
     digest = registry.sha256(path)
     registry.verify(name, path, entry, digest)
-    return WeightFile(path, entry, *tensor_io.read(path), digest)
+    config, tensors = tensor_io.read(path)
+    return WeightFile(path, entry, config, tensors, digest)

@@ -30,7 +30,7 @@ def test_the_hash_must_hold(tmp_path, monkeypatch):
 
 def test_where_names_are_looked_for(tmp_path, monkeypatch):
     shipped, mine, cache = (tmp_path / name for name in ("shipped", "mine", "cache/anitalker"))
-    monkeypatch.setattr(registry, "SHIPPED", shipped)
+    monkeypatch.setattr(registry, "SHIPPED_FOLDER", shipped)
     monkeypatch.setenv("ANITALKER_CHECKPOINTS", str(mine))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     refused("lite", "not here")
@@ -80,11 +80,11 @@ def test_published_files_have_size_and_hash():
 
 
 def test_listing(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "SHIPPED", tmp_path)
+    monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("ANITALKER_CHECKPOINTS", raising=False)
     (tmp_path / "stage1.safetensors").write_bytes(bytes(12))
-    rows = {row["name"]: row for row in registry.listing()}
+    rows = {row["name"]: row for row in registry.list_weights()}
     assert rows.keys() == registry.REGISTRY.keys()
     assert rows["lite"]["file"] is None and rows["lite"]["bytes"] is None
     assert rows["mfcc_pose_only"]["file"] is None and rows["mfcc_pose_only"]["bytes"] == 237_213_440
