@@ -11,6 +11,7 @@ from anitalker.config import RenderOptions
 from anitalker.models.base import FaceCheck
 from anitalker.models.lite import Lite
 from anitalker.motion.prior import MotionPrior
+from anitalker.rendering import RenderFacts
 
 
 @pytest.fixture
@@ -27,6 +28,7 @@ def test_json_is_one_object_and_progress_is_apart(render, capsys):
     facts = json.loads(out)
     assert out.count("\n") == 1
     assert {"output", "frames", "fps", "seconds", "width", "height", "timings", "real_time_factor"} < set(facts)
+    assert set(facts) == set(RenderFacts.__annotations__)
     assert facts["seed"] == 7 and facts["frames"] == 26 and facts["peak_rss_mb"] > 0
     assert "frames 26/26" in err.splitlines()[-1]
 

@@ -44,11 +44,11 @@ def test_seeds(talker, example_portrait, clicks):
 @pytest.mark.parametrize("frame", ["full", "crop"])
 def test_batch_size_does_not_matter(talker, example_portrait, clicks, frame):
     options = replace(QUICK, frame=frame)
-    one, many = (
+    single, batches = (
         np.stack(list(talker.frames(example_portrait, clicks, replace(options, batch_size=size)))) for size in (1, 16)
     )
-    assert one.shape == many.shape == (26, 256, 256, 3)
-    assert np.abs(one.astype(int) - many).max() <= 1
+    assert single.shape == batches.shape == (26, 256, 256, 3)
+    assert np.abs(single.astype(int) - batches).max() <= 1
 
 
 def test_the_picture_outside_the_crop_is_untouched(talker, clicks, fixed_finder):

@@ -131,8 +131,8 @@ def test_bytes_are_read_when_they_are_there_and_their_memory_is_used_again():
 
 
 def test_elsewhere_nothing_is_sent_aside():
-    made = transfer.to_host(lambda: torch.zeros(1, 3, 2, 2), torch.device("cpu"), lambda whole: 1 / 0)
-    assert made.shape == (1, 2, 2, 3) and set(made.flatten().tolist()) == {128}
+    frames = transfer.to_host(lambda: torch.zeros(1, 3, 2, 2), torch.device("cpu"), lambda whole: 1 / 0)
+    assert frames.shape == (1, 2, 2, 3) and set(frames.flatten().tolist()) == {128}
 
 
 @pytest.mark.cuda

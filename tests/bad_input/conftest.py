@@ -12,7 +12,7 @@ from anitalker.cli import main
 from anitalker.media.video import probe
 from anitalker.media.writer import VideoWriter
 from anitalker.models import loading
-from tests.bad_input.given import arguments
+from tests.bad_input.command_line import arguments
 
 
 class Code:
@@ -68,10 +68,10 @@ def place(tmp_path, everything, monkeypatch, fixed_finder):
 def refused(place, capsys):
     """Arguments and words -> the error line: exit status 2, one line with these words, no file left, within 20 s."""
 
-    def check(given, words):
+    def check(command, words):
         before = sorted(path.name for path in place.iterdir())
         start = time.monotonic()
-        assert main([*given, "--device", "cpu"] if given[1:] else given) == 2
+        assert main([*command, "--device", "cpu"] if command[1:] else command) == 2
         assert time.monotonic() - start < 20
         out, err = capsys.readouterr()
         lines = [line for line in err.splitlines() if not line.startswith(("frames", "encode", "WARNING"))]

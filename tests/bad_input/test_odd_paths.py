@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.bad_input.given import arguments
+from tests.bad_input.command_line import arguments
 
 NAMES = [
     "two words",

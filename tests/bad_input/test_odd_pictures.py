@@ -12,7 +12,7 @@ from PIL import Image
 from anitalker.config import InputError
 from anitalker.media.images import MAX_SIDE, read_picture
 from anitalker.media.writer import VideoWriter
-from tests.bad_input.given import arguments
+from tests.bad_input.command_line import arguments
 
 SIZE = (120, 96)
 
@@ -105,8 +105,8 @@ def test_heic(tmp_path):
 @pytest.mark.parametrize("suffix", ["avif", pytest.param("gif", marks=pytest.mark.slow)])
 def test_a_portrait_of_a_modern_format_renders(place, rendered, suffix):
     face().save(place / f"x.{suffix}")
-    made = rendered(portrait=f"x.{suffix}")
-    assert (made.width, made.height) == SIZE
+    video = rendered(portrait=f"x.{suffix}")
+    assert (video.width, video.height) == SIZE
 
 
 def test_the_first_good_frame_of_a_video(place, rendered):
@@ -114,8 +114,8 @@ def test_the_first_good_frame_of_a_video(place, rendered):
     with VideoWriter("clip.mp4", *SIZE) as writer:
         for number in range(50):
             writer.write(np.asarray(face()) if number > 30 else np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
-    made = rendered(portrait="clip.mp4")
-    assert (made.width, made.height) == SIZE
+    video = rendered(portrait="clip.mp4")
+    assert (video.width, video.height) == SIZE
 
 
 BAD = {

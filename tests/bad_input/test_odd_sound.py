@@ -7,7 +7,7 @@ import pytest
 
 from anitalker.config import InputError
 from anitalker.media.video import ffmpeg, read_audio
-from tests.bad_input.given import arguments
+from tests.bad_input.command_line import arguments
 
 RATE = 16_000
 

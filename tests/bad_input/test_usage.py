@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from anitalker.cli import main
-from tests.bad_input.given import arguments
+from tests.bad_input.command_line import arguments
 
 CASES = {
     "missing portrait": (arguments(portrait="none.png"), "portrait is missing"),

@@ -79,7 +79,7 @@ def table(path, count, portrait, speeches):
 
 def check(folder, count, kills, workers):
     """Exactly `count` outputs and records; what was begun more than once is what the kills interrupted."""
-    done = Counter(one["id"] for one in records(folder) if one["status"] == "done")
+    done = Counter(record["id"] for record in records(folder) if record["status"] == "done")
     assert len(done) == count and set(done.values()) == {1}
     names = sorted(path.name for path in folder.iterdir())
     assert names == [*(f"job-{n:03d}.mp4" for n in range(count)), "results.jsonl"]

@@ -67,9 +67,9 @@ def test_workers_killed_twice(tmp_path, example_portrait, clicks, monkeypatch):
     results.close()
     assert not killer.is_alive()
     lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    assert sorted(one["id"] for one in lines) == sorted(job.id for job in jobs)
-    assert all(one["status"] == "done" for one in lines)
-    assert 1 <= sum(one["tries"] - 1 for one in lines) <= 2
+    assert sorted(record["id"] for record in lines) == sorted(job.id for job in jobs)
+    assert all(record["status"] == "done" for record in lines)
+    assert 1 <= sum(record["tries"] - 1 for record in lines) <= 2
     assert sorted(path.name for path in folder.iterdir()) == [*(f"{job.id}.mp4" for job in jobs), "results.jsonl"]
 
 

@@ -30,8 +30,8 @@ def one(place, **cells):
 
 def test_csv_and_json_lines_are_the_same(place):
     text = "\ufeffid,portrait,speech,seed,still,yaw,frame\na,p.webp,s.wav,3,true,10,crop\n\n b2 ,p.webp,s.wav,,,,\n"
-    jobs, refused = csv_of(place, text.replace(" b2 ", "b2"))
-    assert not refused and [job.line for job in jobs] == [2, 4]
+    jobs, invalid = csv_of(place, text.replace(" b2 ", "b2"))
+    assert not invalid and [job.line for job in jobs] == [2, 4]
     assert jobs[0].options == RenderOptions(seed=3, still=True, yaw=10.0, frame="crop")
     assert jobs[1].options == RenderOptions()
     again, _ = one(place, seed=3, still=True, yaw=10, frame="crop")
@@ -73,9 +73,9 @@ IDS += ["nul.txt", "results", "a" * 101, "é" * 101, "a:b", "\u202eabc", "a\u200
 
 @pytest.mark.parametrize("name", IDS)
 def test_ids_that_are_no_file_names(place, name):
-    jobs, refused = one(place, id=name)
-    assert not jobs and len(refused) == 1 and refused[0].line == 1
-    assert "id" in refused[0].reason and "\n" not in refused[0].reason
+    jobs, invalid = one(place, id=name)
+    assert not jobs and len(invalid) == 1 and invalid[0].line == 1
+    assert "id" in invalid[0].reason and "\n" not in invalid[0].reason
 
 
 @pytest.mark.parametrize("name", ["a", "Änne 2", "片山-01", "job.v2", "0_1", 7])
@@ -111,8 +111,8 @@ ROWS = {
 @pytest.mark.parametrize("row", ROWS)
 def test_bad_lines(place, row):
     cells, words = ROWS[row]
-    jobs, refused = one(place, **cells)
-    assert not jobs and words in refused[0].reason, refused
+    jobs, invalid = one(place, **cells)
+    assert not jobs and words in invalid[0].reason, invalid
 
 
 TABLES = {
@@ -146,21 +146,21 @@ def test_lines_keep_their_numbers(place):
     """More fields than columns, an id that came before in other letters, CSV's own limit, a broken quote."""
     big = "x" * 200_000
     text = f"id,portrait,speech\na,p.webp,s.wav,=cmd()\nb,p.webp,s.wav\nB,p.webp,s.wav\nc,p.webp,{big}\n"
-    jobs, refused = csv_of(place, text)
+    jobs, invalid = csv_of(place, text)
     assert [job.id for job in jobs] == ["b"]
-    assert [one.line for one in refused] == [2, 4, 5]
-    assert "4 fields in 3 columns" in refused[0].reason and "line 3" in refused[1].reason
+    assert [row.line for row in invalid] == [2, 4, 5]
+    assert "4 fields in 3 columns" in invalid[0].reason and "line 3" in invalid[1].reason
 
 
 def test_not_json(place):
     (place / "jobs.jsonl").write_text('{"id": 1\n[1]\n"a"\n' + "[" * 100_000 + "\n")
-    jobs, refused = read(place / "jobs.jsonl")
-    assert not jobs and [one.line for one in refused] == [1, 2, 3, 4]
+    jobs, invalid = read(place / "jobs.jsonl")
+    assert not jobs and [row.line for row in invalid] == [1, 2, 3, 4]
 
 
 def test_ten_thousand_lines(place):
     """Files are looked at and hashed once, however many lines name them."""
     rows = "".join(f"j{n},p.webp,s.wav,{n}\n" for n in range(10_000))
-    jobs, refused = csv_of(place, "id,portrait,speech,seed\n" + rows)
-    assert len(jobs) == 10_000 and not refused
+    jobs, invalid = csv_of(place, "id,portrait,speech,seed\n" + rows)
+    assert len(jobs) == 10_000 and not invalid
     assert len({job.fingerprint("m") for job in jobs}) == 10_000

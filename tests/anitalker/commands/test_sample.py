@@ -44,8 +44,8 @@ def test_idle_keeps_the_contract_of_render(sample, capsys, tmp_path):
     media = probe(tmp_path / "out.mp4")
     assert media.video_codec == "h264" and media.audio_codec is None and media.comment.startswith("Synthetic media")
     assert main(["verify", str(tmp_path / "out.mp4"), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["made_by"] == "anitalker" and found["state"] == "intact"
+    verdict = json.loads(capsys.readouterr().out)
+    assert verdict["made_by"] == "anitalker" and verdict["state"] == "intact"
 
 
 def test_between_a_picture_and_a_frame_of_a_file(sample, capsys, example_portrait, motion_file):
@@ -78,7 +78,7 @@ def test_refused_in_one_line(sample, capsys, tmp_path, motion_file, flags, words
     (tmp_path / "other.safetensors").write_text("no tensors")
     named = {name: tmp_path / f"{name}.safetensors" for name in ("codes", "nan", "short", "other")}
     before = {path.name for path in tmp_path.iterdir()}
-    assert main([*sample, *(one.format(**named) for one in flags)]) == 2
+    assert main([*sample, *(flag.format(**named) for flag in flags)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith("error: ") and words in lines[-1]
     assert {path.name for path in tmp_path.iterdir()} == before

@@ -46,12 +46,16 @@ def fresh(tmp_path, monkeypatch):
 
 
 def test_what_the_credentials_say(marked):
-    found = read_credentials(marked)
-    assert found.status == "intact" and found.ours and not found.trusted
-    assert found.problems == ("signingCredential.untrusted",)
-    assert found.source_type.endswith("/trainedAlgorithmicMedia")
-    assert (found.origin["model"], found.origin["weights_sha256"], found.origin["seed"]) == ("lite", "ab" * 32, 7)
-    assert found.made.endswith("Z") and "self-issued" in found.signer
+    credentials = read_credentials(marked)
+    assert credentials.status == "intact" and credentials.ours and not credentials.trusted
+    assert credentials.problems == ("signingCredential.untrusted",)
+    assert credentials.source_type.endswith("/trainedAlgorithmicMedia")
+    assert (credentials.origin["model"], credentials.origin["weights_sha256"], credentials.origin["seed"]) == (
+        "lite",
+        "ab" * 32,
+        7,
+    )
+    assert credentials.made.endswith("Z") and "self-issued" in credentials.signer
 
 
 def test_still_a_video_that_starts_at_once(marked):
@@ -64,18 +68,18 @@ def test_still_a_video_that_starts_at_once(marked):
 
 
 def test_as_made(marked):
-    found = verify(marked)
-    assert (found["made_by"], found["state"]) == ("anitalker", "intact")
-    assert found["watermark"]["found"]
+    verdict = verify(marked)
+    assert (verdict["made_by"], verdict["state"]) == ("anitalker", "intact")
+    assert verdict["watermark"]["found"]
 
 
 def test_one_byte_changed(marked, tmp_path):
     data = bytearray(marked.read_bytes())
     data[data.index(b"mdat") + 500] ^= 1
     (tmp_path / "changed.mp4").write_bytes(data)
-    found = verify(tmp_path / "changed.mp4")
-    assert found["state"] == "altered" and found["credentials"]["status"] == "altered"
-    assert any("mismatch" in code for code in found["credentials"]["problems"])
+    verdict = verify(tmp_path / "changed.mp4")
+    assert verdict["state"] == "altered" and verdict["credentials"]["status"] == "altered"
+    assert any("mismatch" in code for code in verdict["credentials"]["problems"])
 
 
 def test_encoded_again(marked, tmp_path):
@@ -83,9 +87,9 @@ def test_encoded_again(marked, tmp_path):
     again = tmp_path / "again.mp4"
     command = [ffmpeg(), "-v", "error", "-i", str(marked), "-map_metadata", "-1", "-crf", "28", str(again)]
     subprocess.run(command, check=True)
-    found = verify(again)
-    assert found["credentials"]["status"] == "none" and found["comment"] is None
-    assert (found["made_by"], found["state"]) == ("anitalker", "altered")
+    verdict = verify(again)
+    assert verdict["credentials"]["status"] == "none" and verdict["comment"] is None
+    assert (verdict["made_by"], verdict["state"]) == ("anitalker", "altered")
 
 
 def test_pictures_and_foreign_files(example_portrait, clicks, tmp_path):
@@ -116,8 +120,8 @@ def test_identity_is_made_once_and_private(fresh):
 def test_many_at_once_get_one_identity(fresh):
     """Workers that start together; each has its own memory, so the cache is passed by."""
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: _machine_identity.__wrapped__(str(fresh)), range(8)))
-    assert len({one.chain for one in made}) == 1
+        identities = list(pool.map(lambda _: _machine_identity.__wrapped__(str(fresh)), range(8)))
+    assert len({identity.chain for identity in identities}) == 1
     assert [path.name for path in fresh.iterdir()] == ["identity.pem"]
 
 
@@ -131,14 +135,14 @@ def test_where_nothing_can_be_kept(tmp_path, monkeypatch, caplog):
 
 def test_a_users_certificate(fresh, tmp_path, monkeypatch, marked):
     """The user's own PEM files sign; half of a pair, and what is no key, are refused in one line."""
-    own = signing_identity()
-    (tmp_path / "chain.pem").write_bytes(own.chain)
-    (tmp_path / "key.pem").write_bytes(own.key)
+    machine_identity = signing_identity()
+    (tmp_path / "chain.pem").write_bytes(machine_identity.chain)
+    (tmp_path / "key.pem").write_bytes(machine_identity.key)
     monkeypatch.setenv("ANITALKER_CERTIFICATE", str(tmp_path / "chain.pem"))
     with pytest.raises(InputError, match="belong together"):
         signing_identity()
     monkeypatch.setenv("ANITALKER_KEY", str(tmp_path / "key.pem"))
-    assert signing_identity() == own
+    assert signing_identity() == machine_identity
     monkeypatch.setenv("ANITALKER_KEY", str(tmp_path / "chain.pem"))
     with pytest.raises(InputError, match="cannot be used"):
         signing_identity()
