@@ -3,21 +3,28 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test slow lint app clean
+.PHONY: demo test slow soak lint docs app clean
 
 demo: $(VENV)/.installed ## the demo portrait speaks: out/demo.mp4
 	@mkdir -p out
 	$(PY) -m anitalker render app/examples/portrait.webp app/examples/speech.flac -o out/demo.mp4
 	@echo "Your video: $(CURDIR)/out/demo.mp4"
 
-test: $(VENV)/.installed-dev ## the quick tests: no GPU, no downloads
-	$(PY) -m pytest
+test: $(VENV)/.installed-dev ## the default tests on all cores: no GPU, no downloads
+	$(PY) -m pytest -n auto --dist loadfile
 
 slow: $(VENV)/.installed-dev ## the tests with the shipped weights
-	$(PY) -m pytest -m slow
+	$(PY) -m pytest -m "slow and not soak"
 
-lint: $(VENV)/.installed-dev
-	$(PY) -m ruff check . && $(PY) -m ruff format --check .
+soak: $(VENV)/.installed-dev ## tests of more than two minutes each
+	$(PY) -m pytest -m soak
+
+lint: $(VENV)/.installed-dev ## style, docstrings, types
+	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m pyright
+
+docs: $(VENV)/.installed-dev ## the documentation site: build/site
+	$(PY) -m pip install --disable-pip-version-check -q -e ".[docs]"
+	$(PY) -m mkdocs build --strict
 
 app: $(VENV)/.installed ## the web page on http://127.0.0.1:7860
 	$(PY) -m app

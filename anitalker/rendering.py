@@ -58,7 +58,7 @@ def render(
     batch_size: int | None,
     picture: np.ndarray | None,
 ) -> Iterator[np.ndarray]:
-    """Frames, uint8 [H,W,3]: the faces, each under its own motion [T,M], in `picture`.
+    """Draw frames, uint8 [H,W,3]: the faces, each under its own motion [T,M], in `picture`.
 
     Without a picture the crop of the first face, as the model draws it, is the frame. On a processor its cores draw
     frames of their own, ahead of the encoder. On other devices a thread draws them batch by batch: while a batch is

@@ -1,13 +1,13 @@
-"""The paper's ablation by one command: stage one of the original's architecture with and without HAL, metric learning
-and mutual information, AAM-softmax against triplet; and by --arms what its losses do: the flow that landmarks show, a
-discriminator, the autoencoder alone. Equal short trainings, the same data, the same scores, one table.
+"""Equal short trainings beside each other: the same data, steps and seed, the same scores, one table.
 
-    python -m scripts.ablate --data DIR                    two hours on a CPU, ten minutes on a GPU
-    python -m scripts.ablate --data DIR --steps 50         a rehearsal
-    python -m scripts.ablate --data DIR --arms all no-flow adversarial autoencode      the losses
+    python -m scripts.ablate --data DIR                   the paper's ablation; two hours on a CPU, ten minutes on a GPU
+    python -m scripts.ablate --data DIR --steps 50        a rehearsal
+    python -m scripts.ablate --data DIR --arms all no-flow adversarial autoencode     what the losses do
+    python -m scripts.ablate --data DIR --study decoders  widths, resolutions, flows; an hour and a half on a core
+    python -m scripts.ablate --data DIR --study encoders  lia, HRNet, ResNet, with and without HAL; hours on a CPU
 
-Kill it whenever you like: the same command continues, arm by arm. The table goes to docs/ablation.md, the numbers to
-docs/ablation.json.
+Kill it whenever you like: the same command continues, arm by arm. The table goes to docs/ablation.md, docs/decoders.md
+or docs/encoders.md, the numbers into a .json beside it.
 """
 
 from __future__ import annotations
@@ -19,201 +19,133 @@ import sys
 import time
 from pathlib import Path
 
-from anitalker.config import InputError
-from scripts.training.arms import cell, save_report, score_arms, train_arm
-from scripts.training.presets import PRESETS
+from safetensors import safe_open
 
-ARMS = {
-    "all": "HAL, AAM-softmax, mutual information",
-    "no-hal": "last stage instead of HAL",
-    "no-metric": "without metric learning",
-    "no-mutual": "without mutual information",
-    "neither": "without both",
-    "triplet": "triplet instead of AAM-softmax",
-    "no-flow": "without landmark-flow supervision",
-    "adversarial": "with a discriminator",
-    "autoencode": "autoencoding alone: L1, no other term",
-}
-OF_THE_PAPER = ("all", "no-hal", "no-metric", "no-mutual", "triplet")
-# What is told of an arm: key -> (heading, digits, whether more is better)
-COLUMNS = {
-    "psnr": ("PSNR, dB", 2, True),
-    "psnr_face": ("PSNR face, dB", 2, True),
-    "pose": ("pose read, R2", 3, True),
-    "expression": ("expression read, R2", 3, True),
-    "leak": ("motion code tells who, %", 1, False),
-    "eer": ("equal-error rate of identity, %", 1, False),
-}
+from anitalker.config import InputError
+from anitalker.runtime.device import choose_device
+from encoders.image import HRNETS
+from scripts import train_motion_space
+from scripts.ablations import decoders, encoders, stage_one
+from scripts.ablations.base import Study
+from scripts.ablations.page import page, summary
+
+STUDIES = {"stage-one": stage_one.STUDY, "decoders": decoders.STUDY, "encoders": encoders.STUDY}
 MINUTES = {"cpu": 110.0, "cuda": 9.0, "mps": 30.0}  # for all arms, scoring included
 TRAINING = 0.85  # share of them that is training
 CALIBRATION = 30  # steps that are timed to make minutes into steps
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = parse(argv)
+    options = parse(argv)
     try:
-        return ablate(arguments)
+        return ablate(STUDIES[options.study], options)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def ablate(arguments: argparse.Namespace) -> int:
+def ablate(study: Study, options: argparse.Namespace) -> int:
     """Train and score what is not done yet, then write table and numbers; the exit status."""
-    from anitalker.runtime.device import choose_device
-    from scripts.evaluation.ablation import score_arm, score_labels
-
-    device = choose_device(arguments.device)
-    out = Path(arguments.out)
+    options.device = choose_device(options.device).type
+    out, table = Path(options.out), Path(options.table)
     out.mkdir(parents=True, exist_ok=True)
-    plan = plan_of(arguments, device.type, out)
-    results = score_arms(
-        arguments.arms,
-        out,
-        plan,
-        lambda arm, folder: run_training(arguments, arm, folder, plan["steps"]),
-        lambda folder: score_arm(folder, arguments.cache, device),
-        line_of,
-    )
-    if results is None:
-        return 130
-    labels = score_labels(arguments.cache, plan["size"])
-    report = {"plan": plan, "arms": results, "labels": labels}
-    save_report(Path(arguments.table), report, table_of(report))
+    plan, arms = plan_of(study, options, out), {}
+    for arm in options.arms:
+        stored = train_and_score(study, options, arm, out / arm, plan)
+        if stored is None:
+            return 130
+        arms[arm] = stored
+        print(f"{arm}: {summary(study, stored)}", flush=True)
+    report = {"plan": plan, "arms": arms, **study.baselines(options)}
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.with_suffix(".json").write_text(json.dumps(report, indent=1))
+    table.write_text(page(study, f"python -m scripts.ablate --study {options.study}", report), encoding="utf-8")
+    print(f"{table} and {table.with_suffix('.json').name} written")
     return 0
 
 
-def plan_of(arguments: argparse.Namespace, device: str, out: Path) -> dict:
-    """Steps, size and the rest that all arms share; measured once, then kept in the folder."""
+def plan_of(study: Study, options: argparse.Namespace, out: Path) -> dict:
+    """Steps and what else all arms share; decided once, then kept in the folder."""
     file = out / "plan.json"
-    fixed = {"size": arguments.size, "batch": arguments.batch, "seed": arguments.seed, "device": device}
+    fixed = {name: getattr(options, name) for name in study.plan}
     if file.is_file():
         plan = json.loads(file.read_text())
-        if {name: plan[name] for name in fixed} != fixed or arguments.steps not in (None, plan["steps"]):
+        if plan != {**fixed, "steps": options.steps or plan["steps"]}:
             raise InputError(f"{out} holds an ablation of other settings ({plan}); give another --out")
         return plan
-    steps = arguments.steps
-    if steps is None:
-        minutes = arguments.minutes or MINUTES[device]
-        trial = out / "calibration"
-        run_training(arguments, "all", trial, CALIBRATION)  # data and kernels are warm after it
-        shutil.rmtree(trial)
-        started = time.monotonic()
-        run_training(arguments, "all", trial, CALIBRATION)
-        each = (time.monotonic() - started) / CALIBRATION
-        shutil.rmtree(trial)
-        steps = max(1, int(TRAINING * 60 * minutes / len(arguments.arms) / each))
-    plan = {"steps": steps, **fixed}
+    steps = options.steps or (None if options.minutes else study.steps)
+    plan = {"steps": steps or steps_in_time(study, options, out / "calibration"), **fixed}
     file.write_text(json.dumps(plan))
     return plan
 
 
-def run_training(arguments: argparse.Namespace, arm: str, folder: Path, steps: int) -> None:
-    """Train one arm, or go on with it."""
-    own = {
-        "preset": f"ablation-{arm}",
-        "warm": min(200, max(1, steps // 10)),
-        "half-life": max(1, steps // 3),
-        "adversarial-after": steps // 3,  # of the one arm that has a discriminator
-        "size": arguments.size,
-        "features": "none",
-    }
-    train_arm(arm, arguments, folder, steps, own)
+def steps_in_time(study: Study, options: argparse.Namespace, trial: Path) -> int:
+    """Steps of every arm so that all of them take the minutes, from the pace of the study's first arm."""
+    for _ in range(2):  # data and kernels are warm in the second
+        started = time.monotonic()
+        run_training(study, options, next(iter(study.arms)), trial, CALIBRATION)
+        seconds = (time.monotonic() - started) / CALIBRATION
+        shutil.rmtree(trial)
+    minutes = options.minutes or MINUTES[options.device]
+    return max(1, int(TRAINING * 60 * minutes / len(options.arms) / seconds))
 
 
-def line_of(scores: dict) -> str:
-    return ", ".join(f"{COLUMNS[name][0]} {scores[name]['mean']:.{COLUMNS[name][1]}f}" for name in COLUMNS)
+def train_and_score(study: Study, options: argparse.Namespace, arm: str, folder: Path, plan: dict) -> dict | None:
+    """Plan, scores and minutes of an arm, as its folder has them or made now; None if the training was told to stop."""
+    file = folder / "scores.json"
+    if file.is_file() and (stored := json.loads(file.read_text()))["plan"] == plan:
+        return stored
+    started = time.monotonic()
+    run_training(study, options, arm, folder, plan["steps"])
+    if (done := steps_of(folder)) < plan["steps"]:
+        print(f"stopped in arm {arm} at step {done} of {plan['steps']}; the same command goes on", flush=True)
+        return None
+    scores = study.score(folder, options)
+    stored = {"plan": plan, "scores": scores, "minutes": round((time.monotonic() - started) / 60, 1)}
+    file.write_text(json.dumps(stored))
+    return stored
 
 
-def table_of(report: dict) -> str:
-    """The Markdown page."""
-    plan, arms = report["plan"], report["arms"]
-    lines = [
-        "# Ablation of stage one",
-        "",
-        "Made by `python -m scripts.ablate`; do not edit. The original's architecture (pyramid encoder with HAL,",
-        f"flow-warping decoder) at {plan['size']} x {plan['size']} pixels and an eighth of its width, every arm",
-        f"{plan['steps']} steps of {plan['batch']} pairs on {plan['device']} from the same seed; scores on `val`,",
-        "people unseen in training. Brackets: 95% bootstrap interval over clips (over people in the last two columns).",
-        "Short trainings of a small network: what differs by less than its interval says nothing, and what a long",
-        "training would say is not known.",
-        "",
-        "| arm | " + " | ".join(heading + (" ↑" if up else " ↓") for heading, _, up in COLUMNS.values()) + " |",
-        "| --- |" + " --- |" * len(COLUMNS),
-    ]
-    for arm, stored in arms.items():
-        lines.append(f"| {ARMS[arm]} | " + " | ".join(_cell(stored["scores"][n], n) for n in COLUMNS) + " |")
-    first = next(iter(arms.values()))["scores"]
-    references = {
-        "copying the first frame": {"psnr": first["copy"], "psnr_face": first["copy_face"]},
-        "the label codes themselves": report["labels"],
-    }
-    for name, known in references.items():
-        lines.append(f"| {name} | " + " | ".join(_cell(known.get(n), n) for n in COLUMNS) + " |")
-    lines += ["", *differences(arms), "", *EXPLAINED]
-    minutes = sum(stored["minutes"] for stored in arms.values())
-    lines += ["", f"All arms together took {minutes:.0f} minutes, training and scoring."]
-    return "\n".join(lines) + "\n"
+def run_training(study: Study, options: argparse.Namespace, arm: str, folder: Path, steps: int) -> None:
+    """Train one arm through scripts.train_motion_space, or go on with it; InputError if that cannot be."""
+    shared = {name: getattr(options, name) for name in ("data", "cache", "batch", "seed", "device", "threads")}
+    flags = {**shared, "out": folder, "steps": steps, "score": steps + 1, **study.settings(options, steps)}
+    command = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
+    command += [options.hrnet if text == encoders.HRNET else text for text in study.arms[arm][1]]
+    if train_motion_space.main(command):
+        raise InputError(f"arm {arm} could not be trained; see above")
 
 
-EXPLAINED = (
-    "* PSNR: first frame of a clip driven to later ones by their own motion codes.",
-    "* Read: ridge regression from the 20 motion numbers to the label codes of pose and expression, fitted on training",
-    "  clips.",
-    "* Tells who: a linear probe from the motion code to the person, early frames of a clip against late ones. The row",
-    "  of the label codes shows what pose and expression give away by themselves: people hold their heads, cameras",
-    "  stand still.",
-    "* Equal-error rate: same person or not by the cosine of the arm's own identity feature, every frame under another",
-    "  light, place and size. Where both terms are left out nothing trains this feature.",
-)
-
-
-def differences(arms: dict) -> list[str]:
-    """Each arm minus the first, clip by clip, with intervals."""
-    from scripts.evaluation.metrics import interval
-
-    names = list(arms)
-    if len(names) < 2:
-        return []
-    paired = [name for name in COLUMNS if "clips" in arms[names[0]]["scores"][name]]
-    lines = [
-        f"Differences to the first row, clip by clip ({', '.join(COLUMNS[name][0] for name in paired)}):",
-        "",
-        "| arm | " + " | ".join(COLUMNS[name][0] for name in paired) + " |",
-        "| --- |" + " --- |" * len(paired),
-    ]
-    for arm in names[1:]:
-        cells = []
-        for name in paired:
-            pairs = zip(arms[arm]["scores"][name]["clips"], arms[names[0]]["scores"][name]["clips"], strict=True)
-            off = [mine - first for mine, first in pairs]
-            low, high = interval(off)
-            cells.append(
-                f"{sum(off) / len(off):+.2f} [{low:+.2f}, {high:+.2f}]" + (" *" if low > 0 or high < 0 else "")
-            )
-        lines.append(f"| {ARMS[arm]} | " + " | ".join(cells) + " |")
-    return [*lines, "", "* the interval leaves out zero."]
-
-
-def _cell(score: dict | None, name: str) -> str:
-    return cell(score or None, COLUMNS[name][1])
+def steps_of(folder: Path) -> int:
+    """Steps that a run folder's weights have seen; a training that was told to stop has done fewer than asked."""
+    with safe_open(folder / "weights.safetensors", "pt") as file:
+        return int(file.metadata()["step"])
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", choices=tuple(STUDIES), default="stage-one")
     parser.add_argument("--data", required=True, help="folder laid out as scripts.prepare_data writes it")
     parser.add_argument("--cache", default="runs/cache", help="decoded frames and labels")
-    parser.add_argument("--out", default="runs/ablation", help="folder of the arms")
-    parser.add_argument("--table", default="docs/ablation.md")
-    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(OF_THE_PAPER))
-    parser.add_argument("--minutes", type=float, help="for all arms; 110 on a CPU, 9 on a GPU")
+    parser.add_argument("--out", help="folder of the arms (default: runs/ablation, runs/decoders or runs/encoders)")
+    parser.add_argument("--table", help="default: docs/ablation.md, docs/decoders.md or docs/encoders.md")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="default: those of the study's table")
+    parser.add_argument("--minutes", type=float, help="for all arms; of the paper's ablation 110 on a CPU, 9 on a GPU")
     parser.add_argument("--steps", type=int, help="of every arm, instead of minutes")
-    parser.add_argument("--size", type=int, default=PRESETS["ablation-all"][0].size, help="pixels: 32, 64 or 128")
-    parser.add_argument("--batch", type=int, default=PRESETS["ablation-all"][0].batch)
+    parser.add_argument("--size", type=int, default=stage_one.RECIPE.size, help="stage one: pixels, 32, 64 or 128")
+    parser.add_argument("--features", help="decoders: network of the perceptual loss and distance; default: in --data")
+    parser.add_argument("--hrnet", choices=HRNETS, default=HRNETS[0], help="encoders: the HRNet of all its arms")
+    parser.add_argument("--batch", type=int, help="default: 16 pairs for stage one, else 8")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    study = STUDIES[options.study]
+    options.out, options.table = options.out or f"runs/{study.file}", options.table or f"docs/{study.file}.md"
+    options.arms, options.batch = options.arms or list(study.usual or study.arms), options.batch or study.batch
+    if unknown := [arm for arm in options.arms if arm not in study.arms]:
+        parser.error(f"argument --arms: {unknown[0]!r} is no arm of {options.study}; it has {', '.join(study.arms)}")
+    return options
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from anitalker.models.loading import MODEL_PARTS, load_face, load_model, read
 from anitalker.original.checkpoints import read_stage_one, read_stage_two
 from anitalker.weights.registry import sha256
 from scripts import onnx_files
-from scripts.training.loop import weights_of
+from scripts.training.loop import weights_of, write_whole
 from scripts.training.presets import describe
 
 KINDS = {
@@ -36,52 +37,46 @@ SMALL = 4096  # elements: biases, norms and the like stay in float32
 EXACT = ("directions", "canonical", "motion_mean", "motion_std", "mean", "std", "spoken")  # measured, not learned
 
 
-def main(argv: list[str] | None = None) -> None:
-    arguments = parse(argv)
-    if arguments.register:
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parse(argv)
+    if options.register:
         register(Path(__file__).resolve().parent.parent)
-        return
-    if arguments.onnx and arguments.runs:
-        for file in onnx_files.write(load_model(arguments.runs[0]), Path(arguments.onnx)):
+    elif options.onnx and options.runs:
+        for file in onnx_files.write(load_model(options.runs[0]), Path(options.onnx)):
             print(f"{file}: {file.stat().st_size / 2**20:.2f} MiB")
-        return
-    if arguments.preset and arguments.output:
-        write_preset(Path(arguments.output), arguments.preset)
-        return
-    if not arguments.runs or not arguments.output:
+    elif options.preset and options.output:
+        write_preset(Path(options.output), options.preset)
+    elif options.runs and options.output:
+        export([weights_of(run) for run in options.runs], options.kind, Path(options.output))
+    else:
         raise SystemExit("error: give RUN and -o FILE.safetensors, --preset NAME and -o FILE.json, or --register")
-    config, tensors = collect([weights_of(run) for run in arguments.runs], arguments.kind)
-    if arguments.kind in ORIGINAL:
-        config, tensors = as_original(arguments.kind, config, tensors)
-    output = Path(arguments.output)
+
+
+def export(files: list[Path], kind: str, output: Path) -> None:
+    """Weights of runs as one file, which must load."""
+    config, tensors = collect(files, kind)
     write(output, config, tensors)
-    KINDS[arguments.kind][2](output)  # what does not load here would not load anywhere
+    KINDS[kind][2](output)  # what does not load here would not load anywhere
     print(f"{output}: {len(tensors)} tensors, {output.stat().st_size / 2**20:.2f} MiB, SHA-256 {sha256(output)}")
     print("if it is to be shipped: put it into checkpoints/, then python -m scripts.export --register")
 
 
 def collect(files: list[Path], kind: str) -> tuple[dict, dict[str, Tensor]]:
-    """Config and tensors of the parts that `kind` needs; where two runs have the same part, the later one counts."""
-    parts, settings, _ = KINDS[kind]
-    config, found = {}, {}
+    """Config and tensors of the modules that `kind` needs; where two runs have the same one, the later run counts."""
+    modules, settings, _ = KINDS[kind]
+    config, tensors = {}, {}
     for file in files:
         run_config, run_tensors = read(file)
-        for part in parts:
-            own = {key: tensor for key, tensor in run_tensors.items() if key.startswith(f"{part}.")}
-            if own:
-                found[part] = own
-                config[part] = run_config[part]
+        for module in modules:
+            if trained := {key: tensor for key, tensor in run_tensors.items() if key.startswith(f"{module}.")}:
+                tensors[module], config[module] = trained, run_config[module]
         config |= {name: run_config[name] for name in settings if name in run_config}
-    if missing := [name for name in (*parts, *settings) if name not in config]:
+    if missing := [name for name in (*modules, *settings) if name not in config]:
         raise SystemExit(f"error: no run has {', '.join(missing)}; name the runs that trained them")
-    pairs = [(key, tensor) for own in found.values() for key, tensor in own.items()]
-    return config, {key: tensor.contiguous() if kind in ORIGINAL else slim(key, tensor) for key, tensor in pairs}
-
-
-def as_original(stage: str, config: dict, tensors: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
-    """A stage as `anitalker.original.checkpoints` reads it."""
-    kept = {key.removeprefix(f"{stage}."): tensor for key, tensor in tensors.items()}
-    return {"kind": f"original_{stage}", stage: config[stage]}, kept
+    if kind in ORIGINAL:  # as anitalker.original.checkpoints reads it
+        stage = {key.removeprefix(f"{kind}."): tensor.contiguous() for key, tensor in tensors[kind].items()}
+        return {"kind": f"original_{kind}", kind: config[kind]}, stage
+    return config, {key: slim(key, tensor) for trained in tensors.values() for key, tensor in trained.items()}
 
 
 def slim(key: str, tensor: Tensor) -> Tensor:
@@ -92,10 +87,8 @@ def slim(key: str, tensor: Tensor) -> Tensor:
 
 
 def write(path: Path, config: dict, tensors: dict[str, Tensor]) -> None:
-    """Write the file whole or not at all."""
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, {"config": json.dumps(config)})
-    partial.replace(path)
+    """Write a file of weights whole or not at all."""
+    write_whole(path, lambda partial: save_file(tensors, partial, {"config": json.dumps(config)}))
 
 
 def write_preset(path: Path, name: str) -> None:
@@ -116,15 +109,15 @@ def register(root: Path) -> None:
         name, digest = re.escape(path.name), sha256(path)
         size = f"{path.stat().st_size / 2**20:.2f} MiB"
         code, known = re.subn(rf'("{name}",\s*)"[0-9a-f]*"', rf'\g<1>"{digest}"', code)
-        text, told = re.subn(rf"(\| `{name}` \|[^|]*\|)[^|]*\|[^|]*\|", rf"\g<1> {size} | `{digest}` |", text)
-        if not known or not told:
+        text, listed = re.subn(rf"(\| `{name}` \|[^|]*\|)[^|]*\|[^|]*\|", rf"\g<1> {size} | `{digest}` |", text)
+        if not known or not listed:
             raise SystemExit(f"error: {path.name} has no line in {registry.name} or in {card}; add one first")
         print(f"{path.name}: {size}, {digest}")
     registry.write_text(code, encoding="utf-8")
     card.write_text(text, encoding="utf-8")
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders or weight files")
     parser.add_argument("--kind", choices=tuple(KINDS), default="model")

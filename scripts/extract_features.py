@@ -1,8 +1,7 @@
 """Clips -> what the motion generator trains on: motion codes from the landmark labels, lip and lid openings, sound.
 
-    python -m scripts.training.labels --data DIR --out runs/labels.npz
-    python -m scripts.extract_features --data DIR --labels runs/labels.npz --output runs/features
-    python -m scripts.extract_features --data DIR --labels runs/labels.npz --stage1 FILE   # for train_denoiser
+    python -m scripts.extract_features --data DIR --out runs/features
+    python -m scripts.extract_features --data DIR --stage1 FILE   # for train_denoiser
 
 Speech features are not stored: they take 3 ms per clip and the training takes them from sound that it has altered.
 """
@@ -11,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from anitalker.config import FPS, InputError
+from anitalker.config import FPS, LANDMARKS
 from anitalker.faces.landmarks import eye_opening, lip_opening
 from anitalker.models.original import CHIN, INNER_BROWS, NOSE_TIP, resize_to_network, to_original_units
 from anitalker.original.checkpoints import load
 from anitalker.original.stage_one import StageOne
 from anitalker.runtime.device import choose_device
 from anitalker.weights.weight_file import open_weights
+from encoders.image import to_tensor
 from scripts.training.data import Clip, decode_frames, decode_speech, load_clips
-from scripts.training.labels import MotionLabels
+from scripts.training.labels import MotionLabels, motion_labels
+from scripts.training.recipe import add_old_names, command
 
 
 def features_of(clip: Clip, labels: MotionLabels, stage_one: StageOne | None = None) -> dict[str, Tensor]:
@@ -58,46 +61,42 @@ def signals_of(landmarks: np.ndarray, codes: Tensor) -> Tensor:
 def read_codes(stage_one: StageOne, clip: Clip, batch: int = 16) -> dict[str, Tensor]:
     """What a stage one reads from every frame: motion [T,M], and one appearance code [512] a second."""
     frames, device = torch.from_numpy(decode_frames(clip.mp4).copy()), next(stage_one.parameters()).device
+    # A frame fewer may be decoded than is labelled: the last one again.
+    frames = frames[torch.arange(len(clip.landmarks)).clamp(max=len(frames) - 1)]
     motion, appearance = [], []
-    for part in frames.split(batch):
-        pictures = part.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        look = stage_one.encode(resize_to_network(pictures, stage_one.config.size))
+    for pictures in frames.split(batch):
+        look = stage_one.encode(resize_to_network(to_tensor(pictures.to(device)), stage_one.config.size))
         motion.append(look.motion_code.cpu())
         appearance.append(look.image_code.cpu())
-    motion, appearance = torch.cat(motion), torch.cat(appearance)[::FPS]
-    missing = len(clip.landmarks) - len(motion)  # a frame fewer decoded than labelled: the last one again
-    motion = torch.cat([motion, motion[-1:].expand(max(missing, 0), -1)])[: len(clip.landmarks)]
-    return {"motion": motion.contiguous(), "appearance": appearance.half().contiguous()}
+    return {"motion": torch.cat(motion), "appearance": torch.cat(appearance)[::FPS].half().contiguous()}
 
 
-def main(arguments: list[str] | None = None) -> None:
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write codes and sound of every clip into one folder.")
     parser.add_argument("--data", required=True, help="folder laid out as scripts.prepare_data writes it")
-    parser.add_argument("--labels", default="runs/labels.npz", help="made by scripts.training.labels")
-    parser.add_argument("--output", default="runs/features")
+    parser.add_argument("--labels", default="runs/cache/labels.npz", help="motion labels; made if they are not there")
+    parser.add_argument("--out", default="runs/features")
+    add_old_names(parser, {"output": "out"})
     parser.add_argument("--splits", nargs="+", default=["train", "val"])
     parser.add_argument("--stage1", help="weights of a stage one: store the codes that it reads, for train_denoiser")
     parser.add_argument("--device", default="auto", help="where stage one runs: auto, cpu, cuda or mps")
     options = parser.parse_args(arguments)
-    labels, output = MotionLabels.load(options.labels), Path(options.output)
-    stage_one = None
+    labels, out, stage_one = motion_labels(options.data, options.labels), Path(options.out), None
     if options.stage1:
-        try:
-            stage_one = load(open_weights(options.stage1), "original_stage1").to(choose_device(options.device))
-        except InputError as error:
-            raise SystemExit(f"error: {error}") from None
-    output.mkdir(parents=True, exist_ok=True)
+        stage_one = load(open_weights(options.stage1), "original_stage1").to(choose_device(options.device))
+    out.mkdir(parents=True, exist_ok=True)
     rows = []
     for clip in load_clips(options.data, tuple(options.splits)):
-        save_file(features_of(clip, labels, stage_one), output / f"{clip.row['id']}.safetensors")
+        save_file(features_of(clip, labels, stage_one), out / f"{clip.row['id']}.safetensors")
         rows.append(clip.row)
         if len(rows) % 100 == 0:
             print(f"{len(rows)} clips", flush=True)
-    directions = labels.directions.T.reshape(labels.directions.shape[1], -1, 3).contiguous()
-    save_file({"directions": directions}, output / "space.safetensors")
-    (output / "clips.json").write_text(json.dumps(rows))
-    print(f"{output}: {len(rows)} clips")
+    directions = labels.directions.T.unflatten(1, (LANDMARKS, 3)).contiguous()
+    save_file({"directions": directions}, out / "space.safetensors")
+    (out / "clips.json").write_text(json.dumps(rows))
+    print(f"{out}: {len(rows)} clips")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,19 +16,25 @@ import csv
 import hashlib
 import io
 import re
-import subprocess
 import sys
 import tarfile
 import tempfile
-import wave
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
+from scipy.io import wavfile
 
 from anitalker.config import CROP, FPS, SAMPLE_RATE, InputError
+from anitalker.faces import face_alignment_backend
+from anitalker.faces.detection import FaceFinder
 from anitalker.faces.landmarks import face_height
+from anitalker.media.video import probe, read_audio, read_frames
+from anitalker.models import loading
 from scripts.face_track import bridge, cut, segments, smooth, square, track
+from scripts.training.data import encode_landmarks
+from scripts.training.recipe import command
 
 COLUMNS = ("id", "split", "shard", "identity", "frames", "seconds", "has_audio", "speaking_visible", "generated")
 COLUMNS += ("face_px_in_source", "licence", "source", "source_path", "bad_frames_hex", "notes")
@@ -36,92 +42,61 @@ VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v", ".wm
 SHARD_BYTES = 48_000_000
 
 
-class ClipWriter:
-    """256x256 frames and their sound (float32 [N] or None) to an MP4 of the layout; a context manager."""
-
-    def __init__(self, path: Path, speech: Path | None) -> None:
-        from anitalker.media.video import ffmpeg
-
-        command = [ffmpeg(), "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{CROP}x{CROP}"]
-        command += ["-r", str(FPS), "-i", "pipe:0"]
-        if speech is not None:
-            command += ["-i", f"file:{speech}", "-c:a", "aac", "-b:a", "64k", "-ar", str(SAMPLE_RATE), "-ac", "1"]
-        command += ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart", f"file:{path}"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE)
-
-    def __enter__(self) -> ClipWriter:
-        return self
-
-    def write(self, frame: np.ndarray) -> None:
-        self.process.stdin.write(np.ascontiguousarray(frame).data)
-
-    def __exit__(self, kind, error, trace) -> None:
-        self.process.stdin.close()
-        if self.process.wait() != 0 and kind is None:
-            raise RuntimeError("ffmpeg could not write a clip; its reason stands above")
-
-
-def wav_bytes(speech: np.ndarray) -> bytes:
-    """float32 [N] at 16 kHz -> a PCM16 WAV file."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes((np.clip(speech, -1, 1) * 32767).round().astype("<i2").tobytes())
-    return buffer.getvalue()
-
-
-def prepare_video(path: Path, finder, arguments: argparse.Namespace) -> Iterator[tuple[dict, dict[str, bytes]]]:
+def prepare_video(path: Path, finder, options: argparse.Namespace) -> Iterator[tuple[dict, dict[str, bytes]]]:
     """The clips of one video: rows of the manifest without split and shard, and the files of each by name."""
-    from anitalker.media.video import probe, read_audio, read_frames
-    from scripts.training.data import encode_landmarks
-
     video = track(read_frames(path), finder)
-    pieces = segments(video, arguments.scene, arguments.min_seconds, arguments.max_seconds, arguments.min_face)
-    sound = read_audio(path) if pieces and probe(path).audio_codec else np.zeros(0, np.float32)
-    frames, at = read_frames(path), 0
+    stretches = segments(video, options.scene, options.min_seconds, options.max_seconds, options.min_face)
+    sound = read_audio(path) if stretches and probe(path).audio_codec else np.zeros(0, np.float32)
+    frames = enumerate(read_frames(path))
     stem = f"{re.sub('[^A-Za-z0-9]+', '-', path.stem).strip('-')[:40]}_{digest(str(path.resolve()))[:5]}"
-    for number, (start, end) in enumerate(pieces, 1):
-        name, found = f"{stem}_t{number:02d}", video.found[start:end]
-        points = bridge(video.landmarks[start:end], found)
+    for number, (start, end) in enumerate(stretches, 1):
+        name, has_face = f"{stem}_t{number:02d}", video.has_face[start:end]
+        points = bridge(video.landmarks[start:end], has_face)
         height = float(np.median(face_height(points)))
         left, top, side = square(points)
         points = (smooth(points, height) - np.float32([left, top, 0])) / side
         speech = sound[start * SAMPLE_RATE // FPS : end * SAMPLE_RATE // FPS]
         speech = np.pad(speech, (0, (end - start) * SAMPLE_RATE // FPS - len(speech)))
-        heard = bool(np.abs(speech).max(initial=0) > 1e-3)
-        with tempfile.TemporaryDirectory() as folder:
-            wav = Path(folder) / "sound.wav"
-            wav.write_bytes(wav_bytes(speech))
-            with ClipWriter(Path(folder) / "clip.mp4", wav if heard else None) as writer:
-                while at < end:
-                    frame = next(frames)
-                    if at >= start:
-                        writer.write(cut(frame, left, top, side))
-                    at += 1
-            files = {f"{name}.mp4": (Path(folder) / "clip.mp4").read_bytes()}
-            files |= {f"{name}.lm.xz": encode_landmarks(points)}
-            files |= {f"{name}.wav": wav.read_bytes()} if heard else {}
-        yield (
-            {
-                "id": name,
-                "frames": end - start,
-                "seconds": round((end - start) / FPS, 2),
-                "has_audio": "yes" if heard else "no",
-                "speaking_visible": arguments.speaking if heard else "no",
-                "generated": arguments.generated,
-                "face_px_in_source": round(height),
-                "licence": arguments.licence,
-                "source": arguments.source or path.parent.name,
-                "bad_frames_hex": "" if found.all() else np.packbits(found).tobytes().hex(),
-                "notes": "",
-            },
-            files,
+        audible = bool(np.abs(speech).max(initial=0) > 1e-3)
+        crops = (cut(frame, left, top, side) for t, frame in frames if t >= start)
+        files = encode_clip(name, crops, end - start, speech if audible else None)
+        row = {
+            "id": name,
+            "frames": end - start,
+            "seconds": round((end - start) / FPS, 2),
+            "has_audio": "yes" if audible else "no",
+            "speaking_visible": options.speaking if audible else "no",
+            "generated": options.generated,
+            "face_px_in_source": round(height),
+            "licence": options.licence,
+            "source": options.source or path.parent.name,
+            "bad_frames_hex": "" if has_face.all() else np.packbits(has_face).tobytes().hex(),
+            "notes": "",
+        }
+        yield row, files | {f"{name}.lm.xz": encode_landmarks(points)}
+
+
+def encode_clip(name: str, crops: Iterator[np.ndarray], frames: int, speech: np.ndarray | None) -> dict[str, bytes]:
+    """NAME.mp4 of the next 256x256 pictures and of sound, float32 [N] at 16 kHz, and its NAME.wav, as bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        mp4, wav, sound = Path(folder) / f"{name}.mp4", Path(folder) / f"{name}.wav", {}
+        output = ["-crf", "18", "-movflags", "+faststart"]
+        if speech is not None:
+            wavfile.write(wav, SAMPLE_RATE, (np.clip(speech, -1, 1) * 32767).round().astype("<i2"))
+            sound = {"audio_path": str(wav), "audio_codec": "aac"}
+            output += ["-b:a", "64k", "-ar", str(SAMPLE_RATE), "-ac", "1"]
+        writer = imageio_ffmpeg.write_frames(
+            str(mp4), (CROP, CROP), fps=FPS, codec="libx264", quality=None, output_params=output, **sound
         )
+        writer.send(None)
+        for _ in range(frames):
+            writer.send(np.ascontiguousarray(next(crops)))
+        writer.close()
+        return {file.name: file.read_bytes() for file in (mp4, wav) if file.is_file()}
 
 
 def digest(text: str) -> str:
+    """SHA-256 in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -171,20 +146,16 @@ class Shards:
     def save(self, share: float) -> None:
         """Write the manifest with every person's split."""
         splits = assign_splits((row["identity"] for row in self.rows), share, self.known)
-        part = self.manifest.with_suffix(".part")
-        with open(part, "w", newline="", encoding="utf-8") as file:
+        partial = self.manifest.with_suffix(".part")
+        with open(partial, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(row | {"split": splits[row["identity"]]} for row in self.rows)
-        part.replace(self.manifest)
+        partial.replace(self.manifest)
 
 
 def make_finder(backend: str, device: str):
     """The face finder of that name; both find every landmark of every face in a picture."""
-    from anitalker.faces import face_alignment_backend
-    from anitalker.faces.detection import FaceFinder
-    from anitalker.models import loading
-
     if backend == "face-alignment":
         return face_alignment_backend.FaceAlignmentFinder(loading.read("landmarks68")[1], device)
     return FaceFinder(loading.load_face(), device)
@@ -198,10 +169,10 @@ def find_videos(root: Path) -> list[Path]:
     return videos
 
 
-def prepare(arguments: argparse.Namespace, finder) -> int:
+def prepare(options: argparse.Namespace, finder) -> int:
     """Prepare every video that is not in the manifest yet; the number of clips in it afterwards."""
-    root = Path(arguments.videos)
-    videos, shards = find_videos(root), Shards(Path(arguments.out))
+    root = Path(options.videos)
+    videos, shards = find_videos(root), Shards(Path(options.out))
     done = {row["source_path"] for row in shards.rows}
     home = root.parent if root.is_file() else root
     for number, path in enumerate(videos, 1):
@@ -210,11 +181,11 @@ def prepare(arguments: argparse.Namespace, finder) -> int:
             continue
         before = len(shards.rows)
         try:
-            for row, files in prepare_video(path, finder, arguments):
-                shards.add(row | {"identity": person(path, home, arguments.person), "source_path": name}, files)
+            for row, files in prepare_video(path, finder, options):
+                shards.add(row | {"identity": person(path, home, options.person), "source_path": name}, files)
         except InputError as error:
             print(f"skipped {name}: {error}", file=sys.stderr)
-        shards.save(arguments.val)
+        shards.save(options.val)
         print(f"{number}/{len(videos)} {name}: {len(shards.rows) - before} clips", file=sys.stderr, flush=True)
     return len(shards.rows)
 
@@ -238,15 +209,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parse(argv)
-    try:
-        count = prepare(arguments, make_finder(arguments.face_backend, arguments.device))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{count} clips in {arguments.out}")
-    return 0 if count else 1
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parse(argv)
+    count = prepare(options, make_finder(options.face_backend, options.device))
+    if not count:
+        raise InputError(f"no clip was cut from {options.videos!r}; see above, or lower --min-face or --min-seconds")
+    print(f"{count} clips in {options.out}")
 
 
 if __name__ == "__main__":

@@ -14,138 +14,138 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from anitalker.config import InputError
 from anitalker.models import loading
 from anitalker.motion.occlusion import PARTS, OcclusionProbe
 from anitalker.motion.prior import MotionPrior, space_hash
 from anitalker.runtime.transfer import to_tensor
 from scripts.export import write
-from scripts.train_motion_prior import Eye, choose_frames
-from scripts.training.covers import EYES_TAUGHT, EYES_UNSEEN, HARMLESS, MOUTH_TAUGHT, MOUTH_UNSEEN
+from scripts.train_motion_prior import PictureReader, choose_frames
 from scripts.training.data import FrameCache
+from scripts.training.occluders import EYES_TAUGHT, EYES_UNSEEN, HARMLESS, MOUTH_TAUGHT, MOUTH_UNSEEN
+from scripts.training.recipe import command
 
 FALSE_ALARMS = 0.01  # of each part
 HIDES = {kind: n for n, kinds in enumerate((MOUTH_TAUGHT | MOUTH_UNSEEN, EYES_TAUGHT | EYES_UNSEEN)) for kind in kinds}
 KINDS = MOUTH_TAUGHT | MOUTH_UNSEEN | EYES_TAUGHT | EYES_UNSEEN | HARMLESS
 
+Example = tuple[np.ndarray, str]  # picture uint8 [256,256,3] and its kind: `real` for a still, `clip`, or what is drawn
+Codes = dict[str, np.ndarray]  # codes [N,D] and kinds [N]
 
-def lessons(cache: FrameCache, stills: int, frames: int, rng: np.random.Generator):
-    """(picture, kind) to learn from: each still as it is (`real`), with its mouth covered, and with its eyes covered or
-    something beside the face; frames of clips as they are (`clip`)."""
+
+def training_examples(cache: FrameCache, stills: int, frames: int, rng: np.random.Generator) -> Iterator[Example]:
+    """Each still as it is, with its mouth covered, and with its eyes covered or something beside the face; frames of
+    clips as they are.
+    """
+    for picture, points, kind in _real(cache, stills, frames, rng):
+        yield picture, kind
+        if kind == "real":
+            for makers in (MOUTH_TAUGHT, EYES_TAUGHT if rng.random() < 0.5 else HARMLESS):
+                drawn = str(rng.choice(list(makers)))
+                yield makers[drawn](picture, points, rng), drawn
+
+
+def test_examples(cache: FrameCache, stills: int, frames: int, rng: np.random.Generator) -> Iterator[Example]:
+    """Each still as it is and in every kind, frames of clips as they are."""
+    for picture, points, kind in _real(cache, stills, frames, rng):
+        yield picture, kind
+        if kind == "real":
+            yield from ((make(picture, points, rng), drawn) for drawn, make in KINDS.items())
+
+
+def _real(cache: FrameCache, stills: int, frames: int, rng: np.random.Generator):
     for n in choose_frames(cache, stills, frames, rng):
-        picture, points = np.array(cache.frames[n]), cache.landmarks[n]
-        yield picture, "real" if cache.clip[n] < 0 else "clip"
-        if cache.clip[n] < 0:
-            other = EYES_TAUGHT if rng.random() < 0.5 else HARMLESS
-            for kinds in (MOUTH_TAUGHT, other):
-                kind = str(rng.choice(list(kinds)))
-                yield kinds[kind](picture, points, rng), kind
+        yield np.array(cache.frames[n]), cache.landmarks[n], "real" if cache.clip[n] < 0 else "clip"
 
 
-def examples(cache: FrameCache, stills: int, frames: int, rng: np.random.Generator):
-    """(picture, kind) to judge by: each still as it is and in every kind, frames of clips as they are."""
-    for n in choose_frames(cache, stills, frames, rng):
-        picture, points = np.array(cache.frames[n]), cache.landmarks[n]
-        yield picture, "real" if cache.clip[n] < 0 else "clip"
-        if cache.clip[n] < 0:
-            yield from ((make(picture, points, rng), kind) for kind, make in KINDS.items())
-
-
-def read(eye: Eye, pictures, at_once: int = 16) -> dict[str, np.ndarray]:
-    """(picture, kind) -> appearance codes [N,D] and kinds [N]."""
-    codes, kinds, waiting = [], [], []
-
-    def look() -> None:
-        with torch.no_grad():
-            codes.append(eye.space(torch.cat(waiting)).appearance.numpy())
-        waiting.clear()
-
-    for picture, kind in pictures:
-        waiting.append(to_tensor(picture))
-        kinds.append(kind)
-        if len(waiting) == at_once:
-            look()
-    if waiting:
-        look()
+@torch.no_grad()
+def read_codes(reader: PictureReader, examples: Iterable[Example], batch: int = 16) -> Codes:
+    """Appearance codes of examples, taken as crops."""
+    codes, kinds, examples = [], [], iter(examples)
+    while chunk := list(itertools.islice(examples, batch)):
+        pictures = torch.cat([to_tensor(picture) for picture, _ in chunk])
+        codes.append(reader.space(pictures).appearance.numpy())
+        kinds += [kind for _, kind in chunk]
     return {"codes": np.concatenate(codes), "kinds": np.array(kinds)}
 
 
-def teach(covers: OcclusionProbe, seen: dict[str, np.ndarray]) -> dict:
-    """Fit to what was read -> facts."""
-    parts = np.array([[HIDES.get(kind) == n for n in range(len(PARTS))] for kind in seen["kinds"].tolist()])
-    loss = covers.learn(torch.tensor(seen["codes"]).float(), torch.tensor(parts).float())
-    return {"pictures": len(parts), "covered": parts.sum(0).tolist(), "loss": loss}
+def read_found(reader: PictureReader, examples: Iterable[Example]) -> tuple[Codes, dict[str, int]]:
+    """Codes of faces that the finder found and cropped; how many of each kind it did not find."""
+    readings = [(reader.read(picture), kind) for picture, kind in examples]
+    codes = [reading["appearance"].numpy() for reading, _ in readings if reading is not None]
+    kinds = [kind for reading, kind in readings if reading is not None]
+    lost = Counter(kind for reading, kind in readings if reading is None)
+    return {"codes": np.concatenate(codes), "kinds": np.array(kinds)}, dict(lost)
 
 
-def set_limits(covers: OcclusionProbe, seen: dict[str, np.ndarray]) -> dict:
+def fit_probe(covers: OcclusionProbe, examples: Codes) -> dict:
+    """Fit to codes -> facts."""
+    covered = np.array([[HIDES.get(kind) == n for n in range(len(PARTS))] for kind in examples["kinds"].tolist()])
+    loss = covers.learn(torch.tensor(examples["codes"]).float(), torch.tensor(covered).float())
+    return {"pictures": len(covered), "covered": covered.sum(0).tolist(), "loss": loss}
+
+
+def set_limits(covers: OcclusionProbe, examples: Codes) -> dict:
     """FALSE_ALARMS of the real pictures among these get a word about each part, fewer where the limit would lie below
     even odds (the pictures are few) -> facts."""
-    real = np.isin(seen["kinds"], ("real", "clip"))
-    covers.limits.copy_(covers(torch.tensor(seen["codes"][real]).float()).quantile(1 - FALSE_ALARMS, 0).clamp(min=0))
+    real = np.isin(examples["kinds"], ("real", "clip"))
+    logits = covers(torch.tensor(examples["codes"][real]).float())
+    covers.limits.copy_(logits.quantile(1 - FALSE_ALARMS, 0).clamp(min=0))
     return {"real": int(real.sum()), "limits": covers.limits.tolist()}
 
 
-def detection(covers: OcclusionProbe, seen: dict[str, np.ndarray]) -> dict:
+def detection(covers: OcclusionProbe, examples: Codes) -> dict:
     """For each kind: how many pictures, and shares with a word about mouth or eyes."""
     rates = {}
-    for kind in dict.fromkeys(seen["kinds"].tolist()):
-        above = covers(torch.tensor(seen["codes"][seen["kinds"] == kind]).float()) > covers.limits
+    for kind in dict.fromkeys(examples["kinds"].tolist()):
+        above = covers(torch.tensor(examples["codes"][examples["kinds"] == kind]).float()) > covers.limits
         rates[kind] = {"pictures": len(above), **dict(zip(PARTS, above.float().mean(0).tolist(), strict=True))}
     return rates
 
 
-def as_found(eye: Eye, pictures) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-    """The same of faces that the finder found and cropped; how many of each kind it did not find."""
-    codes, kinds, lost = [], [], {}
-    for picture, kind in pictures:
-        if (one := eye.look(picture)) is None:
-            lost[kind] = lost.get(kind, 0) + 1
-        else:
-            codes.append(one["appearance"].numpy())
-            kinds.append(kind)
-    return {"codes": np.concatenate(codes), "kinds": np.array(kinds)}, lost
-
-
-def main(arguments: list[str] | None = None) -> None:
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", default="runs/cache", help="made by scripts.training.data")
-    parser.add_argument(
-        "--prior", default="checkpoints/motion_prior.safetensors", help="read, and written with the probe"
-    )
+    prior_file = "checkpoints/motion_prior.safetensors"
+    parser.add_argument("--prior", default=prior_file, help="read, and written with the probe")
     parser.add_argument("--model", default="lite", help="whose motion space it is for")
     parser.add_argument("--stills", type=int, default=1100, help="of train, three pictures each")
     parser.add_argument("--frames", type=int, default=500, help="of the clips of train; half as many of val")
-    parser.add_argument(
-        "--found",
-        type=int,
-        default=6,
-        help="val stills of each kind that are also found and cropped, and 20 times as many real pictures",
-    )
+    few = "val stills of each kind that are also found and cropped, and 20 times as many real pictures"
+    parser.add_argument("--found", type=int, default=6, help=few)
     parser.add_argument("--codes", default="runs/covers.npz", help="what was read is kept here")
     options = parser.parse_args(arguments)
-    rng, eye = np.random.default_rng(0), Eye(options.model)
+    rng, reader = np.random.default_rng(0), PictureReader(options.model)
     config, tensors = loading.read(options.prior)
-    known = space_hash(eye.space.state_dict())
+    known = space_hash(reader.space.state_dict())
     if config["prior"]["space"] != known:
-        raise SystemExit(f"error: {options.prior} is for another motion space; run scripts.train_motion_prior first")
+        raise InputError(f"{options.prior} is for another motion space; run scripts.train_motion_prior first")
     train, val = (FrameCache(options.cache, split) for split in ("train", "val"))
     if not Path(options.codes).is_file() or str(np.load(options.codes)["space"]) != known:
-        taught = read(eye, lessons(train, options.stills, options.frames, rng))
-        judged = read(eye, examples(val, options.stills, options.frames // 2, rng))
-        kept = {f"{name}_{key}": v for name, seen in (("train", taught), ("val", judged)) for key, v in seen.items()}
-        np.savez(options.codes, space=known, **kept)
+        train_codes = read_codes(reader, training_examples(train, options.stills, options.frames, rng))
+        val_codes = read_codes(reader, test_examples(val, options.stills, options.frames // 2, rng))
+        both = {"train": train_codes, "val": val_codes}
+        arrays = {f"{split}_{key}": array for split, codes in both.items() for key, array in codes.items()}
+        np.savez(options.codes, space=known, **arrays)
     stored = np.load(options.codes)
-    taught, judged = ({key: stored[f"{name}_{key}"] for key in ("codes", "kinds")} for name in ("train", "val"))
-    covers = OcclusionProbe(eye.space.config.encoder.code_size)
-    facts = {"taught": teach(covers, taught)}
-    real = ((np.array(val.frames[n]), "real") for n in choose_frames(val, 10 * options.found, 10 * options.found, rng))
-    found, lost = as_found(eye, itertools.chain(real, examples(val, options.found, 0, rng)))
-    facts |= set_limits(covers, found) | {"as_found": detection(covers, found), "no_face": lost}
-    facts |= {"detected": detection(covers, judged)}
+    train_codes, val_codes = (
+        {key: stored[f"{split}_{key}"] for key in ("codes", "kinds")} for split in ("train", "val")
+    )
+    covers = OcclusionProbe(reader.space.config.encoder.code_size)
+    facts = {"taught": fit_probe(covers, train_codes)}
+    real = ((picture, "real") for picture, *_ in _real(val, 10 * options.found, 10 * options.found, rng))
+    found_codes, lost = read_found(reader, itertools.chain(real, test_examples(val, options.found, 0, rng)))
+    facts |= set_limits(covers, found_codes) | {"as_found": detection(covers, found_codes), "no_face": lost}
+    facts |= {"detected": detection(covers, val_codes)}
     prior = MotionPrior.from_config(config)
     prior.covers = covers
     prior.load_state_dict(prior.state_dict() | {key: t for key, t in tensors.items() if not key.startswith("covers.")})
@@ -154,4 +154,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,157 +15,157 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
+from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import torch
-from torch import Tensor
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from anitalker.config import DetectorConfig, InputError, LandmarkConfig, to_dict
-from anitalker.faces.face_network import LandmarkRegressor, crop_frame, to_crop
+from anitalker.faces.face_network import Detector, LandmarkRegressor, crop_frame, to_crop
 from anitalker.faces.landmarks import eye_opening, face_height, lip_opening
 from anitalker.faces.landmarks68 import POINTS, fit_ridge, widen
-from scripts.training import face_architectures, face_losses
+from anitalker.models.loading import load_face
+from scripts.training import face_losses
 from scripts.training.data import FrameCache
-from scripts.training.loop import Run, load_module, seed_all
+from scripts.training.engine import fit, open_run, start
+from scripts.training.face_scores import score_detector, score_landmarks
+from scripts.training.loop import load_module
+from scripts.training.recipe import Recipe, add_dtype, command, take_recipe, training_parser
 from scripts.training.scenes import face_crops, make_scenes, mirror_order
 
-NOISE = (
-    0.03  # what is expected of face-alignment, over the root mean square radius of its 68 points (about 1.2% of a face)
-)
-DEFAULTS = {"landmarks": (5000, 64, 1.5e-3), "detector": (3000, 16, 2e-3)}  # steps, batch, learning rate
+NOISE = 0.03  # expected of face-alignment, over the root mean square radius of its 68 points (about 1.2% of a face)
+SHARED = {"warm": 100, "schedule": "plateau", "decay": 0.998, "save_every": 60.0, "score": 0}
+RECIPES = {
+    "landmarks": Recipe(steps=5000, batch=64, lr=1.5e-3, **SHARED),
+    "detector": Recipe(steps=3000, batch=16, lr=2e-3, **SHARED),
+}
 
 
-def sampling_weights(cache: FrameCache, stills: float = 0.5) -> Tensor:
-    """Chance of each frame: half stills; clips by the root of a person's frames; more for blinks and open mouths."""
-    still = cache.clip < 0
-    frames_of = np.bincount(cache.identity)[cache.identity]
-    weight = frames_of**-0.5 * (
-        1 + 2.0 * (lip_opening(cache.landmarks) > 0.05) + 3.0 * (eye_opening(cache.landmarks) < 0.18)
-    )
-    weight = weight * cache.good
-    weight[still] *= stills / weight[still].sum()
-    weight[~still] *= (1 - stills) / max(weight[~still].sum(), 1e-9)
-    return torch.from_numpy(weight)
+class FrameSampler:
+    """Random training frames: half stills; clips by the root of a person's frames; more for blinks and open mouths."""
 
-
-class Frames:
-    """Random training frames: `draw(n)` -> uint8 [n,256,256,3] and landmarks [n,N,3] in crop widths."""
-
-    def __init__(self, cache: FrameCache) -> None:
-        self.cache, self.cumulative = cache, np.cumsum(sampling_weights(cache).numpy())
+    def __init__(self, cache: FrameCache, stills: float = 0.5) -> None:
+        still, landmarks = cache.clip < 0, cache.landmarks
+        weight = 1 + 2.0 * (lip_opening(landmarks) > 0.05) + 3.0 * (eye_opening(landmarks) < 0.18)
+        weight = weight * cache.good * np.bincount(cache.identity)[cache.identity] ** -0.5
+        weight[still] *= stills / weight[still].sum()
+        weight[~still] *= (1 - stills) / max(weight[~still].sum(), 1e-9)
+        self.cache, self.weight = cache, torch.from_numpy(weight)
 
     def draw(self, count: int) -> tuple[Tensor, Tensor]:
-        place = torch.rand(count, dtype=torch.float64).numpy() * self.cumulative[-1]
-        index = np.searchsorted(self.cumulative, place).clip(max=len(self.cumulative) - 1)
-        return torch.from_numpy(self.cache.frames[np.sort(index)]), torch.from_numpy(
-            self.cache.landmarks[np.sort(index)]
-        )
+        """uint8 [count,256,256,3] and landmarks [count,N,3] in crop widths."""
+        numbers = torch.multinomial(self.weight, count, replacement=True)
+        return self.cache.draw(numbers.sort().values.numpy())
 
 
 def shape_basis(landmarks: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Mean and `count` principal directions (times their spread) of upright shapes, about the crop's middle."""
-    shapes = to_crop(landmarks, *crop_frame(landmarks)) - torch.tensor([0.5, 0.5, 0.0])
-    flat = shapes.flatten(1)
+    flat = (to_crop(landmarks, *crop_frame(landmarks)) - torch.tensor([0.5, 0.5, 0.0])).flatten(1)
     mean = flat.mean(0)
     _, spread, directions = torch.linalg.svd(flat - mean, full_matrices=False)
     scaled = directions[:count] * spread[:count, None] / len(flat) ** 0.5
     return mean.view(-1, 3), scaled.view(count, -1, 3)
 
 
-def learning_rate(step: int, steps: int, peak: float, warm: int = 100, decay: float = 0.4) -> float:
-    """Warm-up, plateau, then straight down to a fiftieth over the last `decay` of the run."""
-    left = (steps - step) / max(steps * decay, 1)
-    return peak * min((step + 1) / warm, 1.0, max(left, 0.02))
+class LandmarkObjective(nn.Module):
+    """Errors of the first and the refined landmarks, and of lip and lid openings, in face heights."""
+
+    def __init__(self, network: LandmarkRegressor, bf16: bool) -> None:
+        super().__init__()
+        self.network, self.bf16 = network, bf16
+        self.register_buffer("weights", face_losses.coordinate_weights(), persistent=False)
+
+    def forward(self, batch: tuple[Tensor, Tensor], step: int) -> tuple[dict[str, Tensor], dict]:
+        """Crops and landmarks as `face_crops` gives them -> losses with their `total`, and nothing else."""
+        crops, truth = batch
+        with torch.autocast(crops.device.type, torch.bfloat16, enabled=self.bf16):
+            first, refined = self.network.both(crops.contiguous(memory_format=torch.channels_last))
+        losses = {
+            "first": face_losses.landmark_loss(first, truth, self.weights),
+            "refined": face_losses.landmark_loss(refined, truth, self.weights),
+            "opening": face_losses.opening_loss(refined, truth),
+        }
+        return losses | {"total": losses["first"] + losses["refined"] + 2.0 * losses["opening"]}, {}
 
 
-def train_landmarks(options: argparse.Namespace) -> None:
-    cache = FrameCache(options.cache, "train")
-    config = LandmarkConfig()
-    network = LandmarkRegressor(config)
-    some = torch.from_numpy(cache.landmarks[np.random.permutation(len(cache))[:4000]])
-    both = torch.cat([some, some[:, (mirror := mirror_order(some))] * torch.tensor([-1.0, 1.0, 1.0])])
-    network.set_shape(*shape_basis(both, config.coefficients))
-    weights = face_losses.point_weights()
+class DetectorObjective(nn.Module):
+    """Losses of scores, boxes and key points on scenes."""
 
-    def loss_of(frames: Frames) -> tuple[Tensor, dict]:
-        crops, truth = face_crops(*frames.draw(options.batch), mirror, config.size)
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-            first, refined = network.both(crops.contiguous(memory_format=torch.channels_last))
-        coarse = face_losses.landmark_loss(first, truth, weights)
-        fine = face_losses.landmark_loss(refined, truth, weights)
-        opening = face_losses.opening_loss(refined, truth)
-        numbers = {"first": coarse.item(), "refined": fine.item(), "opening": opening.item()}
-        return coarse + fine + 2.0 * opening, numbers
+    def __init__(self, network: Detector, bf16: bool) -> None:
+        super().__init__()
+        self.network, self.bf16 = network, bf16
 
-    loop(options, {"landmarks": network}, {"landmarks": to_dict(config)}, Frames(cache), loss_of)
-
-
-def train_detector(options: argparse.Namespace) -> None:
-    config = DetectorConfig()
-    network = face_architectures.build(options.arch, config)
-
-    def loss_of(frames: Frames) -> tuple[Tensor, dict]:
-        scenes, *truth = make_scenes(*frames.draw(options.batch * 3), options.batch, config.long_side)
+    def forward(self, batch: tuple[Tensor, ...], step: int) -> tuple[dict[str, Tensor], dict]:
+        """What `make_scenes` gives -> losses with their `total`, and nothing else."""
+        scenes, *truth = batch
         scenes = scenes.contiguous(memory_format=torch.channels_last)
-        terms = face_architectures.losses(network, scenes, *truth, options.bf16)
-        return sum(terms.values()), {name: term.item() for name, term in terms.items()}
-
-    # Under a name of its own, what is not ours is never exported.
-    name = "detector" if options.arch == "own" else "compared"
-    loop(options, {name: network}, {name: to_dict(config)}, Frames(FrameCache(options.cache, "train")), loss_of)
+        with torch.autocast(scenes.device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = self.network(scenes)
+        terms = face_losses.detector_loss(outputs, self.network.anchors(*scenes.shape[-2:]), *truth)
+        return dict(zip(("score", "box", "points"), terms, strict=True)) | {"total": sum(terms)}, {}
 
 
-def loop(options: argparse.Namespace, modules: dict, config: dict, frames: Frames, loss_of) -> None:
-    """The recipe that both networks share: AdamW, warm-up, plateau, decay, EMA."""
-    (name, network), *_ = modules.items()
+def train(options: argparse.Namespace) -> None:
+    """Train the landmark regressor, or a detector."""
+    recipe = take_recipe(options, RECIPES[options.part])
+    engine = start(options)
+    cache, bf16 = FrameCache(options.cache, "train"), options.dtype == "bfloat16"
+    sampler = FrameSampler(cache)
+    if options.part == "landmarks":
+        config = LandmarkConfig()
+        network = LandmarkRegressor(config)
+        shapes = torch.from_numpy(cache.landmarks[np.random.permutation(len(cache))[:4000]])
+        mirror = mirror_order(shapes)
+        mirrored = shapes[:, mirror] * torch.tensor([-1.0, 1.0, 1.0])
+        network.set_shape(*shape_basis(torch.cat([shapes, mirrored]), config.coefficients))
+        objective = LandmarkObjective(network, bf16)
+    else:
+        config = DetectorConfig()
+        network = Detector(config)
+        objective = DetectorObjective(network, bf16)
     if options.start:
-        load_module(network, options.start, name)
-    network.to(memory_format=torch.channels_last)
-    plain = [p for p in network.parameters() if p.ndim < 2]
-    heavy = [p for p in network.parameters() if p.ndim >= 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": heavy, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}], options.rate
-    )
-    recipe = {k: getattr(options, k) for k in ("part", "arch", "steps", "batch", "rate", "seed", "bf16")}
-    run = Run(
-        options.out, {**config, **recipe}, modules, optimizer, options.steps, options.batch, ema=0.998, save_every=60
-    )
-    run.resume()
-    network.train()
-    for step in run.steps():
-        rate = learning_rate(step, options.steps, options.rate)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        torch.manual_seed(options.seed * 1_000_003 + step)  # the same scenes, however much a network draws itself
-        loss, numbers = loss_of(frames)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        run.log(loss=loss.item(), rate=rate, **numbers, cpu_minutes=time.process_time() / 60)
+        load_module(network, options.start, options.part)
+    network.to(engine.device, memory_format=torch.channels_last)
+    groups = [
+        {"params": [p for p in network.parameters() if p.ndim >= 2], "weight_decay": 0.02},
+        {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, recipe.lr)
+    configs = {options.part: to_dict(config), "steps": recipe.steps}
+    run = open_run(engine, options, recipe, {options.part: network}, optimizer, configs)
+
+    def draw(step: int, seed: int) -> tuple[Tensor, ...]:
+        if options.part == "landmarks":
+            batch = face_crops(*sampler.draw(recipe.batch), mirror, config.size)
+        else:
+            batch = make_scenes(*sampler.draw(recipe.batch * 3), recipe.batch, config.long_side)
+        return tuple(tensor.to(engine.device) for tensor in batch)
+
+    fit(run, engine, objective.train(), draw)
 
 
 def fit_68(options: argparse.Namespace) -> None:
     """The ridge fit from 68 to 468 points, on every good label of the cache -> --file, float16 with float32 mean."""
-    from safetensors.torch import save_file
+    cache, check = FrameCache(options.cache, "train"), FrameCache(options.cache, "val")
+    numbers = np.flatnonzero(cache.good & ((cache.clip < 0) | (cache.frame % 10 == 0)))
+    ridge = fit_ridge(torch.from_numpy(cache.landmarks[numbers]), NOISE)
+    half = {name: tensor if name == "mean" else tensor.half() for name, tensor in ridge.items()}
+    config = {"landmarks68": {"noise": NOISE, "faces": len(numbers)}}
+    save_file(half, options.file, {"config": json.dumps(config)})
+    scores = score_68(ridge, check.landmarks[check.good])
+    print(json.dumps({"file": options.file, "faces": len(numbers), **scores}))
 
-    cache = FrameCache(options.cache, "train")
-    order = np.flatnonzero(cache.good & ((cache.clip < 0) | (cache.frame % 10 == 0)))
-    fit = fit_ridge(torch.from_numpy(cache.landmarks[order]), NOISE)
-    half = {name: tensor if name == "mean" else tensor.half() for name, tensor in fit.items()}
-    save_file(half, options.file, {"config": json.dumps({"landmarks68": {"noise": NOISE, "faces": len(order)}})})
-    check = FrameCache(options.cache, "val")
-    print(json.dumps({"file": options.file, "faces": len(order), **score_68(fit, check.landmarks[check.good])}))
 
-
-def score_68(fit: dict[str, Tensor], landmarks: np.ndarray) -> dict[str, float]:
+def score_68(ridge: dict[str, Tensor], landmarks: np.ndarray) -> dict[str, float]:
     """Mean error over face height in percent, from true points and from points with NOISE."""
     truth = torch.from_numpy(landmarks)
     points, scores = truth[:, list(POINTS), :2], {}
     radius = ((points - points.mean(1, keepdim=True)) ** 2).sum(-1).mean(-1).sqrt()[:, None, None]
     for name, noise in (("clean", 0.0), ("noisy", NOISE)):
-        guess = widen(fit, points + noise * radius * torch.randn_like(points))
+        guess = widen(ridge, points + noise * radius * torch.randn_like(points))
         error = (guess - truth)[..., :2].norm(dim=-1) / face_height(truth)[:, None]
         scores[name] = round(100 * float(error.mean()), 3)
     return scores
@@ -173,47 +173,24 @@ def score_68(fit: dict[str, Tensor], landmarks: np.ndarray) -> dict[str, float]:
 
 def score(options: argparse.Namespace) -> None:
     """Scores of exported weights on the val split, as one JSON object."""
-    from anitalker.models.loading import load_face
-    from scripts.training.face_scores import score_detector, score_landmarks
-
     if options.file is None:
         raise InputError("score needs --file, the exported weights, and --data")
     network = load_face(options.file)
-    cache = FrameCache(options.cache, "val")
-    result = {"detector": score_detector(network, cache), **score_landmarks(network, options.data)}
-    print(json.dumps(result, indent=1))
+    detector = score_detector(network, FrameCache(options.cache, "val"))
+    print(json.dumps({"detector": detector, **score_landmarks(network, options.data)}, indent=1))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = training_parser(__doc__, fields(Recipe), out="runs/face", device="cpu", threads=1)
     parser.add_argument("--part", required=True, choices=("landmarks", "detector", "ridge", "score"))
-    arches = face_architectures.ARCHITECTURES
-    parser.add_argument("--arch", choices=arches, default="own", help="of the detector; others are only compared")
-    parser.add_argument(
-        "--data", default="data", help="folder laid out as scripts.prepare_data writes it (ridge, score)"
-    )
+    parser.add_argument("--data", default="data", help="folder laid out as scripts.prepare_data writes it (score)")
     parser.add_argument("--cache", default="runs/cache", help="what scripts.training.data decoded")
-    parser.add_argument("--out", default="runs/face", help="run folder")
-    parser.add_argument("--start", help="run folder, or weights, whose network to begin with")
     parser.add_argument("--file", help="what ridge writes and score reads")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch", type=int)
-    parser.add_argument("--rate", type=float, help="peak learning rate")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
+    add_dtype(parser)
     options = parser.parse_args(arguments)
-    for name, value in zip(("steps", "batch", "rate"), DEFAULTS.get(options.part, ()), strict=False):
-        if getattr(options, name) is None:
-            setattr(options, name, value)
-    torch.set_num_threads(options.threads)
-    seed_all(options.seed)
-    {"landmarks": train_landmarks, "detector": train_detector, "ridge": fit_68, "score": score}[options.part](options)
+    {"ridge": fit_68, "score": score}.get(options.part, train)(options)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(main())

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+NOTICE = (ROOT / "NOTICE").read_text(encoding="utf-8")
 
 
 def test_examples_are_credited_and_small():
     for path in (ROOT / "app/examples").iterdir():
-        assert path.name in README
+        assert path.name in NOTICE
         assert path.stat().st_size <= 150_000
 
 

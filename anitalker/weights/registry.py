@@ -11,9 +11,11 @@ from typing import TypedDict
 from anitalker.config import InputError
 from anitalker.weights.tensor_io import SUFFIXES
 
-SHIPPED_FOLDER = (
-    Path(__file__).resolve().parents[2] / "checkpoints"
-)  # beside pyproject.toml; absent in an installed wheel
+PACKAGE = Path(__file__).resolve().parents[1]
+# The shipped weights: inside the package in a wheel, beside it in a checkout.
+SHIPPED_FOLDER = next(
+    (folder for folder in (PACKAGE / "checkpoints", PACKAGE.parent / "checkpoints") if folder.is_dir()), PACKAGE
+)
 
 
 @dataclass(frozen=True)

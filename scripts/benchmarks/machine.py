@@ -33,20 +33,30 @@ class Times:
         return {"seconds": float(np.median(self.clock)) / units, "cpu": float(np.median(self.processor)) / units}
 
 
+def by_turns(works: dict[str, Callable[[], object]], rounds: int) -> tuple[dict[str, Times], dict[str, object]]:
+    """Run each work once a round, one after the other -> times and last results by name."""
+    times, results = {name: Times() for name in works}, {}
+    for _ in range(rounds):
+        for name, work in works.items():
+            results[name] = times[name].run(work)
+    return times, results
+
+
 def ratio(theirs: Times, ours: Times, share: float = 1.0) -> dict[str, dict[str, float]]:
     """How many times faster: median, least and most over the rounds, by the clock and in processor time. share: of the
     job that ours did, what theirs did."""
-    pairs = {"clock": (theirs.clock, ours.clock), "cpu": (theirs.processor, ours.processor)}
-    made = {name: np.array(a) / np.array(b) / share for name, (a, b) in pairs.items()}
+    clock = np.array(theirs.clock) / np.array(ours.clock) / share
+    processor = np.array(theirs.processor) / np.array(ours.processor) / share
     return {
-        k: {"median": float(np.median(v)), "least": float(v.min()), "most": float(v.max())} for k, v in made.items()
+        kind: {"median": float(np.median(values)), "least": float(values.min()), "most": float(values.max())}
+        for kind, values in (("clock", clock), ("cpu", processor))
     }
 
 
 @torch.inference_mode()
 def peaks(device: torch.device, rounds: int = 5) -> dict[str, dict[str, float]]:
     """GFLOP/s of a large product and of a wide 3x3 convolution, the best of `rounds`: format -> both."""
-    found = {}
+    speeds = {}
     for name, dtype in PEAKS.items():
         a = torch.randn(1536, 1536, device=device, dtype=dtype)
         x = torch.randn(1, 256, 64, 64, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
@@ -55,8 +65,8 @@ def peaks(device: torch.device, rounds: int = 5) -> dict[str, dict[str, float]]:
             "product": (lambda a=a: a @ a, 2 * 1536**3),
             "convolution": (lambda x=x, w=w: torch.nn.functional.conv2d(x, w, padding=1), 2 * 64**2 * 256**2 * 9),
         }
-        found[name] = {kind: flop / _best(run, device, rounds) / 1e9 for kind, (run, flop) in work.items()}
-    return found
+        speeds[name] = {kind: flop / _best(run, device, rounds) / 1e9 for kind, (run, flop) in work.items()}
+    return speeds
 
 
 def _best(run: Callable[[], object], device: torch.device, rounds: int) -> float:
@@ -73,12 +83,10 @@ def _best(run: Callable[[], object], device: torch.device, rounds: int) -> float
 
 def facts() -> dict:
     """What the numbers belong to: cores, threads, versions, and how busy the machine is."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    instructions = torch.backends.cpu.get_cpu_capability()
     return {
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "instructions": instructions,
-        "load": load,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anitalker import pipeline, rendering
 from anitalker.config import FPS, SAMPLE_RATE, DenoiserConfig, RenderOptions, StageOneConfig
+from anitalker.media.text_to_speech import write_wav
 from anitalker.media.video import read_audio
 from anitalker.media.writer import VideoWriter
 from anitalker.models import lite
@@ -25,7 +27,7 @@ from anitalker.models.original import OriginalFace
 from anitalker.original.denoiser import Denoiser
 from anitalker.original.stage_one import StageOne
 from anitalker.runtime.cuda_graphs import as_cuda_graph
-from scripts.evaluation import made_up
+from scripts.evaluation import synthetic_weights
 
 EXAMPLES = Path(__file__).parents[2] / "app/examples"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -34,7 +36,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def fill(module: nn.Module, prefix: str = "") -> nn.Module:
     """The module with made-up weights, the same on every machine."""
     names = module.state_dict()
-    made = {k: made_up.weight(prefix + k, v.shape, not v.is_floating_point()) for k, v in names.items()}
+    made = {k: synthetic_weights.weight(prefix + k, v.shape, not v.is_floating_point()) for k, v in names.items()}
     # Low-pass kernels are constants that the public code saves as weights.
     kept = {k: names[k] if k.endswith("kernel") else torch.from_numpy(v) for k, v in made.items()}
     module.load_state_dict(kept)
@@ -44,7 +46,7 @@ def fill(module: nn.Module, prefix: str = "") -> nn.Module:
 def motion(frames: int) -> Tensor:
     """Made-up motion of the original's kind, moderate and smooth: [T,20]."""
     time = torch.arange(frames)[:, None] / FPS
-    return torch.from_numpy(made_up.start_motion()) + 0.4 * torch.sin(2 * time + torch.arange(20))
+    return torch.from_numpy(synthetic_weights.start_motion()) + 0.4 * torch.sin(2 * time + torch.arange(20))
 
 
 def speech(seconds: float) -> np.ndarray:
@@ -61,7 +63,7 @@ class Original:
         self.stage_one, denoiser = fill(StageOne(StageOneConfig())), Denoiser(DenoiserConfig("mfcc_full_control"))
         self.denoiser = fill(denoiser, "ema_model.").to(device)
         self.model = OriginalModel(self.stage_one, self.denoiser, device)
-        self.picture = torch.from_numpy(made_up.portrait_u8()).to(device).permute(2, 0, 1)[None] / 127.5 - 1
+        self.picture = torch.from_numpy(synthetic_weights.portrait_u8()).to(device).permute(2, 0, 1)[None] / 127.5 - 1
 
     @torch.inference_mode()
     def encode(self) -> None:
@@ -91,7 +93,11 @@ class Original:
         """Made-up speech of T frames -> motion [T,20], in windows as the pipeline makes it."""
         sound, start, portrait = (
             torch.from_numpy(x).to(self.device)
-            for x in (made_up.mfcc_feats(frames), made_up.start_code(), made_up.start_motion())
+            for x in (
+                synthetic_weights.mfcc_feats(frames),
+                synthetic_weights.start_code(),
+                synthetic_weights.start_motion(),
+            )
         )
         subject = OriginalFace(None, start, portrait, start, None, {})
         return self.model.generate_motion(sound, subject, RenderOptions(steps=steps))
@@ -140,30 +146,16 @@ def write(frames: list[np.ndarray], path: Path) -> None:
 
 def recording(seconds: float, folder: Path) -> Path:
     """Speech of so many seconds as a file."""
-    sound = folder / f"speech-{seconds:g}.wav"
-    _wav(sound, speech(seconds))
-    return sound
+    file = folder / f"speech-{seconds:g}.wav"
+    write_wav(file, speech(seconds).clip(-1, 1) * 32767, SAMPLE_RATE)
+    return file
 
 
 def whole(seconds: float, folder: Path, device: str) -> dict:
     """The command line in a process of its own, loading included: facts of --json and its whole real-time factor."""
-    import time
-
-    sound = recording(seconds, folder)
-    command = [sys.executable, "-m", "anitalker", "render", str(EXAMPLES / "portrait.webp"), str(sound), "--json"]
+    command = [sys.executable, "-m", "anitalker", "render", str(EXAMPLES / "portrait.webp")]
+    command += [str(recording(seconds, folder)), "-o", str(folder / "out.mp4"), "--device", device, "--json"]
     start = time.perf_counter()
-    done = subprocess.run(
-        [*command, "-o", str(folder / "out.mp4"), "--device", device], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     elapsed = time.perf_counter() - start
     return {**json.loads(done.stdout), "elapsed": elapsed, "whole_rtf": elapsed / seconds}
-
-
-def _wav(path: Path, samples: np.ndarray) -> None:
-    import wave
-
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from anitalker.config import InputError
 from scripts.benchmarks.ours import fill
-from scripts.evaluation import made_up
+from scripts.evaluation import synthetic_weights
 
 STEPS = 50  # of its sampler, in its demo
 
@@ -42,7 +42,7 @@ class Reference:
             config = SimpleNamespace(infer_type="mfcc_full_control", decoder_layers=2, motion_dim=20)
             with contextlib.redirect_stdout(io.StringIO()):
                 self.stage_two = fill(DiffusionPredictor(config), "ema_model.")
-        self.picture = torch.from_numpy(made_up.portrait_u8()).permute(2, 0, 1)[None] / 127.5 - 1
+        self.picture = torch.from_numpy(synthetic_weights.portrait_u8()).permute(2, 0, 1)[None] / 127.5 - 1
 
     def encode(self) -> None:
         """The demo's way: the same portrait four times, with gradients."""
@@ -62,7 +62,12 @@ class Reference:
         """`steps` calls of the network, which is all that its sampler's time goes into."""
         sound, start, portrait, noise = (
             torch.from_numpy(x)
-            for x in (made_up.mfcc_feats(frames), made_up.start_code(), made_up.start_motion(), made_up.noise(frames))
+            for x in (
+                synthetic_weights.mfcc_feats(frames),
+                synthetic_weights.start_code(),
+                synthetic_weights.start_motion(),
+                synthetic_weights.noise(frames),
+            )
         )
         signal = torch.zeros(1, frames, 1)
         with contextlib.redirect_stdout(io.StringIO()):

@@ -27,9 +27,10 @@ from PIL import Image
 
 from anitalker.config import RenderOptions
 from anitalker.media.video import ffmpeg, read_audio
-from anitalker.runtime import device
+from anitalker.runtime.device import peak_memory
 from scripts.benchmarks import ours
 from scripts.benchmarks.machine import Times, ratio
+from scripts.benchmarks.report import Report
 
 FORMATS = ("float32", "bfloat16")
 
@@ -73,7 +74,7 @@ def measured(work) -> dict:
     clock, processor = time.perf_counter(), _processor()
     work()
     spent = time.perf_counter() - clock, _processor() - processor
-    return {"clock": spent[0], "processor": spent[1], "peak_mb": device.peak_memory()}
+    return {"clock": spent[0], "processor": spent[1], "peak_mb": peak_memory()}
 
 
 def _processor() -> float:
@@ -81,38 +82,31 @@ def _processor() -> float:
     return spent.user + spent.system + spent.children_user + spent.children_system
 
 
-def compare(speech: Path, seconds: float, rounds: int, checkout: str | None, found: dict) -> None:
+def compare(speech: Path, seconds: float, rounds: int, checkout: str | None, report: Report) -> None:
     """Rows of whole jobs, each in a fresh process, taken in turn; ratios where a checkout is given."""
-    kinds = {f"ours {form}": ("ours", form) for form in FORMATS}
-    kinds |= {"reference": ("reference", checkout)} if checkout else {}
-    times, peaks = {name: Times() for name in kinds}, dict.fromkeys(kinds, 0.0)
+    jobs = {f"ours {form}": ("ours", form) for form in FORMATS}
+    jobs |= {"reference": ("reference", checkout)} if checkout else {}
+    times, peaks = {name: Times() for name in jobs}, dict.fromkeys(jobs, 0.0)
     for _ in range(rounds):
-        for name, (kind, more) in kinds.items():
-            command = [
-                sys.executable,
-                "-m",
-                "scripts.benchmarks.whole",
-                kind,
-                str(speech),
-                str(speech.with_suffix(".mp4")),
-            ]
-            done = subprocess.run([*command, more], capture_output=True, text=True)
+        for name, (kind, more) in jobs.items():
+            command = [sys.executable, "-m", "scripts.benchmarks.whole", kind, str(speech)]
+            done = subprocess.run([*command, str(speech.with_suffix(".mp4")), more], capture_output=True, text=True)
             if done.returncode:
                 reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
-                found["not_run"] = f"whole job of {name}: {reason}"
+                report.facts["not_run"] = f"whole job of {name}: {reason}"
                 break
-            made = json.loads(done.stdout.splitlines()[-1])
-            times[name].clock.append(made["clock"])
-            times[name].processor.append(made["processor"])
-            peaks[name] = max(peaks[name], made["peak_mb"] or 0.0)
-    for name, spent in times.items():
-        if not spent.clock:
+            spent = json.loads(done.stdout.splitlines()[-1])
+            times[name].clock.append(spent["clock"])
+            times[name].processor.append(spent["processor"])
+            peaks[name] = max(peaks[name], spent["peak_mb"] or 0.0)
+    for name, (kind, more) in jobs.items():
+        if not times[name].clock:
             continue
-        model, _, form = name.replace("ours", "original").partition(" ")
-        row = {"model": model, "stage": f"whole job, {seconds:g} s", "format": form or "float32", "unit": "per second"}
-        found["rows"].append(row | spent.facts(seconds) | {"peak_mb": peaks[name]})
-        if name != "reference" and len(times.get("reference", Times()).clock) == len(spent.clock):
-            found["ratios"][f"whole job {form}"] = ratio(times["reference"], spent)
+        model, form = ("original", more) if kind == "ours" else ("reference", "float32")
+        report.add(model, f"whole job, {seconds:g} s", form, times[name], "per second", seconds)
+        report.rows[-1]["peak_mb"] = peaks[name]
+        if kind == "ours" and checkout and len(times["reference"].clock) == len(times[name].clock):
+            report.ratios[f"whole job {form}"] = ratio(times["reference"], times[name])
 
 
 def main(arguments: list[str]) -> None:

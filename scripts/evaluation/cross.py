@@ -7,16 +7,49 @@ from collections.abc import Sequence
 import numpy as np
 
 from anitalker.config import POSE_SIZE
-from anitalker.faces.landmarks import face_height, lip_opening
-from scripts.evaluation.judges import IdentityTable, Judges
-from scripts.evaluation.metrics import bootstrap, interval, pearson
+from anitalker.faces.landmarks import lip_opening
+from scripts.evaluation.clips import EvalClip, Source
+from scripts.evaluation.identity import identity_report
+from scripts.evaluation.metrics import columns, landmark_distance, mean, pearson, row_means, with_interval
 from scripts.evaluation.reenactment import untrained_warp
-from scripts.evaluation.subject import EvalClip, Source, Subject
+from scripts.evaluation.session import Session
+
+FRAMES = 8  # of a clip, for the mean embedding of its person
 
 
-def partners(rows: Sequence[dict]) -> list[int]:
-    """For every clip (manifest rows) the number of the next clip of another person; -1 if there is none."""
-    people = [row["identity"] for row in rows]
+def run(session: Session) -> dict:
+    """The first frame of every clip is driven by the clip of the next other person, relative to that one's first frame.
+
+    `nearer_to_portrait`: share of generated frames that look more like the portrait's person than like the driver.
+    """
+    ids, names, sources, embeddings, scores, similar = [], [], [], [], [], []
+    for clip in session.clips():
+        ids.append(clip.row["id"])
+        names.append(clip.row["identity"])
+        sources.append(session.source(clip))
+        embeddings.append(mean_embedding(session, clip))
+    for driver, number, portrait in zip(session.clips(), range(len(ids)), partners(names), strict=True):
+        if portrait >= 0:
+            people = embeddings[portrait], embeddings[number]
+            rows, similarities = drive_portrait(
+                session, sources[portrait], driver, people, f"{ids[portrait]}-by-{ids[number]}"
+            )
+            scores.append(rows)
+            similar.append(similarities)
+            session.progress(f"{ids[portrait]} driven by {ids[number]}")
+    if not scores:
+        return {}
+    rows, similar = columns(scores), columns(similar)
+    report = {name: row_means(pairs) for name, pairs in rows.items()} | {"pairs": len(rows["made"])}
+    if similar:
+        report["identity"] = identity_report(session.networks.clips, similar)
+        nearer = [a > b for a, b in zip(similar["made"], similar["made_to_driver"], strict=True)]
+        report |= with_interval("nearer_to_portrait", nearer, lambda chosen: mean(np.concatenate(chosen)))
+    return {"cross": report}
+
+
+def partners(people: Sequence[str]) -> list[int]:
+    """For every clip (the name of its person) the number of the next clip of another person; -1 if there is none."""
     chosen = []
     for number, name in enumerate(people):
         order = [*range(number + 1, len(people)), *range(number)]
@@ -24,74 +57,41 @@ def partners(rows: Sequence[dict]) -> list[int]:
     return chosen
 
 
-class CrossReenactment:
-    """The first frame of every clip is driven by the clip of the next other person, relative to that one's first frame.
+def mean_embedding(session: Session, clip: EvalClip) -> np.ndarray | None:
+    """The person of a clip: the mean embedding of FRAMES true frames, of unit length [D]; None without a verifier."""
+    if session.networks.verifier is None:
+        return None
+    _, frames, landmarks = clip.spread(FRAMES)
+    embedding = session.networks.verifier(frames, landmarks).mean(0)
+    return embedding / np.linalg.norm(embedding)
 
-    Errors are measured on the made frames: pose by the rigid fit to the points that the face network finds, against
-    the pose that was asked for; expression by reading the codes of the made frames again, against those asked for;
-    lips by their opening against the driver's. `warp` is the landmark flow to the same points, nothing learned.
+
+def drive_portrait(
+    session: Session, source: Source, driver: EvalClip, people: tuple, pair: str
+) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
+    """A portrait driven by a clip: errors per row (docs/evaluation.md), and similarities [T] to the portrait's person
+    and to the driver, whose mean embeddings are `people`.
     """
-
-    def __init__(self, subject: Subject, judges: Judges, stride: int = 2) -> None:
-        self.subject, self.judges, self.stride = subject, judges, stride
-        self.rows: dict[str, list[dict]] = {}
-        self.identity = IdentityTable(judges.clips) if judges.verifier else None
-        self.sheet: list[np.ndarray] = []  # of the last pair: driver, made
-
-    def add(self, portrait: EvalClip, codes: np.ndarray, driver: EvalClip, drive: np.ndarray) -> None:
-        """codes [T,20] of the portrait's clip, of which the first is used, and of the driving clip."""
-        subject, picks = self.subject, np.arange(0, len(drive), self.stride)
-        source = Source(portrait.frames[0], subject.landmarks(portrait.frames[:1])[0], codes[0])
-        asked = codes[0] + drive[picks] - drive[0]
-        targets = subject.posed(source.landmarks, source.motion, asked)
-        made = subject.render(source, asked)
-        self.sheet = [driver.frames[picks], made]
-        self._score("made", made, targets, asked, portrait, driver, picks)
-        some = slice(None, None, 3)
-        warped = untrained_warp(source, targets[some])
-        self._score("warp", warped, targets[some], asked[some], portrait, driver, picks[some])
-
-    def _score(self, row, made, targets, asked, portrait: EvalClip, driver: EvalClip, picks: np.ndarray) -> None:
-        points = self.subject.landmarks(made)
-        seen, wanted = self.subject.poses(points), self.subject.poses(targets)
-        read = self.subject.looks(made)["motion"]
-        moved = np.maximum(asked[:, POSE_SIZE:].std(0).mean(), 1e-6)
-        distance = np.linalg.norm(points[..., :2] - targets[..., :2], axis=-1).mean(-1) / face_height(targets)
-        self.rows.setdefault(row, []).append({
-            "pose_error_degrees": float(np.abs(np.rad2deg(seen - wanted)[:, :3]).mean()),
-            "expression_error": float(np.abs(read - asked)[:, POSE_SIZE:].mean() / moved),
-            "landmark": float(distance.mean()),
-            "lip_correlation": pearson(lip_opening(points), lip_opening(driver.landmarks[picks])),
-        })  # fmt: skip
-        if self.identity is not None:
-            own, others = self._people(portrait, driver)
-            embeddings = self.judges.verifier(made, points)
-            self.identity.add(row, (embeddings * own).sum(1))
-            self.identity.add(f"{row}_to_driver", (embeddings * others).sum(1))
-
-    def _people(self, portrait: EvalClip, driver: EvalClip) -> tuple[np.ndarray, np.ndarray]:
-        """Embeddings of the two people, each the mean over some of their true frames, of unit length: [D] each."""
-        made = []
-        for clip in (portrait, driver):
-            picks = np.linspace(0, len(clip.frames) - 1, 8).round().astype(int)
-            mean = self.judges.verifier(clip.frames[picks], clip.landmarks[picks]).mean(0)
-            made.append(mean / np.linalg.norm(mean))
-        return made[0], made[1]
-
-    def result(self) -> dict:
-        """Means over pairs with bootstrap intervals; `nearer_to_portrait`: share of made frames that look more like
-        the portrait's person than like the driver."""
-        report: dict = {}
-        for row, pairs in self.rows.items():
-            report[row] = {key: float(np.mean([pair[key] for pair in pairs])) for key in pairs[0]}
-            report[row]["interval"] = {key: interval([pair[key] for pair in pairs]) for key in pairs[0]}
-        report["pairs"] = len(self.rows["made"])
-        if self.identity is not None:
-            report["identity"] = self.identity.result()
-            both = zip(self.identity.rows["made"], self.identity.rows["made_to_driver"], strict=True)
-            nearer = [np.asarray(own > other, np.float64) for own, other in both]
-            report["nearer_to_portrait"] = float(np.concatenate(nearer).mean())
-            report["nearer_to_portrait_interval"] = bootstrap(
-                nearer, lambda chosen: float(np.concatenate(chosen).mean())
-            )
-        return report
+    model, codes = session.model, session.codes[driver.row["id"]]
+    picks = np.arange(0, len(codes), session.arguments.stride)
+    asked = source.motion + codes[picks] - codes[0]
+    targets = model.posed(source.landmarks, source.motion, asked)
+    generated = model.render(source, asked)
+    session.sheet(f"cross-{pair}", [driver.frames[picks], generated])
+    rows, similar = {}, {}
+    outputs = {"made": (generated, slice(None)), "warp": (untrained_warp(source, targets[::3]), slice(None, None, 3))}
+    for name, (frames, some) in outputs.items():
+        points, wanted, motion = model.landmarks(frames), targets[some], asked[some]
+        expression_spread = max(motion[:, POSE_SIZE:].std(0).mean(), 1e-6)
+        expression_error = np.abs(model.looks(frames)["motion"] - motion)[:, POSE_SIZE:]
+        pose_error = np.rad2deg(model.poses(points) - model.poses(wanted))[:, :3]
+        rows[name] = {
+            "pose_error_degrees": mean(np.abs(pose_error)),
+            "expression_error": mean(expression_error) / float(expression_spread),
+            "landmark": mean(landmark_distance(points, wanted)),
+            "lip_correlation": pearson(lip_opening(points), lip_opening(driver.landmarks[picks[some]])),
+        }
+        if session.networks.verifier is not None:
+            embeddings = session.networks.verifier(frames, points)
+            similar[name], similar[f"{name}_to_driver"] = (embeddings @ person for person in people)
+    return rows, similar

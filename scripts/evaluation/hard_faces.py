@@ -17,10 +17,10 @@ from anitalker.faces.detection import FaceFinder, box_of, iou
 from scripts.training.face_scores import errors
 
 GREY = (118, 118, 118)
-Made = tuple[Image.Image, np.ndarray]
+Still = tuple[Image.Image, np.ndarray]
 
 
-def rolled(image: Image.Image, points: np.ndarray, degrees: float) -> Made:
+def rolled(image: Image.Image, points: np.ndarray, degrees: float) -> Still:
     """Turned in the picture's plane, clockwise."""
     turned = image.rotate(-degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=GREY)
     angle, moved = math.radians(degrees), points.copy()
@@ -30,7 +30,7 @@ def rolled(image: Image.Image, points: np.ndarray, degrees: float) -> Made:
     return turned, moved
 
 
-def small(image: Image.Image, points: np.ndarray, pixels: int) -> Made:
+def small(image: Image.Image, points: np.ndarray, pixels: int) -> Still:
     """The face `pixels` long, in a picture of 640x480."""
     factor = pixels / float(np.ptp(points[:, :2], axis=0).max())
     size = (round(image.width * factor), round(image.height * factor))
@@ -39,14 +39,14 @@ def small(image: Image.Image, points: np.ndarray, pixels: int) -> Made:
     return scene, points * factor + [*place, 0]
 
 
-def cut(image: Image.Image, points: np.ndarray, share: float) -> Made:
+def cut(image: Image.Image, points: np.ndarray, share: float) -> Still:
     """The left `share` of the face lies outside the picture."""
     x0, _, x1, _ = box_of(points)
     left = round(x0 + share * (x1 - x0))
     return image.crop((left, 0, image.width, image.height)), points - [left, 0, 0]
 
 
-def covered(image: Image.Image, points: np.ndarray, top: float, bottom: float) -> Made:
+def covered(image: Image.Image, points: np.ndarray, top: float, bottom: float) -> Still:
     """A plain bar over the face from `top` to `bottom`, in heights of its box."""
     x0, y0, x1, y1 = box_of(points)
     done = image.copy()
@@ -55,12 +55,12 @@ def covered(image: Image.Image, points: np.ndarray, top: float, bottom: float) -
     return done, points
 
 
-def painted(image: Image.Image, points: np.ndarray) -> Made:
+def painted(image: Image.Image, points: np.ndarray) -> Still:
     """Flat patches of few colours."""
     return ImageOps.posterize(image.filter(ImageFilter.ModeFilter(7)), 3), points
 
 
-def drawn(image: Image.Image, points: np.ndarray) -> Made:
+def drawn(image: Image.Image, points: np.ndarray) -> Still:
     """Dark lines on white: a pencil drawing after the photograph."""
     grey = ImageOps.grayscale(image)
     soft = ImageOps.invert(grey).filter(ImageFilter.GaussianBlur(6))
@@ -68,20 +68,20 @@ def drawn(image: Image.Image, points: np.ndarray) -> Made:
     return Image.fromarray(dodged.astype(np.uint8)).convert("RGB"), points
 
 
-def dark(image: Image.Image, points: np.ndarray) -> Made:
+def dark(image: Image.Image, points: np.ndarray) -> Still:
     """An eighth of the light, with the noise of a sensor."""
     pixels = np.asarray(image, np.float32) / 8 + np.random.default_rng(0).normal(0, 3, (image.height, image.width, 3))
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), points
 
 
-def recompressed(image: Image.Image, points: np.ndarray) -> Made:
+def recompressed(image: Image.Image, points: np.ndarray) -> Still:
     """JPEG of quality 8."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=8)
     return Image.open(file).convert("RGB"), points
 
 
-KINDS: dict[str, Callable[[Image.Image, np.ndarray], Made]] = {
+KINDS: dict[str, Callable[[Image.Image, np.ndarray], Still]] = {
     "as it is": lambda image, points: (image, points),
     **{f"turned by {angle} degrees": partial(rolled, degrees=angle) for angle in (20, 45, 90, 180)},
     **{f"{size} pixels of 640": partial(small, pixels=size) for size in (24, 32, 48)},
@@ -96,7 +96,7 @@ KINDS: dict[str, Callable[[Image.Image, np.ndarray], Made]] = {
 }
 
 
-def hard_faces(finder: FaceFinder, stills: list[Made]) -> dict[str, dict]:
+def hard_faces(finder: FaceFinder, stills: list[Still]) -> dict[str, dict]:
     """Per kind: share of faces not found (no box that overlaps the true one by half), and, of those found, the mean
     landmark error over the distance of the outer eye corners in percent (none found: None)."""
     report = {}
@@ -104,10 +104,10 @@ def hard_faces(finder: FaceFinder, stills: list[Made]) -> dict[str, dict]:
         pairs = []
         for still, points in stills:
             image, truth = make(still, points)
-            near = [(iou(one.box, box_of(truth)), one) for one in finder.find(np.array(image))]
-            best, one = max(near, key=lambda pair: pair[0], default=(0.0, None))
-            if best > 0.5:
-                pairs.append((truth, one.landmarks))
+            box, faces = box_of(truth), finder.find(np.array(image))
+            nearest = max(faces, key=lambda face, box=box: iou(face.box, box), default=None)
+            if nearest is not None and iou(nearest.box, box) > 0.5:
+                pairs.append((truth, nearest.landmarks))
         error = errors(*map(np.stack, zip(*pairs, strict=True)))["inter_ocular"] if pairs else None
         report[name] = {"missed": round(1 - len(pairs) / len(stills), 3), "inter_ocular": error}
     return report

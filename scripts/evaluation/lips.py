@@ -1,164 +1,144 @@
 """Lips against the speaker's own: correlation, lag, spread and closures, beside baselines that know less.
 
-Curves are lip openings over face height, [T] at 25 frames per second. `Lips` is fed clip by clip with the true curve,
-the made ones and the loudness; a made curve may be known at every stride-th frame only.
+Curves are lip openings over face height, [T] at 25 frames per second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from scripts.evaluation import events
-from scripts.evaluation.metrics import MAX_LAG, bootstrap, interval, lagged, pearson
-
-TREMBLE = 1.0  # frames, deviation of the Gaussian over white noise: lips that move without rest and meaning
+from scripts.evaluation.metrics import MAX_LAG, bootstrap, interval, lagged, mean, pearson, with_interval
 
 
-class Lips:
-    """Curves of clips, and what is to be said of them."""
+@dataclass(frozen=True)
+class LipCurves:
+    """Curves of one clip. samples and scorer may hold every stride-th frame only.
 
-    def __init__(self, stride: int = 2) -> None:
-        self.stride = stride
-        self.truth: list[np.ndarray] = []  # per clip [T]
-        self.made: list[list[np.ndarray]] = []  # per clip and sample, at frames 0, stride, ...
-        self.whole: list[np.ndarray] = []  # one sample of each clip at every frame; empty where it was not rendered
-        self.seen: list[np.ndarray] = []  # the scorer on the true frames, at frames 0, stride, ... or all of them
-        self.loud: list[np.ndarray] = []
-        self.people: list[str] = []
+    truth: the labels; samples: the model's, one per single sample; scorer: the face network on the true frames;
+    loudness: of the speech; every_frame: the first sample at every frame, empty where it was not rendered.
+    """
 
-    def add(
-        self, truth: np.ndarray, made: list[np.ndarray], whole: np.ndarray, seen: np.ndarray, loud: np.ndarray, who: str
-    ) -> None:
-        """Curves of one clip, as the lists above hold them."""
-        for known, values in zip(
-            (self.truth, self.made, self.whole, self.seen, self.loud, self.people),
-            (truth, made, whole, seen, loud, who),
-            strict=True,
-        ):
-            known.append(values)
+    person: str
+    truth: np.ndarray
+    samples: list[np.ndarray]
+    scorer: np.ndarray
+    loudness: np.ndarray
+    every_frame: np.ndarray
 
-    def correlations(self) -> np.ndarray:
-        """Per clip the mean over samples of the correlations at lags -MAX_LAG..MAX_LAG: [clips, 2 MAX_LAG + 1]."""
-        return np.array([
-            np.mean([lagged(one, np.arange(len(one)) * self.stride, truth) for one in made], 0)
-            for made, truth in zip(self.made, self.truth, strict=True)
-        ])  # fmt: skip
 
-    def others(self, number: int) -> list[int]:
-        """Clips of other people."""
-        return [j for j in range(len(self.truth)) if self.people[j] != self.people[number]]
+Clips = Sequence[LipCurves]
 
-    def shuffled(self) -> np.ndarray:
-        """Per clip: its lips against the truth of every clip of another person, cut to the shorter; mean."""
-        values = []
-        for i, made in enumerate(self.made):
-            found = []
-            for j in self.others(i):
-                other = self.truth[j][:: self.stride]
-                found += [pearson(m[: len(other)], other[: len(m)]) for m in made]
-            if found:
-                values.append(np.mean(found))
-        return np.array(values)
 
-    def closures(self, curves: list[np.ndarray], find: Callable = events.closures) -> dict:
-        """Closures of curves [T], one per clip, against the true ones: F1, its interval, precision and recall."""
-        counts = [events.count_events(find(a), find(b)) for a, b in zip(curves, self.truth, strict=True)]
-        matched, made, true = np.sum(counts, 0)
-        return {
-            "f1": events.f1(counts),
-            "interval": bootstrap(counts, events.f1),
-            "precision": float(matched / max(made, 1)),
-            "recall": float(matched / max(true, 1)),
-            "true": int(true),
-        }
+def lip_report(clips: Clips, stride: int) -> dict:
+    """The lips' share of the report (docs/evaluation.md); correlations are Pearson at zero lag."""
+    curves = np.array([
+        np.mean([lagged(s, np.arange(len(s)) * stride, clip.truth) for s in clip.samples], 0) for clip in clips
+    ])  # fmt: skip
+    at_zero, mean_curve = curves[:, MAX_LAG], curves.mean(0)
+    best = int(mean_curve.argmax())
+    loud = np.array([pearson(clip.loudness, clip.truth) for clip in clips])
+    scorer = [pearson(c.scorer, c.truth if len(c.scorer) == len(c.truth) else c.truth[::stride]) for c in clips]
+    shuffled = [value for clip in clips if (value := shuffled_correlation(clip, clips, stride)) is not None]
 
-    def baselines(self) -> dict[str, list[np.ndarray]]:
-        """Curves at every frame of systems that know less than the speech, by name."""
-        rng = np.random.default_rng(0)
-        reach = np.arange(-4, 5)
-        kernel = np.exp(-(reach**2) / (2 * TREMBLE**2))
-        noise = [np.convolve(rng.normal(size=len(truth) + 8), kernel, mode="valid") for truth in self.truth]
-        return {
-            "copy": [np.full(len(truth), truth[0]) for truth in self.truth],
-            "mean_motion": [self.mean_of_others(i) for i in range(len(self.truth))],
-            "loudness": self.loud,
-            "trembling": noise,
-        }
+    def spread(chosen: Clips) -> float:
+        generated = np.mean([np.mean([sample.std() for sample in clip.samples]) for clip in chosen])
+        return float(generated / max(np.mean([clip.truth[::stride].std() for clip in chosen]), 1e-9))
 
-    def mean_of_others(self, number: int) -> np.ndarray:
-        """At each frame the mean of the true openings of other people's clips that are that long."""
-        length, others = len(self.truth[number]), self.others(number)
-        curves = [self.truth[j][:length] for j in others]
-        mean = [np.mean([c[t] for c in curves if t < len(c)] or [0.0]) for t in range(length)]
-        return np.array(mean)
+    report = {
+        "lip_correlation": mean(at_zero),
+        "lip_lag_frames": best - MAX_LAG,
+        "loudness_baseline": mean(loud),
+        "shuffled": mean(shuffled) if shuffled else 0.0,
+        **with_interval("spread_ratio", clips, spread),
+        "correlation_at_best_lag": float(mean_curve[best]),
+        "scorer_lip_correlation": mean(scorer),
+        "per_clip": at_zero.tolist(),
+        "interval": interval(at_zero),
+        "above_loudness": mean(at_zero - loud),
+        "above_loudness_interval": interval(at_zero - loud),
+        "shuffled_interval": interval(shuffled) if shuffled else None,
+        "clips": len(clips),
+    }
+    if complete(clips, [clip.every_frame for clip in clips]):
+        lips = [clip.every_frame for clip in clips]
+        report["closures"] = closures(clips, lips) | {"stretches": closures(clips, lips, events.closed_stretches)}
+    return report | {"table": table(clips)}
 
-    def strangers(self) -> list[np.ndarray]:
-        """The whole curve made for another person's clip, the next in turn, cut or held to the length."""
-        curves = []
-        for i, truth in enumerate(self.truth):
-            after = [j for j in self.others(i) if j > i] or self.others(i) or [i]
-            other = self.whole[after[0]]
-            curves.append(np.pad(other, (0, max(0, len(truth) - len(other))), mode="edge")[: len(truth)])
-        return curves
 
-    def table(self) -> dict:
-        """Every system in one table: correlation at zero lag and F1 of the closures, each with its interval."""
-        rows = self.baselines() | {"scorer_on_true_frames": self.seen}
-        complete = all(len(curve) == len(truth) for curve, truth in zip(self.whole, self.truth, strict=True))
-        if complete:
-            rows |= {"made": self.whole, "shuffled": self.strangers()}
-        table = {}
-        for name, curves in rows.items():
-            if any(len(curve) != len(truth) for curve, truth in zip(curves, self.truth, strict=True)):
-                continue
-            values = [pearson(curve, truth) for curve, truth in zip(curves, self.truth, strict=True)]
-            found = self.closures(curves)
-            table[name] = {
-                "lip_correlation": float(np.mean(values)),
+def complete(clips: Clips, curves: list[np.ndarray]) -> bool:
+    """Whether the curves have every frame of their clips."""
+    return all(len(curve) == len(clip.truth) for curve, clip in zip(curves, clips, strict=True))
+
+
+def others(clip: LipCurves, clips: Clips) -> list[LipCurves]:
+    """Clips of other people, those that come after this one first."""
+    at = next(i for i, other in enumerate(clips) if other is clip)
+    return [other for other in (*clips[at + 1 :], *clips[:at]) if other.person != clip.person]
+
+
+def shuffled_correlation(clip: LipCurves, clips: Clips, stride: int) -> float | None:
+    """The clip's lips against the truth of every clip of another person, cut to the shorter; None without others."""
+    values = []
+    for other in others(clip, clips):
+        truth = other.truth[::stride]
+        values += [pearson(sample[: len(truth)], truth[: len(sample)]) for sample in clip.samples]
+    return mean(values) if values else None
+
+
+def closures(clips: Clips, curves: list[np.ndarray], find: Callable = events.closures) -> dict:
+    """Closures of curves [T], one per clip, against the true ones: F1, its interval, precision and recall."""
+    pairs = [(find(curve), find(clip.truth)) for curve, clip in zip(curves, clips, strict=True)]
+    counts = [(events.matches(generated, true), len(generated), len(true)) for generated, true in pairs]
+    matched, generated, true = np.sum(counts, 0)
+    return {
+        "f1": events.f1(counts),
+        "interval": bootstrap(counts, events.f1),
+        "precision": float(matched / max(generated, 1)),
+        "recall": float(matched / max(true, 1)),
+        "true": int(true),
+    }
+
+
+def table(clips: Clips) -> dict:
+    """Every system that has all frames: correlation at zero lag and F1 of the closures, each with its interval."""
+    rng = np.random.default_rng(0)
+    systems = {
+        "copy": [np.full(len(clip.truth), clip.truth[0]) for clip in clips],
+        "mean_motion": [mean_of_others(clip, clips) for clip in clips],
+        "loudness": [clip.loudness for clip in clips],
+        # Lips that move without rest and meaning: white noise, smoothed by one frame.
+        "trembling": [gaussian_filter1d(rng.normal(size=len(c.truth) + 8), 1.0, radius=4)[4:-4] for c in clips],
+        "scorer_on_true_frames": [clip.scorer for clip in clips],
+        "made": [clip.every_frame for clip in clips],
+        "shuffled": [lips_of_another(clip, clips) for clip in clips],
+    }
+    rows = {}
+    for name, curves in systems.items():
+        if complete(clips, curves):
+            values = [pearson(curve, clip.truth) for curve, clip in zip(curves, clips, strict=True)]
+            events_of = closures(clips, curves)
+            rows[name] = {
+                "lip_correlation": mean(values),
                 "interval": interval(values),
-                "closure_f1": found["f1"],
-                "closure_f1_interval": found["interval"],
-                "stretch_f1": self.closures(curves, events.closed_stretches)["f1"],
+                "closure_f1": events_of["f1"],
+                "closure_f1_interval": events_of["interval"],
+                "stretch_f1": closures(clips, curves, events.closed_stretches)["f1"],
             }
-        return table
+    return rows
 
-    def result(self) -> dict:
-        """The contract's keys of the lips first; correlations are Pearson at zero lag."""
-        curves = self.correlations()
-        at_zero, mean_curve = curves[:, MAX_LAG], curves.mean(0)
-        best = int(mean_curve.argmax())
-        shuffled = self.shuffled()
-        loud = [pearson(a, b) for a, b in zip(self.loud, self.truth, strict=True)]
-        seen = [
-            pearson(curve, truth if len(curve) == len(truth) else truth[:: self.stride])
-            for curve, truth in zip(self.seen, self.truth, strict=True)
-        ]
-        pairs = list(zip(self.made, self.truth, strict=True))
-        report = {
-            "lip_correlation": float(at_zero.mean()),
-            "lip_lag_frames": best - MAX_LAG,
-            "loudness_baseline": float(np.mean(loud)),
-            "shuffled": float(shuffled.mean()) if len(shuffled) else 0.0,
-            "spread_ratio": self._spread(pairs),
-            "spread_ratio_interval": bootstrap(pairs, self._spread),
-            "correlation_at_best_lag": float(mean_curve[best]),
-            "scorer_lip_correlation": float(np.mean(seen)),
-            "per_clip": [float(x) for x in at_zero],
-            "interval": interval(at_zero),
-            "above_loudness": float(at_zero.mean() - np.mean(loud)),
-            "above_loudness_interval": interval(at_zero - np.array(loud)),
-            "shuffled_interval": interval(shuffled) if len(shuffled) else None,
-            "clips": len(self.truth),
-        }
-        if all(len(curve) == len(truth) for curve, truth in zip(self.whole, self.truth, strict=True)):
-            report["closures"] = self.closures(self.whole) | {
-                "stretches": self.closures(self.whole, events.closed_stretches)
-            }
-        report["table"] = self.table()
-        return report
 
-    def _spread(self, pairs: list[tuple]) -> float:
-        made = np.mean([np.mean([one.std() for one in curves]) for curves, _ in pairs])
-        return float(made / max(np.mean([truth[:: self.stride].std() for _, truth in pairs]), 1e-9))
+def mean_of_others(clip: LipCurves, clips: Clips) -> np.ndarray:
+    """At each frame the mean of the true openings of other people's clips that are that long."""
+    curves = [other.truth for other in others(clip, clips)]
+    return np.array([np.mean([c[t] for c in curves if t < len(c)] or [0.0]) for t in range(len(clip.truth))])
+
+
+def lips_of_another(clip: LipCurves, clips: Clips) -> np.ndarray:
+    """The model's lips for the next clip of another person, cut or held to the length; empty without every frame."""
+    curve = (others(clip, clips) or [clip])[0].every_frame[: len(clip.truth)]
+    return np.pad(curve, (0, len(clip.truth) - len(curve)), mode="edge") if len(curve) else curve

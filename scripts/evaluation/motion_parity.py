@@ -8,11 +8,9 @@ give.
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Iterable
+from functools import cache
 
 import numpy as np
 import torch
@@ -21,11 +19,11 @@ from torch import Tensor
 from anitalker.motion import samplers
 from anitalker.original.denoiser import Condition, Denoiser
 from encoders import mfcc
+from scripts.evaluation import synthetic_weights
 
 Arrays = dict[str, np.ndarray]
 FRAMES = 30  # of the recorded clips, where the key does not say otherwise
 INSIDE_AT = 980  # time at which the values inside the network were recorded
-INPUTS = ("location", "scale", "pose", "noise", "start", "motion_start")
 INSIDE = {  # key -> module whose output it is
     "mid_audio_layer0": "speech_encoder.encoders.0",
     "mid_audio_encoded": "speech_encoder",
@@ -43,130 +41,76 @@ INSIDE = {  # key -> module whose output it is
 }
 
 
-class Recording:
-    """What ours makes of recorded inputs.
+@torch.no_grad()
+def motion(denoiser: Denoiser, keys: Iterable[str], inputs=synthetic_weights) -> Arrays:
+    """The recorded values of those keys; keys that are inputs, or unknown, are left out.
 
-    denoiser: loaded, in eval mode; inputs: frames T -> arrays `sound` ([1,25,2T,1024] or [1,4T,39]), `start` [1,512],
-    `motion_start` [1,20], `noise` [1,T,20], `location`, `scale` [1,T,1] and `pose` [1,T,3].
+    denoiser: loaded, in eval mode; inputs: where `hubert_feats`, `mfcc_feats`, `controls`, `noise`, `start_code` and
+    `start_motion` are.
     """
 
-    def __init__(self, denoiser: Denoiser, inputs: Callable[[int], Arrays]) -> None:
-        self.denoiser, self.inputs = denoiser, inputs
-        self.ready: dict[tuple[int, bool], tuple[Condition, Tensor]] = {}
+    @cache
+    def condition(frames: int, given: bool) -> tuple[Condition, Tensor]:
+        features = inputs.hubert_feats if denoiser.config.hears == "hubert" else inputs.mfcc_feats
+        start = [torch.from_numpy(x) for x in (features(frames), inputs.start_code(), inputs.start_motion())]
+        controls = dict(zip(("location", "scale", "pose"), map(torch.from_numpy, inputs.controls(frames)), strict=True))
+        return denoiser.condition(*start, controls, given), torch.from_numpy(inputs.noise(frames))
 
-    def make(self, keys: Iterable[str]) -> Arrays:
-        """The values of those keys; keys that are inputs, or unknown, are left out."""
-        keys, made = list(keys), {}
-        if any(key.startswith(("mid_", "pred_")) for key in keys):
-            made |= self.inside()
-        for key in keys:
-            if match := re.fullmatch(r"(?:T(\d+)_)?(eps_t|sample)(\d+)(?:_flag([01]))?", key):
-                frames, kind, number, flag = match.groups()
-                make = self.estimate if kind == "eps_t" else self.sample
-                made[key] = make(int(number), int(frames or FRAMES), flag == "1")
-            elif match := re.fullmatch(r"traj(\d+)_x", key):
-                made[key], made[f"{key}0"] = self.course(int(match[1]))
-        return {key: made[key] for key in keys if key in made}
+    def estimate(time: int, frames: int = FRAMES, given: bool = False) -> Tensor:
+        state, noise = condition(frames, given)
+        return denoiser(state, noise, torch.tensor([time]))
 
-    def condition(self, frames: int, given: bool) -> tuple[Condition, Tensor]:
-        """Condition and noise of the clip of that many frames."""
-        if (frames, given) not in self.ready:
-            tensors = {name: torch.from_numpy(array) for name, array in self.inputs(frames).items()}
-            controls = {name: tensors[name] for name in ("location", "scale", "pose")}
-            start = (tensors["sound"], tensors["start"], tensors["motion_start"])
-            with torch.no_grad():
-                condition = self.denoiser.condition(*start, controls, given)
-            self.ready[frames, given] = condition, tensors["noise"]
-        return self.ready[frames, given]
+    def sample(steps: int, frames: int = FRAMES, given: bool = False, callback=None) -> Tensor:
+        state, noise = condition(frames, given)
+        return samplers.ddim_sample(lambda x, t: denoiser(state, x, t), noise, steps, callback)
 
-    @torch.no_grad()
-    def estimate(self, time: int, frames: int = FRAMES, given: bool = False) -> np.ndarray:
-        condition, noise = self.condition(frames, given)
-        return self.denoiser(condition, noise, torch.tensor([time])).numpy()
+    # The values inside come first: they are seen while the condition is computed.
+    values = inside(denoiser, lambda: estimate(INSIDE_AT)) if any(k.startswith(("mid_", "pred_")) for k in keys) else {}
+    for key in keys:
+        if match := re.fullmatch(r"(?:T(\d+)_)?(eps_t|sample)(\d+)(?:_flag([01]))?", key):
+            frames, kind, number, flag = match.groups()
+            values[key] = (estimate if kind == "eps_t" else sample)(int(number), int(frames or FRAMES), flag == "1")
+        elif match := re.fullmatch(r"traj(\d+)_x", key):
+            steps: list[tuple[Tensor, Tensor]] = []
+            sample(int(match[1]), callback=lambda step, x, clean, steps=steps: steps.append((x, clean)))
+            values[key], values[f"{key}0"] = map(torch.stack, zip(*steps, strict=True))
+    return {key: values[key].numpy() for key in keys if key in values}
 
-    def sample(self, steps: int, frames: int = FRAMES, given: bool = False, callback: Callable | None = None):
-        condition, noise = self.condition(frames, given)
-        return samplers.ddim_sample(lambda x, t: self.denoiser(condition, x, t), noise, steps, callback).numpy()
 
-    def course(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """x and the estimate of the clean value after every step: [steps,1,T,20] each."""
-        seen = []
-        self.sample(steps, callback=lambda step, x, clean: seen.append((x, clean)))
-        return tuple(torch.stack(values).numpy() for values in zip(*seen, strict=True))
+def inside(denoiser: Denoiser, run) -> dict[str, Tensor]:
+    """Values inside the network while `run()` calls it."""
+    values, modules = {}, dict(denoiser.named_modules())
 
-    def inside(self) -> Arrays:
-        """The values inside the network at INSIDE_AT, without given signals."""
-        seen, hooks = {}, []
-        modules = dict(self.denoiser.named_modules())
+    def keep(key: str):
+        return lambda module, inputs, output: values.update({key: output})
 
-        def keep(key: str) -> Callable:
-            return lambda module, inputs, output: seen.update({key: output})
-
-        for key, name in INSIDE.items():
-            if name in modules:
-                hooks.append(modules[name].register_forward_hook(keep(key)))
-        down = modules.get("down_sample2", modules["down_sample1"])
-        hooks.append(down.register_forward_hook(lambda m, i, out: seen.update(mid_audio_down=out.transpose(1, 2))))
-        hooks.append(modules["coarse_decoder"].register_forward_pre_hook(lambda m, i: seen.update(mid_concat=i[0])))
-        self.ready.pop((FRAMES, False), None)
-        try:
-            self.estimate(INSIDE_AT)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return {key: value.detach().numpy() for key, value in seen.items()}
+    hooks = [modules[name].register_forward_hook(keep(key)) for key, name in INSIDE.items() if name in modules]
+    hooks.append(modules["coarse_decoder"].register_forward_pre_hook(lambda m, x: values.update(mid_concat=x[0])))
+    down = modules.get("down_sample2", modules["down_sample1"])
+    hooks.append(down.register_forward_hook(keep("mid_audio_down")))
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return values | {"mid_audio_down": values["mid_audio_down"].transpose(1, 2)}
 
 
 def schedules(keys: Iterable[str]) -> Arrays:
     """Keys of schedules -> their values."""
-    made = {}
+    values = {}
     for steps in {int(key.rsplit("_", 1)[1]) for key in keys}:
         schedule = samplers.ddim_schedule(steps)
-        made[f"timesteps_{steps}"] = schedule.times.numpy()
-        made[f"alpha_bar_{steps}"] = schedule.alpha_bar.numpy()
-        made[f"alpha_bar_prev_{steps}"] = schedule.alpha_bar_before.numpy()
-    return made
+        values[f"timesteps_{steps}"] = schedule.times.numpy()
+        values[f"alpha_bar_{steps}"] = schedule.alpha_bar.numpy()
+        values[f"alpha_bar_prev_{steps}"] = schedule.alpha_bar_before.numpy()
+    return values
 
 
-def cepstra(golden: Arrays, speech: np.ndarray) -> Arrays:
-    """The MFCC file: its tone, a recording as float32 [N] in -1..1, and the counts that it asks for."""
+def cepstra(keys: Iterable[str], tone: np.ndarray, speech: np.ndarray) -> Arrays:
+    """The MFCC file: its tone and a recording, float32 [N] in -1..1, and the counts that the keys ask for."""
     features = mfcc.features(torch.from_numpy(speech)).numpy()
-    made = {"tone_wave": golden["tone_wave"], "speech_feats": features}
-    made["tone_feats"] = mfcc.features(torch.from_numpy(golden["tone_wave"])).numpy()
-    made["speech_video_frames"] = np.array(len(features) // 4)
-    counts = {key: int(key[3:-7]) for key in golden if re.fullmatch(r"len\d+_frames", key)}
-    return made | {key: np.array(len(mfcc.features(torch.zeros(samples)))) for key, samples in counts.items()}
-
-
-def errors(golden: Arrays, made: Arrays) -> dict[str, float]:
-    """Relative L2 error of every recorded key, inputs left out; infinite where one is missing or has another shape."""
-    wrong = {}
-    for key in golden:
-        if key in INPUTS or key.startswith("audio"):
-            continue
-        ours, theirs = made.get(key), np.asarray(golden[key], np.float64)
-        if ours is None or ours.shape != theirs.shape:
-            wrong[key] = float("inf")
-        else:
-            wrong[key] = float(np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), 1e-12))
-    return wrong
-
-
-def maker(folder: Path) -> ModuleType:
-    """The script of the recordings that makes weights and inputs out of names, `make_weights.py` in their folder."""
-    spec = importlib.util.spec_from_file_location("make_weights", folder / "make_weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def made_inputs(make: ModuleType, hears: str) -> Callable[[int], Arrays]:
-    """`inputs` of `Recording` from that script; hears: hubert or mfcc."""
-
-    def inputs(frames: int) -> Arrays:
-        sound = make.hubert_feats(frames) if hears == "hubert" else make.mfcc_feats(frames)
-        signals = dict(zip(("location", "scale", "pose"), make.controls(frames), strict=True))
-        start = {"start": make.start_code(), "motion_start": make.start_motion()}
-        return {"sound": sound, "noise": make.noise(frames), **start, **signals}
-
-    return inputs
+    values = {"tone_wave": tone, "tone_feats": mfcc.features(torch.from_numpy(tone)).numpy()}
+    values |= {"speech_feats": features, "speech_video_frames": np.array(len(features) // 4)}
+    counts = {key: int(key[3:-7]) for key in keys if re.fullmatch(r"len\d+_frames", key)}
+    return values | {key: np.array(len(mfcc.features(torch.zeros(samples)))) for key, samples in counts.items()}

@@ -1,11 +1,12 @@
-"""The report as a page: bars, tables and contact sheets in one folder that opens in any browser."""
+"""The report as a page: targets, tables and contact sheets in one folder that opens in any browser."""
 
 from __future__ import annotations
 
 import html
+import json
 from pathlib import Path
 
-from scripts.evaluation.bars import bars
+from scripts.evaluation.targets import check_targets
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
@@ -16,9 +17,9 @@ td.number { text-align: right; font-variant-numeric: tabular-nums } tr { border-
 SHEETS = (  # beginning of the file name, heading
     ("held-worst", "Held still: the faces that look least like themselves (the still first)"),
     ("open-mouths", "Open mouths in silence: the still above, after three seconds below"),
-    ("speaking-", "Speaking: true above, made below"),
-    ("cross-", "Cross-reenactment: the driver above, made below"),
-    ("", "Self-reenactment: true above, made below"),
+    ("speaking-", "Speaking: true above, generated below"),
+    ("cross-", "Cross-reenactment: the driver above, generated below"),
+    ("", "Self-reenactment: true above, generated below"),
 )
 MAIN = ("lip_correlation", "percentile", "mean", "difference", "accuracy", "f1", "value")  # whose is plain `interval`
 
@@ -26,27 +27,27 @@ MAIN = ("lip_correlation", "percentile", "mean", "difference", "accuracy", "f1",
 def flat(values: dict, prefix: str = "") -> list[tuple[str, str, str]]:
     """(name, value, interval) of every figure of a part; lists of figures per clip are left to the JSON."""
     rows = []
-    intervals = values.get("interval")
     for key, value in values.items():
         name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            if key != "interval":
-                rows += flat(value, f"{name}.")
-        elif key == "interval" or key.endswith("_interval"):
+        if key == "interval" or key.endswith("_interval"):
             continue
-        elif isinstance(value, list):
-            if value and all(isinstance(one, str) for one in value):
-                rows.append((name, ", ".join(value), ""))
-        else:
-            rows.append((name, number(value), span(_interval_of(key, values, intervals))))
+        if isinstance(value, dict):
+            rows += flat(value, f"{name}.")
+        elif not isinstance(value, list):
+            rows.append((name, number(value), interval_of(key, values)))
+        elif value and all(isinstance(item, str) for item in value):
+            rows.append((name, ", ".join(value), ""))
     return rows
 
 
-def _interval_of(key: str, values: dict, intervals: object) -> object:
-    """The interval that stands beside a figure: in a dict by its name, as NAME_interval, or for the main figure."""
-    if isinstance(intervals, dict):
-        return intervals.get(key)
-    return intervals if key in MAIN else values.get(f"{key}_interval")
+def interval_of(key: str, values: dict) -> str:
+    """The interval of a figure: in the dict `interval`, as NAME_interval, or plain `interval` for the main figure."""
+    interval = values.get("interval")
+    if isinstance(interval, dict):
+        interval = interval.get(key)
+    elif key not in MAIN:
+        interval = values.get(f"{key}_interval")
+    return f"[{number(interval[0])}, {number(interval[1])}]" if interval else ""
 
 
 def number(value: object) -> str:
@@ -54,54 +55,43 @@ def number(value: object) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def span(interval: object) -> str:
-    """[low, high] or nothing."""
-    return f"[{number(interval[0])}, {number(interval[1])}]" if isinstance(interval, list) else ""
-
-
 def table(rows: list[tuple], heads: tuple[str, ...] = ("", "value", "95% interval")) -> str:
-    """Rows of texts -> an HTML table; all but the first column are numbers."""
+    """Rows of texts -> an HTML table; all but the first column are numbers, or coloured "reached" and "missed"."""
     top = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td{' class=number' if n else ''}>{c}</td>" for n, c in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{top}</tr>{body}</table>"
+    lines = []
+    for first, *cells in rows:
+        marks = (cell if cell in ("reached", "missed") else "number" for cell in cells)
+        columns = "".join(f"<td class={m}>{html.escape(c)}</td>" for m, c in zip(marks, cells, strict=True))
+        lines.append(f"<tr><td>{html.escape(first)}</td>{columns}</tr>")
+    return f"<table><tr>{top}</tr>{''.join(lines)}</table>"
 
 
 def page(report: dict, sheets: list[str]) -> str:
     """The whole page; sheets: names of PNG files beside it."""
-    title = f"{report.get('model')} on {report.get('split')}"
-    facts = {k: v for k, v in report.items() if not isinstance(v, dict)}
-    parts = [f"<h1>{html.escape(title)}</h1>", table([(html.escape(k), html.escape(str(v))) for k, v in facts.items()])]
+    title = html.escape(f"{report.get('model')} on {report.get('split')}")
     verdicts = [
-        (html.escape(what), f"{value:.3f}", limit.replace("<", "&lt;").replace(">", "&gt;"), _mark(reached))
-        for what, value, limit, reached in bars(report)
+        (what, f"{value:.3f}", limit, "reached" if reached else "missed")
+        for what, value, limit, reached in check_targets(report)
     ]
-    parts += ["<h2>Bars</h2>", table(verdicts, ("", "value", "wanted", ""))]
+    sections = [f"<h1>{title}</h1>", table([(k, str(v)) for k, v in report.items() if not isinstance(v, dict)])]
+    sections += ["<h2>Targets</h2>", table(verdicts, ("", "value", "wanted", ""))]
     for name, values in report.items():
         if isinstance(values, dict):
-            rows = [tuple(html.escape(cell) for cell in row) for row in flat(values)]
-            parts += [f"<h2>{html.escape(name)}</h2>", table(rows)]
-    left = list(sheets)
+            sections += [f"<h2>{html.escape(name)}</h2>", table(flat(values))]
     for start, heading in SHEETS:
-        own = [name for name in left if name.startswith(start)]
-        left = [name for name in left if name not in own]
-        if own:
-            parts.append(f"<h2>{html.escape(heading)}</h2>")
-            parts += [f'<p>{html.escape(n)}<br><img loading="lazy" src="{html.escape(n)}"></p>' for n in sorted(own)]
-    head = f"<meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
-    return f"<!doctype html><html><head>{head}</head><body>{''.join(parts)}</body></html>\n"
-
-
-def _mark(reached: bool) -> str:
-    return f"<span class={'reached' if reached else 'missed'}>{'reached' if reached else 'missed'}</span>"
+        chosen = [name for name in sorted(sheets) if name.startswith(start)]
+        sheets = [name for name in sheets if name not in chosen]
+        sections += [f"<h2>{html.escape(heading)}</h2>"] if chosen else []
+        sections += [f'<p>{html.escape(n)}<br><img loading="lazy" src="{html.escape(n)}"></p>' for n in chosen]
+    head = f"<meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
+    return f"<!doctype html><html><head>{head}</head><body>{''.join(sections)}</body></html>\n"
 
 
 def write(report: dict, folder: str | Path) -> Path:
-    """FOLDER/report.html beside the sheets that are there; its path."""
+    """FOLDER/report.json, and FOLDER/report.html beside the sheets that are there; the path of the page."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report, indent=1))
     path = folder / "report.html"
     path.write_text(page(report, [file.name for file in folder.glob("*.png")]), encoding="utf-8")
     return path

@@ -12,28 +12,31 @@ import pickle
 
 import numpy as np
 import torch
+from scipy.ndimage import median_filter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.config import InputError
 from encoders import mfcc
+from scripts.evaluation.perception import squares
 
 SIDE = 224  # pixels of a mouth picture
 WINDOW = 5  # frames, and 20 cepstral frames of sound
 SHIFT = 15  # frames
 AROUND = 0.4  # of the face box: how much more the crop shows
+SMOOTHED = 13  # frames of the running median of the face box
 BATCH = 20
 
 
-def _flat(*layers: tuple, kind: type, norm: type) -> list[nn.Module]:
+def tower(convolution: type, normalisation: type, *layers: tuple | nn.Module) -> nn.Sequential:
     """(in, out, kernel, stride, padding) -> convolution, normalisation, ReLU; a module stands for itself."""
-    made: list[nn.Module] = []
+    modules: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, nn.Module):
-            made.append(layer)
+            modules.append(layer)
         else:
-            made += [kind(*layer), norm(layer[1]), nn.ReLU()]
-    return made
+            modules += [convolution(*layer), normalisation(layer[1]), nn.ReLU()]
+    return nn.Sequential(*modules)
 
 
 class SyncNetwork(nn.Module):
@@ -41,24 +44,20 @@ class SyncNetwork(nn.Module):
 
     def __init__(self, size: int = 1024) -> None:
         super().__init__()
-        self.netcnnaud = nn.Sequential(
-            *_flat(
-                (1, 64, 3, 1, 1), nn.MaxPool2d(1, 1),
-                (64, 192, 3, 1, 1), nn.MaxPool2d(3, (1, 2)),
-                (192, 384, 3, 1, 1), (384, 256, 3, 1, 1), (256, 256, 3, 1, 1), nn.MaxPool2d(3, 2),
-                (256, 512, (5, 4), 1, 0),
-                kind=nn.Conv2d, norm=nn.BatchNorm2d,
-            )
+        self.netcnnaud = tower(
+            nn.Conv2d, nn.BatchNorm2d,
+            (1, 64, 3, 1, 1), nn.MaxPool2d(1, 1),
+            (64, 192, 3, 1, 1), nn.MaxPool2d(3, (1, 2)),
+            (192, 384, 3, 1, 1), (384, 256, 3, 1, 1), (256, 256, 3, 1, 1), nn.MaxPool2d(3, 2),
+            (256, 512, (5, 4), 1, 0),
         )  # fmt: skip
-        self.netcnnlip = nn.Sequential(
-            *_flat(
-                (3, 96, (5, 7, 7), (1, 2, 2), 0), nn.MaxPool3d((1, 3, 3), (1, 2, 2)),
-                (96, 256, (1, 5, 5), (1, 2, 2), (0, 1, 1)), nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
-                (256, 256, (1, 3, 3), 1, (0, 1, 1)), (256, 256, (1, 3, 3), 1, (0, 1, 1)),
-                (256, 256, (1, 3, 3), 1, (0, 1, 1)), nn.MaxPool3d((1, 3, 3), (1, 2, 2)),
-                (256, 512, (1, 6, 6), 1, 0),
-                kind=nn.Conv3d, norm=nn.BatchNorm3d,
-            )
+        self.netcnnlip = tower(
+            nn.Conv3d, nn.BatchNorm3d,
+            (3, 96, (5, 7, 7), (1, 2, 2), 0), nn.MaxPool3d((1, 3, 3), (1, 2, 2)),
+            (96, 256, (1, 5, 5), (1, 2, 2), (0, 1, 1)), nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+            (256, 256, (1, 3, 3), 1, (0, 1, 1)), (256, 256, (1, 3, 3), 1, (0, 1, 1)),
+            (256, 256, (1, 3, 3), 1, (0, 1, 1)), nn.MaxPool3d((1, 3, 3), (1, 2, 2)),
+            (256, 512, (1, 6, 6), 1, 0),
         )  # fmt: skip
         for name in ("netfcaud", "netfclip"):
             head = nn.Sequential(nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, size))
@@ -79,8 +78,7 @@ class SyncNet:
     def __init__(self, path: str) -> None:
         self.network = SyncNetwork()
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.network.load_state_dict(state)
+            self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except (RuntimeError, EOFError, OSError, AttributeError, TypeError, pickle.UnpicklingError) as error:
             line = " ".join(str(error).split())[:120]
             raise InputError(f"syncnet is {path!r}, which is no syncnet_v2.model ({line})") from None
@@ -90,11 +88,10 @@ class SyncNet:
     def __call__(self, frames: np.ndarray, points: np.ndarray, speech: np.ndarray) -> dict[str, float]:
         """uint8 [T,H,W,3] at 25 fps, landmarks [T,468,3] in crop units, speech [N] at 16 kHz; T at least 6."""
         pictures, cepstra = mouths(frames, points), sound_windows(speech, len(frames))
-        lips, sound = [], []
-        for start in range(0, min(len(cepstra), len(pictures) - WINDOW + 1), BATCH):
-            rows = range(start, min(start + BATCH, len(cepstra), len(pictures) - WINDOW + 1))
-            lips.append(self.network.lips(torch.stack([pictures[i : i + WINDOW].transpose(0, 1) for i in rows])))
-            sound.append(self.network.sound(cepstra[rows.start : rows.stop, None]))
+        windows = pictures.unfold(0, WINDOW, 1).movedim(-1, 2)  # [T - 4,3,5,224,224]
+        count = min(len(windows), len(cepstra))
+        lips = [self.network.lips(batch) for batch in windows[:count].split(BATCH)]
+        sound = [self.network.sound(batch[:, None]) for batch in cepstra[:count].split(BATCH)]
         return confidence(torch.cat(lips), torch.cat(sound))
 
 
@@ -103,11 +100,8 @@ def confidence(lips: Tensor, sound: Tensor) -> dict[str, float]:
 
     The sign is the published script's: above zero, the sound that fits stands earlier in the recording: late lips.
     """
-    padded = F.pad(sound, (0, 0, SHIFT, SHIFT))
-    count = len(lips)
-    means = torch.stack([
-        (lips - padded[shift : shift + count] + 1e-6).norm(dim=1).mean() for shift in range(2 * SHIFT + 1)
-    ])  # fmt: skip
+    shifted = F.pad(sound, (0, 0, SHIFT, SHIFT)).unfold(0, len(lips), 1)  # [2 SHIFT + 1,D,T]
+    means = torch.stack([F.pairwise_distance(lips, at.T).mean() for at in shifted])
     best = int(means.argmin())
     least = float(means[best])
     return {"lse_d": least, "lse_c": float(means.median()) - least, "offset": SHIFT - best}
@@ -117,31 +111,16 @@ def sound_windows(speech: np.ndarray, frames: int) -> Tensor:
     """13 cepstra of 16 bit sound, 20 frames of 10 ms for every video frame that has them: [K,13,20]."""
     samples = torch.from_numpy(np.asarray(speech, np.float32)[: frames * 640]) * 32768
     cepstra = mfcc.features(samples)[:, : mfcc.CEPSTRA].T  # [13,K]
-    count = max(0, min(frames, (cepstra.shape[1] - 20) // 4 + 1))
-    if not count:
+    if cepstra.shape[1] < 20:
         raise InputError(f"{len(speech)} samples of speech are too few for SyncNet; it needs 0.2 s")
-    return torch.stack([cepstra[:, 4 * i : 4 * i + 20] for i in range(count)])
+    return cepstra.unfold(1, 20, 4).movedim(1, 0)[:frames]
 
 
 def mouths(frames: np.ndarray, points: np.ndarray) -> Tensor:
     """The face box of each frame, smoothed over a second and enlarged downwards, as [T,3,224,224] BGR in 0..255."""
-    flat = points[..., :2]
-    low, high = flat.min(1), flat.max(1)  # [T,2], crop units
-    half, middle = (high - low).max(1) / 2, (low + high) / 2
-    half, middle = _median(half[:, None])[:, 0], _median(middle)
-    centre = torch.tensor(middle + np.stack([0 * half, AROUND * half], 1), dtype=torch.float32)
-    reach = torch.tensor(half * (1 + AROUND), dtype=torch.float32)
-    axis = (torch.arange(SIDE) + 0.5) * 2 / SIDE - 1
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    cut = []
-    for i in range(len(frames)):
-        places = centre[i] + reach[i] * torch.stack([x, y], -1)
-        picture = torch.from_numpy(np.array(frames[i])).permute(2, 0, 1)[None].float()
-        cut.append(F.grid_sample(picture, 2 * places[None] - 1, padding_mode="border", align_corners=False))
-    return torch.cat(cut).flip(1)
-
-
-def _median(values: np.ndarray, reach: int = 6) -> np.ndarray:
-    """Running median over 13 frames of [T,C]; the edges repeat."""
-    padded = np.pad(values, ((reach, reach), (0, 0)), mode="edge")
-    return np.median(np.stack([padded[i : i + len(values)] for i in range(2 * reach + 1)]), 0)
+    low, high = points[..., :2].min(1), points[..., :2].max(1)  # [T,2], crop units
+    boxes = np.concatenate([(low + high) / 2, (high - low).max(1, keepdims=True) / 2], 1)  # centre and half side
+    boxes = torch.tensor(median_filter(boxes, (SMOOTHED, 1), mode="nearest"), dtype=torch.float32)
+    centres = boxes[:, :2] + boxes[:, 2:] * torch.tensor([0, AROUND])
+    pictures = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float()
+    return squares(pictures, centres, boxes[:, 2] * (1 + AROUND), SIDE).flip(1)

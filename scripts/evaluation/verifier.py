@@ -16,6 +16,9 @@ from torch.nn import functional as F
 
 from anitalker.config import LANDMARKS, InputError
 from anitalker.faces.landmarks import FACE_OVAL, STABLE, rasterise
+from anitalker.models import loading
+from encoders.image import to_tensor
+from scripts.evaluation.torchscript import load_torchscript
 
 SIDE = 64  # of the aligned crop, pixels
 WIDTHS = (56, 112, 144)  # of the network at 16, 8 and 4 pixels
@@ -128,38 +131,27 @@ class Verifier:
 
     def __init__(self, name: str | os.PathLike = "verifier") -> None:
         self.name, self.config = str(name), {}
-        self.foreign = str(name).endswith((".pt", ".ts"))
+        self.foreign = self.name.endswith((".pt", ".ts"))
         if self.foreign:
-            try:
-                self.network = torch.jit.load(str(name), map_location="cpu").eval()
-            except (RuntimeError, ValueError, OSError) as error:
-                line = " ".join(str(error).split())[:100]
-                raise InputError(
-                    f"identity network {name!r} is no TorchScript file ({line}); export it with torch.jit.save"
-                ) from None
+            self.network = load_torchscript(self.name, "identity network")
             return
-        from anitalker.models.loading import fill, read
-
-        config, tensors = read(name)
-        if not isinstance(config.get("verifier"), dict):
-            raise InputError(f"{str(name)!r} is no verifier; make one with scripts.train_verifier")
-        self.config = config
-        self.network = VerifierNetwork(tuple(config["verifier"]["widths"]), config["verifier"]["size"])
-        fill({"verifier": self.network}, tensors, str(name))
+        self.config, tensors = loading.read(name)
+        sizes = self.config.get("verifier")
+        if not isinstance(sizes, dict):
+            raise InputError(f"{self.name!r} is no verifier; make one with scripts.train_verifier")
+        self.network = VerifierNetwork(tuple(sizes["widths"]), sizes["size"])
+        loading.fill({"verifier": self.network}, tensors, self.name)
 
     @torch.inference_mode()
     def __call__(self, frames: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """uint8 [T,H,W,3], landmarks [T,468,3] in crop units -> unit embeddings float32 [T,D]."""
-        made = []
-        for start in range(0, len(frames), BATCH):
-            pictures = torch.from_numpy(np.array(frames[start : start + BATCH])).permute(0, 3, 1, 2) / 127.5 - 1
-            made.append(self._embed(pictures, torch.from_numpy(np.array(landmarks[start : start + BATCH]))))
-        return np.concatenate(made)
+        batches = zip(*(torch.from_numpy(np.array(x)).split(BATCH) for x in (frames, landmarks)), strict=True)
+        return np.concatenate([self._embed(to_tensor(pictures), points) for pictures, points in batches])
 
     def _embed(self, pictures: Tensor, landmarks: Tensor) -> np.ndarray:
         if not self.foreign:
             return self.network(face_crops(pictures, landmarks, self.network.template)).numpy()
-        eyes = [landmarks[:, list(pair)].mean(1, keepdim=True) for pair in ((33, 133), (263, 362))]
+        eyes = [landmarks[:, list(corners)].mean(1, keepdim=True) for corners in ((33, 133), (263, 362))]
         five = torch.cat([*eyes, landmarks[:, [1, 61, 291]]], 1)
         crops, _ = straighten(pictures, five, torch.tensor(FIVE) / 112, tuple(range(5)), 112)
         return F.normalize(self.network(crops).float(), dim=1).numpy()

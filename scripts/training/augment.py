@@ -1,10 +1,13 @@
-"""Batched augmentation of face crops together with their landmarks: place, size, roll, mirror, colour, blur, noise."""
+"""Augmentation of pictures in [-1,1], and of face crops together with their landmarks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torch.nn import functional as F
+from torchvision.transforms import v2
 
 from anitalker.faces.similarity_transform import Similarity
 
@@ -17,8 +20,8 @@ def random_similarity(count: int, roll: float = 0.2, size: float = 0.15, shift: 
 
 def after(first: Similarity, then: Similarity) -> Similarity:
     """`first` followed by `then`."""
-    moved = (then.matrix() @ first.shift[..., None]).squeeze(-1) + then.shift
-    return Similarity(first.roll + then.roll, first.size + then.size, moved)
+    shift = (then.matrix() @ first.shift[..., None]).squeeze(-1) + then.shift
+    return Similarity(first.roll + then.roll, first.size + then.size, shift)
 
 
 def choose(where: Tensor, yes: Similarity, no: Similarity) -> Similarity:
@@ -34,51 +37,58 @@ def mirror(pictures: Tensor, landmarks: Tensor, partner: Tensor, where: Tensor) 
     return pictures, torch.where(where[:, None, None], flipped, landmarks)
 
 
-def mirror_index(canonical: Tensor) -> Tensor:
-    """For each point of the canonical face [468,3], the index of its partner on the other side (a permutation)."""
-    flipped = canonical * torch.tensor([-1.0, 1.0, 1.0])
-    distance = torch.cdist(flipped, canonical)
-    index = torch.full((len(canonical),), -1)
-    # Greedy by distance, so that the result is a permutation even where two points lie close together.
-    order = distance.flatten().argsort()
-    taken = torch.zeros(len(canonical), dtype=torch.bool)
-    for a, b in zip((order // len(canonical)).tolist(), (order % len(canonical)).tolist(), strict=True):
-        if index[a] < 0 and not taken[b]:
-            index[a], taken[b] = b, True
+def mirror_index(shape: Tensor) -> Tensor:
+    """For each point of a frontal face [N,3], x from its middle, the point on the other side: a permutation [N].
+
+    ValueError if the shape is not symmetric enough to pair its points.
+    """
+    distance = torch.cdist(shape, shape * torch.tensor([-1.0, 1.0, 1.0])).square()
+    index = torch.from_numpy(linear_sum_assignment(distance.numpy())[1])
+    if not torch.equal(index[index], torch.arange(len(index))):
+        raise ValueError("the shape is not symmetric enough to pair its points; give more faces")
     return index
+
+
+def apply_to_share(pictures: Tensor, share: float, transform: Callable[[Tensor], Tensor]) -> Tensor:
+    """Transform a random share of pictures [B,C,H,W], each by itself and in place."""
+    for i in torch.nonzero(torch.rand(len(pictures)) < share).flatten().tolist():
+        pictures[i] = transform(pictures[i])
+    return pictures
+
+
+def resample(smallest: int, largest: int, size: int) -> v2.Transform:
+    """A picture as if it had been enlarged to `size` pixels from `smallest` to `largest`."""
+    return v2.Compose([v2.RandomResize(smallest, largest), v2.Resize(size)])
+
+
+def gamma(picture: Tensor, spread: float) -> Tensor:
+    """A random exponent whose logarithm has this deviation, at most 0.7 (a factor of 2)."""
+    exponent = (torch.randn(()) * spread).clamp(-0.7, 0.7).exp().item()
+    return ((picture + 1) / 2).clamp(1e-3, 1).pow(exponent) * 2 - 1
+
+
+def noise(picture: Tensor, most: float) -> Tensor:
+    """Gaussian noise of a deviation up to `most`."""
+    return picture + torch.randn_like(picture) * most * torch.rand(()).item()
 
 
 def colour(pictures: Tensor, strength: float = 0.25) -> Tensor:
     """Brightness and tint for all, gamma for a third, grey for a tenth; [-1,1] -> [-1,1]. Changes its argument."""
-    count = len(pictures)
-    for i in _some(count, 0.33):
-        gamma = float((torch.randn(()) * 1.2 * strength).clamp(-0.7, 0.7).exp())
-        pictures[i] = ((pictures[i] + 1) / 2).clamp(1e-3, 1).pow_(gamma).mul_(2).sub_(1)
-    for i in _some(count, 0.1):
-        pictures[i] = pictures[i].mean(0, keepdim=True)
-    gain = 1 + strength * (torch.rand(count, 3, 1, 1) - 0.5)
-    shift = strength * 0.8 * (torch.rand(count, 1, 1, 1) - 0.5)
+    apply_to_share(pictures, 0.33, lambda picture: gamma(picture, 1.2 * strength))
+    apply_to_share(pictures, 0.1, lambda picture: picture.mean(0, keepdim=True))
+    gain = 1 + strength * (torch.rand(len(pictures), 3, 1, 1) - 0.5)
+    shift = strength * 0.8 * (torch.rand(len(pictures), 1, 1, 1) - 0.5)
     return pictures.mul_(gain.to(pictures.device)).add_(shift.to(pictures.device)).clamp_(-1, 1)
 
 
 def colour_pairs(pictures_a: Tensor, pictures_b: Tensor, strength: float) -> None:
     """`colour` with the same change for both pictures of a pair; changes its arguments."""
-    both = torch.cat([pictures_a, pictures_b], 3)
-    colour(both, strength)
-    pictures_a.copy_(both[..., : both.shape[-1] // 2])
-    pictures_b.copy_(both[..., both.shape[-1] // 2 :])
+    changed_a, changed_b = colour(torch.cat([pictures_a, pictures_b], 3), strength).chunk(2, 3)
+    pictures_a.copy_(changed_a)
+    pictures_b.copy_(changed_b)
 
 
 def degrade(pictures: Tensor) -> Tensor:
     """A third of the pictures lose resolution, a quarter get noise; [-1,1] -> [-1,1]. Changes its argument."""
-    for i in _some(len(pictures), 0.33):
-        small = int(torch.randint(64, 200, ()))
-        low = F.interpolate(pictures[i : i + 1], size=small, mode="bilinear", antialias=True, align_corners=False)
-        pictures[i] = F.interpolate(low, size=pictures.shape[-1], mode="bilinear", align_corners=False)[0]
-    for i in _some(len(pictures), 0.25):
-        pictures[i] += torch.randn_like(pictures[i]) * float(0.07 * torch.rand(()))
-    return pictures
-
-
-def _some(count: int, share: float) -> list[int]:
-    return torch.nonzero(torch.rand(count) < share).flatten().tolist()
+    apply_to_share(pictures, 0.33, resample(64, 200, pictures.shape[-1]))
+    return apply_to_share(pictures, 0.25, lambda picture: noise(picture, 0.07))

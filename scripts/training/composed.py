@@ -70,8 +70,8 @@ def background(stills: np.ndarray, landmarks: np.ndarray, size: tuple[int, int],
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
         pictures = to_pictures(torch.from_numpy(np.ascontiguousarray(stills[which])))
-        made = texture(pictures, beside_face(torch.from_numpy(landmarks[which])), 1, 384)[0]
-    low = ((made.clamp(-1, 1) + 1) * 127.5).byte().permute(1, 2, 0).numpy()
+        noise = texture(pictures, beside_face(torch.from_numpy(landmarks[which])), 1, 384)[0]
+    low = ((noise.clamp(-1, 1) + 1) * 127.5).byte().permute(1, 2, 0).numpy()
     return Image.fromarray(low).resize(size, Image.Resampling.BICUBIC)
 
 
@@ -92,11 +92,10 @@ def place(width: int, height: int, side: float, at_border: bool, rng: np.random.
     return np.array([x, y])
 
 
-def apart(one: np.ndarray, other: np.ndarray) -> bool:
+def apart(points: np.ndarray, other: np.ndarray) -> bool:
     """Whether two faces [N,2] stand so far apart that no still covers the other's face."""
-    boxes = [(points.min(0), points.max(0)) for points in (one, other)]
-    reach = 0.35 * max(float((high - low).max()) for low, high in boxes)
-    (low, high), (other_low, other_high) = boxes
+    (low, high), (other_low, other_high) = ((face.min(0), face.max(0)) for face in (points, other))
+    reach = 0.35 * float(max((high - low).max(), (other_high - other_low).max()))
     return bool(((low - reach > other_high) | (high + reach < other_low)).any())
 
 

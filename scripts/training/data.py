@@ -6,8 +6,10 @@ The layout of a data folder is what `scripts.prepare_data` writes: `video/manife
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
+import itertools
 import json
 import lzma
 import subprocess
@@ -16,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import torch
 from PIL import Image
@@ -27,14 +30,17 @@ UNIT = 2048  # landmarks are stored as whole numbers of 1/2048 crop widths
 
 @dataclass(frozen=True)
 class Clip:
+    """One clip: its manifest row, its landmarks, its file as bytes."""
+
     row: dict
     landmarks: np.ndarray  # float32 [T, 468, 3], crop widths
     mp4: bytes
 
     @property
     def good(self) -> np.ndarray:
-        """bool [T]: frames in which a face was found."""
-        return good_frames(self.row, len(self.landmarks))
+        """bool [T]: frames in which a face was found, from the manifest's packed flags; empty means all."""
+        flags = np.frombuffer(bytes.fromhex(self.row["bad_frames_hex"]), np.uint8)
+        return np.unpackbits(flags)[: len(self.landmarks)] > 0 if len(flags) else np.ones(len(self.landmarks), bool)
 
 
 def manifest(data_dir: str | Path, kind: str) -> list[dict]:
@@ -44,13 +50,6 @@ def manifest(data_dir: str | Path, kind: str) -> list[dict]:
         raise InputError(f"no {path}; --data must name a folder laid out as scripts.prepare_data writes it")
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def good_frames(row: dict, frames: int) -> np.ndarray:
-    """bool [frames] from the manifest's packed 'face found' flags; empty means all."""
-    if not row["bad_frames_hex"]:
-        return np.ones(frames, bool)
-    return np.unpackbits(np.frombuffer(bytes.fromhex(row["bad_frames_hex"]), np.uint8))[:frames].astype(bool)
 
 
 def encode_landmarks(landmarks: np.ndarray) -> bytes:
@@ -71,25 +70,22 @@ def decode_landmarks(blob: bytes, frames: int) -> np.ndarray:
 
 def load_clips(data_dir: str | Path, splits: tuple[str, ...]) -> Iterator[Clip]:
     """Every clip of these splits, shard by shard."""
-    data_dir = Path(data_dir)
     rows = [row for row in manifest(data_dir, "video") if row["split"] in splits]
-    for shard in sorted({row["shard"] for row in rows}):
-        with tarfile.open(data_dir / "video" / f"{shard}.tar") as tar:
-            members = {member.name: member for member in tar}
-            for row in (row for row in rows if row["shard"] == shard):
-                blob = tar.extractfile(members[f"{row['id']}.lm.xz"]).read()
-                mp4 = tar.extractfile(members[f"{row['id']}.mp4"]).read()
-                yield Clip(row, decode_landmarks(blob, int(row["frames"])), mp4)
+    for shard, clips in itertools.groupby(sorted(rows, key=lambda row: row["shard"]), lambda row: row["shard"]):
+        with tarfile.open(Path(data_dir) / "video" / f"{shard}.tar") as tar:
+            for row in clips:
+                landmarks, mp4 = (tar.extractfile(f"{row['id']}.{kind}").read() for kind in ("lm.xz", "mp4"))
+                yield Clip(row, decode_landmarks(landmarks, int(row["frames"])), mp4)
 
 
 def load_stills(data_dir: str | Path, splits: tuple[str, ...]) -> Iterator[tuple[dict, np.ndarray, np.ndarray]]:
     """(row, picture uint8 [256,256,3], landmarks float32 [468,3] in crop widths) of every still of these splits."""
-    data_dir = Path(data_dir)
-    if not (data_dir / "stills" / "manifest.csv").is_file():
+    folder = Path(data_dir) / "stills"
+    if not (folder / "manifest.csv").is_file():
         return
-    stored = np.load(data_dir / "stills" / "landmarks.npz")
+    stored = np.load(folder / "landmarks.npz")
     landmarks = dict(zip(stored["ids"].tolist(), stored["xyz_2048"].astype(np.float32) / UNIT, strict=True))
-    with tarfile.open(data_dir / "stills" / "stills.tar") as tar:
+    with tarfile.open(folder / "stills.tar") as tar:
         for row in manifest(data_dir, "stills"):
             if row["split"] in splits:
                 picture = Image.open(io.BytesIO(tar.extractfile(f"{row['id']}.webp").read())).convert("RGB")
@@ -98,27 +94,23 @@ def load_stills(data_dir: str | Path, splits: tuple[str, ...]) -> Iterator[tuple
 
 def decode_frames(mp4: bytes, every: int = 1) -> np.ndarray:
     """Frames 0, every, 2 every, ... of a 256x256 clip as uint8 [n,256,256,3]."""
-    import imageio_ffmpeg
-
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-threads", "1", "-i", "pipe:0", "-an"]
-    command += ["-vf", f"select=not(mod(n\\,{every}))", "-fps_mode", "passthrough"]
-    done = subprocess.run(
-        [*command, "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"], input=mp4, capture_output=True, check=True
-    )
-    return np.frombuffer(done.stdout, np.uint8).reshape(-1, CROP, CROP, 3)
+    chosen = ["-an", "-vf", f"select=not(mod(n\\,{every}))", "-fps_mode", "passthrough"]
+    pixels = _decode(mp4, *chosen, "-f", "rawvideo", "-pix_fmt", "rgb24")
+    return np.frombuffer(pixels, np.uint8).reshape(-1, CROP, CROP, 3)
 
 
 def decode_speech(mp4: bytes, rate: int = 16_000) -> np.ndarray:
     """The sound of a clip as float32 [N] mono at `rate` Hz; empty if it has none."""
-    import imageio_ffmpeg
+    return np.frombuffer(_decode(mp4, "-vn", "-ac", "1", "-ar", str(rate), "-f", "f32le", check=False), np.float32)
 
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", "pipe:0", "-vn", "-ac", "1", "-ar", str(rate)]
-    done = subprocess.run([*command, "-f", "f32le", "pipe:1"], input=mp4, capture_output=True, check=False)
-    return np.frombuffer(done.stdout, np.float32)
+
+def _decode(mp4: bytes, *options: str, check: bool = True) -> bytes:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-threads", "1", "-i", "pipe:0", *options, "pipe:1"]
+    return subprocess.run(command, input=mp4, capture_output=True, check=check).stdout
 
 
 class FrameCache:
-    """Memory-mapped frames of one split, made by `build_cache`; `size` other than 256: halved to it once, by averages.
+    """Memory-mapped frames of one split, made by `build_cache`, and shown at `size` pixels.
 
     frames uint8 [N,256,256,3]; landmarks float32 [N,468,3]; clip int [N], -1 for a still; frame int [N], number within
     the clip; identity int [N], one number per person (each still is a person); good bool [N]; rows: manifest rows of
@@ -128,11 +120,10 @@ class FrameCache:
     def __init__(self, cache_dir: str | Path, split: str, size: int = CROP) -> None:
         folder = Path(cache_dir) / split
         if not (folder / "rows.json").is_file():
-            raise InputError(
-                f"no decoded frames in {folder}; run python -m scripts.training.data --data DIR --cache {cache_dir}"
-            )
-        self.frames = np.load(folder / "frames.npy" if size == CROP else _smaller(folder, size), mmap_mode="r")
-        self._held: torch.Tensor | None = None
+            advice = f"run python -m scripts.training.data --data DIR --cache {cache_dir}"
+            raise InputError(f"no decoded frames in {folder}; {advice}")
+        self.frames, self.size = np.load(folder / "frames.npy", mmap_mode="r"), size
+        self._on_gpu: torch.Tensor | None = None
         index = np.load(folder / "index.npz")
         self.landmarks, self.clip, self.frame = index["landmarks"], index["clip"], index["frame"]
         self.identity, self.good = index["identity"], index["good"]
@@ -141,38 +132,37 @@ class FrameCache:
     def __len__(self) -> int:
         return len(self.clip)
 
+    @property
+    def people(self) -> int:
+        """How many people there are."""
+        return int(self.identity.max()) + 1
+
+    def frames_of(self, clip: int) -> np.ndarray:
+        """Numbers of the good frames of a clip."""
+        return np.flatnonzero((self.clip == clip) & self.good)
+
     def hold(self, device: torch.device, share: float = 0.6) -> bool:
         """Keep all frames on a GPU as uint8 if they take at most `share` of its free memory; whether they are there."""
         if device.type == "cuda" and self.frames.nbytes <= share * torch.cuda.mem_get_info(device)[0]:
-            self._held = torch.empty(self.frames.shape, dtype=torch.uint8, device=device)
+            self._on_gpu = torch.empty(self.frames.shape, dtype=torch.uint8, device=device)
             for first in range(0, len(self.frames), 1024):
-                self._held[first : first + 1024] = torch.from_numpy(
-                    np.ascontiguousarray(self.frames[first : first + 1024])
-                )
-        return self._held is not None
+                self._on_gpu[first : first + 1024] = torch.from_numpy(np.array(self.frames[first : first + 1024]))
+        return self._on_gpu is not None
 
     def pictures(self, numbers: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-        """Frames by number as uint8 [n,H,W,3] on the device."""
-        if self._held is not None:
-            return self._held[torch.from_numpy(np.asarray(numbers)).to(self._held.device)].to(device)
-        chosen = torch.from_numpy(np.stack([self.frames[n] for n in numbers]))
-        return chosen.to(device, non_blocking=True)
+        """Frames by number as uint8 [n,size,size,3] on the device; smaller ones by averages."""
+        if self._on_gpu is not None:
+            pictures = self._on_gpu[torch.from_numpy(np.asarray(numbers)).to(self._on_gpu.device)].to(device)
+        else:
+            pictures = torch.from_numpy(np.array(self.frames[numbers])).to(device, non_blocking=True)
+        if self.size == CROP:
+            return pictures
+        small = torch.nn.functional.adaptive_avg_pool2d(pictures.permute(0, 3, 1, 2).float(), self.size)
+        return small.round_().to(torch.uint8).permute(0, 2, 3, 1)
 
-
-def _smaller(folder: Path, size: int) -> Path:
-    """The file of a split's frames at size x size pixels, made from the full ones if it is not there."""
-    path = folder / f"frames-{size}.npy"
-    if not path.is_file():
-        full = np.load(folder / "frames.npy", mmap_mode="r")
-        partial = path.with_suffix(".partial.npy")
-        made = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(full), size, size, 3))
-        for first in range(0, len(full), 256):
-            piece = torch.from_numpy(np.array(full[first : first + 256])).permute(0, 3, 1, 2).float()
-            small = torch.nn.functional.adaptive_avg_pool2d(piece, size).round_().to(torch.uint8)
-            made[first : first + 256] = small.permute(0, 2, 3, 1).numpy()
-        made.flush()
-        partial.replace(path)
-    return path
+    def draw(self, numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Frames by number: uint8 [n,size,size,3] and landmarks float32 [n,468,3], on the CPU."""
+        return self.pictures(numbers), torch.from_numpy(self.landmarks[numbers])
 
 
 def build_cache(data_dir: str | Path, cache_dir: str | Path, split: str, every: int = 2, every_grid: int = 10) -> None:
@@ -181,41 +171,35 @@ def build_cache(data_dir: str | Path, cache_dir: str | Path, split: str, every: 
     if (folder / "rows.json").is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    steps = {r["id"]: every_grid if r["shard"].startswith("grid") else every for r in manifest(data_dir, "video")}
-    rows = [r for r in manifest(data_dir, "video") if r["split"] == split]
+    rows = [row for row in manifest(data_dir, "video") if row["split"] == split]
+    steps = {row["id"]: every_grid if row["shard"].startswith("grid") else every for row in rows}
     stills = list(load_stills(data_dir, (split,)))
-    total = sum(-(-int(r["frames"]) // steps[r["id"]]) for r in rows) + len(stills)
+    total = sum(-(-int(row["frames"]) // steps[row["id"]]) for row in rows) + len(stills)
     frames = np.lib.format.open_memmap(folder / "frames.npy", "w+", np.uint8, (total, CROP, CROP, 3))
-    people = {name: i for i, name in enumerate(sorted({r["identity"] for r in rows}))}
-    lists: dict[str, list] = {"landmarks": [], "clip": [], "frame": [], "identity": [], "good": []}
-    kept, at = [], 0
-    for number, clip in enumerate(load_clips(data_dir, (split,))):
+    people = {name: i for i, name in enumerate(sorted({row["identity"] for row in rows}))}
+    names = ("landmarks", "clip", "frame", "identity", "good")
+    decoded_rows, columns, count = [], [], 0
+    for clip in load_clips(data_dir, (split,)):
         step = steps[clip.row["id"]]
-        decoded = decode_frames(clip.mp4, step)
-        n = min(len(decoded), len(clip.landmarks[::step]))
-        frames[at : at + n] = decoded[:n]
-        at += n
-        kept.append(clip.row)
-        lists["landmarks"].append(clip.landmarks[::step][:n])
-        lists["clip"].append(np.full(n, number))
-        lists["frame"].append(np.arange(n) * step)
-        lists["identity"].append(np.full(n, people[clip.row["identity"]]))
-        lists["good"].append(clip.good[::step][:n])
-    for i, (_, picture, landmarks) in enumerate(stills):
-        frames[at] = picture
-        at += 1
-        for name, value in zip(lists, (landmarks, -1, 0, len(people) + i, True), strict=True):
-            lists[name].append(np.asarray(value)[None])
-    index = {name: np.concatenate(parts) for name, parts in lists.items()}
-    if at < total:  # fewer frames decoded than the manifest says: keep the mapped file, never index past `at`
-        print(f"{split}: {total - at} frames of the manifest were not in the files")
+        decoded, landmarks, good = decode_frames(clip.mp4, step), clip.landmarks[::step], clip.good[::step]
+        n = min(len(decoded), len(landmarks))
+        frames[count : count + n] = decoded[:n]
+        numbers = np.full(n, len(decoded_rows)), np.arange(n) * step, np.full(n, people[clip.row["identity"]])
+        columns.append((landmarks[:n], *numbers, good[:n]))
+        decoded_rows.append(clip.row)
+        count += n
+    for person, (_, picture, landmarks) in enumerate(stills, len(people)):
+        frames[count] = picture
+        columns.append(tuple(np.asarray(value)[None] for value in (landmarks, -1, 0, person, True)))
+        count += 1
+    if count < total:  # fewer frames decoded than the manifest says: keep the mapped file, never index past `count`
+        print(f"{split}: {total - count} frames of the manifest were not in the files")
+    index = {name: np.concatenate(values) for name, values in zip(names, zip(*columns, strict=True), strict=True)}
     np.savez(folder / "index.npz", **index)
-    (folder / "rows.json").write_text(json.dumps(kept))
+    (folder / "rows.json").write_text(json.dumps(decoded_rows))
 
 
 def main() -> None:
-    import argparse
-
     parser = argparse.ArgumentParser(description="Decode a data folder once for training.")
     parser.add_argument("--data", required=True, help="folder laid out as scripts.prepare_data writes it")
     parser.add_argument("--cache", default="runs/cache", help="where the decoded frames go")

@@ -1,8 +1,8 @@
 """Where a training runs: one process, or many that torchrun starts (accelerate, DistributedDataParallel).
 
-A step is made of parts, each a batch with random numbers of its own, drawn from (seed, step, part). One process works
-through `accumulate` parts one after the other; several processes share them. So two processes with one part each do
-what one process does with two, a resumed run draws what an unbroken one would, and terms that look across their batch
+A step is made of micro-batches, each with random numbers of its own, drawn from (seed, step, number). One process works
+through `accumulate` of them one after the other; several processes share them. So two processes with one each do what
+one process does with two, a resumed run draws what an unbroken one would, and terms that look across their batch
 (softmax over people, CLUB, triplets) mean the same everywhere.
 
     torchrun --nproc-per-node 8 -m scripts.train_motion_space ...            one machine
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict
@@ -24,7 +23,8 @@ from torch import Tensor, nn
 
 from anitalker.config import InputError
 from anitalker.runtime.device import choose_device
-from scripts.training.loop import Run, schedule
+from scripts.training.loop import Run, seed_all
+from scripts.training.recipe import Recipe
 
 
 class Engine:
@@ -53,20 +53,19 @@ class Engine:
         module.to(self.device)
         return self._many.prepare_model(module) if self._many else module
 
-    def parts(self, accumulate: int) -> range:
-        """Numbers of the parts of a step that are this process's."""
+    def micro_batches(self, accumulate: int) -> range:
+        """Numbers of the micro-batches of a step that are this process's."""
         return range(self.rank, accumulate * self.world, self.world)
 
-    def seed(self, seed: int, step: int, part: int) -> int:
-        """Seed Python, NumPy and torch for one part of one step; the number that was used."""
-        number = int(np.random.SeedSequence((seed, step, part)).generate_state(1, np.uint64)[0] >> np.uint64(1))
-        random.seed(number)
-        np.random.seed(number % 2**32)
-        torch.manual_seed(number)
+    def seed(self, seed: int, step: int, micro_batch: int) -> int:
+        """Seed Python, NumPy and torch for one micro-batch of one step; the number that was used."""
+        sequence = np.random.SeedSequence((seed, step, micro_batch))
+        number = int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+        seed_all(number)
         return number
 
-    def held(self, module: nn.Module, last: bool) -> contextlib.AbstractContextManager:
-        """Gradients are sent after a step's last part only."""
+    def no_sync(self, module: nn.Module, last: bool) -> contextlib.AbstractContextManager:
+        """Gradients are sent after a step's last micro-batch only."""
         return contextlib.nullcontext() if last or not self._many else self._many.no_sync(module)
 
     def average(self, tensor: Tensor) -> Tensor:
@@ -76,10 +75,10 @@ class Engine:
     def average_gradients(self, module: nn.Module) -> None:
         """For networks that are trained beside the main one, outside of its wrapper."""
         if self._many:
-            given = [p for p in module.parameters() if p.requires_grad]
-            flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in given])
-            for parameter, slope in zip(given, self.average(flat).split([p.numel() for p in given]), strict=True):
-                parameter.grad = slope.view_as(parameter)
+            for parameter in module.parameters():
+                if parameter.requires_grad:
+                    slope = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                    parameter.grad = self.average(slope)
 
     def means(self, numbers: dict[str, float]) -> dict[str, float]:
         """Means over the processes of numbers that all of them have."""
@@ -98,22 +97,24 @@ class Engine:
             self._many.wait_for_everyone()
 
 
-class Opponent(nn.Module):
+class AdversarialNetwork(nn.Module):
     """A network that is trained in alternation with the main one and has an optimizer of its own, kept in its state.
 
-    `loss` gets, as positional arguments, what the objective left for it under NAME, and the step.
+    `loss` gets, as positional arguments, what the objective puts out for it under NAME, and the step.
     """
 
     NAME = ""
     optimizer: torch.optim.Optimizer
 
     def get_extra_state(self) -> dict:
+        """The optimizer's state, which becomes a part of `state_dict`."""
         return self.optimizer.state_dict()
 
     def set_extra_state(self, state: dict) -> None:
+        """Load the optimizer's state."""
         self.optimizer.load_state_dict(state)
 
-    def loss(self, *seen, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, *inputs, step: int) -> tuple[Tensor, dict[str, float]]:
         """What to minimise, and numbers for the log."""
         raise NotImplementedError
 
@@ -124,34 +125,31 @@ class Opponent(nn.Module):
         self.optimizer.zero_grad(set_to_none=True)
 
 
+def start(options: Namespace) -> Engine:
+    """The engine of a training with these options, everything seeded."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    engine = Engine(options.device)
+    seed_all(options.seed)
+    return engine
+
+
 def open_run(
     engine: Engine,
-    arguments: Namespace,
-    recipe,
+    options: Namespace,
+    recipe: Recipe,
     modules: dict[str, nn.Module],
     optimizer: torch.optim.Optimizer,
-    opponents: list[Opponent],
     configs: dict,
+    helpers: dict[str, nn.Module] | None = None,
 ) -> Run:
-    """The run in `arguments.out`, continued if it is there; its config.json holds arguments, recipe and sizes."""
-    resolved = {**vars(arguments), "recipe": asdict(recipe), **configs}
-    run = Run(
-        arguments.out,
-        resolved,
-        modules,
-        optimizer,
-        recipe.steps,
-        recipe.batch * recipe.accumulate * engine.world,
-        recipe.decay,
-        recipe.save_every,
-        recipe.log_every,
-        helpers={one.NAME: one for one in opponents},
-        main=engine.main,
-    )
-    peaks = [group["peak"] for group in optimizer.param_groups]
+    """The run in `options.out`, continued if it is there; config.json holds options, recipe and the networks' sizes."""
+    config = {**vars(options), "recipe": asdict(recipe), **configs}
+    for module in (helpers or {}).values():
+        module.to(engine.device)
+    samples = recipe.batch * recipe.accumulate * engine.world
+    run = Run(options.out, config, modules, optimizer, recipe, samples, helpers, engine.main)
     run.resume()
-    for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-        group["peak"] = peak  # a rate given anew counts
     return run
 
 
@@ -159,44 +157,41 @@ def fit(
     run: Run,
     engine: Engine,
     objective: nn.Module,
-    draw: Callable[[int], object],
-    opponents: list[Opponent],
-    recipe,
-    report: Callable[[int, object, dict], None],
+    draw: Callable[[int, int], object],
+    report: Callable[[object, dict], None] | None = None,
 ) -> None:
-    """The loop that stage one and the stage two of the original share.
+    """The training loop.
 
-    objective(batch, step) gives losses by name with their `total`, and what it leaves behind by name (for opponents and
-    pictures of the log); draw(seed) a batch; recipe has steps, warm, accumulate, clip and score as presets.Recipe;
-    report(step, batch, left) is called every `recipe.score` steps and after the last.
+    objective(batch, step) gives losses by name with their `total`, and what else it puts out by name: for the
+    adversaries among the run's helpers, and for the log; draw(step, seed) a batch; report(batch, outputs) is called
+    every `recipe.score` steps and after the last, in the main process.
     """
+    recipe = run.recipe
+    adversaries = {name: helper for name, helper in run.helpers.items() if isinstance(helper, AdversarialNetwork)}
     wrapped = engine.prepare(objective)
-    parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
+    parameters = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
     for step in run.steps():
-        for group in run.optimizer.param_groups:
-            group["lr"] = group["peak"] * schedule(step, recipe.steps, recipe.warm)
         run.optimizer.zero_grad(set_to_none=True)
         numbers: dict[str, float] = {}
-        for part in (parts := engine.parts(recipe.accumulate)):
-            batch = draw(engine.seed(run.seed, step, part))
-            with engine.held(wrapped, part == parts[-1]):
-                losses, left = wrapped(batch, step)
+        micro_batches = engine.micro_batches(recipe.accumulate)
+        for number in micro_batches:
+            batch = draw(step, engine.seed(run.seed, step, number))
+            with engine.no_sync(wrapped, number == micro_batches[-1]):
+                losses, outputs = wrapped(batch, step)
                 (losses["total"] / recipe.accumulate).backward()
-            told = {name: value.item() for name, value in losses.items()}
-            for opponent in opponents:
-                if opponent.NAME in left:
-                    loss, more = opponent.loss(*left[opponent.NAME], step=step)
-                    (loss / recipe.accumulate).backward()
-                    told |= more
-            numbers = {name: numbers.get(name, 0.0) + value / recipe.accumulate for name, value in told.items()}
+            values = {name: value.item() for name, value in losses.items()}
+            for name in (name for name in adversaries if name in outputs):
+                loss, scores = adversaries[name].loss(*outputs[name], step=step)
+                (loss / recipe.accumulate).backward()
+                values |= scores
+            numbers = {name: numbers.get(name, 0.0) + value / recipe.accumulate for name, value in values.items()}
         torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
         run.optimizer.step()
-        for opponent in opponents:
-            if opponent.NAME in left:
-                opponent.update(engine)
+        for name in (name for name in adversaries if name in outputs):
+            adversaries[name].update(engine)
         run.log(**engine.means(numbers))
-        if (step + 1) % recipe.score == 0 or step + 1 == recipe.steps:
+        if report and recipe.score and ((step + 1) % recipe.score == 0 or step + 1 == recipe.steps):
             if engine.main:
-                report(step, batch, left)
+                report(batch, outputs)
             engine.wait()
         run.stopping = engine.any(run.stopping)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import box_iou, generalized_box_iou_loss, sigmoid_focal_loss
 
 from anitalker.faces.face_network import decode_boxes
-from anitalker.faces.landmarks import EYES, LEFT_LID_PAIRS, LIP_PAIRS, LIPS, RIGHT_LID_PAIRS, face_height
+from anitalker.faces.landmarks import LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_LID_PAIRS, face_height
+from scripts.training.losses import point_weights
 
 PAIRS = LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS
 
 
-def point_weights(lips: float = 3.0, eyes: float = 3.0, depth: float = 0.3) -> Tensor:
-    """[N,3] with mean 1 over x and y."""
-    weights = torch.ones(468, 3)
-    weights[list(LIPS)] = lips
-    weights[list(EYES)] = eyes
-    weights = weights / weights[:, 0].mean()
-    weights[:, 2] *= depth
-    return weights
+def coordinate_weights() -> Tensor:
+    """[468,3]: lips and eyes count three times, depth little; mean 1 over x and y."""
+    return point_weights(3.0)[:, None] * torch.tensor([1.0, 1.0, 0.3])
 
 
 def landmark_loss(guess: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
@@ -42,27 +39,23 @@ def match(
     Each face also takes its best anchor, whatever the overlap.
     """
     half = anchors[:, 2:] / 2
-    low = torch.maximum(anchors[:, :2] - half, boxes[:, :, None, :2])
-    high = torch.minimum(anchors[:, :2] + half, boxes[:, :, None, 2:])
-    shared = (high - low).clamp_min(0).prod(-1)
-    size = (boxes[..., 2:] - boxes[..., :2]).prod(-1)[..., None]
-    overlap = shared / (anchors[:, 2] ** 2 + size - shared).clamp_min(1e-6) * valid[..., None]  # [B,G,A]
+    squares = torch.cat([anchors[:, :2] - half, anchors[:, :2] + half], 1)
+    overlap = box_iou(boxes.flatten(0, 1), squares).unflatten(0, boxes.shape[:2])  # [B,G,A]
+    overlap = torch.where(valid[..., None], overlap, 0)
     best, which = overlap.max(1)
     label = (best > positive).long() - ((best > negative) & (best <= positive)).long()
-    top, own = overlap.max(2)
-    batch, face = torch.nonzero(valid & (top > 0), as_tuple=True)
-    label[batch, own[batch, face]] = 1
-    which[batch, own[batch, face]] = face
+    most, anchor = overlap.max(2)
+    batch, face = torch.nonzero(valid & (most > 0), as_tuple=True)
+    label[batch, anchor[batch, face]] = 1
+    which[batch, anchor[batch, face]] = face
     return label, which
 
 
-def focal_loss(logits: Tensor, label: Tensor, alpha: float = 0.4, gamma: float = 2.0) -> Tensor:
+def focal_loss(logits: Tensor, label: Tensor) -> Tensor:
     """Lin et al. 2017, eq. 5, summed over anchors whose label is not -1 and divided by the number of positives."""
-    truth = (label == 1).float()
-    cross = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    wrong = (logits.sigmoid() - truth).abs()
-    balance = truth * alpha + (1 - truth) * (1 - alpha)
-    return (cross * wrong**gamma * balance * (label >= 0)).sum() / truth.sum().clamp_min(1)
+    counted, faces = label >= 0, (label == 1).float()
+    loss = sigmoid_focal_loss(logits[counted], faces[counted], alpha=0.4, gamma=2.0, reduction="sum")
+    return loss / faces.sum().clamp_min(1)
 
 
 def detector_loss(
@@ -72,8 +65,6 @@ def detector_loss(
 
     Boxes: generalised IoU (Rezatofighi et al., 2019) on positive anchors; points: L1 in anchor sides.
     """
-    from torchvision.ops import generalized_box_iou_loss
-
     logits, deltas, offsets = out
     label, which = match(anchors, boxes, valid)
     batch, anchor = torch.nonzero(label == 1, as_tuple=True)

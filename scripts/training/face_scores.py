@@ -1,10 +1,13 @@
-"""Scores of the face network on unseen people: detector AP50 on made scenes, landmarks through the whole finder."""
+"""Scores of the face network on unseen people: detector AP on composed scenes, landmarks through the whole finder."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from anitalker.faces.detection import FaceFinder
 from anitalker.faces.face_network import Detections, FaceNetwork
@@ -13,38 +16,54 @@ from scripts.training.data import FrameCache, decode_frames, load_clips, load_st
 from scripts.training.loop import seed_all
 from scripts.training.scenes import make_scenes
 
+AT_ONCE = 16
+LEAST = 0.05  # score of what counts for the precision; the rest is hardly ever right
+
+Scenes = list[tuple[Detections, Tensor]]  # what a detector found in each scene, and the true boxes [G,4]
+
+
+@torch.inference_mode()
+def detect_in_scenes(detect: Callable[[Tensor], list], cache: FrameCache, scenes: int, size: int) -> Scenes:
+    """A detector's answers on scenes of the cache's stills, always the same; detect: pictures [B,3,S,S] in [-1,1] ->
+    list of Detections, surest first."""
+    seed_all(0)
+    stills, answers = np.flatnonzero(cache.clip < 0), []
+    for _ in range(max(scenes // AT_ONCE, 1)):
+        chosen = np.sort(np.random.choice(stills, 3 * AT_ONCE))
+        frames, landmarks = torch.from_numpy(cache.frames[chosen]), torch.from_numpy(cache.landmarks[chosen])
+        pictures, boxes, _, valid = make_scenes(frames, landmarks, AT_ONCE, size)
+        state = torch.get_rng_state()  # the scenes are the same, whatever a detector draws
+        answers += [(seen, box[real]) for seen, box, real in zip(detect(pictures), boxes, valid, strict=True)]
+        torch.set_rng_state(state)
+    return answers
+
+
+def hits_and_scores(answers: Scenes, least: float = 0.5) -> tuple[np.ndarray, np.ndarray, int]:
+    """Which detections claim a true box by an overlap of `least` (bool [N]), their scores [N], and how many faces there
+    are."""
+    hits = [hit for seen, boxes in answers for hit in claim(seen.boxes, boxes, least)]
+    scores = [score for seen, _ in answers for score in seen.scores.tolist()]
+    return np.array(hits, bool), np.array(scores), sum(len(boxes) for _, boxes in answers)
+
 
 def score_detector(network: FaceNetwork, cache: FrameCache, scenes: int = 256) -> dict[str, float]:
     """AP50 on scenes of the cache's stills, with recall and precision at the threshold that is used."""
-    seed_all(0)
-    stills = np.flatnonzero(cache.clip < 0)
-    size, hits, scores, faces = network.detector.config.long_side, [], [], 0
-    for _ in range(scenes // 16):
-        chosen = np.sort(np.random.choice(stills, 48))
-        frames, landmarks = torch.from_numpy(cache.frames[chosen]), torch.from_numpy(cache.landmarks[chosen])
-        pictures, boxes, _, valid = make_scenes(frames, landmarks, 16, size)
-        faces += int(valid.sum())
-        for found, truth in zip(
-            network.detector.detect(pictures, 0.05), map(torch.Tensor.__getitem__, boxes, valid), strict=True
-        ):
-            hits += claim(found.boxes, truth)
-            scores += found.scores.tolist()
-    hits, scores = np.array(hits, bool), np.array(scores)
-    sure = scores > 0.5
+    detector = network.detector
+    answers = detect_in_scenes(lambda x: detector.detect(x, LEAST), cache, scenes, detector.config.long_side)
+    hits, scores, faces = hits_and_scores(answers)
+    sure = hits[scores > 0.5]
     return {
         "scenes": scenes,
         "faces": faces,
         "ap50": round(average_precision(hits, scores, faces), 4),
-        "recall": round(float(hits[sure].sum() / faces), 4),
-        "precision": round(float(hits[sure].mean()), 4),
+        "recall": round(float(sure.sum() / faces), 4),
+        "precision": round(float(sure.mean()), 4),
     }
 
 
-def claim(found: Tensor, truth: Tensor, least: float = 0.5) -> list[bool]:
-    """Best first, each found box [F,4] takes the free true box [G,4] that it overlaps most, if by `least`."""
-    from torchvision.ops import box_iou
-
-    overlaps, hits = box_iou(found, truth), []
+def claim(boxes: Tensor, truth: Tensor, least: float = 0.5) -> list[bool]:
+    """Best first, each box [F,4] takes the free true box [G,4] that it overlaps most, if by `least`."""
+    overlaps, hits = box_iou(boxes, truth), []
     for row in overlaps:
         hit = len(row) > 0 and float(row.max()) >= least
         if hit:
@@ -61,10 +80,10 @@ def average_precision(hits: np.ndarray, scores: np.ndarray, faces: int) -> float
     return float((best * hits).sum() / faces)
 
 
-def coco_precisions(pairs: list[tuple[Detections, Tensor]]) -> dict[str, float]:
-    """COCO's AP50 and AP50:95 by torchmetrics, from what was found in each picture and its true boxes [G,4].
+def coco_precisions(answers: Scenes) -> dict[str, float]:
+    """COCO's AP50 and AP50:95 by torchmetrics; empty where the extra `train` is not installed.
 
-    Empty where the extra `train` is not installed. 101 points of recall; `average_precision` takes all.
+    COCO takes 101 points of recall, `average_precision` all.
     """
     try:
         from torchmetrics.detection import MeanAveragePrecision
@@ -72,8 +91,8 @@ def coco_precisions(pairs: list[tuple[Detections, Tensor]]) -> dict[str, float]:
         metric = MeanAveragePrecision()
     except ImportError:  # torchmetrics itself, or pycocotools behind it
         return {}
-    for found, truth in pairs:
-        guess = {"boxes": found.boxes, "scores": found.scores, "labels": torch.zeros(len(found.boxes), dtype=torch.int)}
+    for seen, truth in answers:
+        guess = {"boxes": seen.boxes, "scores": seen.scores, "labels": torch.zeros(len(seen.boxes), dtype=torch.int)}
         metric.update([guess], [{"boxes": truth, "labels": torch.zeros(len(truth), dtype=torch.int)}])
     result = metric.compute()
     return {"coco_ap50": float(result["map_50"]), "coco_ap50_95": float(result["map"])}
@@ -86,28 +105,25 @@ def score_landmarks(network: FaceNetwork, data: str) -> dict:
     clip, and jitter, the frame-to-frame tremble (second difference) over that of the labels.
     """
     finder = FaceFinder(network)
-    stills = [(lm * picture.shape[1], finder.find(picture)) for _, picture, lm in load_stills(data, ("val",))]
-    found = [(truth, faces[0].landmarks) for truth, faces in stills if faces]
-    report = {
-        "stills": {"pictures": len(stills), "found": len(found), **errors(*map(np.stack, zip(*found, strict=True)))}
-    }
+    answers = [(points * picture.shape[1], finder.find(picture)) for _, picture, points in load_stills(data, ("val",))]
     rows = []
     for clip in load_clips(data, ("val",)):
-        frames, truth = decode_frames(clip.mp4), clip.landmarks * 256
-        tracked = np.stack([face.landmarks for face in finder.track(frames, smooth=False)])
-        count = min(len(tracked), len(truth))
-        keep = clip.good[:count]
-        rows.append(
-            {
-                "clip": clip.row["id"],
-                **errors(truth[:count][keep], tracked[:count][keep]),
-                **motion(truth[:count], tracked[:count]),
-            }
-        )
+        tracked = np.stack([face.landmarks for face in finder.track(decode_frames(clip.mp4), smooth=False)])
+        count = min(len(tracked), len(clip.landmarks))
+        truth, tracked, good = clip.landmarks[:count] * 256, tracked[:count], clip.good[:count]
+        rows.append({"clip": clip.row["id"], **errors(truth[good], tracked[good]), **motion(truth, tracked)})
     names = [name for name in rows[0] if name != "clip"]
-    report["clips"] = {name: round(float(np.mean([row[name] for row in rows])), 4) for name in names}
-    report["per_clip"] = rows
-    return report
+    return {
+        "stills": still_errors(answers),
+        "clips": {name: round(float(np.mean([row[name] for row in rows])), 4) for name in names},
+        "per_clip": rows,
+    }
+
+
+def still_errors(answers: list[tuple[np.ndarray, list]]) -> dict:
+    """(true points [468,3] in pixels, the faces of `FaceFinder.find`) of pictures -> errors of those with a face."""
+    pairs = [(truth, faces[0].landmarks) for truth, faces in answers if faces]
+    return {"pictures": len(answers), "found": len(pairs), **errors(*map(np.stack, zip(*pairs, strict=True)))}
 
 
 def errors(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:
@@ -124,11 +140,7 @@ def errors(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:
 
 def motion(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:
     """Correlation of lip and eye opening over a clip, and the ratio of trembles."""
-    lips = np.corrcoef(lip_opening(truth), lip_opening(guess))[0, 1]
-    lids = np.corrcoef(eye_opening(truth), eye_opening(guess))[0, 1]
+    lips, lids = (np.corrcoef(opening(truth), opening(guess))[0, 1] for opening in (lip_opening, eye_opening))
     tremble = [np.abs(np.diff(points[..., :2], 2, axis=0)).mean() for points in (guess, truth)]
-    return {
-        "lip_r": round(float(lips), 4),
-        "eye_r": round(float(lids), 4),
-        "jitter": round(float(tremble[0] / tremble[1]), 3),
-    }
+    jitter = round(float(tremble[0] / tremble[1]), 3)
+    return {"lip_r": round(float(lips), 4), "eye_r": round(float(lids), 4), "jitter": jitter}

@@ -5,7 +5,6 @@ These are targets and scores. At inference codes come from pixels (`motion.motio
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from anitalker.faces.landmarks import (
     to_canonical,
 )
 from anitalker.motion.motion_space import lid_scale
-from scripts.training.data import load_clips, load_stills
+from scripts.training.data import build_cache, load_clips, load_stills
 
 DEPTH_WEIGHT = 0.3  # the mesh's z is noisier than x and y
 
@@ -47,12 +46,14 @@ class MotionLabels:
         return torch.cat([pose, displacement.flatten(1) @ self.directions], 1)
 
     def save(self, path: Path) -> None:
+        """Write an .npz file."""
         names = np.array(list(self.neutrals))
         neutrals = torch.stack(list(self.neutrals.values())).numpy()
         np.savez(path, canonical=self.canonical, directions=self.directions, names=names, neutrals=neutrals)
 
     @staticmethod
     def load(path: str | Path) -> MotionLabels:
+        """Read what `save` wrote."""
         stored = np.load(path)
         neutrals = dict(zip(stored["names"].tolist(), torch.tensor(stored["neutrals"]), strict=True))
         return MotionLabels(torch.tensor(stored["canonical"]), torch.tensor(stored["directions"]), neutrals)
@@ -64,12 +65,12 @@ def align(landmarks: torch.Tensor, canonical: torch.Tensor) -> tuple[torch.Tenso
     return to_canonical(level_depth(landmarks, pose, canonical), pose), pose
 
 
-def canonical_face(landmarks: torch.Tensor, start: torch.Tensor, rounds: int = 6) -> torch.Tensor:
+def canonical_face(landmarks: torch.Tensor, start: torch.Tensor, iterations: int = 6) -> torch.Tensor:
     """Generalized Procrustes mean of [B,468,3], beginning from one frontal face; origin and size as in
     anitalker.faces.landmarks.
     """
     canonical = _centred(start)
-    for _ in range(rounds):
+    for _ in range(iterations):
         pose = fit_pose(landmarks, canonical)
         mean = to_canonical(landmarks, pose).mean(0)  # keeps the mesh's own mean depth
         canonical = _centred(mean)
@@ -100,11 +101,10 @@ def build_labels(data_dir: str | Path, size: int) -> MotionLabels:
     by_person: dict[tuple[str, str], list] = {}
     for clip in load_clips(data_dir, ("train", "val")):
         by_person.setdefault((clip.row["split"], clip.row["identity"]), []).append(clip.landmarks[clip.good][::2])
-    stills = [(row, landmarks) for row, _, landmarks in load_stills(data_dir, ("train",))]
     rng = np.random.default_rng(0)
-    people = {key: torch.tensor(np.concatenate(parts)) for key, parts in by_person.items()}
-    some = [frames[rng.permutation(len(frames))[:40]] for (split, _), frames in people.items() if split == "train"]
-    faces = torch.cat(some + [torch.tensor(np.stack([landmarks for _, landmarks in stills]))] * bool(stills))
+    people = {key: torch.tensor(np.concatenate(clips)) for key, clips in by_person.items()}
+    faces = [frames[rng.permutation(len(frames))[:40]] for (split, _), frames in people.items() if split == "train"]
+    faces = torch.cat(faces + [torch.tensor(landmarks)[None] for *_, landmarks in load_stills(data_dir, ("train",))])
     canonical = canonical_face(faces, _most_frontal(faces))
     neutrals, displaced, weight = {}, [], _weights()
     for (split, name), frames in people.items():
@@ -133,32 +133,30 @@ def close_lips(neutral: torch.Tensor, directions: torch.Tensor, allowed: float =
 
 def _most_frontal(faces: torch.Tensor) -> torch.Tensor:
     """The face whose left and right halves look most alike (cheeks equally far from the nose) and upright eyes."""
-    turn = (faces[:, 234, 0] + faces[:, 454, 0] - 2 * faces[:, 168, 0]).abs() + (
-        faces[:, 33, 1] - faces[:, 263, 1]
-    ).abs()
-    return faces[(turn / face_height(faces)).argmin()]
+    turn = (faces[:, 234, 0] + faces[:, 454, 0] - 2 * faces[:, 168, 0]).abs()
+    roll = (faces[:, 33, 1] - faces[:, 263, 1]).abs()
+    return faces[((turn + roll) / face_height(faces)).argmin()]
 
 
 def _weights() -> torch.Tensor:
     """Importance of points in the search for directions [468,3]: lips and lids more, the outline and depth less."""
     weight = torch.ones(LANDMARKS, 3)
-    weight[list(LIPS)] = 2
-    weight[list(EYES)] = 2
+    weight[[*LIPS, *EYES]] = 2
     weight[list(FACE_OVAL)] = 0.7
     weight[:, 2] *= DEPTH_WEIGHT
     return weight
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Make the motion labels of a data folder.")
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--out", default="runs/labels.npz")
-    arguments = parser.parse_args()
-    labels = build_labels(arguments.data, MotionSpaceConfig().expression_size)
-    Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
-    labels.save(Path(arguments.out))
-    print(f"{arguments.out}: {labels.directions.shape[1]} directions, neutrals of {len(labels.neutrals)} people")
+def motion_labels(data_dir: str | Path, path: str | Path) -> MotionLabels:
+    """The labels of a file, which are made from a data folder if it is not there."""
+    if not Path(path).is_file():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        build_labels(data_dir, MotionSpaceConfig().expression_size).save(Path(path))
+    return MotionLabels.load(path)
 
 
-if __name__ == "__main__":
-    main()
+def prepare_labels(data_dir: str | Path, cache_dir: str | Path) -> MotionLabels:
+    """Decode train and val into the cache and make its `labels.npz`, each if it is not there; the labels."""
+    for split in ("train", "val"):
+        build_cache(data_dir, cache_dir, split)
+    return motion_labels(data_dir, Path(cache_dir) / "labels.npz")

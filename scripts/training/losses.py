@@ -13,20 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import VGG19_Weights, squeezenet1_0, vgg19
+from torchvision.transforms import v2
 
 from anitalker.config import LANDMARKS, InputError
 from anitalker.decoder.flow import SEAM
 from anitalker.faces.landmarks import EYES, LEFT_LID_PAIRS, LIP_PAIRS, LIPS, RIGHT_LID_PAIRS, face_height, rotation
+from scripts.training.pairs import Pairs
 
 HEAD = 0.6  # face heights from the canonical origin back to the middle of the head
 EDGE = 0.1  # cosine of a point's normal with the line of sight under which its place says little
 
 
-def point_weights() -> Tensor:
-    """[468] weights with mean 1: lips and eyes count four times."""
+def point_weights(features: float = 4.0) -> Tensor:
+    """[468] weights with mean 1: lips and eyes count `features` times as much as the rest."""
     weight = torch.ones(LANDMARKS)
-    weight[list(LIPS)] = 4
-    weight[list(EYES)] = 4
+    weight[[*LIPS, *EYES]] = features
     return weight / weight.mean()
 
 
@@ -44,25 +46,18 @@ def closed_neutral_loss(neutral: Tensor, allowed: float = 0.012) -> Tensor:
     return 100 * (F.relu(gap - allowed) + F.relu(-gap))
 
 
-class Photometric(nn.Module):
-    """Multi-scale weighted L1: the mean over s of sum |down^s x - down^s y| w_s / sum w_s, down halving by averages.
+def photometric(predicted: Tensor, true: Tensor, weight: Tensor, levels: int = 1) -> Tensor:
+    """Multi-scale weighted L1 of pictures [B,3,H,W] under weights [B,1,H,W], each level half as large by averages.
 
     L1 after Zhao et al. 2017, "Loss functions for image restoration with neural networks", on a pyramid as in Siarohin
     et al. 2019, "First order motion model", section 3.3: coarse levels still agree where edges have moved.
     """
-
-    def __init__(self, levels: int = 1) -> None:
-        super().__init__()
-        self.levels = levels
-
-    def forward(self, predicted: Tensor, true: Tensor, weight: Tensor) -> Tensor:
-        """Pictures [B,3,H,W] twice in [-1,1], weights [B,1,H,W] -> scalar, in the pictures' units."""
-        total = 0.0
-        for level in range(self.levels):
-            if level:
-                predicted, true, weight = (F.avg_pool2d(x, 2) for x in (predicted, true, weight))
-            total = total + ((predicted - true).abs().mean(1, keepdim=True) * weight).mean()
-        return total / self.levels
+    total = 0.0
+    for level in range(levels):
+        if level:
+            predicted, true, weight = (F.avg_pool2d(x, 2) for x in (predicted, true, weight))
+        total = total + ((predicted - true).abs().mean(1, keepdim=True) * weight).mean()
+    return total / levels
 
 
 class LandmarkFlow(nn.Module):
@@ -85,17 +80,18 @@ class LandmarkFlow(nn.Module):
         """Factor at this step: 1, falling to 0."""
         return 0.5 ** (step / self.half_life)
 
-    def forward(self, place: Tensor, source: Tensor, target: Tensor, pose_a: Tensor, pose_b: Tensor) -> Tensor:
-        """place [B,2,n,n] in crop widths; landmarks [B,468,3], poses [B,6] of source and target -> scalar, percent."""
-        at = 2 * target[:, None, :, :2] - 1
-        found = F.grid_sample(place, at, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)
-        off = ((found - source[..., :2]).square().sum(-1) + 1e-8).sqrt() / face_height(target)[:, None]
-        weight = self.weights * self._seen(pose_a) * self._seen(pose_b) * _open(source)
-        return 100 * (off * weight).sum() / weight.sum().clamp_min(1)
+    def forward(self, place: Tensor, pairs: Pairs) -> Tensor:
+        """place [B,2,n,n] in crop widths -> scalar, percent of the face height."""
+        source, target = pairs.landmarks_a, pairs.landmarks_b
+        points = 2 * target[:, None, :, :2] - 1
+        origin = F.grid_sample(place, points, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)
+        error = ((origin - source[..., :2]).square().sum(-1) + 1e-8).sqrt() / face_height(target)[:, None]
+        weight = self.weights * self._seen(pairs.codes_a) * self._seen(pairs.codes_b) * _open(source)
+        return 100 * (error * weight).sum() / weight.sum().clamp_min(1)
 
-    def _seen(self, pose: Tensor) -> Tensor:
-        """[B,6] -> [B,468], 1 where the head's surface looks at the camera (towards -z)."""
-        depth = (self.normals @ rotation(pose[:, :3]).transpose(1, 2))[..., 2]
+    def _seen(self, codes: Tensor) -> Tensor:
+        """Codes [B,20] -> [B,468], 1 where the head's surface looks at the camera (towards -z)."""
+        depth = (self.normals @ rotation(codes[:, :3]).transpose(1, 2))[..., 2]
         return (depth < -EDGE).float()
 
 
@@ -107,88 +103,70 @@ def _open(landmarks: Tensor) -> Tensor:
     return keep.scatter(1, pairs.T.reshape(1, -1).expand(len(keep), -1), (gap > SEAM).float().repeat(1, 2))
 
 
-class SqueezeFeatures(nn.Module):
-    """Feature maps of SqueezeNet 1.0 at strides 4, 8 and 16 for the perceptual loss; weights by path, frozen.
+class Features(nn.Module):
+    """Feature maps of a classifier's layers at `taps`; frozen.
 
-    The file is .npz with the keys of torchvision's squeezenet1_0; its input is RGB 0..255 minus (123, 117, 104).
+    layers: its convolutions; input: RGB, (x - mean) / std of x in 0..1.
     """
 
-    TAPS = (1, 4, 7, 9)  # conv1, the second fire module at stride 4, the first and third at stride 8
-
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, layers: nn.Sequential, taps: tuple[int, ...], mean: tuple, std: tuple) -> None:
         super().__init__()
-        from torchvision.models import squeezenet1_0
-
-        stored = np.load(path)
-        net = squeezenet1_0(weights=None)
-        state = {k: torch.tensor(stored[k]) for k in stored.files if k.startswith("features")}
-        missing = [k for k in net.features.state_dict() if f"features.{k}" not in state]
-        if missing:
-            raise ValueError(f"{path} lacks {missing[:3]}; it must hold the keys of torchvision's squeezenet1_0")
-        net.features.load_state_dict({k.removeprefix("features."): v for k, v in state.items()})
-        self.features = net.features[: max(self.TAPS) + 1].requires_grad_(False).to(memory_format=torch.channels_last)
-        self.register_buffer("mean", torch.tensor([123.0, 117.0, 104.0]).view(1, 3, 1, 1))
-
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        """[B,3,H,W] in [-1,1] -> feature maps after the layers in TAPS."""
-        x, taps = ((pictures + 1) * 127.5 - self.mean).contiguous(memory_format=torch.channels_last), []
-        for number, layer in enumerate(self.features):
-            x = layer(x)
-            if number in self.TAPS:
-                taps.append(x)
-        return taps
-
-
-class VGGFeatures(nn.Module):
-    """Feature maps of torchvision's VGG19 (Simonyan & Zisserman 2015) after relu1_2 ... relu5_2, trained on ImageNet.
-
-    Without a path torchvision fetches its own weights (548 MB, once, into its cache) and this says so.
-    """
-
-    TAPS = (3, 8, 13, 22, 31)
-
-    def __init__(self, path: str | Path | None = None) -> None:
-        super().__init__()
-        from torchvision.models import VGG19_Weights, vgg19
-
-        if path is None:
-            print(
-                "perceptual loss: torchvision's VGG19 weights, fetched once (548 MB) if they are not there", flush=True
-            )
-        try:
-            net = vgg19(weights=VGG19_Weights.IMAGENET1K_V1 if path is None else None)
-            if path is not None:
-                net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0]
-            source = "VGG19 could not be fetched" if path is None else f"{path} is no state dict of VGG19"
-            raise InputError(f"{source} ({reason}); give --features FILE, or none for no perceptual loss") from error
-        self.features = net.features[: max(self.TAPS) + 1].requires_grad_(False).to(memory_format=torch.channels_last)
-        for layer in self.features:
+        self.taps, self.normalise = taps, v2.Normalize(mean, std)
+        self.layers = layers[: max(taps) + 1].requires_grad_(False).to(memory_format=torch.channels_last)
+        for layer in self.layers:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False  # what is tapped must stay as it is
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """[B,3,H,W] in [-1,1] -> feature maps after the layers in TAPS."""
-        x, taps = (((pictures + 1) / 2 - self.mean) / self.std).contiguous(memory_format=torch.channels_last), []
-        for number, layer in enumerate(self.features):
+        """[B,3,H,W] in [-1,1] -> feature maps after the tapped layers."""
+        x, maps = self.normalise((pictures + 1) / 2).contiguous(memory_format=torch.channels_last), []
+        for number, layer in enumerate(self.layers):
             x = layer(x)
-            if number in self.TAPS:
-                taps.append(x)
-        return taps
+            if number in self.taps:
+                maps.append(x)
+        return maps
 
 
-def feature_network(source: str) -> nn.Module | None:
+def squeezenet_features(path: str | Path) -> Features:
+    """SqueezeNet 1.0 at strides 4, 8 and 16; weights: .npz with the keys of torchvision's squeezenet1_0, whose input is
+    0..255 minus (123, 117, 104).
+    """
+    stored, network = np.load(path), squeezenet1_0(weights=None)
+    state = {k.removeprefix("features."): torch.tensor(stored[k]) for k in stored.files if k.startswith("features.")}
+    if missing := [key for key in network.features.state_dict() if key not in state]:
+        raise InputError(f"{path} lacks {missing[:3]}; it must hold the keys of torchvision's squeezenet1_0")
+    network.features.load_state_dict(state)
+    return Features(network.features, (1, 4, 7, 9), (123 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3)
+
+
+def vgg19_features(path: str | Path | None = None) -> Features:
+    """VGG19 (Simonyan & Zisserman 2015) after relu1_2 ... relu5_2, trained on ImageNet; weights: a state dict of
+    torchvision's. Without a path torchvision fetches its own (548 MB, once, into its cache) and this says so.
+    """
+    if path is None:
+        print("perceptual loss: torchvision's VGG19 weights, fetched once (548 MB) if they are not there", flush=True)
+    try:
+        state = None if path is None else torch.load(path, map_location="cpu", weights_only=True)
+        network = vgg19(weights=VGG19_Weights.IMAGENET1K_V1 if path is None else None)
+        if state is not None:
+            network.load_state_dict(state)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        source = "VGG19 could not be fetched" if path is None else f"{path} is no state dict of VGG19"
+        advice = "give --perceptual-network FILE, or none for no perceptual loss"
+        raise InputError(f"{source} ({reason}); {advice}") from error
+    return Features(network.features, (3, 8, 13, 22, 31), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def feature_network(source: str) -> Features | None:
     """`vgg19` (fetched by torchvision), `none`, or a file: .npz of SqueezeNet 1.0, else a state dict of VGG19."""
     if source == "none":
         return None
     if source == "vgg19":
-        return VGGFeatures()
+        return vgg19_features()
     if not Path(source).is_file():
         raise InputError(f"feature network {source!r} is no file; give vgg19, none, or a file (.npz of SqueezeNet 1.0)")
-    return SqueezeFeatures(source) if source.endswith(".npz") else VGGFeatures(source)
+    return squeezenet_features(source) if source.endswith(".npz") else vgg19_features(source)
 
 
 class PerceptualLoss(nn.Module):
@@ -201,6 +179,7 @@ class PerceptualLoss(nn.Module):
         self.features = features
 
     def forward(self, predicted: Tensor, true: Tensor) -> Tensor:
+        """Pictures [B,3,H,W] twice in [-1,1] -> [B]."""
         with torch.no_grad():
             targets = [F.normalize(f.float(), dim=1) for f in self.features(true)]
         pairs = zip(self.features(predicted), targets, strict=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,14 +20,36 @@ from torch import Tensor
 
 from anitalker.config import FPS, POSE_SIZE, InputError
 from encoders import audio
+from encoders.audio import SAMPLES_PER_FRAME
 from encoders.speech import SpeechFeatures
 
+PAST = 2 * FPS  # frames of sound before a window, for the running mean of its features
 LEAVE = 8  # frames in which a motion leaves a portrait's own expression
 FALL, RISE = 6, 4  # frames in which lips close before an inserted silence and open after it
 
 
+class Segment(NamedTuple):
+    """sound float32 [640 T], -1..1; codes float32 [T,20]; good bool [T]."""
+
+    sound: np.ndarray
+    codes: np.ndarray
+    good: np.ndarray
+
+    def join(self, *others: Segment) -> Segment:
+        """This segment and others after it."""
+        return Segment(*map(np.concatenate, zip(self, *others, strict=True)))
+
+    def cut(self, first: int, end: int | None = None) -> Segment:
+        """Frames first to end."""
+        frames = slice(first, end)
+        samples = slice(first * SAMPLES_PER_FRAME, None if end is None else end * SAMPLES_PER_FRAME)
+        return Segment(self.sound[samples], self.codes[frames], self.good[frames])
+
+
 @dataclass
 class MotionClip:
+    """One clip of a folder made by scripts.extract_features."""
+
     row: dict
     codes: np.ndarray  # float32 [T,20]
     good: np.ndarray  # bool [T]
@@ -42,6 +65,11 @@ class MotionClip:
         return self.row["speaking_visible"] == "yes" and self.row["has_audio"] == "yes" and not self.unrelated
 
     @property
+    def segment(self) -> Segment:
+        """All of it."""
+        return Segment(self.sound, self.codes, self.good)
+
+    @property
     def weight(self) -> float:
         """How often it is drawn: one man fills half of the data; other systems' output moves less truly than people."""
         if self.row["shard"].startswith("grid"):
@@ -50,64 +78,54 @@ class MotionClip:
 
     def shift(self, frames: float) -> None:
         """Bring sound that is `frames` late (negative: early) back to its lips; what has no partner is cut off."""
-        samples = round(abs(frames) * audio.SAMPLES_PER_FRAME)
-        late, drop = frames > 0, -(-samples // audio.SAMPLES_PER_FRAME)
-        keep = slice(0, len(self.codes) - drop) if late else slice(drop, None)
-        first = samples if late else drop * audio.SAMPLES_PER_FRAME - samples
+        samples = round(abs(frames) * SAMPLES_PER_FRAME)
+        late, lost = frames > 0, -(-samples // SAMPLES_PER_FRAME)
+        keep = slice(0, len(self.codes) - lost) if late else slice(lost, None)
+        first = samples if late else lost * SAMPLES_PER_FRAME - samples
         self.codes, self.good, self.lips, self.eyes = (x[keep] for x in (self.codes, self.good, self.lips, self.eyes))
-        self.sound = self.sound[first : first + len(self.codes) * audio.SAMPLES_PER_FRAME]
+        self.sound = self.sound[first : first + len(self.codes) * SAMPLES_PER_FRAME]
 
 
 def load_motion(folder: str | Path, split: str) -> list[MotionClip]:
     """All clips of one split."""
     folder = Path(folder)
     if not (folder / "clips.json").is_file():
-        raise InputError(
-            f"no clips.json in {folder}; run python -m scripts.extract_features --data DIR --output {folder}"
-        )
+        raise InputError(f"no clips.json in {folder}; run python -m scripts.extract_features --data DIR --out {folder}")
     clips = []
     for row in json.loads((folder / "clips.json").read_text()):
-        if row["split"] != split:
-            continue
-        stored = {name: tensor.numpy() for name, tensor in load_file(folder / f"{row['id']}.safetensors").items()}
-        sound = stored["sound"].astype(np.float32) / 32768
-        length = len(stored["codes"]) * audio.SAMPLES_PER_FRAME
-        sound = np.pad(sound[:length], (0, max(0, length - len(sound))))
-        clips.append(
-            MotionClip(
-                row, stored["codes"], stored["good"] > 0, sound, stored["lips"], stored["eyes"], stored["neutral"]
-            )
-        )
+        if row["split"] == split:
+            stored = {name: tensor.numpy() for name, tensor in load_file(folder / f"{row['id']}.safetensors").items()}
+            sound, length = stored["sound"].astype(np.float32) / 32768, len(stored["codes"]) * SAMPLES_PER_FRAME
+            sound = np.pad(sound[:length], (0, max(0, length - len(sound))))
+            lips, eyes, neutral = (stored[name] for name in ("lips", "eyes", "neutral"))
+            clips.append(MotionClip(row, stored["codes"], stored["good"] > 0, sound, lips, eyes, neutral))
     return clips
 
 
 class MotionExamples:
     """Draws batches of augmented windows.
 
-    clips; features, the speech features; spoken [20,20], projection of raw codes onto what speech decides; seed.
+    clips; features, the speech features; spoken [20,20], projection of raw codes onto what speech decides.
     """
 
-    def __init__(self, clips: list[MotionClip], features: SpeechFeatures, spoken: np.ndarray, seed: int) -> None:
+    def __init__(self, clips: list[MotionClip], features: SpeechFeatures, spoken: np.ndarray) -> None:
         self.clips, self.features, self.spoken = clips, features, spoken.astype(np.float32)
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(0)
         weights = np.array([clip.weight * len(clip.codes) ** 0.5 for clip in clips])
         self.share = weights / weights.sum()
 
-    def reseed(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-
-    def batch(self, size: int, p: int, n: int) -> dict[str, Tensor]:
-        """`size` windows of p frames before and n to make.
+    def batch(self, size: int, before: int, frames: int, seed: int) -> dict[str, Tensor]:
+        """`size` windows of p = `before` frames before and n = `frames` to make; a seed repeats them.
 
         speech [B,p+n,S], motion [B,p+n,20], start [B,20], good [B,p+n] and deaf [B] bool. With p = 1 the frame before
         is a portrait: its expression is anybody's, and the motion leaves it within LEAVE frames.
         """
-        examples = [self.example(p, n) for _ in range(size)]
-        stack = {key: torch.from_numpy(np.stack([e[key] for e in examples])) for key in examples[0] if key != "sound"}
-        # One by one: a batch of spectra would not stay in the processor's cache. The past is for the running mean.
-        speech = [self.mask(self.features(torch.from_numpy(e["sound"]))[-(p + n) :]) for e in examples]
-        stack["speech"] = torch.stack(speech)
-        return stack
+        self.rng = np.random.default_rng(seed)
+        examples = [self.example(before, frames) for _ in range(size)]
+        # One by one: a batch of spectra would not stay in the processor's cache.
+        speech = [self.mask(self.features(torch.from_numpy(e.pop("sound")))[PAST:]) for e in examples]
+        stacked = {key: torch.from_numpy(np.stack([example[key] for example in examples])) for key in examples[0]}
+        return stacked | {"speech": torch.stack(speech)}
 
     def mask(self, speech: Tensor) -> Tensor:
         """Hide some bands and some frames of features [L,S], in place (Park et al., "SpecAugment", 2019)."""
@@ -122,108 +140,78 @@ class MotionExamples:
             speech[first : first + int(rng.integers(1, 6))] = 0
         return speech
 
-    def example(self, p: int, n: int) -> dict[str, np.ndarray]:
-        rng, need = self.rng, p + n
+    def example(self, before: int, frames: int) -> dict[str, np.ndarray]:
+        """One window: its sound with PAST frames before it, and what `batch` stacks."""
+        rng, length = self.rng, before + frames
         clip = self.clips[rng.choice(len(self.clips), p=self.share)]
-        past = FPS * 2
-        sound, codes, good = self.sequence(clip, need)
-        first = rng.integers(0, len(codes) - need + 1)
-        if p == 1 and clip.speaks and rng.random() < 0.35:  # a portrait, whatever its mouth, in silence
-            sound, codes, good = self.silence(sound, codes, good, int(rng.integers(20, 90)), at=0)
+        segment = self.sequence(clip, length)
+        first = int(rng.integers(0, len(segment.codes) - length + 1))
+        if before == 1 and clip.speaks and rng.random() < 0.35:  # a portrait, whatever its mouth, in silence
+            segment = self.silence(segment, int(rng.integers(20, 90)), at=0)
             first = int(rng.integers(0, 10))
-        before = max(0, first - past)
-        piece = sound[before * audio.SAMPLES_PER_FRAME : (first + need) * audio.SAMPLES_PER_FRAME]
-        piece = np.pad(piece, ((past - first + before) * audio.SAMPLES_PER_FRAME, 0))
-        motion = codes[first : first + need].copy()
-        start = self._start(clip, motion, p)
-        return {
-            "sound": self.augment(piece).astype(np.float32),
-            "motion": motion,
-            "start": start,
-            "good": good[first : first + need],
-            "deaf": np.bool_(not clip.speaks),
-        }
+        window = segment.cut(first, first + length)
+        sound = segment.cut(max(0, first - PAST), first + length).sound
+        sound = np.pad(sound, (max(0, PAST - first) * SAMPLES_PER_FRAME, 0))
+        motion = window.codes.copy()
+        start = self._start(clip, motion, before)
+        deaf, sound = np.bool_(not clip.speaks), self.augment(sound).astype(np.float32)
+        return {"sound": sound, "motion": motion, "start": start, "good": window.good, "deaf": deaf}
 
-    def _start(self, clip: MotionClip, motion: np.ndarray, p: int) -> np.ndarray:
-        """The portrait's code; with p = 1 `motion` is changed in place to begin at it."""
+    def _start(self, clip: MotionClip, motion: np.ndarray, before: int) -> np.ndarray:
+        """The portrait's code; with one frame before, `motion` is changed in place to begin at it."""
         rng = self.rng
         start = clip.codes[rng.integers(len(clip.codes))].copy()
         if rng.random() < 0.4:  # somebody else's expression, so that it is not taken for this person's manner
             other = self.clips[rng.integers(len(self.clips))]
             start[POSE_SIZE:] = other.codes[rng.integers(len(other.codes)), POSE_SIZE:] * rng.uniform(0.5, 1.5)
-        if p == 1:
+        if before == 1:
             start[:POSE_SIZE] = motion[0, :POSE_SIZE]
-            ramp = np.clip(np.arange(len(motion)) / LEAVE, 0, 1)[:, None]
-            ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+            ramp = smoothstep(np.arange(len(motion)) / LEAVE)
             motion[:, POSE_SIZE:] = start[POSE_SIZE:] + ramp * (motion[:, POSE_SIZE:] - start[POSE_SIZE:])
         return start.astype(np.float32)
 
-    def sequence(self, clip: MotionClip, need: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sound, codes and good flags of at least `need` frames.
-
-        The clip at another speed, silences put in, and more of the same person where it is too short.
-        """
-        rng = self.rng
-        sound, codes, good = clip.sound, clip.codes, clip.good
+    def sequence(self, clip: MotionClip, least: int) -> Segment:
+        """A clip at another speed, silences put in, and more of the same person up to `least` frames."""
+        rng, segment = self.rng, clip.segment
         if clip.speaks and rng.random() < 0.6:
-            sound, codes, good = _faster(sound, codes, good, rng.uniform(0.87, 1.15))
+            segment = play_faster(segment, rng.uniform(0.87, 1.15))
         if clip.speaks and rng.random() < 0.35:
-            sound, codes, good = self.silence(sound, codes, good, int(rng.integers(10, 80)))
-        while len(codes) < need:
-            same = (
-                [c for c in self.clips if c.row["identity"] == clip.row["identity"] and c.speaks] if clip.speaks else []
-            )
-            more = same[rng.integers(len(same))] if same else clip
-            gap = int(rng.integers(10, 30)) if clip.speaks else 20
-            joined = [np.concatenate(pair) for pair in ((sound, more.sound), (codes, more.codes), (good, more.good))]
-            sound, codes, good = self.silence(*joined, gap, at=len(codes))
-        return sound, codes, good
+            segment = self.silence(segment, int(rng.integers(10, 80)))
+        while len(segment.codes) < least:
+            identity = clip.row["identity"]
+            same = [c for c in self.clips if c.row["identity"] == identity and c.speaks] if clip.speaks else [clip]
+            more, gap = same[rng.integers(len(same))], int(rng.integers(10, 30)) if clip.speaks else 20
+            segment = self.silence(segment.join(more.segment), gap, at=len(segment.codes))
+        return segment
 
-    def silence(
-        self, sound: np.ndarray, codes: np.ndarray, good: np.ndarray, frames: int, at: int | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def silence(self, segment: Segment, frames: int, at: int | None = None) -> Segment:
         """Put `frames` of silence before frame `at`: lips closed, head all but still, blinks.
 
         at None: the beginning, the end, or somewhere quiet.
         """
-        rng = self.rng
+        rng, codes, length = self.rng, segment.codes, len(segment.codes)
         if at is None:
-            places = rng.integers(0, len(codes) + 1, 8)
-            loud = [np.square(sound[max(0, i - 1) * 640 : (i + 1) * 640]).sum() for i in places]
-            at = [0, len(codes), int(places[int(np.argmin(loud))])][rng.choice(3, p=[0.3, 0.2, 0.5])]
-        left, right = codes[max(0, at - 1)], codes[min(at, len(codes) - 1)]
-        t = np.linspace(0, 1, frames, dtype=np.float32)[:, None]
-        t = t * t * (3 - 2 * t)
-        idle = left + t * (right - left)
-        if at == 0:
-            idle = np.repeat(right[None], frames, 0)
-        elif at == len(codes):
-            idle = np.repeat(left[None], frames, 0)
-        idle = idle.copy()
+            places = rng.integers(0, length + 1, 8)
+            loudness = [np.square(segment.cut(max(0, i - 1), i + 1).sound).sum() for i in places]
+            at = [0, length, int(places[int(np.argmin(loudness))])][rng.choice(3, p=[0.3, 0.2, 0.5])]
+        left, right = codes[at - 1 if at > 0 else 0], codes[at if at < length else -1]
+        idle = left + smoothstep(np.linspace(0, 1, frames)) * (right - left)
         # Lids and brows of some other moment (with its blinks), faded in and out.
-        begin = rng.integers(0, max(1, len(codes) - frames))
+        begin = rng.integers(0, max(1, length - frames))
         life = codes[begin : begin + frames]
         life = np.pad(life, ((0, frames - len(life)), (0, 0)), mode="reflect" if len(life) > 1 else "edge")
-        fade = np.minimum(1, np.minimum(np.arange(frames), np.arange(frames)[::-1]) / 4)[:, None].astype(np.float32)
+        now = np.arange(frames)
+        fade = np.minimum(1, np.minimum(now, now[::-1]) / 4)[:, None].astype(np.float32)
         lids = (life - life.mean(0)) @ (np.eye(20, dtype=np.float32) - self.spoken)
         lids[:, :POSE_SIZE] *= 0.3 * np.hanning(frames + 2)[1:-1, None]
-        idle += lids * fade
-        shut = np.ones(frames, np.float32)
-        now = np.arange(frames)
-        if at > 0:
-            shut = np.minimum(shut, np.clip((now + 1) / FALL, 0, 1))
-        if at < len(codes):
-            shut = np.minimum(shut, np.clip(now[::-1] / RISE, 0, 1))
-        shut = (shut * shut * (3 - 2 * shut))[:, None]
-        idle -= shut * (idle @ self.spoken)
-        hush = np.zeros(frames * audio.SAMPLES_PER_FRAME, np.float32)
+        idle = idle + lids * fade
+        closing = (now + 1) / FALL if at > 0 else np.ones(frames)
+        opening = now[::-1] / RISE if at < length else np.ones(frames)
+        idle = idle - smoothstep(np.minimum(closing, opening)) * (idle @ self.spoken)
+        hush = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
         if rng.random() < 0.4:
             hush = rng.standard_normal(len(hush)).astype(np.float32) * 10 ** (rng.uniform(-85, -55) / 20)
-        cut = at * audio.SAMPLES_PER_FRAME
-        sound = np.concatenate([sound[:cut], hush, sound[cut:]])
-        codes = np.concatenate([codes[:at], idle.astype(np.float32), codes[at:]])
-        good = np.concatenate([good[:at], np.ones(frames, bool), good[at:]])
-        return sound, codes, good
+        return segment.cut(0, at).join(Segment(hush, idle.astype(np.float32), np.ones(frames, bool)), segment.cut(at))
 
     def augment(self, sound: np.ndarray) -> np.ndarray:
         """Level, equaliser, echo and noise of [N] samples, each drawn at random."""
@@ -250,14 +238,19 @@ class MotionExamples:
         return sound
 
 
-def _faster(
-    sound: np.ndarray, codes: np.ndarray, good: np.ndarray, factor: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def smoothstep(x: np.ndarray) -> np.ndarray:
+    """[n] clamped to 0..1 -> float32 [n,1], 0..1, with slope 0 at both ends."""
+    x = np.clip(x, 0, 1).astype(np.float32)[:, None]
+    return x * x * (3 - 2 * x)
+
+
+def play_faster(segment: Segment, factor: float) -> Segment:
     """Play `factor` times as fast, voice and all."""
-    frames = int(len(codes) / factor)
-    at = np.arange(frames) * factor
-    low = np.minimum(at.astype(int), len(codes) - 2)
-    part = (at - low)[:, None].astype(np.float32)
-    moved = codes[low] * (1 - part) + codes[low + 1] * part
-    samples = np.arange(frames * audio.SAMPLES_PER_FRAME) * factor
-    return np.interp(samples, np.arange(len(sound)), sound).astype(np.float32), moved, good[low] & good[low + 1]
+    frames = int(len(segment.codes) / factor)
+    position = np.arange(frames) * factor
+    low = np.minimum(position.astype(int), len(segment.codes) - 2)
+    share = (position - low)[:, None].astype(np.float32)
+    codes = segment.codes[low] * (1 - share) + segment.codes[low + 1] * share
+    samples = np.arange(frames * SAMPLES_PER_FRAME) * factor
+    sound = np.interp(samples, np.arange(len(segment.sound)), segment.sound).astype(np.float32)
+    return Segment(sound, codes, segment.good[low] & segment.good[low + 1])

@@ -33,37 +33,22 @@ def measure(folder: str | Path, clips: list[MotionClip]) -> Space:
     """Statistics of the training clips."""
     directions = load_file(Path(folder) / "space.safetensors")["directions"].numpy()
     rng = np.random.default_rng(0)
-    take = [np.sqrt(clip.weight / 4) * clip.good[:, None] for clip in clips]
+    weight = np.concatenate([clip.weight / 4 * clip.good for clip in clips])[:, None]
     relative = [clip.codes[:, :POSE_SIZE] - clip.codes[rng.integers(len(clip.codes)), :POSE_SIZE] for clip in clips]
-    weight = np.concatenate(take) ** 2
     pose = np.sqrt((np.concatenate(relative) ** 2 * weight).sum(0) / weight.sum())
     expression = np.concatenate([clip.codes[:, POSE_SIZE:] for clip in clips])
     mean = (expression * weight).sum(0) / weight.sum()
     spread = np.sqrt(((expression - mean) ** 2 * weight).sum(0) / weight.sum())
-    centred = np.concatenate(
-        [
-            w * (clip.codes[:, POSE_SIZE:] - clip.codes[:, POSE_SIZE:].mean(0))
-            for w, clip in zip(take, clips, strict=True)
-        ]
-    )
-    readouts = []
-    for name in ("lips", "eyes"):
-        values = [getattr(clip, name) for clip in clips]
-        target = np.concatenate([w[:, 0] * (v - v.mean()) for w, v in zip(take, values, strict=True)])
-        gram = centred.T @ centred + 1e-3 * np.trace(centred.T @ centred) / 14 * np.eye(14)
-        readouts.append((np.linalg.solve(gram, centred.T @ target), centred.T @ target))
-    (opening, _), (_, pattern) = readouts
-    # How lids move together, without the part that would open the lips.
-    lids = pattern - opening * (opening @ pattern) / (opening @ opening)
-    std = np.concatenate([pose, spread])
-    return Space(
-        directions,
-        np.concatenate([np.zeros(POSE_SIZE), mean]),
-        std,
-        opening,
-        _all_but(lids),
-        _all_but(lids / spread),
-    )
+    centred = np.concatenate([clip.codes[:, POSE_SIZE:] - clip.codes[:, POSE_SIZE:].mean(0) for clip in clips])
+    lips = np.concatenate([clip.lips - clip.lips.mean() for clip in clips])
+    eyes = np.concatenate([clip.eyes - clip.eyes.mean() for clip in clips])
+    gram = centred.T @ (centred * weight)
+    opening = np.linalg.solve(gram + 1e-3 * np.trace(gram) / 14 * np.eye(14), centred.T @ (lips * weight[:, 0]))
+    # How lids move together, without what would open the lips.
+    lids = centred.T @ (eyes * weight[:, 0])
+    lids = lids - opening * (opening @ lids) / (opening @ opening)
+    mean, std = np.concatenate([np.zeros(POSE_SIZE), mean]), np.concatenate([pose, spread])
+    return Space(directions, mean, std, opening, _all_but(lids), _all_but(lids / spread))
 
 
 def blink_course(clips: list[MotionClip], directions: np.ndarray, before: int = 5, after: int = 8) -> np.ndarray:

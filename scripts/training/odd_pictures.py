@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from anitalker.faces.landmarks import FACE_OVAL, LEFT_EYE, LIPS, RIGHT_EYE
-
-SIDE = 256
-
-
-def covered(groups: tuple, reach: float) -> Callable:
-    """A plain shape over some landmarks, `reach` face heights around them."""
-
-    def make(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        part = points[list(groups), :2] * SIDE
-        height = np.linalg.norm(points[152, :2] - points[10, :2]) * SIDE
-        image = Image.fromarray(picture)
-        (x0, y0), (x1, y1) = part.min(0) - reach * height, part.max(0) + reach * height
-        draw, colour = ImageDraw.Draw(image), tuple(int(c) for c in rng.integers(0, 255, 3))
-        (draw.ellipse if rng.random() < 0.5 else draw.rectangle)((x0, y0, x1, y1), fill=colour)
-        return np.asarray(image)
-
-    return make
-
-
-def mask(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A medical mask: from the bridge of the nose to the chin, from cheek to cheek."""
-    outline = [234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 6]
-    image = Image.fromarray(picture)
-    colour = tuple(int(c) for c in rng.choice([[120, 180, 220], [240, 240, 240], [30, 30, 30]]))
-    ImageDraw.Draw(image).polygon([tuple(p) for p in points[outline, :2] * SIDE], fill=colour)
-    return np.asarray(image)
+from anitalker.faces.landmarks import FACE_OVAL, LEFT_EYE, RIGHT_EYE
+from scripts.training.occluders import SIDE, Maker, eye_bar, patch, surgical_mask
 
 
 def stretched(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -108,10 +81,10 @@ def drawing(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -
     return np.asarray(image)
 
 
-KINDS: dict[str, Callable] = {
-    "covered mouth": covered(tuple(LIPS), 0.06),
-    "covered eyes": covered((*RIGHT_EYE, *LEFT_EYE), 0.06),
-    "mask": mask,
+KINDS: dict[str, Maker] = {
+    "covered mouth": patch,
+    "covered eyes": eye_bar,
+    "mask": surgical_mask,
     "half a face": half,
     "stretched to double": stretched,
     "upside down": upside_down,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -14,9 +15,10 @@ from anitalker.faces.landmarks import fit_pose, lip_opening
 from anitalker.faces.similarity_transform import Similarity
 from anitalker.motion.motion_space import MotionSpace, lid_scale, upright
 from encoders.image import to_tensor
-from scripts.training.augment import after, choose, mirror, mirror_index, random_similarity
+from scripts.training.augment import after, choose, colour_pairs, mirror, mirror_index, random_similarity
 from scripts.training.data import FrameCache
 from scripts.training.labels import MotionLabels, align
+from scripts.training.presets import Pictures
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,17 @@ class Pairs:
     labelled: Tensor
     identity: Tensor
 
-    def select(self, keep: Tensor) -> Pairs:
-        return Pairs(*(getattr(self, f.name)[keep] for f in fields(self)))
-
     def to(self, device: torch.device) -> Pairs:
+        """The same pairs on a device."""
         return Pairs(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 class PairSampler:
     """Draws pairs: a person by weight, a clip, two frames of it; a still is paired with itself.
 
-    A person counts with the square root of the frames there are. Random numbers are drawn on the CPU, pictures made on
-    `device` from the cache's uint8 frames of any size.
+    Random numbers are drawn on the CPU, pictures made on `device` from the cache's uint8 frames of any size. A share
+    `stills` of the pairs are stills; a share `aligned` is seen as `MotionSpace`'s second look sees it: each picture
+    upright and large.
     """
 
     def __init__(
@@ -57,43 +58,36 @@ class PairSampler:
         labels: MotionLabels,
         stills: float = 0.3,
         aligned: float = 0.0,
-        seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
         self.cache, self.labels, self.stills, self.aligned = cache, labels, stills, aligned
         self.device = torch.device(device)
-        self.rng = np.random.default_rng(seed)
-        usable = np.flatnonzero(cache.good & (cache.clip >= 0))
-        self.by_clip = [usable[cache.clip[usable] == c] for c in range(len(cache.rows))]
-        self.clips = np.array([c for c in range(len(cache.rows)) if len(self.by_clip[c]) >= 2])
-        people: dict[str, int] = {}
-        for clip in self.clips:
-            name = cache.rows[clip]["identity"]
-            people[name] = people.get(name, 0) + len(self.by_clip[clip])
+        self.frames = [cache.frames_of(clip) for clip in range(len(cache.rows))]
+        self.clips = np.array([clip for clip, frames in enumerate(self.frames) if len(frames) >= 2])
         # Square root of a person's frames: the one with 20 minutes does not drown the others.
-        weight = np.array([len(self.by_clip[c]) / people[cache.rows[c]["identity"]] ** 0.5 for c in self.clips])
+        names, counts = [cache.rows[clip]["identity"] for clip in self.clips], [len(self.frames[c]) for c in self.clips]
+        people: Counter[str] = Counter()
+        for name, count in zip(names, counts, strict=True):
+            people[name] += count
+        weight = np.array([count / people[name] ** 0.5 for name, count in zip(names, counts, strict=True)])
         self.weight = weight / weight.sum()
         self.still_numbers = np.flatnonzero(cache.clip < 0)
         self.mirrored = mirror_index(labels.canonical)
         self.prior = _ExpressionPrior(labels)
 
-    def reseed(self, seed: int) -> None:
-        """What is drawn next depends on this number and torch's random state alone."""
-        self.rng = np.random.default_rng(seed)
-
-    def draw(self, count: int) -> Pairs:
-        """`count` pairs, each mirrored, rolled, sized and shifted at random; both pictures of a pair alike.
-
-        A share `aligned` of the pairs is seen as `MotionSpace`'s second look sees them: each picture upright and large.
+    def draw(self, count: int, seed: int = 0) -> Pairs:
+        """`count` pairs, each mirrored, rolled, sized and shifted at random, both pictures alike; the seed and torch's
+        random state decide.
         """
-        stills = int(self.rng.binomial(count, self.stills)) if len(self.still_numbers) else 0
-        clips = self.rng.choice(self.clips, count - stills, p=self.weight)
-        numbers = [self.rng.choice(self.by_clip[c], 2, replace=False) for c in clips]
-        numbers += [np.repeat(n, 2) for n in self.rng.choice(self.still_numbers, stills)] if stills else []
+        rng = np.random.default_rng(seed)
+        stills = int(rng.binomial(count, self.stills)) if len(self.still_numbers) else 0
+        clips = rng.choice(self.clips, count - stills, p=self.weight)
+        numbers = [rng.choice(self.frames[clip], 2, replace=False) for clip in clips]
+        numbers += [np.repeat(n, 2) for n in rng.choice(self.still_numbers, stills)] if stills else []
         a, b = np.array(numbers).T
-        names = [self.cache.rows[c]["identity"] for c in clips]
+        names = [self.cache.rows[clip]["identity"] for clip in clips]
         labelled = torch.arange(count) < count - stills
-        neutral = torch.stack([self.labels.neutrals[n] for n in names] + [self.labels.canonical] * stills)
+        neutral = torch.stack([self.labels.neutrals[name] for name in names] + [self.labels.canonical] * stills)
         flipped = torch.rand(count) < 0.5
         mirrored = (neutral * torch.tensor([-1.0, 1.0, 1.0]))[:, self.mirrored]
         neutral = torch.where(flipped[:, None, None], mirrored, neutral)
@@ -105,23 +99,29 @@ class PairSampler:
         pairs = Pairs(picture_a, picture_b, landmarks_a, landmarks_b, codes_a, codes_b, neutral, labelled, identity)
         return pairs.to(self.device)
 
+    def opening_pairs(self, recipe: Pictures, geometry: MotionSpace, seed: int) -> Pairs:
+        """A batch of a recipe: mouths mostly open from source to drive, stills move, colours change."""
+        pairs = animate_stills(open_mouths(self.draw(recipe.batch, seed)), geometry)
+        if recipe.jitter:
+            colour_pairs(pairs.picture_a, pairs.picture_b, recipe.jitter)
+        return pairs
+
     def _see(self, numbers: np.ndarray, flipped: Tensor, change: Similarity, aligned: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures and landmarks of these frames under `change`, or upright with the first look's kind of error."""
         pictures = to_tensor(self.cache.pictures(numbers, self.device))
-        marks = torch.tensor(self.cache.landmarks[numbers])
-        pictures, marks = mirror(pictures, marks, self.mirrored, flipped)
+        landmarks = torch.tensor(self.cache.landmarks[numbers])
+        pictures, landmarks = mirror(pictures, landmarks, self.mirrored, flipped)
         if aligned.any():
-            pose = fit_pose(marks, self.labels.canonical)
-            error = random_similarity(len(marks), roll=0.08, size=0.06, shift=0.02)
+            pose = fit_pose(landmarks, self.labels.canonical)
+            error = random_similarity(len(landmarks), roll=0.08, size=0.06, shift=0.02)
             change = choose(aligned, after(upright(pose), error), change)
-        there = Similarity(*(x.to(self.device) for x in (change.roll, change.size, change.shift)))
-        return there.pictures(pictures), change.landmarks(marks)
+        on_device = Similarity(*(x.to(self.device) for x in (change.roll, change.size, change.shift)))
+        return on_device.pictures(pictures), change.landmarks(landmarks)
 
     def _codes(self, landmarks: Tensor, neutral: Tensor, labelled: Tensor) -> Tensor:
         shape, pose = align(landmarks, self.labels.canonical)
         moved = ((shape - neutral) / lid_scale(neutral, self.labels.canonical)).flatten(1) @ self.labels.directions
-        guess = self.prior(shape)
-        return torch.cat([pose, torch.where(labelled[:, None], moved, guess)], 1)
+        return torch.cat([pose, torch.where(labelled[:, None], moved, self.prior(shape))], 1)
 
 
 @torch.no_grad()
@@ -136,21 +136,20 @@ def animate_stills(pairs: Pairs, space: MotionSpace) -> Pairs:
     if not len(stills) or not len(moving):
         return pairs
     other = moving[torch.randint(len(moving), (len(stills),))]
-    marks, codes = pairs.landmarks_b[stills], pairs.codes_b[stills]
+    landmarks, codes = pairs.landmarks_b[stills], pairs.codes_b[stills]
     change = pairs.codes_a[other] - pairs.codes_b[other]
-    moved = space.landmarks(marks, codes, codes + change)
-    opened = lip_opening(moved) > lip_opening(marks) + 0.01
+    opened = lip_opening(space.landmarks(landmarks, codes, codes + change)) > lip_opening(landmarks) + 0.01
     change[:, POSE_SIZE:] *= (~opened).float()[:, None]
-    moved = space.landmarks(marks, codes, codes + change)
+    moved = space.landmarks(landmarks, codes, codes + change)
     size = pairs.picture_b.shape[-1]
-    flow = landmark_flow(marks, moved, min(DecoderConfig.grid, size), DecoderConfig.smoothing)
+    flow = landmark_flow(landmarks, moved, min(DecoderConfig.grid, size), DecoderConfig.smoothing)
     pairs.picture_a[stills] = warp(pairs.picture_b[stills], resize(flow, (size, size)))
     pairs.landmarks_a[stills] = moved
     pairs.codes_a[stills] = codes + change
     return pairs
 
 
-def opening_pairs(pairs: Pairs, share: float = 0.75) -> Pairs:
+def open_mouths(pairs: Pairs, share: float = 0.75) -> Pairs:
     """Let the drive be the one with the wider mouth in most pairs: opening a closed mouth is what must be learned."""
     wider = lip_opening(pairs.landmarks_a) > lip_opening(pairs.landmarks_b)
     swap = wider & (torch.rand(len(wider)) < share).to(wider.device)

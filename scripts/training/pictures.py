@@ -12,36 +12,29 @@ from torch.nn import functional as F
 from anitalker.decoder.flow import resize
 from anitalker.faces.landmarks import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
 from encoders.image import to_tensor
-from scripts.training.adversarial import PATCH, Adversarial, View, random_shift, views
+from scripts.training.adversarial import PATCH, Discriminator, patches, random_shift, views
 from scripts.training.data import FrameCache
-from scripts.training.losses import PerceptualLoss, Photometric, feature_network
+from scripts.training.losses import PerceptualLoss, feature_network, photometric
 from scripts.training.pairs import Pairs
 from scripts.training.presets import Pictures
 
-LOOKED_AT = (
-    14,
-    14,
-    14,
-    14,
-    159,
-    386,
-)  # landmarks in the middle of perceptual patches: the mouth, every third time an eye
+PERCEPTUAL_POINTS = (14, 14, 14, 14, 159, 386)  # middles of perceptual patches: the mouth, every third time an eye
 
 
 class PictureTerms(nn.Module):
     """Photometric, perceptual and adversarial terms of one recipe.
 
-    features: `vgg19`, `none` or a file (see losses.feature_network). Opponents stand in a dict so that their parameters
-    stay outside of what the main optimizer and DistributedDataParallel see.
+    perceptual_network: `vgg19`, `none` or a file (see losses.feature_network). Adversaries stand in a dict: their
+    parameters stay outside of what the main optimizer and DistributedDataParallel see.
     """
 
-    def __init__(self, recipe: Pictures, features: str) -> None:
+    def __init__(self, recipe: Pictures, perceptual_network: str) -> None:
         super().__init__()
-        self.recipe, self.photometric = recipe, Photometric(recipe.scales)
-        network = feature_network(features) if recipe.perceptual else None
-        self.perceptual = PerceptualLoss(network) if network is not None else None
-        judge = Adversarial(recipe.adversarial, recipe.adversarial_after) if recipe.adversarial else None
-        self.opponents = {judge.NAME: judge} if judge else {}
+        self.recipe = recipe
+        network = feature_network(perceptual_network) if recipe.perceptual else None
+        self.perceptual = None if network is None else PerceptualLoss(network)
+        discriminator = Discriminator(recipe.adversarial, recipe.adversarial_after) if recipe.adversarial else None
+        self.adversaries = {Discriminator.NAME: discriminator} if discriminator else {}
 
     def forward(
         self, frames: Tensor, pairs: Pairs, target: Tensor, last: Tensor, step: int
@@ -53,21 +46,20 @@ class PictureTerms(nn.Module):
         """
         recipe = self.recipe
         weight, _ = importance(pairs.landmarks_b, frames.shape[-1])
-        losses = {"l1": self.photometric(frames, pairs.picture_b, weight)}
+        losses = {"l1": photometric(frames, pairs.picture_b, weight, recipe.scales)}
         total = recipe.photometric * losses["l1"]
         if self.perceptual is not None:
             losses["perceptual"] = self._perceptual(frames, pairs)
             total = total + recipe.perceptual * losses["perceptual"]
-        left = {}
-        judge = self.opponents.get(Adversarial.NAME)
-        if judge is not None and judge.active(step):
-            shift = random_shift(len(frames), frames.device)
-            shown = views(frames, target, shift)
-            losses["adversarial"], share = judge.term(shown, total, last, step)
-            total = total + share * losses["adversarial"]
-            shown = [View(v.pictures.detach(), v.rings) for v in shown]
-            left[judge.NAME] = (shown, views(pairs.picture_b, pairs.landmarks_b, shift))
-        return losses, total, left
+        outputs = {}
+        for name, discriminator in self.adversaries.items():
+            if discriminator.active(step):
+                shift = random_shift(len(frames), frames.device)
+                fake = views(frames, target, shift)
+                losses["adversarial"], weight = discriminator.term(fake, total, last, step)
+                total = total + weight * losses["adversarial"]
+                outputs[name] = ([view.detach() for view in fake], views(pairs.picture_b, pairs.landmarks_b, shift))
+        return losses, total, outputs
 
     def _perceptual(self, frames: Tensor, pairs: Pairs) -> Tensor:
         """Whole pictures at 128 pixels at most, and a patch of a quarter of the side at double size."""
@@ -75,10 +67,10 @@ class PictureTerms(nn.Module):
         with torch.autocast(frames.device.type, torch.bfloat16):
             halve = size > 128
             whole = [F.avg_pool2d(x, 2) if halve else x for x in (frames, pairs.picture_b)]
-            point = LOOKED_AT[int(torch.randint(len(LOOKED_AT), ()))]
+            point = PERCEPTUAL_POINTS[int(torch.randint(len(PERCEPTUAL_POINTS), ()))]
             side = size // PATCH
-            corner = (pairs.landmarks_b[:, point, :2] * size - side / 2).round().long().clamp(0, size - side).tolist()
-            near = [resize(_patches(x, corner, side), (2 * side, 2 * side)) for x in (frames, pairs.picture_b)]
+            centre = pairs.landmarks_b[:, point, :2] * size
+            near = [resize(patches(x, centre, side)[0], (2 * side, 2 * side)) for x in (frames, pairs.picture_b)]
             return self.perceptual(*whole).mean() + self.perceptual(*near).mean()
 
 
@@ -97,22 +89,23 @@ def importance(landmarks: Tensor, size: int) -> tuple[Tensor, Tensor]:
 def score_frames(
     val: FrameCache,
     device: torch.device,
-    make: Callable[[np.ndarray, Tensor, Tensor], dict[str, Tensor]],
+    predict: Callable[[np.ndarray, Tensor, Tensor], dict[str, Tensor]],
     per_clip: int = 12,
 ) -> dict[str, list[float]]:
-    """PSNR per clip of first frame -> later frames, whole picture and inside the face oval, for all that is made.
+    """PSNR per clip of first frame -> later frames, whole picture and inside the face oval, for all that is predicted.
 
-    make(numbers, pictures [n,3,s,s], landmarks [n,468,3]) draws the frames from the first picture: name -> [n,3,s,s] in
-    [-1,1]. `copy` joins them. -> NAME_whole and NAME_face, one number per clip, dB.
+    predict(numbers, pictures [n,3,s,s], landmarks [n,468,3]) draws the frames from the first picture: name -> [n,3,s,s]
+    in [-1,1]. `copy` joins them. -> NAME_whole and NAME_face, one number per clip, dB.
     """
     rows: dict[str, list[float]] = {}
-    for number in range(len(val.rows)):
-        mine = ((val.clip == number) & val.good).nonzero()[0]
-        mine = mine[np.r_[0, 1 : len(mine) : max(1, len(mine) // per_clip)]]
-        pictures, marks = to_tensor(val.pictures(mine, device)), torch.tensor(val.landmarks[mine], device=device)
-        face = rasterise(marks, (FACE_OVAL,), pictures.shape[-1])[1:]
-        made = {"copy": pictures[:1].expand_as(pictures), **make(mine, pictures, marks)}
-        for name, frames in made.items():
+    for clip in range(len(val.rows)):
+        numbers = val.frames_of(clip)
+        numbers = numbers[np.r_[0, 1 : len(numbers) : max(1, len(numbers) // per_clip)]]
+        pictures = to_tensor(val.pictures(numbers, device))
+        landmarks = torch.tensor(val.landmarks[numbers], device=device)
+        face = rasterise(landmarks, (FACE_OVAL,), pictures.shape[-1])[1:]
+        predicted = {"copy": pictures[:1].expand_as(pictures), **predict(numbers, pictures, landmarks)}
+        for name, frames in predicted.items():
             error = (frames.clamp(-1, 1)[1:] - pictures[1:]).square().mean(1, keepdim=True) / 4
             rows.setdefault(f"{name}_whole", []).append(float(-10 * error.mean().log10()))
             rows.setdefault(f"{name}_face", []).append(float(-10 * ((error * face).sum() / face.sum()).log10()))
@@ -122,8 +115,3 @@ def score_frames(
 def _sized(field: Tensor, size: int) -> Tensor:
     """[B,C,h,h] -> [B,C,size,size]: interpolated up, averaged down."""
     return resize(field, (size, size)) if size >= field.shape[-1] else F.adaptive_avg_pool2d(field, size)
-
-
-def _patches(pictures: Tensor, corners: list[list[int]], side: int) -> Tensor:
-    """One patch of each picture [B,3,H,W], its corner given as x, y -> [B,3,side,side]."""
-    return torch.stack([p[:, y : y + side, x : x + side] for p, (x, y) in zip(pictures, corners, strict=True)])

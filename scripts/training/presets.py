@@ -8,98 +8,85 @@ trainings of the same, each without one thing, for `scripts.ablate`.
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
+from torch import Tensor
+
 from anitalker.config import CROP, DecoderConfig, InputError, MotionSpaceConfig, StageOneConfig, to_dict
 from encoders.image import ENCODERS
+from scripts.training.recipe import Recipe, setting
 
 METRICS = ("aam", "triplet", "none")
 HEADS = ("", "v1", "v2", "v2p", "branches")  # of an HRNet; none: v2p
 
 
-def _is(default, words: str, choices: tuple | None = None):
-    """A field with its default and what it means."""
-    return field(default=default, metadata={"help": words, "choices": choices})
-
-
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class StageOneRecipe(Recipe):
     """What every stage has."""
 
     stage: ClassVar[str]
 
-    steps: int = _is(5000, "steps, exactly")
-    batch: int = _is(24, "pairs at once in one process")
-    accumulate: int = _is(1, "batches whose gradients make one step")
-    lr: float = _is(1e-3, "highest learning rate; falls along a cosine")
-    warm: int = _is(200, "steps until it is reached")
-    clip: float = _is(5.0, "longest gradient")
-    decay: float = _is(0.997, "of the running mean of the weights (EMA), which is what is exported")
-    stills: float = _is(0.3, "share of pairs that are animated stills")
-    metric: str = _is("aam", "metric learning on the identity code", METRICS)
-    margin: float = _is(-1.0, "its margin; below 0: 0.2 radians for aam, 0.3 for triplet")
-    identity: float = _is(0.0, "weight of metric learning")
-    mutual: float = _is(0.0, "weight of the bound of mutual information between identity and motion code (CLUB)")
-    hal: bool = _is(True, "aggregate all stages of the pyramid; without: the last stage alone")
-    score: int = _is(500, "steps between scores on val")
-    save_every: float = _is(120.0, "seconds between checkpoints")
-    log_every: int = _is(25, "steps between lines of progress")
+    stills: float = setting(0.3, "share of pairs that are animated stills")
+    metric: str = setting("aam", "metric learning on the identity code", METRICS)
+    margin: float = setting(-1.0, "its margin; below 0: 0.2 radians for aam, 0.3 for triplet")
+    identity: float = setting(0.0, "weight of metric learning")
+    mutual: float = setting(0.0, "weight of the bound of mutual information between identity and motion code (CLUB)")
+    hal: bool = setting(True, "aggregate all stages of the pyramid; without: the last stage alone")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Codes(Recipe):
+class Lite(StageOneRecipe):
+    """What both stages of `lite` have."""
+
+    encoder: str = setting("lia", "image encoder of the motion space", ENCODERS)
+    head: str = setting("", "of an HRNet: what of its branches is handed on; v2p unless given", HEADS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codes(Lite):
     """Stage `codes` of `lite`: what teaches the encoder to read motion and identity from pixels."""
 
     stage: ClassVar[str] = "codes"
 
-    encoder: str = _is("lia", "image encoder of the motion space", ENCODERS)
-    head: str = _is("", "of an HRNet: what of its branches is handed on; v2p unless given", HEADS)
-    aligned: float = _is(0.65, "share of pairs seen upright and large, as the second look sees them")
-    absolute: float = _is(1.0, "weight: the label's neutral under the predicted code")
-    relative: float = _is(1.0, "weight: one frame's landmarks driven to the other's")
-    neutral: float = _is(0.5, "weight: the inferred neutral has shut lips")
-    code: float = _is(3.0, "weight: the codes themselves")
-    place: float = _is(1.0, "weight: landmarks by a linear layer from HAL's code")
-    identity: float = _is(0.1, "weight of metric learning")
-    mutual: float = _is(0.01, "weight of the bound of mutual information between identity and motion code (CLUB)")
+    aligned: float = setting(0.65, "share of pairs seen upright and large, as the second look sees them")
+    absolute: float = setting(1.0, "weight: the label's neutral under the predicted code")
+    relative: float = setting(1.0, "weight: one frame's landmarks driven to the other's")
+    neutral: float = setting(0.5, "weight: the inferred neutral has shut lips")
+    code: float = setting(3.0, "weight: the codes themselves")
+    place: float = setting(1.0, "weight: landmarks by a linear layer from HAL's code")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures(Recipe):
+class Pictures(StageOneRecipe):
     """What both stages that make pictures have."""
 
-    photometric: float = _is(1.0, "weight of the L1")
-    scales: int = _is(1, "sizes at which the L1 is taken")
-    perceptual: float = _is(0.3, "weight of the feature distance")
-    adversarial: float = _is(0.0, "weight of the adversarial term, a share of the reconstruction's gradient; 0: none")
-    adversarial_after: int = _is(500, "steps before it sets in")
-    flow: float = _is(0.0, "weight of landmark-flow supervision")
-    half_life: float = _is(5000.0, "steps in which that weight halves")
-    jitter: float = _is(0.0, "strength of colour changes, the same for both pictures of a pair")
-    clip: float = _is(2.0, "longest gradient")
+    photometric: float = setting(1.0, "weight of the L1")
+    scales: int = setting(1, "sizes at which the L1 is taken")
+    perceptual: float = setting(0.3, "weight of the feature distance")
+    adversarial: float = setting(0.0, "weight of the adversarial term, a share of the reconstruction's gradient")
+    adversarial_after: int = setting(500, "steps before it sets in")
+    flow: float = setting(0.0, "weight of landmark-flow supervision")
+    half_life: float = setting(5000.0, "steps in which that weight halves")
+    jitter: float = setting(0.0, "strength of colour changes, the same for both pictures of a pair")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decoder(Pictures):
+class Decoder(Pictures, Lite):
     """Stage `decoder` of `lite`: residual flow, masks, synthesised pixels; the encoder is refined through it."""
 
     stage: ClassVar[str] = "decoder"
 
-    encoder: str = _is("lia", "image encoder of the motion space", ENCODERS)
-    head: str = _is("", "of an HRNet: what of its branches is handed on; v2p unless given", HEADS)
-    channels: str = _is("24,48,96,128", "widths of the U-Net, widest places first")
-    block: int = _is(2, "pixels along a side of one of its places: 1, 2 or 4", (1, 2, 4))
-    learned: int = _is(0, "numbers of motion beside the 20 that move no landmark (gaze, tongue); not with --frozen")
-    batch: int = _is(8, "pairs at once in one process")
-    stills: float = _is(0.25, "share of pairs that are animated stills")
-    rough: float = _is(0.2, "weight: second differences of the flow")
-    invented: float = _is(0.03, "weight: synthesis where no lips or eyes are")
-    drawn: float = _is(0.3, "weight: L1 of the synthesised pixels by themselves")
-    landmark: float = _is(0.1, "weight: landmarks driven by the codes")
-    code: float = _is(0.05, "weight: the codes themselves")
-    taught: float = _is(1.0, "weight: layers of the decoder of --teacher")
+    channels: str = setting("24,48,96,128", "widths of the U-Net, widest places first")
+    block: int = setting(2, "pixels along a side of one of its places: 1, 2 or 4", (1, 2, 4))
+    learned: int = setting(0, "numbers of motion beside the 20 that move no landmark (gaze, tongue); not with --frozen")
+    flow_smoothness: float = setting(0.2, "weight: second differences of the flow")
+    synthesis_area: float = setting(0.03, "weight: synthesis where no lips or eyes are")
+    synthesis_l1: float = setting(0.3, "weight: L1 of the synthesised pixels by themselves")
+    landmark: float = setting(0.1, "weight: landmarks driven by the codes")
+    code: float = setting(0.05, "weight: the codes themselves")
+    distillation: float = setting(1.0, "weight: layers of the decoder of --teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,27 +95,10 @@ class Pixels(Pictures):
 
     stage: ClassVar[str] = "pixels"
 
-    size: int = _is(256, "pixels of a picture's side: 32, 64, 128, 256")
-    width: float = _is(1.0, "channels as a share of the original's")
-    steps: int = _is(400_000, "steps, exactly")
-    batch: int = _is(16, "pairs at once in one process")
-    lr: float = _is(5e-4, "highest learning rate; falls along a cosine")
-    decay: float = _is(0.999, "of the running mean of the weights (EMA), which is what is exported")
-    stills: float = _is(0.25, "share of pairs that are animated stills")
-    scales: int = _is(3, "sizes at which the L1 is taken")
-    perceptual: float = _is(1.0, "weight of the feature distance")
-    adversarial: float = _is(0.3, "weight of the adversarial term, a share of the reconstruction's gradient; 0: none")
-    adversarial_after: int = _is(50_000, "steps before it sets in")
-    flow: float = _is(0.05, "weight of landmark-flow supervision")
-    half_life: float = _is(30_000.0, "steps in which that weight halves")
-    identity: float = _is(0.05, "weight of metric learning")
-    mutual: float = _is(0.01, "weight of the bound of mutual information between identity and motion code (CLUB)")
-    cross: float = _is(
-        0.05, "weight: drive somebody else, read the frame again: the drive's motion, the source's person"
-    )
-    cross_after: int = _is(20_000, "steps before that sets in")
-    jitter: float = _is(0.2, "strength of colour changes, the same for both pictures of a pair")
-    score: int = _is(5000, "steps between scores on val")
+    size: int = setting(256, "pixels of a picture's side: 32, 64, 128, 256")
+    width: float = setting(1.0, "channels as a share of the original's")
+    cross: float = setting(0.05, "weight: drive another, read the frame again: the drive's motion, the source's person")
+    cross_after: int = setting(20_000, "steps before that sets in")
 
     def config(self) -> StageOneConfig:
         """The network's sizes: the original's channels from the picture's size down, times `width`."""
@@ -140,41 +110,43 @@ class Pixels(Pictures):
         return StageOneConfig(self.size, style, channels=tuple(max(8, round(c * self.width)) for c in channels[:count]))
 
 
-def _ablation(**changes) -> tuple[Pixels]:
-    """64 pixels, an eighth of the width, short; the arms differ in `changes` alone."""
-    small = {"size": 64, "width": 0.125, "steps": 6000, "adversarial": 0.0, "perceptual": 0.0, "cross": 0.0}
-    rates = {"lr": 2e-3, "half_life": 2000.0, "identity": 0.1, "score": 100_000, "decay": 0.99, "flow": 0.1}
-    return (Pixels(**{**small, **rates, **changes}),)
-
-
-PRESETS: dict[str, tuple[Recipe, ...]] = {
-    "lite-256": (Codes(), Decoder()),
-    "full-256": (Pixels(),),
-    "ablation-all": _ablation(),
-    "ablation-no-hal": _ablation(hal=False),
-    "ablation-no-metric": _ablation(metric="none"),
-    "ablation-no-mutual": _ablation(mutual=0.0),
-    "ablation-triplet": _ablation(metric="triplet"),
-    "ablation-neither": _ablation(metric="none", mutual=0.0),
-    "ablation-no-flow": _ablation(flow=0.0),
-    "ablation-adversarial": _ablation(adversarial=0.3),
-    "ablation-autoencode": _ablation(flow=0.0, metric="none", mutual=0.0),
+PICTURES = {"batch": 8, "stills": 0.25, "clip": 2.0}
+FULL = PICTURES | {"steps": 400_000, "batch": 16, "lr": 5e-4, "decay": 0.999, "score": 5000, "jitter": 0.2}
+FULL |= {"scales": 3, "perceptual": 1.0, "adversarial": 0.3, "adversarial_after": 50_000, "flow": 0.05}
+FULL |= {"half_life": 30_000.0, "identity": 0.05, "mutual": 0.01}
+# 64 pixels, an eighth of the width, short; the arms of the ablation differ in one thing each.
+SMALL = FULL | {"size": 64, "width": 0.125, "steps": 6000, "adversarial": 0.0, "perceptual": 0.0, "cross": 0.0}
+SMALL |= {"lr": 2e-3, "half_life": 2000.0, "identity": 0.1, "score": 100_000, "decay": 0.99, "flow": 0.1}
+ARMS = {
+    "all": {},
+    "no-hal": {"hal": False},
+    "no-metric": {"metric": "none"},
+    "no-mutual": {"mutual": 0.0},
+    "triplet": {"metric": "triplet"},
+    "neither": {"metric": "none", "mutual": 0.0},
+    "no-flow": {"flow": 0.0},
+    "adversarial": {"adversarial": 0.3},
+    "autoencode": {"flow": 0.0, "metric": "none", "mutual": 0.0},
+}
+PRESETS: dict[str, tuple[StageOneRecipe, ...]] = {
+    "lite-256": (Codes(identity=0.1, mutual=0.01), Decoder(**PICTURES)),
+    "full-256": (Pixels(**FULL),),
+    **{f"ablation-{arm}": (Pixels(**(SMALL | changes)),) for arm, changes in ARMS.items()},
 }
 KINDS = {kind.stage: kind for kind in (Codes, Decoder, Pixels)}
 STAGES = tuple(KINDS)
+# The fields of all stages, for the command line.
+SETTINGS = {known.name: known for kind in KINDS.values() for known in fields(kind)}
+OLD_NAMES = {"rough": "flow_smoothness", "invented": "synthesis_area"}
+OLD_NAMES |= {"drawn": "synthesis_l1", "taught": "distillation"}
 
 
-def settings() -> dict[str, dict]:
-    """Every field of every recipe once: name -> type, help, choices, for the command line."""
-    found: dict[str, dict] = {}
-    for kind in KINDS.values():
-        for one in fields(kind):
-            default = one.default if one.default is not MISSING else None
-            found.setdefault(one.name, {"type": type(default), **one.metadata})
-    return found
+def weighted(recipe: StageOneRecipe, losses: dict[str, Tensor]) -> Tensor:
+    """The sum of losses, each times the recipe's weight of the same name."""
+    return sum(getattr(recipe, name) * loss for name, loss in losses.items())
 
 
-def recipes_of(preset: str) -> tuple[Recipe, ...]:
+def recipes_of(preset: str) -> tuple[StageOneRecipe, ...]:
     """A preset's recipes by its name, or from a JSON file as `describe` makes it; InputError says what is wrong."""
     if preset in PRESETS:
         return PRESETS[preset]
@@ -182,7 +154,10 @@ def recipes_of(preset: str) -> tuple[Recipe, ...]:
         raise InputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}, or a FILE.json")
     try:
         stages = json.loads(Path(preset).read_text(encoding="utf-8"))["stages"]
-        return tuple(KINDS[stage](**one["recipe"]) for stage, one in stages.items())
+        return tuple(
+            KINDS[stage](**{OLD_NAMES.get(name, name): value for name, value in known["recipe"].items()})
+            for stage, known in stages.items()
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         line = " ".join(str(error).split())[:120]
         raise InputError(f"preset {preset!r} cannot be read ({line}); write one by scripts.export --preset") from None
@@ -193,28 +168,24 @@ def describe(preset: str) -> dict:
     stages = {}
     for recipe in recipes_of(preset):
         if isinstance(recipe, Pixels):
-            sizes = {"stage1": to_dict(recipe.config())}
+            sizes = {"stage1": recipe.config()}
         else:
-            space = motion_space_config(recipe)
-            sizes = {"motion_space": to_dict(space)}
-            sizes |= {"decoder": to_dict(decoder_config(recipe, space))} if isinstance(recipe, Decoder) else {}
-        stages[recipe.stage] = {"recipe": asdict(recipe), **sizes}
+            sizes = {"motion_space": motion_space_config(recipe)}
+        if isinstance(recipe, Decoder):
+            sizes["decoder"] = decoder_config(recipe, sizes["motion_space"])
+        stages[recipe.stage] = {"recipe": asdict(recipe), **{name: to_dict(size) for name, size in sizes.items()}}
     return {"preset": preset, "stages": stages}
 
 
-def resolve(preset: str, stage: str | None, given: dict) -> Recipe:
+def resolve(preset: str, stage: str | None, given: dict) -> StageOneRecipe:
     """The preset's recipe of that stage (None: its first) with the given fields; InputError names what does not fit."""
     recipes = {recipe.stage: recipe for recipe in recipes_of(preset)}
     if stage is not None and stage not in recipes:
         raise InputError(f"preset {preset} has no stage {stage!r}; it has {', '.join(recipes)}")
     recipe = recipes[stage or next(iter(recipes))]
-    known = {one.name for one in fields(recipe)}
-    if foreign := [name for name in given if name not in known]:
-        flags = ", ".join("--" + name.replace("_", "-") for name in foreign)
-        raise InputError(f"stage {recipe.stage} has no {flags}; see --help for what each stage has")
-    for name in ("steps", "batch", "accumulate", "score", "log_every", "scales"):
-        if name in given and given[name] < 1:
-            raise InputError(f"{name} is {given[name]}; allowed is 1 or more")
+    known = {known.name for known in fields(recipe)}
+    if foreign := ["--" + name.replace("_", "-") for name in given if name not in known]:
+        raise InputError(f"stage {recipe.stage} has no {', '.join(foreign)}; see --help for what each stage has")
     return replace(recipe, **given)
 
 

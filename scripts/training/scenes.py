@@ -11,31 +11,29 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms import v2
 
 from anitalker.faces.face_network import KEY_POINTS, crop_frame, sample_crops, to_crop
 from anitalker.faces.landmarks import LEFT_EYE, RIGHT_EYE
-
-
-def to_pictures(frames: Tensor) -> Tensor:
-    """uint8 [B,H,W,3] -> float [B,3,H,W] in [-1,1]."""
-    return frames.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+from encoders.image import to_tensor as to_pictures
+from scripts.training.augment import apply_to_share, mirror_index, noise, resample
 
 
 def uniform(count: int, low: float, high: float) -> Tensor:
+    """[count] numbers, uniform from low to high."""
     return torch.rand(count) * (high - low) + low
+
+
+def chance(share: float) -> bool:
+    """True in this share of the calls."""
+    return float(torch.rand(())) < share
 
 
 def mirror_order(landmarks: Tensor) -> Tensor:
     """Which point each point becomes in a mirror, by the mean upright shape of labels [B,N,3] -> [N]."""
-    from scipy.optimize import linear_sum_assignment
-
     shape = to_crop(landmarks, *crop_frame(landmarks)).mean(0)
     shape[:, 0] -= (shape[10, 0] + shape[152, 0]) / 2
-    other = shape * torch.tensor([-1.0, 1.0, 1.0])
-    order = torch.from_numpy(linear_sum_assignment(torch.cdist(shape, other).square().numpy())[1])
-    if not torch.equal(order[order], torch.arange(len(order))):
-        raise ValueError("the mean shape is not symmetric enough to pair its points; give more faces")
-    return order
+    return mirror_index(shape)
 
 
 def face_crops(
@@ -69,11 +67,14 @@ def turn(axes: Tensor, angle: Tensor) -> Tensor:
 
 def degrade(pictures: Tensor, occluded: float = 0.25) -> Tensor:
     """Light, colour, grey, occlusion, blur, low resolution, noise, JPEG, each on its share of [B,3,H,W] in [-1,1]."""
+    size = pictures.shape[-1]
     pictures = recolour(pictures)
-    for change, share in ((occlude, occluded), (blur, 0.2), (coarsen, 0.2), (noise, 0.3), (jpeg, 0.12)):
-        chosen = (torch.rand(len(pictures)) < share).nonzero().squeeze(-1)
-        if len(chosen):
-            pictures[chosen] = change(pictures[chosen])
+    covered = (torch.rand(len(pictures)) < occluded).nonzero().squeeze(-1)
+    pictures[covered] = occlude(pictures[covered])
+    apply_to_share(pictures, 0.2, v2.GaussianBlur(9, (0.4, 2.0)))
+    apply_to_share(pictures, 0.2, resample(size // 4, 2 * size // 3, size))
+    apply_to_share(pictures, 0.3, lambda picture: noise(picture, 0.2))
+    apply_to_share(pictures, 0.12, jpeg)
     return pictures.clamp_(-1, 1)
 
 
@@ -87,41 +88,10 @@ def recolour(pictures: Tensor) -> Tensor:
     return flat.view_as(pictures)
 
 
-def blur(pictures: Tensor) -> Tensor:
-    """Gaussian blur of 0.4 to 2 pixels, stronger along one random axis (motion)."""
-    count, _, height, width = pictures.shape
-    taps = torch.arange(-4, 5).float()
-    kernels = [torch.exp(-0.5 * (taps / uniform(count, 0.4, 2.0)[:, None]) ** 2) for _ in range(2)]
-    kernels = [(k / k.sum(1, keepdim=True)).repeat_interleave(3, 0) for k in kernels]
-    flat = F.pad(pictures, (4, 4, 4, 4), "replicate").reshape(1, count * 3, height + 8, width + 8)
-    flat = F.conv2d(flat, kernels[0][:, None, None, :], groups=count * 3)
-    return F.conv2d(flat, kernels[1][:, None, :, None], groups=count * 3).view_as(pictures)
-
-
-def coarsen(pictures: Tensor) -> Tensor:
-    """As if enlarged from a picture 1.5 to 4 times smaller (one factor for the batch)."""
-    factor = float(uniform(1, 1.5, 4.0))
-    small = F.interpolate(
-        pictures, scale_factor=1 / factor, mode="bilinear", antialias=True, recompute_scale_factor=True
-    )
-    return F.interpolate(small, size=pictures.shape[-2:], mode="bilinear")
-
-
-def noise(pictures: Tensor) -> Tensor:
-    """Gaussian noise of up to 10% of the range, half of the time without colour."""
-    grain = torch.randn_like(pictures)
-    plain = torch.rand(len(pictures)) < 0.5
-    grain[plain] = grain[plain, :1]
-    return pictures + grain * uniform(len(pictures), 0.01, 0.2)[:, None, None, None]
-
-
-def jpeg(pictures: Tensor) -> Tensor:
+def jpeg(picture: Tensor) -> Tensor:
     """Through JPEG at quality 20 to 80."""
-    from torchvision.io import decode_jpeg, encode_jpeg
-
-    bytes_ = ((pictures.clamp(-1, 1) + 1) * 127.5).to(torch.uint8).contiguous()
-    done = [decode_jpeg(encode_jpeg(p, int(torch.randint(20, 80, ())))) for p in bytes_]
-    return torch.stack(done).float() / 127.5 - 1
+    pixels = ((picture.clamp(-1, 1) + 1) * 127.5).to(torch.uint8)
+    return v2.functional.jpeg(pixels, int(torch.randint(20, 80, ()))).float() / 127.5 - 1
 
 
 def occlude(pictures: Tensor) -> Tensor:
@@ -151,7 +121,7 @@ def make_scenes(frames: Tensor, landmarks: Tensor, count: int, size: int) -> tup
     boxes, points = torch.zeros(count, SLOTS, 4), torch.zeros(count, SLOTS, KEY_POINTS, 2)
     valid = torch.zeros(count, SLOTS, dtype=torch.bool)
     for i in range(count):
-        if float(torch.rand(())) < 0.33:
+        if chance(0.33):
             placed = [whole_frame(scenes[i], pictures, pixels)]
         else:
             placed = scatter(scenes[i], pictures, pixels, rooms)
@@ -179,25 +149,20 @@ def beside_face(landmarks: Tensor) -> Tensor:
     low, high = landmarks[..., :2].amin(1), landmarks[..., :2].amax(1)
     gap = 0.1 * (high - low)
     low, high = (low - gap).clamp(0, 1), (high + gap).clamp(0, 1)
-    zero, one = torch.zeros_like(low[:, 0]), torch.ones_like(low[:, 0])
-    strips = [
-        (zero, zero, low[:, 0], one),
-        (high[:, 0], zero, one, one),
-        (zero, zero, one, low[:, 1]),
-        (zero, high[:, 1], one, one),
-    ]
-    strips = torch.stack([torch.stack(s, -1) for s in strips], 1)  # [B,4,4]
+    strips = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(len(landmarks), 4, 1)
+    strips[:, 0, 2], strips[:, 1, 0] = low[:, 0], high[:, 0]  # to the left and right of the face
+    strips[:, 2, 3], strips[:, 3, 1] = low[:, 1], high[:, 1]  # above and below it
     area = (strips[..., 2:] - strips[..., :2]).prod(-1) * uniform(len(landmarks) * 4, 0.3, 1.0).view(-1, 4)
     return strips[torch.arange(len(strips)), area.argmax(1)]
 
 
 def texture(pictures: Tensor, rooms: Tensor, count: int, size: int) -> Tensor:
     """Backgrounds [count,3,size,size]: octaves of noise, or mirrored tiles of strips without a face, or both."""
-    made = uniform(count * 3, -0.8, 0.8).view(count, 3, 1, 1)
+    octaves = uniform(count * 3, -0.8, 0.8).view(count, 3, 1, 1)
     for cells in (2, 5, 12, 40, size):
-        made = F.interpolate(made, size=(cells, cells), mode="bilinear")
+        octaves = F.interpolate(octaves, size=(cells, cells), mode="bilinear")
         if cells < size:
-            made += torch.randn(count, 3, cells, cells) * uniform(count, 0, 0.7).square()[:, None, None, None]
+            octaves += torch.randn(count, 3, cells, cells) * uniform(count, 0, 0.7).square()[:, None, None, None]
     which = torch.randint(len(pictures), (count,))
     axes = turn(torch.eye(2).expand(count, 2, 2), torch.randint(4, (count,)) * (math.pi / 2) + torch.randn(count) * 0.2)
     axis = torch.linspace(-1, 1, size)
@@ -208,7 +173,7 @@ def texture(pictures: Tensor, rooms: Tensor, count: int, size: int) -> Tensor:
     at = (low + wave * (high - low)) * 2 - 1
     tiles = F.grid_sample(pictures[which], at.view(count, size, size, 2), "bilinear", "border", align_corners=False)
     share = torch.rand(count).mul(2).clamp(max=1)[:, None, None, None]
-    return torch.lerp(made, tiles, share)
+    return torch.lerp(octaves, tiles, share)
 
 
 def whole_frame(scene: Tensor, pictures: Tensor, pixels: Tensor) -> Tensor:
@@ -250,12 +215,12 @@ def paste(
     picture = pictures[which : which + 1]
     low, high = landmarks[0, :, :2].amin(0), landmarks[0, :, :2].amax(0)
     if not face:  # the same seams and colours without a face
-        shuffled = float(torch.rand(())) < 0.5
+        shuffled = chance(0.5)
         picture = shuffle(picture, low, high) if shuffled else texture(picture, rooms[which : which + 1], 1, width // 2)
         width, low, high = width // 2, torch.full((2,), width * 0.1), torch.full((2,), width * 0.4)
     middle, extent = (low + high) / 2, float((high - low).max())
     axes = turn(torch.eye(2)[None], torch.randn(1) * 0.25)
-    if float(torch.rand(())) < 0.5:
+    if chance(0.5):
         axes[:, 0] *= -1
     mask = feathered(width, middle, extent)
     layers = torch.cat([picture, mask[None, None]], 1)
@@ -267,14 +232,14 @@ def paste(
     x, y = torch.arange(window[0], window[2]) + 0.5, torch.arange(window[1], window[3]) + 0.5
     grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1) - place
     at = (middle + ratio * (grid @ axes[0])) * (2 / layers.shape[-1]) - 1
-    seen = F.grid_sample(layers, at[None], "bilinear", "border", align_corners=False)[0]
-    part = scene[:, window[1] : window[3], window[0] : window[2]]
-    part.copy_(torch.lerp(part, seen[:3], seen[3:]))
+    sampled = F.grid_sample(layers, at[None], "bilinear", "border", align_corners=False)[0]
+    target = scene[:, window[1] : window[3], window[0] : window[2]]
+    target.copy_(torch.lerp(target, sampled[:3], sampled[3:]))
     moved = to_crop(landmarks, ((low + high) / 2)[None], (high - low).max()[None], axes)[0]
     moved[:, :2] -= 0.5
     moved = moved * side
     moved[:, :2] += place
-    if face and float(torch.rand(())) < 0.2:
+    if face and chance(0.2):
         cover(scene, moved, side)
     return moved
 
@@ -286,7 +251,7 @@ def shuffle(picture: Tensor, low: Tensor, high: Tensor) -> Tensor:
     face = F.interpolate(picture[:, :, y0:y1, x0:x1], size=(size // cells * cells,) * 2, mode="bilinear")
     tiles = face.unflatten(3, (cells, -1)).unflatten(2, (cells, -1))  # [1,3,cells,h,cells,w]
     shift = [int(s) for s in torch.randint(1, cells, (2,))]
-    tiles = tiles.roll(shift, (2, 4)).flip(3 if float(torch.rand(())) < 0.5 else 5)
+    tiles = tiles.roll(shift, (2, 4)).flip(3 if chance(0.5) else 5)
     return F.interpolate(tiles.flatten(2, 3).flatten(3, 4), size=(size, size), mode="bilinear")
 
 
@@ -296,7 +261,7 @@ def feathered(width: int, middle: Tensor, extent: float) -> Tensor:
     edge = float(uniform(1, 0.01, 0.12)) * width
     border = (torch.minimum(axis, width - axis) - 0.5).clamp(min=0) / edge
     mask = torch.minimum(border[:, None], border[None])
-    if float(torch.rand(())) < 0.4:
+    if chance(0.4):
         radius = extent * float(uniform(1, 0.6, 0.85))
         far = ((axis - middle[0])[None] ** 2 * 1.3 + (axis - middle[1])[:, None] ** 2).sqrt()
         mask = torch.minimum(mask, (radius - far) / edge)

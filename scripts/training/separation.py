@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scripts.training.engine import Opponent
+from scripts.training.engine import AdversarialNetwork
+from scripts.training.presets import StageOneRecipe
 
 
 class AngularMargin(nn.Module):
@@ -29,12 +30,11 @@ class AngularMargin(nn.Module):
     def forward(self, code: Tensor, person: Tensor) -> Tensor:
         """Codes [B,size] of any length and person numbers [B] -> scalar, nats."""
         cosine = F.normalize(code.float(), dim=1) @ F.normalize(self.weight, dim=1).T
-        own = cosine.gather(1, person[:, None])
-        sine = (1 - own.square()).clamp_min(1e-6).sqrt()
-        moved = own * math.cos(self.margin) - sine * math.sin(self.margin)
+        target = cosine.gather(1, person[:, None])
+        shifted = (target.clamp(-1 + 1e-6, 1 - 1e-6).acos() + self.margin).cos()
         # Past pi - m the cosine would rise again: there the margin is a plain subtraction, as in the authors' code.
-        moved = torch.where(own > -math.cos(self.margin), moved, own - self.margin * math.sin(self.margin))
-        return F.cross_entropy(self.scale * cosine.scatter(1, person[:, None], moved), person)
+        shifted = torch.where(target > -math.cos(self.margin), shifted, target - self.margin * math.sin(self.margin))
+        return F.cross_entropy(self.scale * cosine.scatter(1, person[:, None], shifted), person)
 
 
 class Triplet(nn.Module):
@@ -58,15 +58,7 @@ class Triplet(nn.Module):
         return F.relu(near - other + self.margin).mean()
 
 
-def metric_loss(kind: str, people: int, size: int, margin: float) -> nn.Module | None:
-    """`aam`, `triplet` or `none`; a margin below 0 leaves each its own."""
-    if kind == "none":
-        return None
-    given = {} if margin < 0 else {"margin": margin}
-    return AngularMargin(people, size, **given) if kind == "aam" else Triplet(**given)
-
-
-class MutualInformation(Opponent):
+class MutualInformation(AdversarialNetwork):
     """vCLUB: an upper bound of the mutual information between identity code i and motion code m, to be minimised.
 
     E_p(i,m) log q(m|i) - E_p(i) E_p(m) log q(m|i), where q(m|i) = N(mean(i), variance(i)), the density network, is
@@ -101,8 +93,38 @@ class MutualInformation(Opponent):
     def loss(self, identity: Tensor, motion: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         """Negative log likelihood per number of the motion code, which teaches the density."""
         identity, motion = identity.detach().float(), _standard(motion.detach().float())
-        likely = self.log_density(identity, motion[:, None]).mean() / motion.shape[1]
-        return -likely, {"density": -likely.item()}
+        loss = -self.log_density(identity, motion[:, None]).mean() / motion.shape[1]
+        return loss, {"density": loss.item()}
+
+
+class SeparationTerms(nn.Module):
+    """Metric learning and the bound of mutual information, as far as a recipe has them.
+
+    heads has the learned weights of metric learning; adversaries, by name, the density network: a dict, so that its
+    parameters stay outside of what the main optimizer and DistributedDataParallel see.
+    """
+
+    def __init__(self, recipe: StageOneRecipe, people: int, identity_size: int, motion_size: int) -> None:
+        super().__init__()
+        margin = {} if recipe.margin < 0 else {"margin": recipe.margin}
+        self.heads = nn.ModuleDict()
+        if recipe.identity and recipe.metric != "none":
+            metric = AngularMargin(people, identity_size, **margin) if recipe.metric == "aam" else Triplet(**margin)
+            self.heads["identity"] = metric
+        density = MutualInformation(identity_size, motion_size) if recipe.mutual else None
+        self.adversaries = {} if density is None else {density.NAME: density}
+
+    def forward(self, identity: Tensor, motion: Tensor, person: Tensor) -> tuple[dict[str, Tensor], dict[str, tuple]]:
+        """Identity [2B,I] and motion [2B,M] codes of sources, then drives, and the pairs' people [B] -> terms
+        `identity` and `mutual`, not weighted, and what the density network learns from.
+        """
+        terms, outputs = {}, {}
+        if "identity" in self.heads:
+            terms["identity"] = self.heads["identity"](identity, person.repeat(2))
+        for name, density in self.adversaries.items():
+            terms["mutual"] = density.bound(identity, motion)
+            outputs[name] = (identity.detach(), motion.detach())
+        return terms, outputs
 
 
 def _standard(x: Tensor) -> Tensor:

@@ -44,8 +44,8 @@ def draw(
             place, mask = grid + flow[:, :2].tanh(), flow[:, 2:].sigmoid()
             warped = F.grid_sample(skip.float(), place.permute(0, 2, 3, 1), align_corners=False) * mask
             colour = decoder.to_rgbs[index]
-            own = colour.conv(warped) + colour.bias
-            picture = own if picture is None else own + double(picture)
+            residual = colour.conv(warped) + colour.bias
+            picture = residual if picture is None else residual + double(picture)
         x = warped.to(x.dtype) + x * (1 - mask).to(x.dtype)
     return picture, (place + 1) / 2
 

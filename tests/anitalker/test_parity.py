@@ -1,9 +1,10 @@
-"""The original's numbers, from its files in every spelling: recorded from the public code with made-up weights.
+"""The original's numbers, from its files in every spelling: recorded from the public code with synthetic weights.
 
 The small recording is tests/original_golden.npz (python -m scripts.parity FOLDER --reduce). The whole one is compared
 too where it is: in the folder ANITALKER_PARITY, or in shared/parity beside the checkout.
 """
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from anitalker.config import VARIANTS, DenoiserConfig
 from anitalker.models import loading
 from anitalker.original.denoiser import Denoiser
 from scripts import parity
-from scripts.evaluation import made_up, motion_parity
+from scripts.evaluation import synthetic_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("ANITALKER_PARITY") or ROOT.parent / "shared/parity")
@@ -46,7 +47,7 @@ def test_motion_of_a_short_clip():
     with torch.device("meta"):
         network = Denoiser(DenoiserConfig("mfcc_pose_only"))
     tensors = {
-        name: torch.from_numpy(made_up.weight(f"ema_model.{name}", t.shape, not t.is_floating_point()))
+        name: torch.from_numpy(synthetic_weights.weight(f"ema_model.{name}", t.shape, not t.is_floating_point()))
         for name, t in network.state_dict().items()
     }
     network.load_state_dict(tensors, assign=True)
@@ -79,21 +80,29 @@ def test_both_stages_by_the_loader_of_the_command_line(tmp_path):
 
 
 @pytest.mark.skipif(WHOLE is None, reason="needs the whole recording")
-def test_made_up_values_are_those_of_the_recording():
+def test_synthetic_values_are_those_of_the_recording():
     """Ours against the script that made the recording's weights and inputs: the same bits."""
-    theirs = motion_parity.maker(WHOLE)
+    spec = importlib.util.spec_from_file_location("make_weights", WHOLE / "make_weights.py")
+    theirs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(theirs)
     for part in ("stage1", "stage2_hubert_full_control", "stage2_mfcc_full_control"):
         for entry in theirs.load_manifest(WHOLE / f"manifest_{part}.json"):
             name, shape = entry["name"], entry["shape"]
             small = np.prod(shape) < 30_000 or name.endswith(("noisy_encoder.0.weight", "out_proj.weight"))
             if small and not name.endswith(".kernel"):
-                ours = made_up.weight(name, shape, entry["dtype"] == "int64")
+                ours = synthetic_weights.weight(name, shape, entry["dtype"] == "int64")
                 assert np.array_equal(ours, theirs.fill(name, shape, entry["dtype"])), name
     for name in ("start_code", "start_motion", "portrait_u8", "tone_wave"):
-        assert np.array_equal(getattr(made_up, name)(), getattr(theirs, name)()), name
+        assert np.array_equal(getattr(synthetic_weights, name)(), getattr(theirs, name)()), name
     for name in ("hubert_feats", "mfcc_feats", "noise"):
-        assert np.array_equal(getattr(made_up, name)(7), getattr(theirs, name)(7)), name
-    assert all(np.array_equal(a, b) for a, b in zip(made_up.controls(7), theirs.controls(7), strict=True))
+        assert np.array_equal(getattr(synthetic_weights, name)(7), getattr(theirs, name)(7)), name
+    assert all(np.array_equal(a, b) for a, b in zip(synthetic_weights.controls(7), theirs.controls(7), strict=True))
+
+
+def test_inputs_of_a_single_frame():
+    """Fewer features than the window that smooths them."""
+    assert synthetic_weights.hubert_feats(1).shape == (1, 25, 2, 1024)
+    assert synthetic_weights.mfcc_feats(1).shape == (1, 4, 39)
 
 
 def test_a_small_deviation_is_noticed():
@@ -111,6 +120,12 @@ def test_a_small_deviation_is_noticed():
     assert {key for key, error in found.items() if not error <= LIMIT} == {
         "render_1", "frame_0_u8", "frame_1_u8", "image_code", "motion_code"
     }  # fmt: skip
+
+
+def test_errors_are_relative_and_infinite_for_what_is_missing():
+    golden = {"a": np.array([3.0, 4.0]), "b": np.ones(2), "c": np.ones(2), "noise": np.ones(2), "audio": np.ones(2)}
+    made = {"a": np.array([3.0, 4.5]), "b": np.ones(3)}
+    assert parity.errors(golden, made, whole=True) == {"a": pytest.approx(0.1), "b": np.inf, "c": np.inf}
 
 
 def test_the_recording_is_small():

@@ -2,15 +2,21 @@
 trainings: two made-up people with decoded frames and labels.
 """
 
+import csv
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from anitalker.faces.landmarks import from_canonical, lip_opening
-from scripts.evaluation.subject import EvalClip
+from scripts.evaluate import parse
+from scripts.evaluation.clips import EvalClip
+from scripts.evaluation.metric_networks import MetricNetworks
+from scripts.evaluation.session import Session
 from scripts.training.labels import MotionLabels
 
 FRAMES = 40
@@ -26,10 +32,10 @@ def face(opening=0.05, shift=0.0):
 
 
 def clip(seed=0, identity="a"):
-    """Frames whose first pixel is their number, so that a fake can know what it is shown."""
+    """Frames whose first pixel is their number and the clip's, so that a fake can know what it is shown."""
     rng = np.random.default_rng(seed)
     frames = rng.integers(0, 256, (FRAMES, 256, 256, 3), dtype=np.uint8)
-    frames[:, 0, 0, 0] = np.arange(FRAMES)
+    frames[:, 0, 0, 0], frames[:, 0, 0, 1] = np.arange(FRAMES), seed
     openings = 0.05 + 0.04 * rng.random(FRAMES)
     labels = np.stack([face(o, 0.02 * np.sin(i)) for i, o in enumerate(openings)])
     speech = rng.normal(0, 0.1, FRAMES * 640).astype(np.float32)
@@ -38,16 +44,19 @@ def clip(seed=0, identity="a"):
 
 
 class Oracle:
-    """Knows the clip: a code is the number of the frame that it was read from, a rendered frame is the true one."""
+    """Knows its clips: a code is the number of the frame that it was read from, a rendered frame is the true one."""
 
     name = "oracle"
     lost = 0
 
-    def __init__(self, known):
-        self.known = known
+    def __init__(self, *clips):
+        self.clips = {int(clip.frames[0, 0, 0, 1]): clip for clip in clips}
+
+    def known(self, frame):
+        return self.clips[int(frame[0, 0, 1])]
 
     def landmarks(self, frames):
-        return self.known.landmarks[frames[:, 0, 0, 0]]
+        return np.stack([self.known(frame).landmarks[frame[0, 0, 0]] for frame in frames])
 
     def codes(self, frames):
         codes = np.zeros((len(frames), 20), np.float32)
@@ -65,7 +74,7 @@ class Oracle:
         return np.float32([0.25, 0.75])
 
     def render(self, source, motion, appearance=None):
-        return self.known.frames[motion[:, 0].round().astype(int)]
+        return self.known(source.image).frames[motion[:, 0].round().astype(int)]
 
     def render_landmarks(self, source, landmarks, motion):
         return np.repeat(source.image[None], len(landmarks), 0)
@@ -80,7 +89,7 @@ class Oracle:
 
     def speak(self, source, speech, seed):
         count = -(-len(speech) // 640)
-        motion = self.codes(self.known.frames)[np.arange(count) % FRAMES]
+        motion = self.codes(self.known(source.image).frames)[np.arange(count) % FRAMES]
         return motion if np.any(speech) else np.repeat(motion[:1], count, 0)
 
     def seams(self, frames):
@@ -94,10 +103,22 @@ class Copier(Oracle):
         return np.repeat(source.image[None], len(motion), 0)
 
 
+class FakeSession(Session):
+    """A session over clips that are there already, without metric networks unless they are given."""
+
+    def __init__(self, model, clips, *options, networks=None):
+        super().__init__(model, parse(["--data", "none", *options]))
+        self.known, self.networks = clips, networks or MetricNetworks()
+
+    def clips(self, speech=False):
+        return iter(self.known)
+
+
 @pytest.fixture(scope="session")
 def fakes():
-    """Namespace: FRAMES, face(opening, shift), clip(seed, identity), Oracle(clip), Copier(clip)."""
-    return SimpleNamespace(FRAMES=FRAMES, face=face, clip=clip, Oracle=Oracle, Copier=Copier)
+    """Namespace: FRAMES, face(opening, shift), clip(seed, identity), Oracle(*clips), Copier(*clips), session(model,
+    clips, *options)."""
+    return SimpleNamespace(FRAMES=FRAMES, face=face, clip=clip, Oracle=Oracle, Copier=Copier, session=FakeSession)
 
 
 @pytest.fixture
@@ -127,3 +148,90 @@ def cache(tmp_path, labels):
         (folder / "rows.json").write_text(json.dumps(rows))
     labels.save(tmp_path / "cache" / "labels.npz")
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def motion_folder(tmp_path_factory):
+    """Three clips whose first expression number is the loudness of their sound, and opens the lips."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("features")
+    directions, _ = np.linalg.qr(rng.standard_normal((1404, 14)))
+    row = {"speaking_visible": "yes", "has_audio": "yes", "generated": "no", "shard": "mixed-0", "identity": "a"}
+    rows = [
+        {**row, "id": "one", "split": "train"},
+        {**row, "id": "mute", "split": "train", "speaking_visible": "no", "identity": "b"},
+        {**row, "id": "held", "split": "val", "identity": "c"},
+    ]
+    neutral = rng.standard_normal((468, 3)) * 0.2
+    neutral[10], neutral[152], neutral[14] = [0, -0.5, 0], [0, 0.5, 0], neutral[13]
+    for row in rows:
+        loud = 0.5 + 0.5 * np.sin(np.arange(160) * 0.9)
+        codes = 0.05 * rng.standard_normal((160, 20)).cumsum(0) / 10
+        codes[:, 6] = loud
+        sound = (rng.standard_normal(160 * 640) * 3000 * loud.repeat(640)).astype(np.int16)
+        stored = {
+            "codes": codes.astype(np.float32),
+            "good": np.ones(160, np.uint8),
+            "lips": loud.astype(np.float32),
+            "eyes": rng.random(160, np.float32),
+            "neutral": neutral.astype(np.float32),
+            "sound": sound,
+            "signals": rng.random((160, 5), np.float32),
+        }
+        save_file({k: torch.from_numpy(v) for k, v in stored.items()}, folder / f"{row['id']}.safetensors")
+    space = torch.tensor(directions.T.reshape(14, 468, 3).copy(), dtype=torch.float32)
+    save_file({"directions": space}, folder / "space.safetensors")
+    (folder / "clips.json").write_text(json.dumps(rows))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def read_folder(motion_folder, tmp_path_factory):
+    """The same clips with codes as a stage one of 24 numbers of appearance reads them; motion beyond 1 now and then."""
+    folder = tmp_path_factory.mktemp("read") / "features"
+    shutil.copytree(motion_folder, folder)
+    motion = torch.from_numpy(np.random.default_rng(1).normal(size=(160, 20)).astype(np.float32))
+    for name in ("one", "mute", "held"):
+        file = folder / f"{name}.safetensors"
+        save_file(load_file(file) | {"motion": motion, "appearance": torch.ones(7, 24).half()}, file)
+    return folder
+
+
+@pytest.fixture
+def people(face):
+    """Four grey frames with a light square on a corner of the mouth (point 291), and landmarks in crop widths."""
+    torch.manual_seed(0)
+    place = torch.tensor([0.5, 0.42, 0.0]) + torch.randn(4, 1, 3) * torch.tensor([0.03, 0.03, 0.0])
+    landmarks = face * 0.5 + place + torch.randn(4, 468, 3) * 1e-3
+    frames = torch.full((4, 256, 256, 3), 90, dtype=torch.uint8)
+    for frame, points in zip(frames, landmarks, strict=True):
+        x, y = (points[291, :2] * 256).int().tolist()
+        frame[y - 3 : y + 4, x - 3 : x + 4] = 255
+    return frames, landmarks
+
+
+@pytest.fixture
+def photo_folder(tmp_path, face):
+    """DIR/stills/manifest.csv and DIR/cache: two people with a clip of 60 frames every 10, and stills."""
+    rng = np.random.default_rng(0)
+    stills = {"train": ["inst/neutral_front/001_03.jpg", "inst/smiling_front/001_08.jpg", "man/7.jpg"]}
+    stills["val"] = ["man/8.jpg", "man/9.jpg"]
+    (tmp_path / "stills").mkdir()
+    rows = [(f"{split}{n}", split, path) for split, paths in stills.items() for n, path in enumerate(paths)]
+    with open(tmp_path / "stills/manifest.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("id", "split", "source_path"), *rows])
+    for split, paths in stills.items():
+        cache, count = tmp_path / "cache" / split, 12 + len(paths)
+        cache.mkdir(parents=True)
+        poses = torch.randn(count, 6) * 0.05 - torch.tensor([0, 0, 0, 0, 0, 0.6])
+        np.save(cache / "frames.npy", rng.integers(0, 256, (count, 256, 256, 3), np.uint8))
+        clip = np.array([0] * 6 + [1] * 6 + [-1] * len(paths))
+        frame = np.concatenate([np.arange(6) * 10, np.arange(6) * 10, np.zeros(len(paths), int)])
+        landmarks = from_canonical(face.expand(count, -1, -1), poses).numpy()
+        np.savez(
+            cache / "index.npz", landmarks=landmarks, clip=clip, frame=frame, identity=clip, good=np.ones(count, bool)
+        )
+        names = [f"ann-{split}", f"bob-{split}"]
+        (cache / "rows.json").write_text(json.dumps([{"id": name, "identity": name} for name in names]))
+    directions = torch.linalg.qr(torch.randn(468 * 3, 14)).Q
+    MotionLabels(face, directions, {"ann": face}).save(tmp_path / "cache/labels.npz")
+    return tmp_path

@@ -1,129 +1,104 @@
-"""The ablation's table from made-up scores, and its plan: equal arms, nothing mixed, nothing done twice."""
+"""The plan of an ablation: equal arms, nothing mixed, nothing done twice; the same for every study."""
 
 import json
+from dataclasses import replace
 
 import pytest
-import torch
 
 from scripts import ablate
-from scripts.training import arms
-from scripts.training.presets import PRESETS
 
-
-def scores(shift=0.0):
-    clips = [20.0 + shift, 21.0 + shift, 23.0 + shift]
-    told = {"mean": sum(clips) / 3, "interval": [min(clips), max(clips)], "clips": clips}
-    other = {"mean": 0.5, "interval": [0.4, 0.6]}
-    return {
-        "psnr": told,
-        "psnr_face": told,
-        "copy": told,
-        "copy_face": told,
-        **{n: other for n in ("pose", "expression", "leak", "eer")},
-    }
+ARMS = {"stage-one": ("all", "no-hal"), "decoders": ("shipped", "wide"), "encoders": ("lia", "lia-last")}
 
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Arms that train in no time and score by their place."""
-    done = []
+    """Arms that train in no time, and the scores of nothing: (study, arm, steps) as they are asked for."""
+    asked = []
 
-    def run(arguments, arm, folder, steps):
+    def run(study, options, arm, folder, steps):
         folder.mkdir(parents=True, exist_ok=True)
-        done.append((arm, steps))
+        asked.append((options.study, arm, steps))
 
     monkeypatch.setattr(ablate, "run_training", run)
-    monkeypatch.setattr(arms, "steps_of", lambda folder: 10**6)
-    from scripts.evaluation import ablation
-
-    monkeypatch.setattr(ablation, "score_arm", lambda folder, cache, device: scores(-0.5 * (folder.name == "no-hal")))
-    monkeypatch.setattr(ablation, "score_labels", lambda cache, size: {"leak": {"mean": 40.0, "interval": [30, 50]}})
-    return done
-
-
-def command(tmp_path, *more):
-    out, table = str(tmp_path / "out"), str(tmp_path / "docs/ablation.md")
-    return ["--data", "unused", "--out", out, "--table", table, "--arms", "all", "no-hal", "--device", "cpu", *more]
+    monkeypatch.setattr(ablate, "steps_of", lambda folder: 10**6)
+    monkeypatch.setattr(ablate, "page", lambda study, command, report: f"{command}\n")
+    for name, study in ablate.STUDIES.items():
+        kept = replace(study, score=lambda folder, options: {}, baselines=lambda options: {"labels": {}})
+        monkeypatch.setitem(ablate.STUDIES, name, kept)
+    return asked
 
 
-def test_every_arm_is_a_preset_that_differs_in_one_thing():
-    whole = PRESETS["ablation-all"][0]
-    for arm in ablate.ARMS:
-        recipe = PRESETS[f"ablation-{arm}"][0]
-        different = [name for name in vars(whole) if getattr(whole, name) != getattr(recipe, name)]
-        assert len(different) == {"all": 0, "neither": 2, "autoencode": 3}.get(arm, 1), arm
-        assert recipe.config().size == whole.size
+def command(tmp_path, study, *more):
+    out, table = str(tmp_path / "out"), str(tmp_path / "docs/table.md")
+    chosen = ["--study", study] if study != "stage-one" else []
+    return [*chosen, "--data", "x", "--out", out, "--table", table, "--arms", *ARMS[study], "--device", "cpu", *more]
 
 
-def test_table_tells_intervals_and_paired_differences(tmp_path, trained):
-    assert ablate.main(command(tmp_path, "--steps", "7")) == 0
-    text = (tmp_path / "docs/ablation.md").read_text()
-    assert "| HAL, AAM-softmax, mutual information | 21.33 [20.00, 23.00] |" in text
-    assert "| last stage instead of HAL | -0.50 [-0.50, -0.50] * |" in text
-    assert "copying the first frame" in text and "40.0 [30.0, 50.0]" in text
-    report = json.loads((tmp_path / "docs/ablation.json").read_text())
-    assert report["plan"]["steps"] == 7 and set(report["arms"]) == {"all", "no-hal"}
-
-
-def test_done_arms_are_not_trained_again_and_other_settings_are_refused(tmp_path, trained, capsys):
-    ablate.main(command(tmp_path, "--steps", "7"))
-    assert trained == [("all", 7), ("no-hal", 7)]
-    (tmp_path / "out/no-hal/scores.json").unlink()
-    assert ablate.main(command(tmp_path)) == 0
-    assert trained[2:] == [("no-hal", 7)]
-    assert ablate.main(command(tmp_path, "--size", "32")) == 2
-    assert "holds an ablation of other settings" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("study", "shared"),
+    [
+        ("stage-one", {"batch": 16, "seed": 0, "size": 64, "device": "cpu"}),
+        ("decoders", {"batch": 8, "seed": 0}),
+        ("encoders", {"batch": 8, "seed": 0, "hrnet": "hrnet_w18"}),
+    ],
+)
+def test_done_arms_are_not_trained_again_and_other_settings_are_refused(tmp_path, trained, capsys, study, shared):
+    assert ablate.main(command(tmp_path, study, "--steps", "7")) == 0
+    assert trained == [(study, arm, 7) for arm in ARMS[study]]
+    report = json.loads((tmp_path / "docs/table.json").read_text())
+    assert report["plan"] == {"steps": 7, **shared}
+    assert list(report["arms"]) == list(ARMS[study])
+    assert all(set(stored) == {"plan", "scores", "minutes"} for stored in report["arms"].values())
+    assert (tmp_path / "docs/table.md").read_text() == f"python -m scripts.ablate --study {study}\n"
+    (tmp_path / "out" / ARMS[study][1] / "scores.json").unlink()
+    assert ablate.main(command(tmp_path, study)) == 0
+    assert trained[2:] == [(study, ARMS[study][1], 7)]
+    for other in (("--seed", "1"), ("--steps", "8")):
+        assert ablate.main(command(tmp_path, study, *other)) == 2
+        assert "holds an ablation of other settings" in capsys.readouterr().err
 
 
 def test_minutes_become_equal_steps(tmp_path, trained, monkeypatch):
     clock = iter(range(0, 1000, 6))  # 6 s pass between two looks: 0.2 s for each of the 30 steps of the trial
     monkeypatch.setattr(ablate.time, "monotonic", lambda: next(clock))
-    ablate.main(command(tmp_path, "--minutes", "10"))
-    assert {steps for arm, steps in trained[2:]} == {int(0.85 * 600 / 2 / 0.2)}
+    ablate.main(command(tmp_path, "stage-one", "--minutes", "10"))
+    assert {steps for _, _, steps in trained[2:]} == {int(0.85 * 600 / 2 / 0.2)}
+    assert not (tmp_path / "out/calibration").exists()
+
+
+@pytest.mark.parametrize(("study", "steps"), [("decoders", 200), ("encoders", 1500)])
+def test_comparisons_have_steps_of_their_own(tmp_path, trained, study, steps):
+    assert ablate.main(command(tmp_path, study)) == 0
+    assert trained == [(study, arm, steps) for arm in ARMS[study]]
 
 
 def test_a_stopped_arm_is_not_scored(tmp_path, trained, monkeypatch, capsys):
-    monkeypatch.setattr(arms, "steps_of", lambda folder: 3)
-    assert ablate.main(command(tmp_path, "--steps", "7")) == 130
+    monkeypatch.setattr(ablate, "steps_of", lambda folder: 3)
+    assert ablate.main(command(tmp_path, "stage-one", "--steps", "7")) == 130
     assert "stopped in arm all at step 3 of 7" in capsys.readouterr().out
-    assert not (tmp_path / "out/all/scores.json").exists() and not (tmp_path / "docs/ablation.md").exists()
+    assert not (tmp_path / "out/all/scores.json").exists() and not (tmp_path / "docs/table.md").exists()
 
 
-def test_losses_are_arms_of_their_own():
-    """What is on and off: flow shown by landmarks, discriminator, terms about who it is; never the perceptual one."""
-    told = {}
-    for arm in ("all", "no-flow", "adversarial", "autoencode"):
-        one = PRESETS[f"ablation-{arm}"][0]
-        assert one.perceptual == one.cross == 0 < one.photometric
-        told[arm] = (one.flow > 0, one.adversarial > 0, one.metric != "none" and one.identity > 0, one.mutual > 0)
-    assert told == {
-        "all": (True, False, True, True),
-        "no-flow": (False, False, True, True),
-        "adversarial": (True, True, True, True),
-        "autoencode": (False, False, False, False),
-    }
+def test_an_arm_belongs_to_its_study(capsys):
+    with pytest.raises(SystemExit):
+        ablate.parse(["--data", "x", "--study", "encoders", "--arms", "lia", "no-hal"])
+    assert "'no-hal' is no arm of encoders; it has lia, lia-last" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("arm", ["adversarial", "no-flow", "autoencode"])
-def test_arms_of_losses_train_on_what_they_say(cache, tmp_path, arm, capsys):
-    """Three steps: the networks that only some terms need are there or not, and what was learned is finite."""
-    command = ["--data", "unused", "--cache", str(cache), "--out", str(tmp_path / "out"), "--device", "cpu"]
-    more = ["--table", str(tmp_path / "table.md"), "--steps", "3", "--size", "32", "--batch", "2", "--arms", arm]
-    assert ablate.main([*command, *more, "--threads", "1"]) == 0
-    recipe = json.loads((tmp_path / "out" / arm / "config.json").read_text())["recipe"]
-    assert recipe["adversarial_after"] == 1 and (recipe["flow"] > 0) == (arm == "adversarial")
-    state = torch.load(tmp_path / "out" / arm / "checkpoint.pt", weights_only=True)
-    helpers = {"adversarial": {"adversarial", "density"}, "no-flow": {"density"}, "autoencode": set()}[arm]
-    assert set(state["helpers"]) == helpers
-    assert all(one.isfinite().all() for one in state["average"].values() if one.is_floating_point())
+@pytest.mark.parametrize("study", ARMS)
+def test_arms_reach_the_training_with_what_all_share(tmp_path, monkeypatch, study):
+    commands = []
+    monkeypatch.setattr(ablate.train_motion_space, "main", lambda flags: commands.append(flags) or 0)
+    options = ablate.parse(command(tmp_path, study, "--features", "none", "--hrnet", "hrnet_w32"))
+    for arm in ablate.STUDIES[study].arms:
+        ablate.run_training(ablate.STUDIES[study], options, arm, tmp_path / arm, 30)
+    for flags in commands:
+        parsed, recipe = ablate.train_motion_space.parse(flags)
+        assert (recipe.steps, parsed.seed, recipe.batch) == (30, 0, options.batch) and recipe.score == 31
+    assert any("hrnet_w32" in flags for flags in commands) == (study == "encoders")
 
 
-@pytest.mark.slow
-def test_an_arm_is_trained_and_scored(cache, tmp_path):
-    command = ["--data", "unused", "--cache", str(cache), "--out", str(tmp_path / "out"), "--device", "cpu"]
-    table = tmp_path / "table.md"
-    more = ["--table", str(table), "--steps", "2", "--size", "32", "--batch", "2", "--arms", "all", "triplet"]
-    assert ablate.main([*command, *more, "--threads", "1"]) == 0
-    told = json.loads(table.with_suffix(".json").read_text())["arms"]["triplet"]["scores"]
-    assert len(told["psnr"]["clips"]) == 2 and torch.tensor(told["psnr"]["clips"]).isfinite().all()
+def test_a_training_that_fails_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ablate.train_motion_space, "main", lambda flags: 2)
+    assert ablate.main(command(tmp_path, "stage-one", "--steps", "7")) == 2
+    assert "arm all could not be trained" in capsys.readouterr().err

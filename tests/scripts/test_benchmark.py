@@ -9,6 +9,7 @@ import torch
 
 from scripts import benchmark
 from scripts.benchmarks import machine, ours, whole
+from scripts.benchmarks.report import Report
 
 
 def times(*clock):
@@ -28,20 +29,33 @@ def test_a_stopwatch_tells_waiting_from_working():
     assert watch.clock[0] >= 0.05 > watch.processor[0]
 
 
+def empty_report():
+    return Report({"load": 1.0}, {"float32": {"product": 100.0, "convolution": 50.0}})
+
+
 def test_rows_say_the_share_of_the_peak():
-    found = {
-        "machine": {"load": 1.0},
-        "peaks": {"float32": {"product": 100.0, "convolution": 50.0}},
-        "rows": [],
-        "ratios": {},
-    }
-    benchmark.add(found, "original", "frames", "float32", times(4.0), "per frame", 4, 30.0)
-    row = found["rows"][0]
+    report = empty_report()
+    report.add("original", "frames", "float32", times(4.0), "per frame", 4, 30.0)
+    row = report.facts["rows"][0]
     assert row["seconds"] == 1.0 and row["share_of_peak"] == pytest.approx(0.3)
-    found["ratios"]["frames float32"] = machine.ratio(times(8.0), times(4.0))
-    found["psnr"] = {"float32": {"median": 90.0, "worst": 80.0}}
-    text = benchmark.table(found)
+    report.ratios["frames float32"] = machine.ratio(times(8.0), times(4.0))
+    report.facts["psnr"] = {"float32": {"median": 90.0, "worst": 80.0}}
+    text = report.table()
     assert "| original | frames | float32 | 1.0000 |" in text and "30%" in text and "2.0 (2.0 to 2.0)" in text
+    assert set(json.loads(json.dumps(report.facts))) == {"machine", "peaks", "rows", "ratios", "psnr"}
+
+
+def test_the_reference_takes_turns_with_ours():
+    order, report = [], empty_report()
+    works = {"original": lambda: order.append("ours"), "reference": lambda: order.append("theirs")}
+    report.compare("encode", "float32", 2, works, "per portrait")
+    assert order == ["ours", "theirs"] * 2
+    assert [(row["model"], row["stage"], row["format"]) for row in report.rows] == [
+        ("original", "encode", "float32"),
+        ("reference", "encode", "float32"),
+    ]
+    assert list(report.ratios) == ["encode float32"]
+    assert report.time("lite", "load", "", 1, lambda: 7, "per model") == 7 and report.rows[-1]["model"] == "lite"
 
 
 def test_psnr_of_known_errors():
@@ -78,12 +92,12 @@ def test_whole_jobs_take_turns(tmp_path, monkeypatch):
         return SimpleNamespace(returncode=0, stdout=f"a word of its own\n{json.dumps(made)}\n", stderr="")
 
     monkeypatch.setattr(whole.subprocess, "run", run)
-    found = {"rows": [], "ratios": {}}
-    whole.compare(tmp_path / "speech.wav", 5.0, 2, "checkout", found)
+    report = empty_report()
+    whole.compare(tmp_path / "speech.wav", 5.0, 2, "checkout", report)
     turn = [("ours", "float32"), ("ours", "bfloat16"), ("reference", "checkout")]
     assert order == turn + turn
-    assert found["ratios"]["whole job float32"]["clock"]["most"] == 10 * 3 / 2
-    assert found["rows"][0] == {
+    assert report.ratios["whole job float32"]["clock"]["most"] == 10 * 3 / 2
+    assert report.rows[0] == {
         "model": "original",
         "stage": "whole job, 5 s",
         "format": "float32",
@@ -97,18 +111,18 @@ def test_whole_jobs_take_turns(tmp_path, monkeypatch):
 def test_a_whole_job_that_fails_is_told(tmp_path, monkeypatch):
     failed = SimpleNamespace(returncode=1, stdout="", stderr="first\nerror: no espnet\n")
     monkeypatch.setattr(whole.subprocess, "run", lambda *a, **k: failed)
-    found = {"rows": [], "ratios": {}}
-    whole.compare(tmp_path / "speech.wav", 5.0, 1, None, found)
-    assert found["not_run"] == "whole job of ours float32: error: no espnet" and not found["rows"]
+    report = empty_report()
+    whole.compare(tmp_path / "speech.wav", 5.0, 1, None, report)
+    assert report.facts["not_run"] == "whole job of ours float32: error: no espnet" and not report.rows
 
 
 def test_cards_get_a_row_without_graphs():
-    found, asked = {"rows": []}, []
+    report, asked = empty_report(), []
     model = SimpleNamespace(frames=lambda moved, form, graphs: asked.append((len(moved), form, graphs)) or iter(moved))
     for kind in ("cpu", "cuda"):
-        benchmark.without_graphs(found, "lite", "float32", 2, model, torch.zeros(8, 20), torch.device(kind))
+        benchmark.without_graphs(report, "lite", "float32", 2, model, torch.zeros(8, 20), torch.device(kind))
     assert asked == [(8, "float32", False)] * 2
-    assert [(row["stage"], row["unit"]) for row in found["rows"]] == [("frames without graphs", "per frame")]
+    assert [(row["stage"], row["unit"]) for row in report.rows] == [("frames without graphs", "per frame")]
 
 
 def test_made_up_frames_with_and_without_graphs(original_networks):
@@ -137,10 +151,10 @@ def test_motion_is_compared_in_usual_steps_and_step_for_step(monkeypatch):
     monkeypatch.setattr(benchmark.machine.time, "process_time", lambda: clock[0])
     model = SimpleNamespace(move=lambda frames, steps: work(2.0 * steps))
     theirs = SimpleNamespace(move=lambda frames, steps: work(10.0 * steps))
-    found = {"rows": [], "ratios": {}}
-    benchmark.measure_motion(found, model, theirs, 4.0, 4)
-    assert [row["seconds"] for row in found["rows"]] == pytest.approx([5.0, 25.0, 125.0])  # a second of speech
-    usual, equal = found["ratios"].values()
+    report = empty_report()
+    benchmark.measure_motion(report, model, theirs, 4.0, 4)
+    assert [row["seconds"] for row in report.rows] == pytest.approx([5.0, 25.0, 125.0])  # a second of speech
+    usual, equal = report.ratios.values()
     assert usual["clock"]["median"] == pytest.approx(25.0) and equal["clock"]["median"] == pytest.approx(5.0)
-    benchmark.measure_motion(found, model, None, 300.0, 4)
-    assert len(found["rows"]) == 5 and len(found["ratios"]) == 2
+    benchmark.measure_motion(report, model, None, 300.0, 4)
+    assert len(report.rows) == 5 and len(report.ratios) == 2

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from scripts import contact_sheet, evaluate
+from scripts.evaluation.external_videos import ExternalVideos
+from scripts.evaluation.targets import check_targets
+
+READ_CLIPS = "scripts.evaluation.session.read_clips"
 
 
 def report_of(monkeypatch, tmp_path, fakes, *more):
     """The whole report of the oracle over one made-up clip, as main() would print it."""
     known = fakes.clip()
-    monkeypatch.setattr(evaluate, "eval_clips", lambda *_, **__: iter([known]))
-    monkeypatch.setattr(evaluate, "silence", lambda *_: {})
+    monkeypatch.setattr(READ_CLIPS, lambda *_: iter([known]))
     arguments = ["--data", "none", "--stride", "13", "--samples", "1", "--out", str(tmp_path)]
     arguments = evaluate.parse([*arguments, "--identity-network", "none", *more])
     return evaluate.evaluate(fakes.Oracle(known), arguments)
@@ -26,41 +29,40 @@ def test_report_has_the_contracts_keys_and_is_json(monkeypatch, tmp_path, fakes)
     wanted = {"lip_correlation", "lip_lag_frames", "loudness_baseline", "shuffled", "silence_ratio"}
     assert wanted <= set(report["audio_driven"])
     assert (tmp_path / "0.png").is_file()
-    assert all(reached for what, _, _, reached in evaluate.bars(report) if what.startswith(("gain", "landmark")))
+    assert all(reached for what, _, _, reached in check_targets(report) if what.startswith(("gain", "landmark")))
 
 
 def test_a_split_without_clips_is_a_usage_error(monkeypatch, fakes):
-    monkeypatch.setattr(evaluate, "eval_clips", lambda *_, **__: iter([]))
+    monkeypatch.setattr(READ_CLIPS, lambda *_: iter([]))
     with pytest.raises(ValueError, match="no clips"):
         evaluate.evaluate(fakes.Oracle(fakes.clip()), evaluate.parse(["--data", "x", "--split", "no"]))
 
 
 def test_a_part_that_is_done_is_not_done_again(monkeypatch, tmp_path, fakes):
-    first = report_of(monkeypatch, tmp_path, fakes, "--parts", "codes")
-    (tmp_path / "parts" / "codes.json").write_text(
-        (tmp_path / "parts" / "codes.json").read_text().replace('"lip_r": ', '"lip_r": 0.123, "was": ')
-    )
-    assert report_of(monkeypatch, tmp_path, fakes, "--parts", "codes")["codes"] == first["codes"]
-    again = report_of(monkeypatch, tmp_path, fakes, "--parts", "codes", "--resume")
-    assert again["codes"] == first["codes"]  # the part above was made anew and written again
-    stored = tmp_path / "parts" / "codes.json"
-    stored.write_text(stored.read_text().replace('"lip_r": ', '"lip_r": 0.123, "was": '))
-    assert report_of(monkeypatch, tmp_path, fakes, "--parts", "codes", "--resume")["codes"]["lip_r"] == 0.123
-    other = report_of(monkeypatch, tmp_path, fakes, "--parts", "codes", "--resume", "--stride", "7")
-    assert other["codes"]["lip_r"] == first["codes"]["lip_r"]  # other settings: made again
+    def lip_r(*options):
+        return report_of(monkeypatch, tmp_path, fakes, "--parts", "codes", *options)["codes"]["lip_r"]
+
+    first, stored = lip_r(), tmp_path / "parts" / "codes.json"
+
+    def plant():
+        stored.write_text(stored.read_text().replace('"lip_r": ', '"lip_r": 0.123, "was": '))
+
+    plant()
+    assert lip_r() == first == lip_r("--resume")  # without --resume it was made anew and written again
+    plant()
+    assert lip_r("--resume") == 0.123
+    assert lip_r("--resume", "--stride", "7") == first  # other settings: made again
 
 
 def test_videos_of_another_system_get_the_same_table(monkeypatch, tmp_path, fakes):
     known = fakes.clip()
-    monkeypatch.setattr(evaluate, "eval_clips", lambda *_, **__: iter([known]))
-    monkeypatch.setattr("anitalker.media.video.read_frames", lambda *_: iter(known.frames))
+    monkeypatch.setattr(READ_CLIPS, lambda *_: iter([known]))
+    monkeypatch.setattr("scripts.evaluation.external_videos.read_frames", lambda *_: iter(known.frames))
     (tmp_path / "0.mp4").touch()
     arguments = evaluate.parse(
         ["--data", "none", "--stride", "5", "--outputs", str(tmp_path), "--identity-network", "none"]
     )
-    from scripts.evaluation.outputs import FolderOutputs
-
-    report = evaluate.evaluate(fakes.Oracle(known), arguments, FolderOutputs(str(tmp_path)))
+    report = evaluate.evaluate(fakes.Oracle(known), arguments, ExternalVideos(str(tmp_path)))
     assert report["self_reenactment"]["psnr"] == 100 and report["copy"]["psnr"] < 10
     assert report["audio_driven"]["lip_correlation"] == pytest.approx(1, abs=1e-5)
     assert report["audio_driven"]["silence_ratio"] is None and report["missing"] == []
@@ -73,7 +75,7 @@ def test_what_videos_cannot_tell_is_refused(capsys):
 
 
 def test_missing_data_folder_is_one_line_and_status_2(tmp_path, monkeypatch, capsys, fakes):
-    monkeypatch.setattr("scripts.evaluation.talker.TalkerSubject", lambda *_: fakes.Oracle(fakes.clip()))
+    monkeypatch.setattr(evaluate, "ModelUnderTest", lambda *_: fakes.Oracle(fakes.clip()))
     assert evaluate.main(["--data", str(tmp_path / "nowhere"), "--json"]) == 2
     output = capsys.readouterr()
     assert output.out == "" and output.err.startswith("error: ") and output.err.count("\n") == 1

@@ -10,6 +10,7 @@ import torch
 from anitalker.config import DetectorConfig, InputError
 from anitalker.faces.face_network import Detections, Detector
 from scripts import evaluate_faces
+from scripts.training import face_scores
 
 
 @pytest.fixture
@@ -20,20 +21,21 @@ def score(monkeypatch, face):
     def scenes(frames, landmarks, count, size):
         return torch.zeros(count, 3, size, size), boxes.expand(count, 2, 4), None, torch.ones(count, 2, dtype=bool)
 
-    monkeypatch.setattr(evaluate_faces, "make_scenes", scenes)
+    monkeypatch.setattr(face_scores, "make_scenes", scenes)
     still = SimpleNamespace(
         clip=np.full(4, -1), frames=np.zeros((4, 8, 8, 3), np.uint8), landmarks=np.zeros((4, 468, 3), np.float32)
     )
 
     def check(share, found=2):
-        def detect(pictures):
+        def detect(pictures, least):
             side = (boxes[:, 2] - boxes[:, 0])[:, None]
             moved = boxes + share * side * torch.tensor([1.0, 0, 1, 0])
             return [Detections(moved[:found], torch.tensor([0.9, 0.8])[:found], torch.zeros(found, 4, 2))] * len(
                 pictures
             )
 
-        return evaluate_faces.precisions(detect, still, 16, 128)
+        detector = SimpleNamespace(detect=detect, config=SimpleNamespace(long_side=128))
+        return evaluate_faces.precisions(detector, still, 16)
 
     return check
 
@@ -61,7 +63,7 @@ def test_without_torchmetrics_only_our_own(score, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchmetrics.detection", None)
     assert set(score(0.0)) == {"faces", "ap50", "ap75", "ap50_95"}
     with pytest.raises(InputError, match=r"pip install -e .*train"):
-        evaluate_faces.line({"detector": "own", "milliseconds": {}})
+        evaluate_faces.table([{"detector": "own", "milliseconds": {}}], 16)
 
 
 FACTS = {
@@ -79,16 +81,16 @@ def test_the_table_takes_the_place_of_the_old_one(tmp_path):
     file = tmp_path / "doc.md"
     file.write_text(f"before\n{evaluate_faces.BEGIN}\nold\n{evaluate_faces.END}\nafter\n")
     rows = [FACTS | {"detector": "own", "steps": None}, FACTS]
-    evaluate_faces.put(evaluate_faces.table(rows, 16), file)
+    evaluate_faces.insert_table(evaluate_faces.table(rows, 16), file)
     text = file.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "| own | shipped |" in text and "| fcos | 250 | 0.988 | 0.500 | 1.23 | 2.50 | 10.0 | 6.0 |" in text
     assert "16 scenes of val stills with 7 faces" in text
-    evaluate_faces.put("again", file)
+    evaluate_faces.insert_table("again", file)
     assert evaluate_faces.BEGIN in file.read_text() and "fcos" not in file.read_text()
     file.write_text("no marks")
-    with pytest.raises(InputError, match="add them"):
-        evaluate_faces.put("text", file)
+    with pytest.raises(InputError, match="add them for the table"):
+        evaluate_faces.insert_table("text", file)
 
 
 def test_runs_that_are_none(tmp_path):
@@ -102,7 +104,7 @@ def test_a_row_measures_what_is_given(monkeypatch, busy):
     still = np.zeros((256, 256, 3), np.uint8)
     cache = SimpleNamespace(clip=np.full(4, -1), frames=[still] * 4, landmarks=np.zeros((4, 468, 3)))
     monkeypatch.setattr(
-        evaluate_faces, "precisions", lambda detect, *rest: {"faces": len(detect(torch.zeros(1, 3, 64, 64)))}
+        evaluate_faces, "precisions", lambda detector, *_: {"faces": len(detector.detect(torch.zeros(1, 3, 64, 64)))}
     )
     monkeypatch.setattr(evaluate_faces.os, "getloadavg", lambda: (99.0 * busy, 0, 0))
     monkeypatch.setattr(evaluate_faces.torch, "set_num_threads", lambda count: None)  # two stall on a busy machine
@@ -111,5 +113,5 @@ def test_a_row_measures_what_is_given(monkeypatch, busy):
     assert 2 * made["parameters"] < 1e6 * made["megabytes"] < 5 * made["parameters"] + 30_000
     assert made["milliseconds"]["processor"] > 0 and made["steps"] == 3
     assert made["milliseconds"]["clock"] is None if busy else made["milliseconds"]["clock"] > 0
-    cells = evaluate_faces.line(FACTS | {"milliseconds": made["milliseconds"]}).split(" | ")
-    assert (cells[-1] == "busy |") == busy
+    line = evaluate_faces.table([FACTS | {"milliseconds": made["milliseconds"]}], 16).splitlines()[2]
+    assert line.endswith("| busy |") == busy

@@ -40,13 +40,3 @@ def test_onnx_runtime_agrees_with_torch(exported, name):
         for mine, theirs in zip(wanted if isinstance(wanted, tuple) else (wanted,), made, strict=True):
             assert mine.abs().max() > 1e-3
             torch.testing.assert_close(torch.from_numpy(theirs), mine, atol=1e-4, rtol=1e-4)
-
-
-def test_runtimes_are_compared(exported, monkeypatch, capsys):
-    monkeypatch.setattr(onnx_files, "ROUNDS", 1)
-    monkeypatch.setattr(onnx_files, "RUNS", 1)
-    networks, folder = exported
-    part = onnx_files.unet(networks)
-    names = [name for name, _ in onnx_files.runtimes(part, folder / "unet.onnx")]
-    assert names[:2] == ["torch float32", "torch bfloat16"]
-    assert onnx_files.milliseconds(lambda: part(*part.inputs.values())) > 0

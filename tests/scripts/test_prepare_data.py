@@ -12,7 +12,7 @@ import pytest
 
 from anitalker.media.video import ffmpeg
 from scripts import face_track, prepare_data
-from scripts.training.data import decode_frames, decode_speech, good_frames, load_clips
+from scripts.training.data import decode_frames, decode_speech, load_clips
 
 SIZE, RADIUS = (180, 240), 40
 
@@ -160,8 +160,8 @@ def test_every_clip_reads_back_through_the_training_reader(prepared):
 
 def test_frames_without_a_face_are_flagged(prepared):
     _, out, _ = prepared
-    row = next(load_clips(out, ("train", "val"))).row
-    assert np.flatnonzero(~good_frames(row, 60)).tolist() == [20, 21]
+    clip = next(load_clips(out, ("train", "val")))
+    assert np.flatnonzero(~clip.good).tolist() == [20, 21] and len(clip.good) == 60
 
 
 def test_sound_is_cut_with_the_frames(prepared):

@@ -1,4 +1,4 @@
-"""The prior's training on made-up codes and pictures: the parts alone, then all of it once; the probe of covers too."""
+"""The prior's training on made-up codes and pictures: each step alone, then all of it once, the probe of covers too."""
 
 import json
 from types import SimpleNamespace
@@ -10,10 +10,8 @@ from safetensors.torch import save_file
 
 from anitalker.config import MotionPriorConfig
 from anitalker.models import loading
-from anitalker.motion.occlusion import OcclusionProbe
 from anitalker.motion.prior import SCORES, MotionPrior, space_hash
 from scripts import train_covers, train_motion_prior
-from scripts.training.data import FrameCache
 from scripts.training.motion_data import load_motion
 
 ROW = {"shard": "mixed-0", "speaking_visible": "yes", "generated": "no", "has_audio": "yes"}
@@ -54,14 +52,16 @@ def eye(monkeypatch):
             motion, appearance = self.mix(flat).detach().split([20, 16], 1)
             return SimpleNamespace(motion=motion, appearance=appearance)
 
-        def look(self, picture):
+        def read(self, picture):
             if picture.mean() < 60:
                 return None
             codes = self.look_at(train_motion_prior.to_tensor(np.ascontiguousarray(picture[:256, :256])))
             return {"motion": codes.motion, "appearance": codes.appearance, "score": 0.9, "residual": 0.01}
 
-    monkeypatch.setattr(train_motion_prior, "Eye", Fake)
-    monkeypatch.setattr(train_covers, "Eye", Fake)
+        read_frames = train_motion_prior.PictureReader.read_frames
+
+    monkeypatch.setattr(train_motion_prior, "PictureReader", Fake)
+    monkeypatch.setattr(train_covers, "PictureReader", Fake)
     return Fake("x")
 
 
@@ -115,43 +115,3 @@ def test_all_of_it(features, cache, eye, tmp_path, monkeypatch):
     assert prior.limits.isfinite().all() and prior.covers.limits.isfinite().all() and prior.covers.weight.any()
     train_motion_prior.main(["--features", str(features), *common, "--out", str(out), *few])
     assert torch.equal(loading.read(out)[1]["covers.weight"], tensors["covers.weight"])
-
-
-def test_lessons_about_covers(cache):
-    """Of a still three pictures: as it is, with its mouth covered, and something else; frames of clips as they are."""
-    rng = np.random.default_rng(0)
-    taught = list(train_covers.lessons(FrameCache(cache, "train"), 2, 4, rng))
-    kinds = [kind for _, kind in taught]
-    assert len(taught) == 2 * 3 + 4 and kinds.count("real") == 2 and kinds.count("clip") == 4
-    assert sum(train_covers.HIDES.get(kind) == 0 for kind in kinds) == 2
-    assert all(picture.shape == (256, 256, 3) and picture.dtype == np.uint8 for picture, _ in taught)
-
-
-def test_limits_and_rates_of_the_probe():
-    """One real picture of a hundred is above each limit; rates are shares of a kind."""
-    covers = OcclusionProbe(16)
-    torch.manual_seed(0)
-    covers.weight.copy_(torch.randn(2, 16))
-    real = {"codes": np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)}
-    facts = train_covers.set_limits(covers, real | {"kinds": np.array(["real", "clip"] * 100)})
-    assert facts["real"] == 200
-    rates = train_covers.detection(covers, real | {"kinds": np.array(["real"] * 200)})
-    assert rates == {"real": {"pictures": 200, "mouth": pytest.approx(0.01), "eyes": pytest.approx(0.01)}}
-    loud = covers.weight[:1].numpy() * 100
-    assert train_covers.detection(covers, {"codes": loud, "kinds": np.array(["mask"])})["mask"]["mouth"] == 1
-
-
-def test_what_is_taught_is_learned():
-    """Codes of masks differ in one number, those of dark glasses in another."""
-    rng, covers = np.random.default_rng(0), OcclusionProbe(16)
-    kinds = np.array(["real", "mask", "dark glasses", "beside the face"] * 50)
-    codes = rng.normal(size=(200, 16)).astype(np.float32)
-    codes[kinds == "mask", 2] += 6
-    codes[kinds == "dark glasses", 7] -= 6
-    facts = train_covers.teach(covers, {"codes": codes, "kinds": kinds})
-    assert facts["covered"] == [50, 50] and facts["loss"] < 0.2
-    train_covers.set_limits(covers, {"codes": codes, "kinds": kinds})
-    rates = train_covers.detection(covers, {"codes": codes, "kinds": kinds})
-    assert (
-        rates["mask"]["mouth"] > 0.9 and rates["dark glasses"]["eyes"] > 0.9 and rates["beside the face"]["eyes"] < 0.1
-    )

@@ -103,7 +103,7 @@ def test_factors_hold_what_they_name(talker, prior, picture, monkeypatch):
 
 @pytest.mark.slow
 def test_shipped_prior_idles_like_real_clips(root):
-    """True thresholds, measured on val by scripts.measure_motion: steps' 99th percentiles, 1% of the likelihood."""
+    """True thresholds, by scripts.study measure_motion on val: steps' 99th percentiles, 1% of the likelihood."""
     from anitalker.pipeline import load
 
     talker = load("lite", "cpu")

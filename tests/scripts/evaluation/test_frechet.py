@@ -2,19 +2,30 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 
 from anitalker.config import InputError
-from scripts.evaluation.frechet import WINDOW, Frechet, Inception, VideoNetwork, frechet
+from scripts.evaluation.frechet import WINDOW, FrechetDistance, frechet
 
 
 def test_distance_of_known_gaussians():
     rng = np.random.default_rng(0)
-    a = rng.normal(size=(20_000, 3))
+    a = torch.from_numpy(rng.normal(size=(20_000, 3)))
     assert frechet(a, a) == pytest.approx(0, abs=1e-6)
-    assert frechet(a, a + np.array([3, 0, 4])) == pytest.approx(25, rel=1e-6)
+    assert frechet(a, a + torch.tensor([3, 0, 4])) == pytest.approx(25, rel=1e-6)
     assert frechet(a, 3 * a) == pytest.approx(3 * 4, rel=0.05)  # per dimension (3 - 1)^2
-    assert frechet(rng.normal(size=(4, 9)), rng.normal(size=(5, 9))) > 0  # fewer samples than features
+
+
+@pytest.mark.parametrize(("samples", "width"), [(50, 4), (4, 9)])
+def test_distance_is_the_formula(samples, width):
+    """|m - n|^2 + tr(A + B - 2 (A B)^(1/2)), also with fewer samples than features."""
+    rng = np.random.default_rng(0)
+    made, true = rng.normal(size=(samples, width)), 2 + rng.normal(size=(samples + 1, width))
+    a, b = np.cov(made, rowvar=False), np.cov(true, rowvar=False)
+    roots = np.sqrt(np.maximum(scipy.linalg.eigvals(a @ b).real, 0))  # of the eigenvalues, which are real
+    expected = np.square(made.mean(0) - true.mean(0)).sum() + np.trace(a + b) - 2 * roots.sum()
+    assert frechet(torch.from_numpy(made), torch.from_numpy(true)) == pytest.approx(expected, abs=1e-3)
 
 
 class Colours(torch.nn.Module):
@@ -36,17 +47,17 @@ def test_fid_and_fvd_of_planted_networks(tmp_path):
     torch.jit.script(Clips()).save(str(tmp_path / "i3d.pt"))
     rng = np.random.default_rng(0)
     frames = rng.integers(100, 130, (2 * WINDOW + 3, 8, 8, 3), np.uint8)
-    fid = Frechet(Inception(str(tmp_path / "inception.pt")))
+    fid = FrechetDistance("fid", str(tmp_path / "inception.pt"))
     fid.add(frames + np.uint8(20), frames)
     assert fid.result()["value"] == pytest.approx(3 * 20**2, rel=1e-3) and fid.result()["samples"] == len(frames)
-    fvd = Frechet(VideoNetwork(str(tmp_path / "i3d.pt")))
+    fvd = FrechetDistance("fvd", str(tmp_path / "i3d.pt"))
     fvd.add(np.repeat(frames[:1], len(frames), 0), frames)  # a still video is no video
     assert fvd.result()["samples"] == 2 and fvd.result()["value"] > 1e-3
-    assert fvd.made[0].shape == (2, 3) and not fvd.made[0].any()
+    assert [row.shape for row in fvd.generated] == [(1, 3)] * 2 and not torch.cat(fvd.generated).any()
 
 
 def test_a_wrong_file_is_a_usage_error(tmp_path):
     (tmp_path / "net.pt").write_bytes(b"x")
-    for kind in (Inception, VideoNetwork):
+    for name in ("fid", "fvd"):
         with pytest.raises(InputError, match="TorchScript"):
-            kind(str(tmp_path / "net.pt"))
+            FrechetDistance(name, str(tmp_path / "net.pt"))

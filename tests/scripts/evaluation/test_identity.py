@@ -5,7 +5,7 @@ import pytest
 
 from scripts.evaluation import identity
 from scripts.evaluation.identity import Similarities
-from scripts.evaluation.judges import IdentityTable, Judges
+from scripts.evaluation.metric_networks import MetricNetworks
 
 
 def test_equal_error_of_known_overlap():
@@ -50,18 +50,16 @@ def test_clips_of_one_person_are_gathered():
 
 
 def test_table_of_percentiles():
-    table = IdentityTable(Similarities(same=np.linspace(0.5, 1, 101), different=np.linspace(0, 1, 101)))
-    for clip in (np.full(9, 0.9), np.full(9, 0.8), np.full(9, 0.2)):
-        table.add("made", clip)
-    row = table.result()["made"]
+    known = Similarities(same=np.linspace(0.5, 1, 101), different=np.linspace(0, 1, 101))
+    row = identity.identity_report(known, {"made": [np.full(9, value) for value in (0.9, 0.8, 0.2)]})["made"]
     assert row["percentile"] == pytest.approx(79, abs=1.5) and row["percentile_low"] == pytest.approx(20, abs=1.5)
     assert row["interval"][0] < 30 < 79 < row["interval"][1]
 
 
-def test_judges_say_how_good_the_verifier_is():
+def test_the_report_says_how_good_the_verifier_is():
     class Known:
         name, config = "planted", {"equal_error": {"val": 0.1}}
 
-    judges = Judges(verifier=Known(), clips=Similarities(np.ones(3), np.zeros(3)))
-    assert judges.about()["verifier"]["clips"]["equal_error_rate"] == 0
-    assert Judges().about() == {}
+    networks = MetricNetworks(verifier=Known(), clips=Similarities(np.ones(3), np.zeros(3)))
+    assert networks.about()["verifier"]["clips"]["equal_error_rate"] == 0
+    assert MetricNetworks().about() == {}

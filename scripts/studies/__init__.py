@@ -1,0 +1,1 @@
+"""One-off studies, each with add_arguments(parser) and run(arguments); run as python -m scripts.study NAME."""

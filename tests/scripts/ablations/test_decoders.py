@@ -1,0 +1,56 @@
+"""The comparison of decoders: arms that can be, and a rehearsal."""
+
+import json
+
+import pytest
+import torch
+
+from anitalker.config import POSE_SIZE
+from anitalker.faces.landmarks import LIPS
+from scripts import ablate
+from scripts.ablations import decoders
+from scripts.train_motion_space import parse
+from scripts.training.presets import decoder_config, motion_space_config
+
+
+@pytest.mark.parametrize("arm", decoders.ARMS)
+def test_an_arm_has_networks_of_its_own(arm):
+    arguments, recipe = parse(["--data", "d", "--out", "o", *decoders.ARMS[arm][1]])
+    if recipe.stage == "pixels":
+        assert recipe.config().size == 128
+        return
+    space = motion_space_config(recipe)
+    config = decoder_config(recipe, space)
+    assert config.motion_size == space.motion_size == POSE_SIZE + 14 + recipe.learned
+    assert not (recipe.learned and arguments.frozen)
+    plain = arm in ("shipped", "learning", "learned-4")
+    assert ((config.channels, config.block) == ((24, 48, 96, 128), 2)) == plain
+
+
+def test_distances_are_of_mouth_and_eyes_by_themselves(face):
+    """Later frames are wrong about the mouth alone; the first, which is given, does not count."""
+
+    class Difference:
+        def distance(self, frames, true):
+            return (frames - true).abs().mean((1, 2, 3)).numpy()
+
+    marks = (face * 0.6 + torch.tensor([0.5, 0.4, 0.0]))[None].repeat(3, 1, 1)
+    x, y = (marks[0, list(LIPS), :2].mean(0) * 256).round().int().tolist()
+    true, frames = torch.zeros(3, 3, 256, 256), torch.zeros(3, 3, 256, 256)
+    frames[1:, :, y - 5 : y + 5, x - 5 : x + 5] = 1.0
+    frames[0] = 1.0
+    means = decoders.distances(Difference(), frames, true, marks)
+    assert means["mouth"] > 0.01 and means["eyes"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["learned-4", "pyramid-quarter"])
+def test_an_arm_is_trained_and_scored(cache, tmp_path, arm):
+    table = tmp_path / "table.md"
+    command = ["--study", "decoders", "--data", "unused", "--features", "none", "--cache", str(cache)]
+    command += ["--out", str(tmp_path / "out"), "--table", str(table)]
+    command += ["--arms", arm, "--steps", "1", "--batch", "2", "--threads", "1", "--device", "cpu"]
+    assert ablate.main(command) == 0
+    scores = json.loads(table.with_suffix(".json").read_text())["arms"][arm]["scores"]
+    assert scores["model"]["whole"]["clips"] and ("warp" in scores) == (arm == "learned-4")
+    assert scores["milliseconds"] > 0 and scores["parameters"] > 0.1

@@ -1,0 +1,82 @@
+"""Recomposed pictures through the pipeline: rendered, compared, resumed; what fails is counted."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from scripts import study
+from scripts.studies import compose_pictures
+from scripts.training import composed
+
+
+def test_counts_of_found_faces(face):
+    here = face.numpy()[:, :2] * 100 + 200
+    box = compose_pictures.box_of(here)
+    assert compose_pictures.count_faces([box], (here,)) == (1, 0)
+    assert compose_pictures.count_faces([box, (0, 0, 50, 50)], (here, here + 300)) == (1, 1)
+    assert compose_pictures.count_faces([], (here,)) == (0, 0)
+
+
+@pytest.fixture
+def made(tmp_path, talker, fixed_finder, monkeypatch, make_wav):
+    """main over scenes in which the fake finder's face is where it was put."""
+
+    def scene(stills, landmarks, seed, number):
+        pixels = np.random.default_rng(number).integers(0, 256, (120, 150, 3), np.uint8)
+        return composed.Scene(pixels, tuple(one.landmarks[:, :2] for one in fixed_finder().find(pixels)), {"faces": 1})
+
+    still = ({}, np.zeros((256, 256, 3), np.uint8), np.zeros((468, 3), np.float32))
+    monkeypatch.setattr(compose_pictures, "load_stills", lambda data, splits: [still])
+    monkeypatch.setattr(compose_pictures, "compose", scene)
+    monkeypatch.setattr(compose_pictures, "load", lambda *_: talker)
+    monkeypatch.setattr(compose_pictures, "FRAMES", 2)
+    speech = make_wav(tmp_path / "speech.wav", np.random.default_rng(0).normal(0, 0.1, 3200))
+
+    def run(count):
+        options = ["--data", "x", "-o", str(tmp_path), "--count", str(count), "--render", "--speech", str(speech)]
+        return study.main(["compose_pictures", *options]), json.loads((tmp_path / "summary.json").read_text())
+
+    return run
+
+
+def test_pictures_are_rendered_compared_and_resumed(made, tmp_path, monkeypatch):
+    status, facts = made(1)
+    assert status == 0 and facts["ok"] == facts["rendered"] == 1 and facts["videos_whole_of"] == [1, 1]
+    assert facts["outside_the_mask"] == 0 and facts["changed_share"] > 0
+    status, facts = made(4)
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["number"] for row in rows] == [0, 1, 2, 3] and facts["ok"] == 4 and facts["lossless"] == 1
+    assert (tmp_path / "sheet.jpg").stat().st_size > 1000 and not list(tmp_path.glob("*.mp4"))
+
+
+def test_what_changes_outside_the_mask_is_counted(made, talker, monkeypatch):
+    plain = talker.draw
+
+    def leaky(*given):
+        for frame in plain(*given):
+            frame[0, 0] ^= 255
+            yield frame
+
+    monkeypatch.setattr(talker, "draw", leaky)
+    monkeypatch.setattr(compose_pictures, "VIDEO_EVERY", 100)
+    monkeypatch.setattr(compose_pictures, "as_video", lambda *_: {"whole": True})
+    status, facts = made(1)
+    assert status == 1 and facts["outside_the_mask"] == 2 and facts["ok"] == 0
+
+
+def test_a_refusal_is_a_row(made, talker, monkeypatch):
+    def refuse(*_):
+        raise compose_pictures.InputError("nobody")
+
+    monkeypatch.setattr(talker, "portrait", refuse)
+    status, facts = made(1)
+    assert status == 1 and facts["refused"] == {"000.jpg": "InputError: nobody"} and facts["rendered"] == 0
+
+
+def test_the_mask_is_the_square_where_detail_is_not_carried(face):
+    crop = SimpleNamespace(side=4.0, origin=(-2.0, 3.0))
+    subject = SimpleNamespace(crop=crop, compositor=SimpleNamespace(detail=None))
+    mask = compose_pictures.where_moving(None, [subject], [None], (6, 8))
+    assert mask[3:6, :2].all() and mask.sum() == 6
