@@ -228,8 +228,8 @@ class RenderOptions:
     blink: float = _option(1.0, "how far the lids move: 1 is as made, 0 takes blinks away", 0, 2)
     frame: str = _option("full", "full: the whole picture; crop: the 256x256 face crop", allowed=("full", "crop"))
     face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
-    face_backend: str = _option("own", "who finds faces", allowed=("own", "face-alignment"))
-    enhance: str = _option("", "draw the portrait's faces again before they move, clearer", allowed=("", "gfpgan"))
+    face_backend: str = _option("own", "the face detector", allowed=("own", "face-alignment"))
+    enhance: str = _option("", "restore the portrait's faces before they move", allowed=("", "gfpgan"))
     # None: `runtime.device.frames_at_once`.
     batch_size: int | None = _option(None, "frames decoded at once; does not change the result", 1, 256)
     marks: bool = _option(True, "content credentials and an invisible watermark say that an AI made the video")

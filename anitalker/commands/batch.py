@@ -63,7 +63,9 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument("--ray-address", metavar="ADDRESS", help="a running Ray cluster (auto: this machine's)")
     parser.add_argument("--workers", type=int, metavar="N", help="default: one per GPU, or per core as memory allows")
     parser.add_argument("--timeout", type=float, default=3600, metavar="SECONDS", help="of one job (default: 3600)")
-    parser.add_argument("--retries", type=int, default=2, help="after passing faults (default: %(default)s)")
+    parser.add_argument(
+        "--retries", type=int, default=2, help="of a job after a transient failure (default: %(default)s)"
+    )
     parser.add_argument("--keep-going", action="store_true", help="render the good lines of a table with bad ones")
     parser.add_argument("--dry-run", action="store_true", help="check every line, say what would be done, do nothing")
     options.add_common_options(parser)
@@ -79,7 +81,7 @@ def run(arguments: argparse.Namespace) -> BatchFacts:
     _print_invalid(invalid)
     if invalid and not (arguments.keep_going or arguments.dry_run):
         count = f"{len(invalid)} of {len(jobs) + len(invalid)} lines"
-        raise InputError(f"{count} are no jobs, nothing was rendered; mend them, or give --keep-going")
+        raise InputError(f"{count} are no jobs, nothing was rendered; correct them, or give --keep-going")
     if arguments.engine == "ray":
         from anitalker.batch import ray  # noqa: F401 (says early what is missing)
     load_arguments = options.to_load_arguments(arguments)

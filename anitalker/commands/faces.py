@@ -43,7 +43,9 @@ def add_arguments(parser: options.Parser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("picture")
     options.add_face_backend_option(parser)
-    parser.add_argument("--model", default="lite", metavar="NAME|FILE", help="whose doubts (default: %(default)s)")
+    parser.add_argument(
+        "--model", default="lite", metavar="NAME|FILE", help="the model that checks the faces (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="with landmarks, as one JSON object")
     options.add_device_option(parser)
 

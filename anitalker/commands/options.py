@@ -119,8 +119,8 @@ def add_common_options(parser: Parser) -> None:
     )
     group = parser.add_argument_group("files of --model original, by name (see `anitalker models list`) or path")
     group.add_argument("--stage1", metavar="NAME|FILE", help="encoder and decoder (default: stage1)")
-    group.add_argument("--stage2", metavar="NAME|FILE", help="motion generator (default: one that is here)")
-    group.add_argument("--hubert", metavar="FOLDER|NAME", help="HuBERT's weights, for variants that hear with it")
+    group.add_argument("--stage2", metavar="NAME|FILE", help="motion generator (default: one that is on this machine)")
+    group.add_argument("--hubert", metavar="FOLDER|NAME", help="HuBERT's weights, for variants that use it")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     add_device_option(parser)
 
