@@ -21,7 +21,7 @@ from anitalker.files import check_output, check_output_is_no_input
 from anitalker.media.soundtrack import Soundtrack, Source
 from anitalker.media.video import probe, read_frames
 from anitalker.models import loading
-from anitalker.models.base import Model, Path, Progress
+from anitalker.models.base import Model, PathLike, ProgressCallback
 from anitalker.motion import driving_video
 from anitalker.portrait import Portrait, prepare_portrait
 from anitalker.rendering import RenderFacts
@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 
 
 def load(
-    name: Path = "lite",
+    name: PathLike = "lite",
     device: str = "auto",
-    stage1: Path | None = None,
-    stage2: Path | None = None,
-    hubert: Path | None = None,
+    stage1: PathLike | None = None,
+    stage2: PathLike | None = None,
+    hubert: PathLike | None = None,
 ) -> Talker:
     """Load a model by registry name, weight file or folder, on device auto, cpu, cuda or mps.
 
@@ -63,7 +63,7 @@ class Talker:
 
     def portrait(
         self,
-        picture: Path | np.ndarray,
+        picture: PathLike | np.ndarray,
         face: str | int = "largest",
         backend: str = "own",
         also: Iterable[int] = (),
@@ -87,7 +87,7 @@ class Talker:
         portrait: Portrait,
         speech: Source | Soundtrack,
         options: RenderOptions = RenderOptions(),
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         speech_for: Mapping[int, Source] | None = None,
     ) -> list[Tensor]:
         """Generate motion [T,M] of each face from speech (a file, or float32 [N] at 16 kHz); T = ceil(25 seconds).
@@ -116,14 +116,18 @@ class Talker:
         return rendering.render(self.model, portrait.faces, motions, options.batch_size, picture)
 
     def frames(
-        self, portrait: Portrait | Path, speech: Path | np.ndarray, options: RenderOptions = RenderOptions()
+        self, portrait: Portrait | PathLike, speech: PathLike | np.ndarray, options: RenderOptions = RenderOptions()
     ) -> Iterator[np.ndarray]:
         """Let the portrait speak: frames, uint8 [H,W,3], yielded."""
         portrait = self._ready(portrait, options)
         yield from self.draw(portrait, self.motion(portrait, speech, options), options)
 
     def encode(
-        self, clip: Path, face: str | int = "largest", backend: str = "own", progress: Progress | None = None
+        self,
+        clip: PathLike,
+        face: str | int = "largest",
+        backend: str = "own",
+        progress: ProgressCallback | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Read motion codes [T,M] of a video from the pixels of one fixed crop, smoothed, and the identity code [D]."""
         total = round((probe(clip).seconds or 0) * FPS)
@@ -132,12 +136,12 @@ class Talker:
 
     def render(
         self,
-        portrait: Portrait | Path,
-        speech: Path,
-        output: Path,
+        portrait: Portrait | PathLike,
+        speech: PathLike,
+        output: PathLike,
         options: RenderOptions = RenderOptions(),
-        progress: Progress | None = None,
-        speech_for: Mapping[int, Path] | None = None,
+        progress: ProgressCallback | None = None,
+        speech_for: Mapping[int, PathLike] | None = None,
     ) -> RenderFacts:
         """Let the portrait speak a recording: an MP4, written whole or not at all. Returns the facts for --json.
 
@@ -160,11 +164,11 @@ class Talker:
 
     def reenact(
         self,
-        portrait: Portrait | Path,
-        clip: Path,
-        output: Path,
+        portrait: Portrait | PathLike,
+        clip: PathLike,
+        output: PathLike,
         options: RenderOptions = RenderOptions(),
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         relative: bool = True,
     ) -> RenderFacts:
         """Let the portrait move like the face in a video, relative to its first frame or not, to an MP4 with its sound.
@@ -186,14 +190,14 @@ class Talker:
         self,
         portrait: Portrait,
         motions: list[Tensor],
-        output: Path,
+        output: PathLike,
         options: RenderOptions = RenderOptions(),
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> RenderFacts:
         """Write motion [T,M] of each face, wherever it comes from, as a silent MP4. Returns the facts for --json."""
         return self._write(portrait, motions, output, None, options, Clock(), progress)
 
-    def _ready(self, portrait: Portrait | Path, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
+    def _ready(self, portrait: Portrait | PathLike, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
         if not isinstance(portrait, Portrait):
             return self.portrait(portrait, options.face, options.face_backend, also, options.enhance)
         if missing := set(also) - set(portrait.indices):
@@ -204,11 +208,11 @@ class Talker:
         self,
         portrait: Portrait,
         motions: list[Tensor],
-        output: Path,
-        sound: Path | None,
+        output: PathLike,
+        sound: PathLike | None,
         options: RenderOptions,
         clock: Clock,
-        progress: Progress | None,
+        progress: ProgressCallback | None,
     ) -> RenderFacts:
         height, width = portrait.picture.shape[:2] if options.frame == "full" else (self.model.size,) * 2
         frames, shape = self.draw(portrait, motions, options), (len(motions[0]), height, width)

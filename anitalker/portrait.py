@@ -12,7 +12,7 @@ from anitalker.config import InputError
 from anitalker.faces import restoration
 from anitalker.faces.detection import Face, FaceFinder, choose
 from anitalker.media.portrait_file import find_portrait
-from anitalker.models.base import FaceCheck, Model, Path, PreparedFace
+from anitalker.models.base import FaceCheck, Model, PathLike, PreparedFace
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Portrait:
 def prepare_portrait(
     model: Model,
     finder: FaceFinder,
-    picture: Path | np.ndarray,
+    picture: PathLike | np.ndarray,
     choices: Iterable[str | int],
     load_enhancer: Callable[[], restoration.Network] | None = None,
 ) -> Portrait:
@@ -60,9 +60,9 @@ def _prepare(model: Model, pixels: np.ndarray, faces: Iterable[Face]) -> tuple[P
 
 def _report(index: int, check: FaceCheck) -> None:
     """Log what is doubtful about a face, or covers it; InputError if it cannot be animated."""
-    if check.refused:
-        raise InputError(f"face {index} cannot be animated: {check.doubt}; give a picture of an uncovered face")
-    if check.doubt:
-        log.warning("face %d may not move well: %s", index, check.doubt)
-    for sentence in check.occlusions:
+    if check.rejected:
+        raise InputError(f"face {index} cannot be animated: {check.reason}; give a picture of an uncovered face")
+    if check.reason:
+        log.warning("face %d may not move well: %s", index, check.reason)
+    for sentence in check.occlusion_warnings:
         log.warning("face %d: %s", index, sentence)

@@ -19,7 +19,7 @@ from anitalker.config import CROP, FPS, RenderOptions
 from anitalker.faces.crop import Crop
 from anitalker.faces.paste import paste_back
 from anitalker.media.writer import VideoWriter
-from anitalker.models.base import Model, Path, PreparedFace, Progress
+from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
 from anitalker.provenance import marks
 from anitalker.provenance.credentials import Generator
 from anitalker.runtime.device import Clock, frames_at_once, peak_memory
@@ -135,11 +135,11 @@ def write_video(
     model: Model,
     frames: Iterator[np.ndarray],
     shape: tuple[int, int, int],
-    output: Path,
-    sound: Path | None,
+    output: PathLike,
+    sound: PathLike | None,
     options: RenderOptions,
     clock: Clock,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> RenderFacts:
     """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
 

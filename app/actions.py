@@ -252,10 +252,10 @@ class Actions:
 
     def _write_report(self, job: Job, session: Session, model: str | None, source: Path, folder: Path) -> Report:
         """The work of a report's job, as `anitalker inspect` does it. A cancelled job ends after a section."""
-        from anitalker.inspection.attribution import need
+        from anitalker.inspection.attribution import import_extra
 
         for package in ("captum", "matplotlib", "sklearn"):
-            need(package)
+            import_extra(package)
         from anitalker.inspection.tour import inspect
 
         job.report("start")

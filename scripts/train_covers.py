@@ -89,7 +89,7 @@ def read_found(reader: PictureReader, examples: Iterable[Example]) -> tuple[Code
 def fit_probe(covers: OcclusionProbe, examples: Codes) -> dict:
     """Fit to codes -> facts."""
     covered = np.array([[HIDES.get(kind) == n for n in range(len(PARTS))] for kind in examples["kinds"].tolist()])
-    loss = covers.learn(torch.tensor(examples["codes"]).float(), torch.tensor(covered).float())
+    loss = covers.fit(torch.tensor(examples["codes"]).float(), torch.tensor(covered).float())
     return {"pictures": len(covered), "covered": covered.sum(0).tolist(), "loss": loss}
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import VARIANTS, DenoiserConfig, InputError, to_dict
-from anitalker.motion.samplers import BETA_FIRST, BETA_LAST, TRAINED
+from anitalker.motion.samplers import BETA_FIRST, BETA_LAST, TRAINED_STEPS
 from anitalker.original.denoiser import Denoiser
 from scripts.training.denoiser_data import SIGNALS, Scale, Windows, load_denoiser_clips
 from scripts.training.engine import fit, open_run, start
@@ -44,7 +44,7 @@ class DenoiserObjective(nn.Module):
     def __init__(self, network: Denoiser, dtype: str = "float32") -> None:
         super().__init__()
         self.network, self.bf16 = network, dtype == "bfloat16"
-        betas = torch.linspace(BETA_FIRST, BETA_LAST, TRAINED, dtype=torch.float64)
+        betas = torch.linspace(BETA_FIRST, BETA_LAST, TRAINED_STEPS, dtype=torch.float64)
         self.register_buffer("alpha_bar", (1 - betas).cumprod(0).float(), persistent=False)
 
     def forward(self, batch: dict[str, Tensor], step: int) -> tuple[dict[str, Tensor], dict]:
@@ -61,7 +61,7 @@ class DenoiserObjective(nn.Module):
         true = {name: batch["signals"][..., SIGNALS[name]] for name in self.network.config.signals}
         known = {name: torch.where(forced, value, torch.nan) for name, value in true.items()}
         condition = self.network.condition(batch["sound"], batch["appearance"], batch["portrait"], known)
-        time = torch.randint(0, TRAINED, (size,), device=clean.device)
+        time = torch.randint(0, TRAINED_STEPS, (size,), device=clean.device)
         alpha_bar, noise = self.alpha_bar[time][:, None, None], torch.randn_like(clean)
         estimate = self.network(condition, alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise, time)
         error, predicted = (estimate - noise).float(), (~forced[..., 0]) * good

@@ -116,14 +116,16 @@ def choose_frames(cache: FrameCache, stills: int, frames: int, rng: np.random.Ge
 
 def signs_of(prior: MotionPrior, readings: list[dict]) -> Tensor:
     """Plausibility scores [N,4] of what was read."""
-    return torch.stack([prior.signs(r["motion"], r["appearance"], r["score"], r["residual"]) for r in readings])
+    return torch.stack(
+        [prior.plausibility_scores(r["motion"], r["appearance"], r["score"], r["residual"]) for r in readings]
+    )
 
 
 def set_limits(prior: MotionPrior, train: Tensor, val: Tensor) -> dict:
     """What is usual from train, limits from val: FALSE_ALARMS of its pictures are doubted -> facts."""
     prior.middle.copy_(train.median(0).values)
     prior.spread.copy_((prior.middle - train.quantile(0.16, 0)).clamp(min=1e-4))
-    scores, _ = prior.strangeness(val)
+    scores, _ = prior.anomaly_score(val)
     prior.limits.copy_(torch.stack([scores.quantile(1 - FALSE_ALARMS), REFUSAL * scores.max()]))
     usual = dict(zip(SCORES, prior.middle.tolist(), strict=True))
     return {"usual": usual, **dict(zip(("doubt", "refuse"), prior.limits.tolist(), strict=True))}
@@ -137,7 +139,7 @@ def detection(
     for kind, make in KINDS.items():
         readings = [reader.read(make(np.array(cache.frames[n]), cache.landmarks[n], rng)) for n in numbers]
         faces = [reading for reading in readings if reading is not None]
-        doubts = [prior.doubt(signs) for signs in signs_of(prior, faces)] if faces else []
+        doubts = [prior.rejection(signs) for signs in signs_of(prior, faces)] if faces else []
         doubts = [doubt for doubt in doubts if doubt]
         counts = len(readings) - len(faces), len(doubts), sum(refused for refused, _ in doubts)
         rates[kind] = {

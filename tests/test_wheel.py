@@ -1,4 +1,4 @@
-"""The wheel as a user gets it: outside the checkout, with its weights and its page, and no other name than anitalker."""
+"""The wheel as a user gets it: outside the checkout, with weights and page, and no other name than anitalker."""
 
 import os
 import signal

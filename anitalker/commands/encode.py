@@ -31,14 +31,14 @@ def add_arguments(parser: options.Parser) -> None:
 def run(arguments: argparse.Namespace) -> EncodeFacts:
     """Read the codes of the video and write them; returns the facts for --json."""
     from anitalker.files import check_output
-    from anitalker.motion.motion_files import write_codes
+    from anitalker.motion.motion_files import write_motion_file
     from anitalker.pipeline import load
 
     output = check_output(arguments.output, ".safetensors")
     talker = load(**options.to_load_arguments(arguments))
     with options.ProgressBar() as progress:
         motion, identity = talker.encode(arguments.video, backend=arguments.face_backend, progress=progress)
-    write_codes(output, motion, identity)
+    write_motion_file(output, motion, identity)
     return {"output": str(output), "frames": len(motion), "fps": FPS, "model": talker.name}
 
 

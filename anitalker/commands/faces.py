@@ -76,8 +76,8 @@ def find_faces(
                 "pitch": face.pitch,
                 "roll": face.roll,
                 "quality": face.quality,
-                "doubts": [*([check.doubt] if check.doubt else []), *check.occlusions],
-                "refused": check.refused,
+                "doubts": [*([check.reason] if check.reason else []), *check.occlusion_warnings],
+                "refused": check.rejected,
                 "landmarks": face.landmarks.tolist(),
             }
         )

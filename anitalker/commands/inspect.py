@@ -21,12 +21,12 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict:
     """Make the report; returns the facts for --json."""
-    from anitalker.inspection.attribution import need
+    from anitalker.inspection.attribution import import_extra
     from anitalker.inspection.report import check_folder
     from anitalker.pipeline import load
 
     for package in ("captum", "matplotlib", "sklearn"):
-        need(package)
+        import_extra(package)
     check_folder(arguments.output)  # before anything slow
     from anitalker.inspection.tour import inspect
 

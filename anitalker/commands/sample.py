@@ -66,7 +66,10 @@ def run(arguments: argparse.Namespace) -> RenderFacts:
     if ends:
         start, end = ends
         path = None if arguments.linear else prior
-        motions = [idle.between(path, face.motion.cpu(), start, end, frames).to(face.motion) for face in portrait.faces]
+        motions = [
+            idle.interpolate_expressions(path, face.motion.cpu(), start, end, frames).to(face.motion)
+            for face in portrait.faces
+        ]
     else:
         model = cast("Lite", talker.model)  # the only family with a prior
         motions = [
@@ -84,14 +87,14 @@ def expression_code(talker: Talker, source: str, backend: str) -> Tensor:
     """
     import torch
 
-    from anitalker.motion.motion_files import read_codes
+    from anitalker.motion.motion_files import read_motion_file
 
     file, colon, number = source.rpartition(":")
     if not (colon and number.isdigit() and file.endswith(MOTION_SUFFIX)):
         file, number = source, "0"
     if not file.endswith(MOTION_SUFFIX):
         return talker.portrait(file, "largest", backend).faces[0].motion.cpu()
-    codes = read_codes(file)
+    codes = read_motion_file(file)
     if int(number) >= len(codes):
         raise InputError(f"{file!r} has no frame {number}; its frames are 0 to {len(codes) - 1}")
     return torch.from_numpy(codes[int(number)][None])

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
     from anitalker.provenance.marks import frame_filters
     from anitalker.streaming.fragmented_mp4 import FragmentWriter, FrameWriter
     from anitalker.streaming.pacing import deadline, drain, pace_realtime, read_pcm_stream
-    from anitalker.streaming.talker import LOOKAHEAD, StreamingTalker, with_sound
+    from anitalker.streaming.talker import LOOKAHEAD_FRAMES, StreamingTalker, frames_with_audio
 
     talker = load(**options.to_load_arguments(arguments))
     portrait = talker.portrait(
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
     # No credentials: a stream has no end that could be signed.
     filters = frame_filters(width, height, render_options.label, render_options.marks)
     is_late = deadline(MAX_DELAY_SECONDS) if arguments.idle else (lambda frame: False)
-    stream = StreamingTalker(talker, portrait, render_options, lookahead or LOOKAHEAD, arguments.level, is_late)
+    stream = StreamingTalker(talker, portrait, render_options, lookahead or LOOKAHEAD_FRAMES, arguments.level, is_late)
     stream.warm()
     with contextlib.ExitStack() as stack:
         output = sys.stdout.buffer if arguments.output == "-" else stack.enter_context(_open_output(arguments.output))
@@ -81,11 +81,11 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
         pieces = pace_realtime(incoming) if arguments.idle else drain(incoming)
         writer = FragmentWriter(output, width, height) if arguments.format == "mp4" else FrameWriter(output)
         with writer:
-            for frame, sound in with_sound(stream, pieces):
+            for frame, sound in frames_with_audio(stream, pieces):
                 for apply_filter in filters:
                     frame = apply_filter(frame)
                 writer.write(frame, sound)
-    return {"output": arguments.output, "frames": stream.made, "skipped": stream.skipped, "model": talker.name}
+    return {"output": arguments.output, "frames": stream.frame_count, "skipped": stream.skipped, "model": talker.name}
 
 
 def _open_output(path: str) -> BinaryIO:

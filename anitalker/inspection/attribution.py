@@ -1,13 +1,14 @@
-"""Where a picture decides on a number: occlusion, input gradient, guided backpropagation, integrated gradients.
+"""Saliency maps: occlusion, input gradient, guided backpropagation, integrated gradients.
 
-Letters: M numbers of a function, H x W pixels. A function here takes pictures [B,3,H,W] in [-1,1] and gives [B,M].
-Every method returns how much each pixel matters for each number, [M,H,W], never negative.
+Letters: M outputs of a function, H x W pixels. A function here maps pictures [B,3,H,W] in [-1,1] to [B,M].
+Every method returns how much each pixel matters for each output, [M,H,W], never negative.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,14 +18,14 @@ from torch.overrides import TorchFunctionMode
 from anitalker.config import InputError
 
 Function = Callable[[Tensor], Tensor]
-WINDOW, STRIDE = 32, 16  # pixels: of the patch that occlusion hides, and from one to the next
-STEPS = 16  # of the path of integrated gradients
-BLUR = 24.0  # pixels: deviation of the Gaussian that makes a picture without a face out of one with
-BATCH = 8
+OCCLUSION_WINDOW, OCCLUSION_STRIDE = 32, 16  # pixels: side of the hidden patch, distance between patches
+PATH_STEPS = 16  # of integrated gradients
+BLUR_STD_PIXELS = 24.0  # of the Gaussian that removes the face from a picture
+BATCH_SIZE = 8
 
 
-def need(package: str):
-    """A package of the extra `inspect`; InputError if it is not there."""
+def import_extra(package: str) -> Any:
+    """Import a package of the extra `inspect`; InputError if it is not installed."""
     try:
         return importlib.import_module(package)
     except ImportError:
@@ -32,71 +33,75 @@ def need(package: str):
         raise InputError(f"inspect needs {name}, which is not here; pip install 'anitalker[inspect]'") from None
 
 
-def blurred(picture: Tensor, deviation: float = BLUR) -> Tensor:
-    """Pictures [B,C,H,W] under a Gaussian of that deviation in pixels."""
-    reach = torch.arange(-int(3 * deviation), int(3 * deviation) + 1, device=picture.device, dtype=picture.dtype)
-    kernel = torch.exp(-0.5 * (reach / deviation) ** 2)
+def gaussian_blur(picture: Tensor, std: float = BLUR_STD_PIXELS) -> Tensor:
+    """Pictures [B,C,H,W] blurred by a Gaussian with standard deviation `std` in pixels."""
+    offsets = torch.arange(-int(3 * std), int(3 * std) + 1, device=picture.device, dtype=picture.dtype)
+    kernel = torch.exp(-0.5 * (offsets / std) ** 2)
     kernel = (kernel / kernel.sum()).expand(picture.shape[1], 1, -1)
-    count, half = picture.shape[1], len(reach) // 2
-    wide = F.pad(picture, (half, half, half, half), "replicate")
-    wide = F.conv2d(wide, kernel[:, :, None], groups=count)
-    return F.conv2d(wide, kernel[..., None], groups=count)
+    channels, radius = picture.shape[1], len(offsets) // 2
+    padded = F.pad(picture, (radius, radius, radius, radius), "replicate")
+    padded = F.conv2d(padded, kernel[:, :, None], groups=channels)
+    return F.conv2d(padded, kernel[..., None], groups=channels)
 
 
 @torch.no_grad()
-def occlusion(function: Function, picture: Tensor, window: int = WINDOW, stride: int = STRIDE) -> Tensor:
-    """How far the numbers move when a patch is blurred away (Zeiler and Fergus 2014): [1,3,H,W] -> [M,H,W].
+def occlusion(
+    function: Function, picture: Tensor, window: int = OCCLUSION_WINDOW, stride: int = OCCLUSION_STRIDE
+) -> Tensor:
+    """How far outputs change when a patch is blurred (Zeiler and Fergus 2014): [1,3,H,W] -> [M,H,W].
 
-    A pixel gets the least change of all patches over it: patches reach beyond what matters, their overlap does less.
+    A pixel gets the smallest change over all patches that cover it, because patches extend beyond what matters.
     """
     height, width = picture.shape[-2:]
-    base, hidden = function(picture)[0], blurred(picture)
+    output, blurred = function(picture)[0], gaussian_blur(picture)
     starts = [(y, x) for y in range(stride - window, height, stride) for x in range(stride - window, width, stride)]
-    found = torch.full((len(base), height, width), torch.inf, device=picture.device)
-    for at in range(0, len(starts), BATCH):
+    saliency = torch.full((len(output), height, width), torch.inf, device=picture.device)
+    for first in range(0, len(starts), BATCH_SIZE):
         boxes = [
             (slice(None), slice(max(y, 0), y + window), slice(max(x, 0), x + window))
-            for y, x in starts[at : at + BATCH]
-        ]  # over the border too, so that every pixel lies under as many
-        changed = picture.repeat(len(boxes), 1, 1, 1)
-        for one, box in zip(changed, boxes, strict=True):
-            one[box] = hidden[0][box]
-        for moved, box in zip((function(changed) - base).abs(), boxes, strict=True):
-            found[box] = torch.minimum(found[box], moved[:, None, None])
-    return found
+            for y, x in starts[first : first + BATCH_SIZE]
+        ]  # patches cross the border too, so that as many cover every pixel
+        occluded = picture.repeat(len(boxes), 1, 1, 1)
+        for occluded_picture, box in zip(occluded, boxes, strict=True):
+            occluded_picture[box] = blurred[0][box]
+        for change, box in zip((function(occluded) - output).abs(), boxes, strict=True):
+            saliency[box] = torch.minimum(saliency[box], change[:, None, None])
+    return saliency
 
 
 def input_gradient(function: Function, picture: Tensor) -> Tensor:
-    """|d number / d pixel|, summed over colours (Simonyan et al. 2014; captum's Saliency)."""
-    saliency = need("captum.attr").Saliency(function)
-    return _each(function, picture, lambda given, number: saliency.attribute(given, target=number))
+    """|d output / d pixel|, summed over colours (Simonyan et al. 2014; captum's Saliency)."""
+    saliency = import_extra("captum.attr").Saliency(function)
+    return _each_output(function, picture, lambda x, index: saliency.attribute(x, target=index))
 
 
-def integrated_gradients(function: Function, picture: Tensor, steps: int = STEPS) -> Tensor:
-    """Gradients along the way from the blurred picture to the picture, times the way (Sundararajan et al. 2017, eq. 1;
-    captum's IntegratedGradients). Signed, they would add up to the difference of the two outputs."""
-    path = need("captum.attr").IntegratedGradients(function)
-    start = blurred(picture)
+def integrated_gradients(function: Function, picture: Tensor, steps: int = PATH_STEPS) -> Tensor:
+    """Integrated gradients from the blurred picture to the picture (Sundararajan et al. 2017, eq. 1; by captum).
 
-    def attribute(given: Tensor, number: int) -> Tensor:
-        return path.attribute(given, start, target=number, n_steps=steps, internal_batch_size=BATCH)
+    Before the absolute value is taken, they add up to the difference of the two outputs.
+    """
+    path = import_extra("captum.attr").IntegratedGradients(function)
+    start = gaussian_blur(picture)
 
-    return _each(function, picture, attribute)
+    def attribute(x: Tensor, index: int) -> Tensor:
+        return path.attribute(x, start, target=index, n_steps=steps, internal_batch_size=BATCH_SIZE)
+
+    return _each_output(function, picture, attribute)
 
 
 def guided_backpropagation(function: Function, picture: Tensor) -> Tensor:
     """The gradient where rectifiers pass only positive gradients of active units (Springenberg et al. 2015).
 
-    captum's knows modules of ReLU alone; this one takes every smooth or leaky rectifier, however it is called.
+    captum's supports ReLU modules only; this one supports smooth and leaky rectifiers too, as functions or modules.
     """
 
-    def attribute(given: Tensor, number: int) -> Tensor:
-        given = given.detach().requires_grad_()
+    def attribute(x: Tensor, index: int) -> Tensor:
+        x = x.detach().requires_grad_()
         with _GuidedRule():
-            (slope,) = torch.autograd.grad(function(given)[0, number], given)
-        return slope
+            (gradient,) = torch.autograd.grad(function(x)[0, index], x)
+        return gradient
 
-    return _each(function, picture, attribute)
+    return _each_output(function, picture, attribute)
 
 
 METHODS: dict[str, Callable[[Function, Tensor], Tensor]] = {
@@ -107,27 +112,27 @@ METHODS: dict[str, Callable[[Function, Tensor], Tensor]] = {
 }
 
 
-def _each(function: Function, picture: Tensor, attribute: Callable[[Tensor, int], Tensor]) -> Tensor:
+def _each_output(function: Function, picture: Tensor, attribute: Callable[[Tensor, int], Tensor]) -> Tensor:
     with torch.no_grad():
         count = function(picture).shape[1]
-    maps = [attribute(picture.clone().requires_grad_(), number) for number in range(count)]
-    return torch.cat([one.detach().abs().sum(1) for one in maps])
+    maps = [attribute(picture.clone().requires_grad_(), index) for index in range(count)]
+    return torch.cat([heat.detach().abs().sum(1) for heat in maps])
 
 
 class _Guided(torch.autograd.Function):
     @staticmethod
-    def forward(context, x: Tensor, out: Tensor) -> Tensor:
-        context.save_for_backward(x)
+    def forward(ctx, x: Tensor, out: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
         return out.clone()
 
     @staticmethod
-    def backward(context, slope: Tensor) -> tuple[Tensor, None]:
-        (x,) = context.saved_tensors
-        return slope.clamp(min=0) * (x > 0), None
+    def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return grad_outputs[0].clamp(min=0) * (x > 0), None
 
 
 class _GuidedRule(TorchFunctionMode):
-    """While it is on, rectifiers of any kind have the guided gradient."""
+    """Context manager in which rectifiers of any kind have the guided gradient."""
 
     RECTIFIERS = (F.silu, F.gelu, F.relu, F.leaky_relu, F.elu, torch.relu)
 
@@ -136,12 +141,12 @@ class _GuidedRule(TorchFunctionMode):
         return _Guided.apply(args[0], out.detach()) if function in self.RECTIFIERS else out
 
 
-def together(maps: Tensor, spread: Tensor, numbers: Sequence[int]) -> Tensor:
-    """Maps [M,H,W] of some numbers as one [H,W]: root of the mean square, each in steps of its spread [M]."""
-    chosen = maps[list(numbers)] / spread[list(numbers), None, None]
-    return chosen.square().mean(0).sqrt()
+def combine_maps(maps: Tensor, std: Tensor, indices: Sequence[int]) -> Tensor:
+    """Combine maps [M,H,W] of some outputs into one [H,W]: root mean square in units of each output's std [M]."""
+    standardised = maps[list(indices)] / std[list(indices), None, None]
+    return standardised.square().mean(0).sqrt()
 
 
 def share_inside(saliency: Tensor, mask: Tensor) -> float:
-    """Part of a map [H,W] that lies in a region, a boolean mask [H,W]."""
+    """Share of a map [H,W] inside a region, a boolean mask [H,W]."""
     return float(saliency[mask].sum() / saliency.sum().clamp(min=1e-12))

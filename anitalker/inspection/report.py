@@ -1,4 +1,4 @@
-"""The report: pictures and tables with a sentence each that says how to read them, as one page in one folder."""
+"""The report: an HTML page with pictures and tables, each with a caption on how to read it, in one folder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anitalker.config import InputError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 PAGE = "index.html"
-DPI = 110  # of the pictures
+DPI = 110  # dots per inch of the pictures
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1.2em; color: #222 }
 h1 { margin-bottom: .2em } h2 { margin-top: 2.2em; border-bottom: 1px solid #ddd } nav a { margin-right: 1em }
@@ -22,61 +26,62 @@ td + td, th + th { text-align: right; font-variant-numeric: tabular-nums } tr { 
 
 
 class Report:
-    """Context manager: a folder that appears whole or not at all.
+    """Context manager that writes the page; its folder appears whole or not at all.
 
-    folder: must be new, empty, or hold an earlier report, which is replaced; InputError otherwise.
+    folder must be new, empty, or hold an earlier report, which is replaced; InputError otherwise. facts: lines
+    under the heading.
     """
 
     def __init__(self, folder: str | Path, heading: str, facts: Sequence[str]) -> None:
         self.folder = check_folder(folder)
         self.heading, self.facts = heading, facts
-        self.parts: list[str] = []
+        self.body: list[str] = []
         self.sections: list[tuple[str, str]] = []
         self.pictures: list[str] = []
-        self._made = self.folder.with_name(f".{self.folder.name[:80]}.{uuid.uuid4().hex[:8]}.part")
+        self._partial = self.folder.with_name(f".{self.folder.name[:80]}.{uuid.uuid4().hex[:8]}.part")
 
     def __enter__(self) -> Report:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._made.mkdir()
+        self._partial.mkdir()
         return self
 
-    def section(self, key: str, heading: str, sentence: str = "") -> None:
-        """Begin a section; its key names its pictures."""
+    def section(self, key: str, heading: str, introduction: str = "") -> None:
+        """Begin a section; file names of its pictures begin with `key`."""
         self.sections.append((key, heading))
-        self.parts.append(f'<h2 id="{key}">{html.escape(heading)}</h2>')
-        if sentence:
-            self.words(sentence)
+        self.body.append(f'<h2 id="{key}">{html.escape(heading)}</h2>')
+        if introduction:
+            self.paragraph(introduction)
 
-    def words(self, sentence: str) -> None:
-        """A paragraph."""
-        self.parts.append(f'<p class="how">{html.escape(sentence)}</p>')
+    def paragraph(self, text: str) -> None:
+        """Add a paragraph."""
+        self.body.append(f'<p class="how">{html.escape(text)}</p>')
 
-    def picture(self, figure, how: str, name: str = "") -> None:
-        """A matplotlib figure as PNG, with how to read it."""
+    def picture(self, figure: Figure, caption: str, name: str = "") -> None:
+        """Save a matplotlib figure as PNG and add it with its caption."""
         file = f"{self.sections[-1][0]}{'-' + name if name else ''}.png"
-        figure.savefig(self._made / file, dpi=DPI)
+        figure.savefig(self._partial / file, dpi=DPI)
         self.pictures.append(file)
-        text = html.escape(how)
-        self.parts.append(
+        text = html.escape(caption)
+        self.body.append(
             f'<figure><img src="{file}" alt="{html.escape(self.sections[-1][1])}" loading="lazy">'
             f"<figcaption>{text}</figcaption></figure>"
         )
 
-    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], how: str) -> None:
-        """Rows of text under headings, with how to read them."""
-        lines = ["".join(f"<th>{html.escape(one)}</th>" for one in heads)]
-        lines += ["".join(f"<td>{html.escape(one)}</td>" for one in row) for row in rows]
-        self.parts.append("<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>")
-        self.words(how)
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
+        """Add rows of text under headings, with a caption."""
+        lines = ["".join(f"<th>{html.escape(heading)}</th>" for heading in headings)]
+        lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+        self.body.append("<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>")
+        self.paragraph(caption)
 
     def page(self) -> str:
-        """The page as text."""
+        """The page as HTML."""
         links = "".join(f'<a href="#{key}">{html.escape(heading)}</a> ' for key, heading in self.sections)
-        facts = "<br>".join(html.escape(one) for one in self.facts)
+        facts = "<br>".join(html.escape(fact) for fact in self.facts)
         return (
             f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(self.heading)}</title>'
             f"<style>{STYLE}</style></head><body><h1>{html.escape(self.heading)}</h1><p>{facts}</p><nav>{links}</nav>"
-            + "\n".join(self.parts)
+            + "\n".join(self.body)
             + "</body></html>\n"
         )
 
@@ -84,20 +89,20 @@ class Report:
         try:
             if kind is not None:
                 return
-            (self._made / PAGE).write_text(self.page(), encoding="utf-8")
-            if self.folder.exists():  # empty, or an earlier report: of that, only what a report consists of goes
+            (self._partial / PAGE).write_text(self.page(), encoding="utf-8")
+            if self.folder.exists():  # empty, or with an earlier report: only a report's own files are removed
                 for old in (*self.folder.glob("*.png"), self.folder / PAGE):
                     old.unlink(missing_ok=True)
-                for new in self._made.iterdir():
+                for new in self._partial.iterdir():
                     new.replace(self.folder / new.name)
             else:
-                self._made.replace(self.folder)
+                self._partial.replace(self.folder)
         finally:
-            shutil.rmtree(self._made, ignore_errors=True)
+            shutil.rmtree(self._partial, ignore_errors=True)
 
 
 def check_folder(folder: str | Path) -> Path:
-    """Where a report may go; InputError if something else is there."""
+    """The absolute path of a folder that a report may be written to; InputError if it holds something else."""
     path = Path(folder).resolve()
     if path.exists() and not path.is_dir():
         raise InputError(f"output is a file: {str(folder)!r}; give a folder")

@@ -1,1 +1,1 @@
-"""Families of models behind one protocol, and what loads them."""
+"""Model families behind one protocol, and functions that load them."""

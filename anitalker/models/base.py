@@ -1,8 +1,9 @@
-"""What every family of models gives the pipeline: protocols, no implementation.
+"""Protocols that every model family implements; no implementation here.
 
-Letters: B frames at once, T video frames, M motion numbers, N samples of sound.
+Letters: B frames at once, T video frames, M motion numbers, S speech features, D width of an identity code, N samples
+of sound.
 
-`lite` is our own small model, `original` the published AniTalker networks. The pipeline knows neither.
+`lite` is our own small model, `original` the published AniTalker networks. The pipeline depends on the protocols only.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -26,90 +27,121 @@ if TYPE_CHECKING:
     from anitalker.motion.windows import SamplingParams
     from encoders.speech import SpeechFeatures
 
-Path = str | os.PathLike
-Progress = Callable[[str, int, int], None]  # stage, done, total
+PathLike = str | os.PathLike
+ProgressCallback = Callable[[str, int, int], None]  # stage, done, total
 
 
 class PreparedFace(Protocol):
-    """One face of a portrait, ready to move; what else it holds is the family's own business."""
+    """One face of a portrait, ready to move; each family adds its own attributes."""
 
     @property
     def crop(self) -> Crop:
-        """Where the face stands in the picture."""
+        """The crop around the face, with its place in the picture."""
+        ...
 
     @property
     def motion(self) -> Tensor:
         """The portrait's own motion code [1,M]."""
+        ...
+
+
+FaceT = TypeVar("FaceT", bound=PreparedFace)
 
 
 @dataclass(frozen=True)
 class FaceCheck:
-    """What a model says of a face before it moves it.
+    """Whether a face can be animated.
 
-    refused: the face cannot be animated; doubt: why, or why it may not move well, None for a usual face; occlusions: a
-    sentence for each part of the face that something covers.
+    rejected: it cannot; reason: why it cannot, or why it may not move well, None for a usual face; occlusion_warnings:
+    a sentence for each part of the face that something hides.
     """
 
-    refused: bool = False
-    doubt: str | None = None
-    occlusions: tuple[str, ...] = ()
+    rejected: bool = False
+    reason: str | None = None
+    occlusion_warnings: tuple[str, ...] = ()
 
 
 class StreamingModel(Protocol):
-    """What a model offers a stream, where it can speak while the speech arrives."""
+    """What streaming needs of a model that can generate motion while the speech arrives."""
 
     speech: SpeechFeatures
     generator: MotionGenerator
 
     def sampling_params(self, options: RenderOptions) -> SamplingParams:
-        """What of the options the motion generator obeys."""
+        """The parameters of the motion generator that the options ask for."""
+        ...
 
     def scale_motion(self, motion: Tensor, start: Tensor, options: RenderOptions) -> Tensor:
-        """Motion [T,M] with its distance from the portrait's code `start` [1,M] scaled as the options say."""
+        """Motion [T,M] with its difference to the portrait's code `start` [1,M] scaled by options.lips, head, blink."""
+        ...
 
 
-class Model(Protocol):
-    """A loaded model on a device. Every method is free of state: same arguments, same result."""
+class Model(Protocol[FaceT]):
+    """A loaded model on a device. Methods keep no state: the same arguments give the same result.
+
+    FaceT: the family's own PreparedFace.
+    """
 
     family: str  # lite or original
-    name: str  # for people
-    fingerprint: str  # SHA-256 of its weights, for credentials; of two files joined by a plus
+    name: str  # for display
+    fingerprint: str  # SHA-256 of its weights, for credentials; two files' are joined by a plus
     device: torch.device
     size: int  # side of a face-crop frame in pixels
-    steps: int  # sampler steps where none are asked for
-    driving_filter: dict[str, float] | None  # One-Euro filter over the codes of a driving video; None: as they are read
+    steps: int  # default number of sampler steps
+
+    @property
+    def driving_filter(self) -> dict[str, float] | None:
+        """Settings of the One-Euro filter for motion codes of a driving video; None: no filter."""
+        ...
 
     @property
     def prior(self) -> MotionPrior | None:
-        """How likely its motion codes are; None where nothing is known of them."""
+        """The probability model of its motion codes; None where there is none."""
+        ...
 
     @property
     def streaming(self) -> StreamingModel | None:
-        """The model as a stream uses it; None where it makes whole clips only."""
+        """The model as streaming uses it; None where it generates whole clips only."""
+        ...
 
     def check(self, options: RenderOptions) -> None:
-        """InputError for options that this model cannot serve, with what to do."""
+        """InputError for options that this model does not support."""
+        ...
 
-    def check_face(self, face: Face, crop: Crop, finder: FaceFinder, subject: PreparedFace | None = None) -> FaceCheck:
-        """Whether the face in a crop can be animated; subject: what `prepare` made of the crop, if it has been."""
+    def check_face(self, face: Face, crop: Crop, finder: FaceFinder, subject: FaceT | None = None) -> FaceCheck:
+        """Whether the face in a crop can be animated; subject: the result of `prepare`, where it is known already."""
+        ...
 
     def crop(self, picture: np.ndarray, face: Face) -> Crop:
-        """The square of a picture, uint8 [H,W,3], that this model wants to see."""
+        """The square crop of a picture, uint8 [H,W,3], that this model expects."""
+        ...
 
-    def prepare(self, picture: np.ndarray, crop: Crop) -> PreparedFace:
-        """Everything that is done once per face."""
+    def prepare(self, picture: np.ndarray, crop: Crop) -> FaceT:
+        """Compute what is computed once per face."""
+        ...
 
     def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Crops uint8 [B,256,256,3] -> motion codes [B,M] and identity codes [B,D]."""
+        ...
 
     def speech_features(self, samples: Tensor) -> Tensor:
         """Sound [N] at 16 kHz in -1..1, as recorded -> features [1,rT,S], r per video frame, T = ceil(25 seconds)."""
+        ...
 
     def generate_motion(
-        self, sound: Tensor, subject: PreparedFace, options: RenderOptions, seed: int, progress: Progress | None = None
+        self,
+        features: Tensor,
+        subject: FaceT,
+        options: RenderOptions,
+        seed: int,
+        progress: ProgressCallback | None = None,
     ) -> Tensor:
-        """Features of `speech_features` -> motion [T,M]; the same for the same seed."""
+        """Features from `speech_features` -> motion [T,M]; the same for the same seed."""
+        ...
 
-    def render_frames(self, subject: PreparedFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
-        """Motion [B,M] -> the moved crop, frame by frame: uint8 [side,side,3] in the picture's own pixels if `full`,
-        else [size,size,3]. Nothing is drawn before the first frame is asked for."""
+    def render_frames(self, subject: FaceT, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
+        """Motion [B,M] -> frames of the moved crop, drawn on demand.
+
+        uint8 [side,side,3] in the picture's own pixels if `full`, else [size,size,3].
+        """
+        ...

@@ -1,12 +1,12 @@
 """The family `lite`: our own small networks behind `anitalker.models.base.Model`.
 
-Letters: B frames at once, T frames in all, M = 20 motion numbers, N = 468 landmarks, h x w pixels of the crop region.
+Letters: B frames at once, T video frames, M = 20 motion numbers, S speech features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -19,8 +19,8 @@ from anitalker.decoder.decoder import Decoder, Layers, Prepared, Unet
 from anitalker.decoder.flow import landmark_flow
 from anitalker.faces.crop import Crop, crop_face, crop_pixels
 from anitalker.faces.detection import Face, FaceFinder
-from anitalker.models.base import FaceCheck, Progress
-from anitalker.motion import driving_video, idle, motion_files
+from anitalker.models.base import FaceCheck, ProgressCallback
+from anitalker.motion import driving_video, idle
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.motion_space import Codes, MotionSpace
 from anitalker.motion.occlusion import MESSAGES
@@ -35,7 +35,7 @@ from encoders.audio import level_gain
 
 @dataclass(frozen=True)
 class Networks:
-    """One model, in float32 on the CPU, ready to be moved."""
+    """The networks of one model, in float32 on the CPU."""
 
     motion_space: MotionSpace
     decoder: Decoder
@@ -46,8 +46,11 @@ class Networks:
 
 @dataclass(frozen=True)
 class LiteFace:
-    """One face of a portrait, ready to move. compositor: frames in the picture's own pixels; unet: the decoder's, as a
-    CUDA graph of this subject's frames, None where there are no such graphs."""
+    """One face of a portrait, ready to move.
+
+    compositor: composes frames in the picture's own pixels; unet: the decoder's U-Net as a CUDA graph for this face,
+    None without a CUDA graph.
+    """
 
     crop: Crop
     codes: Codes
@@ -63,7 +66,10 @@ class LiteFace:
 
 
 class Lite:
-    """Motion space, decoder, generator and speech features as a `Model`."""
+    """Motion space, decoder, generator and speech features as a `Model`.
+
+    load_prior is called when the prior is first needed.
+    """
 
     family, size, steps, driving_filter = "lite", CROP, LITE_STEPS, driving_video.DRIVING_FILTER
 
@@ -75,7 +81,7 @@ class Lite:
         fingerprint: str = "",
     ) -> None:
         self.device, self.name, self.fingerprint = torch.device(device), networks.name, fingerprint
-        self._load_prior = load_prior  # called when the prior is first needed
+        self._load_prior = load_prior
         self.space = networks.motion_space.to(self.device)
         self.decoder = networks.decoder.to(self.device)
         self.generator = networks.generator.to(self.device)
@@ -83,38 +89,42 @@ class Lite:
 
     @cached_property
     def prior(self) -> MotionPrior | None:
-        """How likely motion codes are; None where the shipped prior was trained on another motion space."""
+        """The prior of motion codes; None where the shipped one was trained on another motion space."""
         return self._load_prior()
 
     @property
     def streaming(self) -> Lite:
-        """Itself: this family speaks while the speech arrives."""
+        """Itself: this family can generate motion while the speech arrives."""
         return self
 
     def check(self, options: RenderOptions) -> None:
-        """Nothing that RenderOptions allow is refused."""
+        """Accepts everything that RenderOptions allow."""
 
     @torch.inference_mode()
-    def check_face(self, found: Face, crop: Crop, finder: FaceFinder, subject: LiteFace | None = None) -> FaceCheck:
-        """Whether the prior knows such faces; only what covers a face is told where the finder's scores say nothing."""
+    def check_face(self, face: Face, crop: Crop, finder: FaceFinder, subject: LiteFace | None = None) -> FaceCheck:
+        """Rejects faces that the prior finds implausible (if the finder's scores are calibrated); notes occlusions."""
         if self.prior is None:
             return FaceCheck()
         codes = self.space(to_tensor(crop.image, self.device)) if subject is None else subject.codes
         motion, appearance = codes.motion.cpu(), codes.appearance.cpu()
-        occlusions = tuple(MESSAGES[part] for part in self.prior.covers.found(appearance))
-        doubt = None
+        occlusion_warnings = tuple(MESSAGES[name] for name in self.prior.covers.occluded_parts(appearance))
+        rejection = None
         if finder.calibrated:
             residual = landmark_residual(finder, crop)
-            doubt = self.prior.doubt(self.prior.signs(motion, appearance, found.score, residual))
-        return FaceCheck(occlusions=occlusions) if doubt is None else FaceCheck(*doubt, occlusions)
+            scores = self.prior.plausibility_scores(motion, appearance, face.score, residual)
+            rejection = self.prior.rejection(scores)
+        if rejection is None:
+            return FaceCheck(occlusion_warnings=occlusion_warnings)
+        rejected, reason = rejection
+        return FaceCheck(rejected, reason, occlusion_warnings)
 
-    def crop(self, picture: np.ndarray, found: Face) -> Crop:
+    def crop(self, picture: np.ndarray, face: Face) -> Crop:
         """The square around a face, placed as in the training data."""
-        return crop_face(picture, found)
+        return crop_face(picture, face)
 
     @torch.inference_mode()
     def prepare(self, picture: np.ndarray, crop: Crop) -> LiteFace:
-        """Once per face: codes read from the crop's pixels, the decoder's view, native pixels."""
+        """Compute what is computed once per face: codes, the decoder's features, the crop in the picture's pixels."""
         image = to_tensor(crop.image, self.device)
         landmarks = torch.tensor(crop.landmarks, device=self.device)[None]
         codes = self.space(image)
@@ -137,65 +147,63 @@ class Lite:
     @torch.inference_mode()
     def generate_motion(
         self,
-        sound: Tensor,
+        features: Tensor,
         subject: LiteFace,
         options: RenderOptions = RenderOptions(),
         seed: int = 0,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Tensor:
-        """Speech features -> motion [T,M], which begins with the portrait's own code. Too quick to report progress."""
+        """Speech features [1,T,S] -> motion [T,M], which begins with the portrait's own code.
+
+        progress is not called: this takes too little time.
+        """
         rng = torch.Generator().manual_seed(seed)
-        made = generate_motion(self.generator, sound, subject.motion, rng, self.sampling_params(options))
-        return self.scale_motion(made, subject.motion, options)
+        motion = generate_motion(self.generator, features, subject.motion, rng, self.sampling_params(options))
+        return self.scale_motion(motion, subject.motion, options)
 
     @torch.inference_mode()
     def idle(self, subject: LiteFace, frames: int, options: RenderOptions, temperature: float, seed: int) -> Tensor:
-        """Motion [T,M] without speech, drawn from the prior, which must be there."""
+        """Motion [T,M] without speech, sampled from the prior. The model must have one."""
+        assert self.prior is not None, "this model has no prior"
         rng = torch.Generator().manual_seed(seed)
         config = self.generator.config
-        return idle.idle_face(self.prior, subject.motion, frames, rng, temperature, self.groups, options, config)
+        return idle.idle_portrait(self.prior, subject.motion, frames, rng, temperature, self.subspaces, options, config)
 
     def sampling_params(self, options: RenderOptions) -> SamplingParams:
-        """What of the options the motion generator obeys; what they leave open is the generator's own."""
-        names = {field.name for field in fields(SamplingParams)} & {field.name for field in fields(RenderOptions)} - {
-            "pose"
-        }
-        given = {name: value for name in names if (value := getattr(options, name)) is not None}
-        pose = None if options.pose is None else torch.tensor(motion_files.read_pose(options.pose))
-        return SamplingParams(**given, pose=pose)
+        """The parameters of the motion generator that the options ask for, with this family's defaults."""
+        return SamplingParams.from_options(options)
 
     def scale_motion(self, motion: Tensor, start: Tensor, options: RenderOptions) -> Tensor:
-        """Lips, head and lids of motion [T,M] as far from the portrait's code `start` [1,M] as the options say."""
-        return scale_motion(motion, start, self.groups, options)
+        """Motion [T,M] with its difference to the portrait's code `start` [1,M] scaled by options.lips, head, blink."""
+        return scale_motion(motion, start, self.subspaces, options)
 
     @cached_property
-    def groups(self) -> MotionSubspaces:
-        """Which changes of the motion code move head, lips and lids."""
+    def subspaces(self) -> MotionSubspaces:
+        """The subspaces of the motion code that move head, lips and lids."""
         return fit_subspaces(self.space.directions, self.space.motion_std)
 
     @torch.inference_mode()
     def layers(self, subject: LiteFace, motion: Tensor) -> Layers:
-        """Layers of one subject under motion [B,M]; the same for any B."""
+        """The decoder's layers for one face in motion [B,M]. Results do not depend on B."""
         if motion.device.type != "cpu":
             with launch_lock(motion.device):
                 return self._layers(subject, motion)
-        # In bfloat16 a processor's rounding depends on the batch, and its cores are busy with one frame: one by one.
-        parts = [self._layers(subject, one) for one in motion.split(1)]
-        if len(parts) == 1:
-            return parts[0]
-        return Layers(
-            *(torch.cat([getattr(part, name) for part in parts]) for name in ("flow", "masks", "pixels", "marks"))
-        )
+        # Frame by frame on the CPU: bfloat16 rounding there depends on the batch, and one frame keeps all cores busy.
+        frames = [self._layers(subject, frame_motion) for frame_motion in motion.split(1)]
+        if len(frames) == 1:
+            return frames[0]
+        names = ("flow", "masks", "pixels", "marks")
+        return Layers(*(torch.cat([getattr(layers, name) for layers in frames]) for name in names))
 
     def _layers(self, subject: LiteFace, motion: Tensor) -> Layers:
         landmarks = subject.landmarks.expand(len(motion), -1, -1)
         targets = self.space.landmarks(landmarks, subject.motion.expand(len(motion), -1), motion)
-        low = draws_in_bfloat16(motion.device, self.decoder.config.channels[0])
+        use_bfloat16 = draws_in_bfloat16(motion.device, self.decoder.config.channels[0])
         flow = landmark_flow(landmarks, targets, self.decoder.config.grid, self.decoder.config.smoothing)
-        with torch.autocast(motion.device.type, torch.bfloat16, enabled=low):
+        with torch.autocast(motion.device.type, torch.bfloat16, enabled=use_bfloat16):
             return self.decoder.refine(subject.prepared, targets, motion, flow, subject.unet)
 
     def render_frames(self, subject: LiteFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
-        """Motion [B,M] -> the moved crop, uint8, [side,side,3] in the picture's pixels if `full`, else [256,256,3]."""
+        """Motion [B,M] -> frames uint8, [side,side,3] in the picture's pixels if `full`, else [256,256,3]."""
         compositor = subject.compositor if full else Compositor(subject.prepared.picture, sharpen=False)
         yield from compositor.frames(self.layers(subject, motion))

@@ -1,11 +1,11 @@
-"""Weights -> networks, strictly loaded, and the models that they make: by registry name, file or folder."""
+"""Loads weights strictly into networks and models, by registry name, file or folder."""
 
 from __future__ import annotations
 
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from anitalker.config import (
     DecoderConfig,
@@ -26,14 +26,18 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from anitalker.decoder.decoder import Decoder
     from anitalker.faces.detection import FaceFinder
     from anitalker.faces.face_network import FaceNetwork
     from anitalker.models.base import Model
     from anitalker.models.lite import Networks
+    from anitalker.motion.generator import MotionGenerator
+    from anitalker.motion.motion_space import MotionSpace
     from anitalker.motion.prior import MotionPrior
     from anitalker.original.denoiser import Denoiser
     from anitalker.original.stage_one import StageOne
 
+ConfigT = TypeVar("ConfigT")
 MODEL_PARTS = ("motion_space", "decoder", "generator")
 
 
@@ -44,11 +48,11 @@ def load(
     stage2: str | os.PathLike | None = None,
     hubert: str | os.PathLike | None = None,
 ) -> Model:
-    """A model by registry name, weight file or folder, on a device.
+    """Load a model by registry name, weight file or folder, onto a device.
 
-    `original` has two stages, each a registry name or a file; where one is not given, a registered one that is here is
-    taken, and a file of stage two may stand for the whole. hubert: a folder or hub name with the weights of HuBERT,
-    for the variants that hear with it.
+    `original` has two stages, each a registry name or a file. Without a name, a registered file that is present is
+    taken. A file of stage two may also be given as `name`. hubert: a folder or hub name with the weights of HuBERT, for
+    the variants that use it. InputError for unknown or unsuitable weights.
     """
     files = open_model(name, stage1, stage2)
     if len(files) == 2:
@@ -62,15 +66,17 @@ def load(
 
     networks = _networks(files[0], name)
     prior = partial(load_prior, networks.motion_space)
-    return Lite(networks, device, prior, fingerprint=_fingerprint(files))
+    # The cast: pyright does not take a cached_property for the protocol's property.
+    return cast("Model", Lite(networks, device, prior, fingerprint=_fingerprint(files)))
 
 
 def open_model(
     name: str | os.PathLike, stage1: str | os.PathLike | None = None, stage2: str | os.PathLike | None = None
 ) -> tuple[WeightFile, ...]:
-    """The files of a model, verified: one of `lite`; stage one and stage two of the original.
+    """The verified files of a model: one for `lite`; stage one and stage two for the original.
 
-    Without a name, stage one is the fetched one and stage two the first that is here, full control before others.
+    Without a name, stage one is the fetched file, and stage two the first variant that is present, those with full
+    control before others.
     """
     if str(name) != "original":
         file = open_weights(name)
@@ -85,8 +91,7 @@ def open_model(
 def fingerprint(
     name: str | os.PathLike, stage1: str | os.PathLike | None = None, stage2: str | os.PathLike | None = None
 ) -> str:
-    """SHA-256 of the weights that `load` reads for these names; of the original both, stage one first, and a plus
-    between them."""
+    """SHA-256 of the weights that `load` reads for these names; for the original stage one's, a plus, stage two's."""
     return _fingerprint(open_model(name, stage1, stage2))
 
 
@@ -100,7 +105,7 @@ def read(name: str | os.PathLike) -> tuple[dict, dict[str, Tensor]]:
 
 
 def contents(file: WeightFile, name: str | os.PathLike) -> tuple[dict, dict[str, Tensor]]:
-    """Config and float32 tensors of a file of ours; InputError for one of the original's, or with NaN or infinity."""
+    """Config and float32 tensors of one of our files; InputError for the original's files, NaN or infinity."""
     if kind := checkpoints.recognise(file.config, file.tensors):
         stage = checkpoints.KINDS[kind]
         raise InputError(
@@ -114,7 +119,7 @@ def contents(file: WeightFile, name: str | os.PathLike) -> tuple[dict, dict[str,
 
 
 def load_model(name: str | os.PathLike) -> Networks:
-    """The networks of a `lite` model, strictly loaded; InputError names what is missing, unknown or misshapen."""
+    """The networks of a `lite` model, strictly loaded; InputError names missing, unknown or misshapen keys."""
     return _networks(open_weights(name), name)
 
 
@@ -126,7 +131,13 @@ def _networks(file: WeightFile, name: str | os.PathLike) -> Networks:
     modules = build(config, MODEL_PARTS, str(name))
     fill(modules, tensors, str(name))
     speech = SpeechFeatures(**vars(_config(SpeechConfig, config, "speech", name)))
-    return Networks(**modules, speech=speech, name=Path(name).stem)
+    return Networks(
+        cast("MotionSpace", modules["motion_space"]),
+        cast("Decoder", modules["decoder"]),
+        cast("MotionGenerator", modules["generator"]),
+        speech,
+        Path(name).stem,
+    )
 
 
 def load_original(
@@ -139,11 +150,11 @@ def load_original(
 def _original_networks(files: tuple[WeightFile, ...]) -> tuple[StageOne, Denoiser]:
     first, second = files
     denoiser = checkpoints.load(second, "original_stage2")
-    return checkpoints.load(first, "original_stage1"), denoiser
+    return cast("StageOne", checkpoints.load(first, "original_stage1")), cast("Denoiser", denoiser)
 
 
 def _default_variant() -> str:
-    """The stage two to take among those that are here: MFCC first, because HuBERT needs a further network."""
+    """The stage two to take among those that are present: MFCC first, because HuBERT needs a further network."""
     order = ("mfcc_full_control", "hubert_full_control", "hubert_audio_only", "hubert_pose_only", "mfcc_pose_only")
     for name in order:
         try:
@@ -158,7 +169,7 @@ def _default_variant() -> str:
 
 
 def convert(name: str | os.PathLike, target: Path) -> dict:
-    """A registry name or file -> slim .safetensors with its config inside; facts as `original_weights.convert` says."""
+    """Write a registry name or file as a slim .safetensors with its config inside -> facts of `checkpoints.convert`."""
     if Path(name).is_dir():
         raise InputError(f"weights {str(name)!r} are a folder; python -m scripts.export makes a file of training runs")
     file = open_weights(name)
@@ -172,14 +183,15 @@ def load_face(name: str | os.PathLike = "face") -> FaceNetwork:
     from anitalker.faces.face_network import FaceNetwork
 
     config, tensors = read(name)
-    kinds = {"detector": DetectorConfig, "landmarks": LandmarkConfig}
-    network = FaceNetwork(**{part: _config(kind, config, part, name) for part, kind in kinds.items()})
-    fill({part: getattr(network, part) for part in kinds}, tensors, str(name))
+    detector = _config(DetectorConfig, config, "detector", name)
+    landmarks = _config(LandmarkConfig, config, "landmarks", name)
+    network = FaceNetwork(detector=detector, landmarks=landmarks)
+    fill({part: getattr(network, part) for part in ("detector", "landmarks")}, tensors, str(name))
     return network.eval()
 
 
 def load_finder(backend: str, device: torch.device) -> FaceFinder:
-    """The face finder: own, or face-alignment."""
+    """The face finder of a backend: own, or face-alignment."""
     if backend == "own":
         from anitalker.faces.detection import FaceFinder
 
@@ -190,7 +202,7 @@ def load_finder(backend: str, device: torch.device) -> FaceFinder:
 
 
 def load_prior(space: nn.Module) -> MotionPrior | None:
-    """The shipped prior if it was trained on this motion space; None where it was not, or is not here."""
+    """The shipped prior; None if it is missing or was trained on another motion space."""
     from anitalker.motion.prior import MotionPrior, space_hash
 
     try:
@@ -200,13 +212,15 @@ def load_prior(space: nn.Module) -> MotionPrior | None:
     if config["prior"]["space"] != space_hash(space.state_dict()):
         return None
     prior = MotionPrior.from_config(config)
-    untrained = {f"covers.{key}": tensor for key, tensor in prior.covers.state_dict().items()}  # for older files
+    untrained = {
+        f"covers.{key}": tensor for key, tensor in prior.covers.state_dict().items()
+    }  # older files lack these keys
     prior.load_state_dict(untrained | tensors)
     return prior.eval()
 
 
 def build(config: dict, parts: tuple[str, ...], name: str) -> dict[str, nn.Module]:
-    """Untrained networks of a model from the config that travels with its weights, by part."""
+    """Untrained networks of a model, by part, from the config that is stored with its weights."""
     from anitalker.decoder.decoder import Decoder
     from anitalker.motion.generator import MotionGenerator
     from anitalker.motion.motion_space import MotionSpace
@@ -220,7 +234,7 @@ def build(config: dict, parts: tuple[str, ...], name: str) -> dict[str, nn.Modul
 
 
 def fill(modules: dict[str, nn.Module], tensors: dict[str, Tensor], name: str) -> None:
-    """Load "<module>.<key>" tensors into modules; every key must be there, known and of its shape."""
+    """Load "<module>.<key>" tensors into modules; InputError unless every key is present, known and of its shape."""
     expected = {
         f"{part}.{key}": tensor for part, module in modules.items() for key, tensor in module.state_dict().items()
     }
@@ -241,16 +255,18 @@ def fill(modules: dict[str, nn.Module], tensors: dict[str, Tensor], name: str) -
     if problems:
         raise InputError(f"weights {name!r} do not fit their network; {'; '.join(problems)}; export them again")
     for part, module in modules.items():
-        own = {key.removeprefix(f"{part}."): tensor for key, tensor in tensors.items() if key.startswith(f"{part}.")}
-        module.load_state_dict(own)
+        prefix = f"{part}."
+        state = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+        module.load_state_dict(state)
         module.eval().requires_grad_(False)
 
 
-def _config(kind: type, config: dict, part: str, name: str | os.PathLike):
+def _config(kind: type[ConfigT], config: dict, part: str, name: str | os.PathLike) -> ConfigT:
+    """One part's config dataclass out of a weight file's config."""
     if not isinstance(config.get(part), dict):
         raise InputError(f"weights {str(name)!r} have no config of {part!r}; make them with scripts.export")
     tensor_io.check_sizes(name, config[part])
     try:
-        return from_dict(kind, config[part])
+        return cast(ConfigT, from_dict(kind, config[part]))
     except (TypeError, ValueError) as error:
         raise InputError(f"weights {str(name)!r}: config of {part!r} is wrong ({error}); export them again") from None

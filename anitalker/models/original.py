@@ -2,9 +2,9 @@
 
 Letters: B frames at once, T video frames, M = 20 motion numbers, S = 512 width of a code, n = 256 pixels of a frame.
 
-Stage one (encoder and decoder) reads a portrait once and draws frames, stage two (the denoiser) makes motion of speech.
-Both are the published ones; what is ours is around them: the face is found and cropped as they expect and pasted back,
-any length of sound, batches, and controls in the units of RenderOptions.
+Stage one (encoder and decoder) reads a portrait once and draws frames; stage two (the denoiser) generates motion from
+speech. Both are the published networks. Around them, this project finds the face, crops it as they expect and pastes it
+back, and adds speech of any length, batches, and controls in the units of RenderOptions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from anitalker.config import CROP, FPS, ORIGINAL_STEPS, InputError, RenderOption
 from anitalker.faces.crop import Crop, crop_face
 from anitalker.faces.detection import Face, FaceFinder, box_of
 from anitalker.faces.landmarks import CHIN
-from anitalker.models.base import FaceCheck, Progress
+from anitalker.models.base import FaceCheck, ProgressCallback
 from anitalker.motion.motion_files import read_pose
 from anitalker.motion.samplers import ddim_sample, ddim_schedule
 from anitalker.original.denoiser import Denoiser
@@ -38,69 +38,86 @@ from anitalker.runtime.smoothstep import smoothstep
 from anitalker.runtime.transfer import to_host, to_tensor, to_tensors
 from encoders import hubert
 
-# Where a face stands in the pictures that the networks know: medians over the 13 portraits of the original's demo,
-# measured with our face network (face height .49 to .67 of the side, roll as it came, up to 10 degrees).
-FACE_IN_CROP = 0.587
-MIDDLE_IN_CROP = (0.5, 0.62)
-# How its angles lie to ours: compared with angles that its authors published for a clip of 127 frames (made with
-# 3DDFA_V2). Yaw follows ours (r = .97), roll runs the other way (r = -.89), pitch follows (r = .78) with an offset.
-ROLL, PITCH = -1, 8.0
-TURN = 90.0  # degrees of one unit
-NOSE_TIP, INNER_BROWS = 4, (107, 336)  # its location is the nose's x; its scale goes from between the brows to the chin
-CONTROLS = {"yaw": "pose", "pitch": "pose", "roll": "pose", "pose": "pose", "location": "location", "scale": "scale"}
-WINDOW = 30 * FPS  # frames that attend to each other; shorter clips are made whole, as the original makes all
-OVERLAP = 2 * FPS  # frames that two windows share at least, and over which one fades into the next
+# Face height and centre in the pictures that the networks were trained on, as shares of the side: medians over the 13
+# portraits of the original's demo, measured with our face network (face height .49 to .67, roll up to 10 degrees).
+FACE_HEIGHT_IN_CROP = 0.587
+FACE_CENTRE_IN_CROP = (0.5, 0.62)
+# The original's angles against ours, compared on the angles that its authors published for a clip of 127 frames (from
+# 3DDFA_V2): yaw agrees (r = .97), roll has the opposite sign (r = -.89), pitch agrees with an offset (r = .78).
+ROLL_SIGN, PITCH_OFFSET_DEGREES = -1, 8.0
+DEGREES_PER_UNIT = 90.0
+NOSE_TIP, INNER_BROWS = (
+    4,
+    (107, 336),
+)  # location is the x of the nose tip; scale goes from between the brows to the chin
+# Option -> the control signal that it needs.
+OPTION_SIGNALS = {
+    "yaw": "pose",
+    "pitch": "pose",
+    "roll": "pose",
+    "pose": "pose",
+    "location": "location",
+    "scale": "scale",
+}
+WINDOW_FRAMES = 30 * FPS  # that attend to each other; shorter clips are generated whole, as the original does always
+OVERLAP_FRAMES = 2 * FPS  # that two windows share at least, and over which they are crossfaded
 
 
 @dataclass(frozen=True)
 class OriginalFace:
-    """One face of a portrait, ready to move. pictures: motion [B,M] -> frames [B,3,n,n], made by `Original.drawing`;
-    own: its control signals, pose [3], location [1] and scale [1]."""
+    """One face of a portrait, ready to move.
+
+    draw: motion [B,M] -> frames [B,3,n,n], from `Original.frame_decoder`; signals: the portrait's own control signals,
+    pose [3], location [1] and scale [1].
+    """
 
     crop: Crop
     image_code: Tensor  # [1,S]
     motion: Tensor  # [1,M]
     identity: Tensor  # [1,S]
-    pictures: Callable[[Tensor], Tensor]
-    own: dict[str, Tensor]
+    draw: Callable[[Tensor], Tensor]
+    signals: dict[str, Tensor]
 
 
 class Original:
-    """Stage one and stage two as a `Model`; source: of HuBERT's weights, used by the variants that hear with it."""
+    """Stage one and stage two as a `Model`.
 
-    family, steps, driving_filter = "original", ORIGINAL_STEPS, None  # the original filters no codes
-    prior = streaming = None  # nothing is known of its codes; its motion is made of whole clips
+    hubert_source: folder or hub name of HuBERT's weights, for the variants that use it (None: the default).
+    """
+
+    family, steps, driving_filter = "original", ORIGINAL_STEPS, None  # the original does not filter codes
+    prior = streaming = None  # there is no prior of its codes, and it generates whole clips only
 
     def __init__(
         self,
         stage_one: StageOne,
         denoiser: Denoiser,
         device: torch.device | str = "cpu",
-        source: str | os.PathLike | None = None,
+        hubert_source: str | os.PathLike | None = None,
         fingerprint: str = "",
     ) -> None:
         self.fingerprint = fingerprint
-        self.device, self.source = torch.device(device), source or hubert.NAME
+        self.device, self.hubert_source = torch.device(device), hubert_source or hubert.NAME
         self.stage_one = stage_one.to(self.device).eval().requires_grad_(False)
         self.denoiser = denoiser.to(self.device).eval().requires_grad_(False)
         self.name, self.size = f"original-{denoiser.config.variant}", stage_one.config.size
-        wanted = (stage_one.config.motion, stage_one.config.style)
-        if (denoiser.config.motion, denoiser.config.start) != wanted:
-            raise InputError(f"stage one and stage two do not belong together: codes of {wanted} numbers in stage one")
+        sizes = (stage_one.config.motion, stage_one.config.style)
+        if (denoiser.config.motion, denoiser.config.start) != sizes:
+            raise InputError(f"stage one and stage two do not belong together: codes of {sizes} numbers in stage one")
 
     @cached_property
     def constants(self) -> Constants:
-        """The decoder's own, in the format that draws fastest here."""
-        low = draws_in_bfloat16(self.device, self.stage_one.config.channels[-1])
-        return self.stage_one.dec.constants(torch.bfloat16 if low else torch.float32)
+        """The decoder's constant tensors, in the precision that is fastest on this device."""
+        use_bfloat16 = draws_in_bfloat16(self.device, self.stage_one.config.channels[-1])
+        return self.stage_one.dec.constants(torch.bfloat16 if use_bfloat16 else torch.float32)
 
     @cached_property
     def frontend(self) -> SpeechFrontend:
-        """What the variant hears with, loaded when it is first needed."""
-        return load_speech_frontend(self.denoiser, self.source, self.device)
+        """The variant's speech front end, loaded when it is first needed."""
+        return load_speech_frontend(self.denoiser, self.hubert_source, self.device)
 
     def check(self, options: RenderOptions) -> None:
-        """InputError for what this family cannot do."""
+        """InputError for options that this family or variant does not support."""
         ddim_schedule(options.steps or self.steps)
         if options.guidance is not None:
             raise InputError(f"guidance is {options.guidance}, but the original has none; leave --guidance away")
@@ -108,9 +125,9 @@ class Original:
             if getattr(options, name) != 1:
                 raise InputError(f"--{name} needs directions of known meaning; the original has none, leave it at 1")
         known = self.denoiser.config.signals
-        asked = {name: signal for name, signal in CONTROLS.items() if getattr(options, name) is not None}
-        asked |= {"still": "pose"} if options.still else {}
-        for name, signal in asked.items():
+        needed = {name: signal for name, signal in OPTION_SIGNALS.items() if getattr(options, name) is not None}
+        needed |= {"still": "pose"} if options.still else {}
+        for name, signal in needed.items():
             if signal not in known:
                 obeys = ", ".join(known) or "nothing but speech"
                 raise InputError(
@@ -118,100 +135,101 @@ class Original:
                     "take a full_control file as --stage2"
                 )
 
-    def check_face(self, found: Face, crop: Crop, finder: FaceFinder, subject: OriginalFace | None = None) -> FaceCheck:
-        """Nothing is said: there is no prior of its codes."""
+    def check_face(self, face: Face, crop: Crop, finder: FaceFinder, subject: OriginalFace | None = None) -> FaceCheck:
+        """Accepts every face: there is no prior of this family's codes."""
         return FaceCheck()
 
-    def crop(self, picture: np.ndarray, found: Face) -> Crop:
-        """The square around a face, placed as in the pictures that the networks know."""
-        return crop_face(picture, found, FACE_IN_CROP, MIDDLE_IN_CROP)
+    def crop(self, picture: np.ndarray, face: Face) -> Crop:
+        """The square around a face, placed as in the pictures that the networks were trained on."""
+        return crop_face(picture, face, FACE_HEIGHT_IN_CROP, FACE_CENTRE_IN_CROP)
 
     @torch.inference_mode()
     def prepare(self, picture: np.ndarray, crop: Crop) -> OriginalFace:
-        """Everything that is done once per face."""
-        look = self.stage_one.encode(resize_to_network(to_tensor(crop.image, self.device), self.size))
-        ready = self.stage_one.dec.prepare(self.constants, look.image_code, look.skips)
-        own = portrait_signals(crop)
-        return OriginalFace(crop, look.image_code, look.motion_code, look.identity, self.drawing(ready), own)
+        """Compute what is computed once per face: codes, the decoder's features, control signals."""
+        codes = self.stage_one.encode(resize_to_network(to_tensor(crop.image, self.device), self.size))
+        prepared = self.stage_one.dec.prepare(self.constants, codes.image_code, codes.skips)
+        draw, signals = self.frame_decoder(prepared), portrait_signals(crop)
+        return OriginalFace(crop, codes.image_code, codes.motion_code, codes.identity, draw, signals)
 
-    def drawing(self, ready: Ready) -> Callable[[Tensor], Tensor]:
-        """The decoder of one portrait, motion [B,M] -> pictures [B,3,n,n]; on an NVIDIA card a CUDA graph."""
-        constants = self.constants  # kept by the function: a graph reads where they were
-        return as_cuda_graph(lambda motion: self.stage_one.dec.draw(constants, ready, motion).pictures, self.device)
+    def frame_decoder(self, prepared: Ready) -> Callable[[Tensor], Tensor]:
+        """The decoder of one portrait, motion [B,M] -> frames [B,3,n,n]; on an NVIDIA card a CUDA graph."""
+        constants = self.constants  # the function keeps them alive: a graph reads them at their addresses
+        return as_cuda_graph(lambda motion: self.stage_one.dec.draw(constants, prepared, motion).pictures, self.device)
 
     @torch.inference_mode()
     def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 [B,256,256,3] -> motion codes [B,M] and identity codes [B,S]."""
-        views = to_tensors(pictures.to(self.device)).split(4)  # more gains nothing
-        looks = [self.stage_one.encode(resize_to_network(part, self.size)) for part in views]
-        return torch.cat([look.motion_code for look in looks]), torch.cat([look.identity for look in looks])
+        batches = to_tensors(pictures.to(self.device)).split(4)  # larger batches are not faster
+        codes = [self.stage_one.encode(resize_to_network(batch, self.size)) for batch in batches]
+        return torch.cat([code.motion_code for code in codes]), torch.cat([code.identity for code in codes])
 
     def speech_features(self, samples: Tensor) -> Tensor:
-        """Samples [N] at 16 kHz, as recorded -> features [1,rT,S], T = ceil(25 seconds)."""
+        """Samples [N] at 16 kHz, as recorded -> features [1,rT,S], r per video frame, T = ceil(25 seconds)."""
         return self.frontend(samples)
 
     @torch.inference_mode()
     def generate_motion(
         self,
-        sound: Tensor,
+        features: Tensor,
         subject: OriginalFace,
         options: RenderOptions = RenderOptions(),
         seed: int = 0,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Tensor:
-        """Features of `speech_features` -> motion [T,M], within -1..1.
+        """Features from `speech_features` -> motion [T,M], within -1..1.
 
-        Clips above WINDOW are made in windows, each from the motion just before it, as the network was taught to start.
+        Clips longer than WINDOW_FRAMES are generated in windows. Each starts from the motion just before it, as the
+        network was trained to start.
         """
         rate = self.denoiser.config.sound_rate
-        frames = sound.shape[1] // rate
+        frames = features.shape[1] // rate
         noise = torch.randn(1, frames, self.denoiser.config.motion, generator=torch.Generator().manual_seed(seed))
-        signals = control_signals(subject.own, options, frames)
-        made, low = noise[:, :0].to(self.device), self.device.type == "cpu" and bfloat16_is_faster()
+        signals = control_signals(subject.signals, options, frames)
+        motion, use_bfloat16 = noise[:, :0].to(self.device), self.device.type == "cpu" and bfloat16_is_faster()
         for begin, end in split_windows(frames):
-            start = made[:, begin - 1] if begin else subject.motion
-            own = {name: signal[:, begin:end].to(self.device) for name, signal in signals.items()}
-            heard = sound[:, begin * rate : end * rate].to(self.device)
-            condition = self.denoiser.condition(heard, subject.image_code, start, own, obey=bool(own))
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
-                piece = ddim_sample(
+            start = motion[:, begin - 1] if begin else subject.motion
+            controls = {name: signal[:, begin:end].to(self.device) for name, signal in signals.items()}
+            speech = features[:, begin * rate : end * rate].to(self.device)
+            condition = self.denoiser.condition(speech, subject.image_code, start, controls, obey=bool(controls))
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=use_bfloat16):
+                window = ddim_sample(
                     lambda x, time, condition=condition: self.denoiser(condition, x, time),
                     noise[:, begin:end].to(self.device),
                     options.steps or self.steps,
                 )
-            made = crossfade(made, piece, begin)
+            motion = crossfade(motion, window, begin)
             if progress:
                 progress("motion", end, frames)
-        return made[0]
+        return motion[0]
 
     @torch.inference_mode()
     def render_frames(self, subject: OriginalFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
-        """Motion [B,M] -> the moved crop, uint8, [side,side,3] in the picture's pixels if `full`, else [n,n,3]."""
-        # A processor's cores are busy with one frame, and large batches leave its caches: one by one.
-        for part in motion.split(1 if motion.device.type == "cpu" else len(motion)):
-            for frame in to_host(partial(subject.pictures, part), self.device):
+        """Motion [B,M] -> frames uint8, [side,side,3] in the picture's pixels if `full`, else [n,n,3]."""
+        # Frame by frame on the CPU: one frame keeps all cores busy, and large batches do not fit its caches.
+        for batch in motion.split(1 if motion.device.type == "cpu" else len(motion)):
+            for frame in to_host(partial(subject.draw, batch), self.device):
                 yield enlarge(frame, int(subject.crop.side)) if full else frame
 
 
 def resize_to_network(pictures: Tensor, size: int) -> Tensor:
-    """Crops [B,3,256,256] to the size of the networks, which is the same for the published ones."""
+    """Resize crops [B,3,256,256] to the networks' size; the published networks take 256."""
     if size == CROP:
         return pictures
     return nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True)
 
 
 def enlarge(frame: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [n,n,3] -> [side,side,3], bicubic."""
+    """Resize a frame uint8 [n,n,3] to [side,side,3], bicubic."""
     return np.asarray(Image.fromarray(frame).resize((side, side), Image.Resampling.BICUBIC))
 
 
 def portrait_signals(crop: Crop) -> dict[str, Tensor]:
     """The portrait's own control signals in the original's units: pose [3], location [1], scale [1]."""
     points = crop.landmarks
-    seen = Face(box_of(points), 1.0, points)
-    between = points[list(INNER_BROWS), :2].mean(0)
-    pose = [seen.yaw, seen.pitch, seen.roll]
-    scale = float(np.linalg.norm(points[CHIN, :2] - between))
+    face = Face(box_of(points), 1.0, points)
+    between_brows = points[list(INNER_BROWS), :2].mean(0)
+    pose = [face.yaw, face.pitch, face.roll]
+    scale = float(np.linalg.norm(points[CHIN, :2] - between_brows))
     return {
         "location": torch.tensor([float(points[NOSE_TIP, 0])]),
         "scale": torch.tensor([scale]),
@@ -222,26 +240,27 @@ def portrait_signals(crop: Crop) -> dict[str, Tensor]:
 def to_original_units(angles: Tensor) -> Tensor:
     """Yaw, pitch, roll in our degrees [...,3] -> in the original's units, within -1..1."""
     yaw, pitch, roll = angles.float().unbind(-1)
-    return (torch.stack([yaw, pitch + PITCH, ROLL * roll], -1) / TURN).clamp(-1, 1)
+    return (torch.stack([yaw, pitch + PITCH_OFFSET_DEGREES, ROLL_SIGN * roll], -1) / DEGREES_PER_UNIT).clamp(-1, 1)
 
 
-def control_signals(own: dict[str, Tensor], options: RenderOptions, frames: int) -> dict[str, Tensor]:
-    """What the options ask for as signals [1,frames,1 or 3]; none if they ask for nothing.
+def control_signals(portrait: dict[str, Tensor], options: RenderOptions, frames: int) -> dict[str, Tensor]:
+    """The control signals [1,frames,1 or 3] that the options ask for; none if they ask for nothing.
 
-    The original knows one switch for all signals, so what is not asked for stays the portrait's own. Constants are
-    reached from there within a second; a pose file is followed exactly, and its last row stays.
+    portrait: its own signals, from `portrait_signals`. The original has one switch for all signals, so signals that the
+    options leave open keep the portrait's own value. Constants are reached from there within a second. A pose file is
+    followed exactly, and its last row is kept for longer speech.
     """
-    if not options.still and all(getattr(options, name) is None for name in CONTROLS):
+    if not options.still and all(getattr(options, name) is None for name in OPTION_SIGNALS):
         return {}
     angles = to_original_units(torch.tensor([getattr(options, name) or 0.0 for name in ("yaw", "pitch", "roll")]))
-    given = torch.tensor([getattr(options, name) is not None for name in ("yaw", "pitch", "roll")])
-    wanted = {
-        "location": own["location"] + (options.location or 0.0),
-        "scale": own["scale"] * (options.scale or 1.0),
-        "pose": torch.where(given, angles, own["pose"]),
+    is_set = torch.tensor([getattr(options, name) is not None for name in ("yaw", "pitch", "roll")])
+    targets = {
+        "location": portrait["location"] + (options.location or 0.0),
+        "scale": portrait["scale"] * (options.scale or 1.0),
+        "pose": torch.where(is_set, angles, portrait["pose"]),
     }
-    come = smoothstep(torch.arange(frames) / FPS)[:, None]
-    signals = {name: own[name] + come * (value - own[name]) for name, value in wanted.items()}
+    weight = smoothstep(torch.arange(frames) / FPS)[:, None]
+    signals = {name: portrait[name] + weight * (target - portrait[name]) for name, target in targets.items()}
     if options.pose is not None:
         rows = to_original_units(torch.tensor(read_pose(options.pose)))
         signals["pose"] = rows[torch.arange(frames).clamp(max=len(rows) - 1)]
@@ -249,17 +268,19 @@ def control_signals(own: dict[str, Tensor], options: RenderOptions, frames: int)
 
 
 def split_windows(frames: int) -> list[tuple[int, int]]:
-    """Beginnings and ends of as few windows of at most WINDOW frames as will do, all but equally long, that share
-    OVERLAP frames: what is made twice stays below a tenth of a long clip."""
-    count = max(1, math.ceil((frames - OVERLAP) / (WINDOW - OVERLAP)))
-    own = (frames - OVERLAP) / count
-    return [(round(i * own), frames if i == count - 1 else round((i + 1) * own) + OVERLAP) for i in range(count)]
+    """Beginnings and ends of the fewest windows of at most WINDOW_FRAMES, nearly equal in length.
+
+    Neighbours share OVERLAP_FRAMES, so less than a tenth of a long clip is generated twice.
+    """
+    count = max(1, math.ceil((frames - OVERLAP_FRAMES) / (WINDOW_FRAMES - OVERLAP_FRAMES)))
+    stride = (frames - OVERLAP_FRAMES) / count
+    ends = [round((i + 1) * stride) + OVERLAP_FRAMES for i in range(count - 1)]
+    return [(round(i * stride), end) for i, end in enumerate([*ends, frames])]
 
 
-def crossfade(made: Tensor, piece: Tensor, begin: int) -> Tensor:
-    """Motion [1,t,M] and a window [1,w,M] that begins at frame `begin` <= t: the shared frames fade from one to the
-    other."""
-    shared = made.shape[1] - begin
-    share = smoothstep(torch.arange(1, shared + 1, device=made.device) / (shared + 1))[:, None]
-    mixed = made[:, begin:] + share * (piece[:, :shared] - made[:, begin:])
-    return torch.cat([made[:, :begin], mixed, piece[:, shared:]], 1)
+def crossfade(motion: Tensor, window: Tensor, begin: int) -> Tensor:
+    """Append a window [1,w,M], which begins at frame `begin` <= t, to motion [1,t,M]; the shared frames are blended."""
+    shared = motion.shape[1] - begin
+    weight = smoothstep(torch.arange(1, shared + 1, device=motion.device) / (shared + 1))[:, None]
+    mixed = motion[:, begin:] + weight * (window[:, :shared] - motion[:, begin:])
+    return torch.cat([motion[:, :begin], mixed, window[:, shared:]], 1)

@@ -1,1 +1,1 @@
-"""Motion codes: read from pixels, made from speech, scaled, drawn from a prior."""
+"""Motion codes: read from pixels, generated from speech, scaled, sampled from a prior."""

@@ -1,4 +1,4 @@
-"""Blinks at random times, in the course that people's blinks have."""
+"""Blinks at random times, with the measured time course of a blink."""
 
 from __future__ import annotations
 
@@ -7,33 +7,35 @@ from torch import Tensor
 
 from anitalker.config import FPS, GeneratorConfig
 
-BLINK_REST = 30  # frames (1.2 s) between the beginnings of two blinks, and before the first
+MIN_INTERVAL_FRAMES = 30  # 1.2 s between the beginnings of two blinks, and before the first
 
 
 class Blinks:
-    """Blinks at random times, added to the motion.
+    """Blinks at random times, to be added to the motion.
 
-    They are rare, quick and alike in everybody, so a measured course serves better than what a small network makes of
-    some hundred examples. At least BLINK_REST apart, else without memory (exponential waiting).
+    Blinks are rare, quick and alike in everybody, so a measured course serves better than what a small network learns
+    from some hundred examples. They begin at least MIN_INTERVAL_FRAMES apart; the rest of the waiting time is
+    exponential. config holds their course and mean interval; rng is a CPU generator.
     """
 
     def __init__(self, config: GeneratorConfig, rng: torch.Generator, device: torch.device | str) -> None:
         self.course = torch.tensor(config.blink, device=device).reshape(-1, config.motion_size)
-        self.mean, self.rng = max(0.0, config.blink_every * FPS - BLINK_REST), rng
-        self.next = self._wait()
-        self.begun: list[int] = []
+        self.mean_excess = max(0.0, config.blink_every * FPS - MIN_INTERVAL_FRAMES)  # frames
+        self.rng = rng
+        self.next_begin = self._draw_interval()
+        self.begins: list[int] = []  # frames at which blinks begin that are not over
 
-    def _wait(self) -> int:
-        return BLINK_REST + int(self.mean * float(torch.empty(1).exponential_(generator=self.rng)))
+    def _draw_interval(self) -> int:
+        return MIN_INTERVAL_FRAMES + int(self.mean_excess * float(torch.empty(1).exponential_(generator=self.rng)))
 
     def __call__(self, first: int, frames: int) -> Tensor:
-        """What to add to frames first, first + 1, ...: [1,frames,M]. Ask in order."""
-        added, length = self.course.new_zeros(1, frames, self.course.shape[1]), len(self.course)
-        while length and self.next < first + frames:
-            self.begun.append(self.next)
-            self.next += self._wait()
-        self.begun = [begin for begin in self.begun if begin + length > first]
-        for begin in self.begun:
+        """What to add to frames first, first + 1, ...: [1,frames,M]. Call for consecutive ranges of frames."""
+        offsets, length = self.course.new_zeros(1, frames, self.course.shape[1]), len(self.course)
+        while length and self.next_begin < first + frames:
+            self.begins.append(self.next_begin)
+            self.next_begin += self._draw_interval()
+        self.begins = [begin for begin in self.begins if begin + length > first]
+        for begin in self.begins:
             low, high = max(begin, first), min(begin + length, first + frames)
-            added[0, low - first : high - first] += self.course[low - begin : high - begin]
-        return added
+            offsets[0, low - first : high - first] += self.course[low - begin : high - begin]
+        return offsets

@@ -1,9 +1,10 @@
-"""Motion out of the prior alone: a portrait that idles, and one expression that turns into another.
+"""Motion without speech, from the prior alone: a portrait that idles, and a change from one expression to another.
 
-Letters: T frames (25 per second), M = 20 motion numbers, z [.,M] codes in the Gaussian space of the prior's flow.
+Letters: T frames (25 per second), M = 20 motion numbers, z [.,M]: codes in the Gaussian space of the prior's flow.
 
-The prior knows single codes, not courses. A course is a walk in z, pulled through the flow: where the flow says that a
-number seldom moves, a step of z moves it little, so a walk in z stays among faces where one of codes would leave them.
+The prior knows single codes, not sequences. So a sequence is a random walk in z, mapped through the flow to codes.
+Where the flow says that a number seldom moves, a step of z moves it little; so a walk in z stays among plausible faces
+where a walk in the codes would leave them.
 """
 
 from __future__ import annotations
@@ -22,99 +23,109 @@ from anitalker.motion.subspaces import MotionSubspaces, scale_motion
 if TYPE_CHECKING:
     from anitalker.motion.prior import MotionPrior
 
-LONGEST = 600.0  # seconds
-WARMEST = 1.5  # temperature
-# Deviation of a clip's frames in z, median over 120 clips of train: of pose, of expression. All clips together: 1.
-WITHIN = (0.32, 0.60)
-SLOW = 10  # frames in which the walk forgets: a second later a quarter is left. Slower than speech: nobody talks
-MOST = 2.5  # deviations that the walk goes at most
-REACH = (0.2, 0.15, 0.12, 0.03, 0.02, 0.03)  # how far the pose strays at most, in its own units: 11 degrees of yaw
-# Real clips are of people who talk and blink. Who idles does not talk, and blinks come by themselves.
-LIPS, LIDS = 0.4, 0.3
-SWING = 4.0  # seconds, about, from one expression to the other and back
+MAX_SECONDS = 600.0
+MAX_TEMPERATURE = 1.5
+# Standard deviation in z of the frames within a clip: of pose, of expression. Median over 120 training clips; over all
+# clips together it is 1.
+WITHIN_CLIP_STD = (0.32, 0.60)
+# Memory of the walk: a second later a quarter of a deviation is left. Slower than speech, so that nobody seems to talk.
+WALK_MEMORY_FRAMES = 10
+MAX_WALK_DEVIATIONS = 2.5  # standard deviations that the walk reaches at most
+MAX_POSE_CHANGE = (0.2, 0.15, 0.12, 0.03, 0.02, 0.03)  # in the units of the pose; 0.2 radians are 11 degrees of yaw
+# The prior was trained on people who talk and blink. Idle lips move less, and blinks are added separately.
+IDLE_LIP_SCALE, IDLE_LID_SCALE = 0.4, 0.3
+CYCLE_SECONDS = 4.0  # approximate time from one expression to the other and back
 
 
 def check_length(seconds: float, temperature: float = 1.0) -> int:
-    """The number of frames; InputError for a length or temperature that is not allowed, NaN too."""
-    if not 1 / FPS <= seconds <= LONGEST:
-        raise InputError(f"seconds is {seconds}; allowed is {1 / FPS:g} to {LONGEST:g}")
-    if not 0 <= temperature <= WARMEST:
-        raise InputError(f"temperature is {temperature}; allowed is 0 (still) to {WARMEST:g}")
+    """The number of frames; InputError for a length or temperature outside the allowed range, or NaN."""
+    if not 1 / FPS <= seconds <= MAX_SECONDS:
+        raise InputError(f"seconds is {seconds}; allowed is {1 / FPS:g} to {MAX_SECONDS:g}")
+    if not 0 <= temperature <= MAX_TEMPERATURE:
+        raise InputError(f"temperature is {temperature}; allowed is 0 (still) to {MAX_TEMPERATURE:g}")
     return round(seconds * FPS)
 
 
-def walk(frames: int, spread: Tensor, rng: torch.Generator) -> Tensor:
-    """A smooth Gaussian walk about 0 that begins there at rest: [T,M], deviation `spread` [M], at most MOST of it.
+def smooth_random_walk(frames: int, std: Tensor, rng: torch.Generator) -> Tensor:
+    """A smooth Gaussian walk [T,M] about 0 with standard deviation `std` [M]; it starts at 0, at rest.
 
-    An Ornstein-Uhlenbeck process of second order (both poles at a): x_t = 2 a x_(t-1) - a^2 x_(t-2) + noise. It has a
-    speed, so it does not tremble as that of first order does. Its variance is (1 + a^2) / (1 - a^2)^3 of the noise's.
+    An Ornstein-Uhlenbeck process of second order (both poles at a): x_t = 2 a x_(t-1) - a^2 x_(t-2) + noise. Unlike a
+    first-order process its velocity is continuous, so it does not tremble. Its variance is (1 + a^2) / (1 - a^2)^3
+    times the noise's. Softly limited to MAX_WALK_DEVIATIONS times `std`.
     """
-    a = math.exp(-1 / SLOW)
-    noise = torch.randn(frames, len(spread), generator=rng) * math.sqrt((1 - a * a) ** 3 / (1 + a * a))
-    before = last = torch.zeros(len(spread))
-    made = [last]
-    for step in noise[1:]:
-        before, last = last, 2 * a * last - a * a * before + step
-        made.append(last)
-    return MOST * torch.tanh(torch.stack(made)[:frames] / MOST).to(spread) * spread
+    a = math.exp(-1 / WALK_MEMORY_FRAMES)
+    noise = torch.randn(frames, len(std), generator=rng) * math.sqrt((1 - a * a) ** 3 / (1 + a * a))
+    before = last = torch.zeros(len(std))
+    steps = [last]
+    for innovation in noise[1:]:
+        before, last = last, 2 * a * last - a * a * before + innovation
+        steps.append(last)
+    path = torch.stack(steps)[:frames]
+    return MAX_WALK_DEVIATIONS * torch.tanh(path / MAX_WALK_DEVIATIONS).to(std) * std
 
 
 @torch.no_grad()
-def idle(prior: MotionPrior, start: Tensor, frames: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
-    """Motion [T,M] of a portrait with code `start` [1,M] that nobody asks for anything; frame 0 is `start`.
+def sample_idle_motion(
+    prior: MotionPrior, start: Tensor, frames: int, rng: torch.Generator, temperature: float = 1.0
+) -> Tensor:
+    """Idle motion [T,M] of a portrait with code `start` [1,M]; frame 0 is `start`. rng is a CPU generator.
 
-    Frames of one clip scatter by s = WITHIN about a mean that scatters by sqrt(1 - s^2): seen one frame z0, the mean is
-    expected at (1 - s^2) z0. The walk begins at z0 and strays by s times `temperature` about that mean. A portrait that
-    is itself unusual may make the flow steep, so the pose is held within REACH.
+    Frames of one clip scatter by s = WITHIN_CLIP_STD about the clip's mean, and means scatter by sqrt(1 - s^2); so
+    given one frame z0, the expected mean is (1 - s^2) z0. The walk begins at z0, drifts to that mean, and deviates from
+    it by s times `temperature`. For an unusual portrait the flow may be steep, so changes of the pose are limited to
+    MAX_POSE_CHANGE.
     """
-    spread = torch.full_like(start[0], WITHIN[1])
-    spread[:POSE_SIZE] = WITHIN[0]
-    spread = temperature * spread
+    std = torch.full_like(start[0], WITHIN_CLIP_STD[1])
+    std[:POSE_SIZE] = WITHIN_CLIP_STD[0]
+    std = temperature * std
     z = prior.to_latent(start)
-    drift = _ease((torch.arange(frames) / (4 * SLOW)).clamp(max=1))[:, None]
-    way = prior.from_latent(z - drift * spread.square() * z + walk(frames, spread, rng)) - prior.from_latent(z)
-    reach = torch.tensor(REACH)
-    way[:, :POSE_SIZE] = reach * torch.tanh(way[:, :POSE_SIZE] / reach)
-    return start + way
+    drift = _cosine_ease((torch.arange(frames) / (4 * WALK_MEMORY_FRAMES)).clamp(max=1))[:, None]
+    walk = z - drift * std.square() * z + smooth_random_walk(frames, std, rng)
+    change = prior.from_latent(walk) - prior.from_latent(z)
+    limit = torch.tensor(MAX_POSE_CHANGE)
+    change[:, :POSE_SIZE] = limit * torch.tanh(change[:, :POSE_SIZE] / limit)
+    return start + change
 
 
-def idle_face(
+def idle_portrait(
     prior: MotionPrior,
     start: Tensor,
     frames: int,
     rng: torch.Generator,
     temperature: float,
-    groups: MotionSubspaces,
+    subspaces: MotionSubspaces,
     options: RenderOptions,
-    blinks: GeneratorConfig,
+    blink_config: GeneratorConfig,
 ) -> Tensor:
-    """`idle` of a portrait with code `start` [1,M], lips and lids calmer than those of who talks, with blinks -> [T,M].
+    """Idle motion [T,M] of a portrait with code `start` [1,M], with calmer lips and lids and with blinks.
 
-    options.lips, head and blink scale it further; blinks: the config that holds their course. CPU generator.
+    options.lips, head and blink scale it further. blink_config holds the course of a blink. rng is a CPU generator.
     """
-    made = idle(prior, start.cpu(), frames, rng, temperature).to(start)
-    calm = replace(options, lips=LIPS * options.lips, blink=LIDS * options.blink)
-    made = scale_motion(made, start, groups, calm)
-    return made + options.blink * Blinks(blinks, rng, made.device)(0, frames)[0]
+    motion = sample_idle_motion(prior, start.cpu(), frames, rng, temperature).to(start)
+    calmer = replace(options, lips=IDLE_LIP_SCALE * options.lips, blink=IDLE_LID_SCALE * options.blink)
+    motion = scale_motion(motion, start, subspaces, calmer)
+    return motion + options.blink * Blinks(blink_config, rng, motion.device)(0, frames)[0]
 
 
 @torch.no_grad()
-def between(prior: MotionPrior | None, start: Tensor, first: Tensor, second: Tensor, frames: int) -> Tensor:
-    """From the expression of code `first` [1,M] to that of `second` and back -> [T,M] under the pose of `start` [1,M].
+def interpolate_expressions(
+    prior: MotionPrior | None, start: Tensor, first: Tensor, second: Tensor, frames: int
+) -> Tensor:
+    """From the expression of code `first` [1,M] to that of `second` and back -> [T,M], in the pose of `start` [1,M].
 
-    The way is straight in z, where every place is as likely as its distance from the middle says; without a prior it is
-    straight in the codes. Both ends are met within rounding; the course rests at both, and its end leads to its begin.
+    The path is a straight line in z, which stays among likely faces; without a prior it is a straight line in the
+    codes. Both ends are reached up to rounding, motion rests at both, and the last frame leads over to the first.
     """
-    ends = [torch.cat([start[:, :POSE_SIZE], one[:, POSE_SIZE:]], 1) for one in (first, second)]
-    rounds = max(1, round(frames / (SWING * FPS)))
-    part = _ease(torch.arange(frames) * (2 * rounds / frames))[:, None]
+    ends = [torch.cat([start[:, :POSE_SIZE], code[:, POSE_SIZE:]], 1) for code in (first, second)]
+    cycles = max(1, round(frames / (CYCLE_SECONDS * FPS)))
+    weight = _cosine_ease(torch.arange(frames) * (2 * cycles / frames))[:, None]
     if prior is None:
-        return ends[0] + part * (ends[1] - ends[0])
-    z = [prior.to_latent(one) for one in ends]
-    made = prior.from_latent(z[0] + part * (z[1] - z[0]))
-    return torch.cat([start[:, :POSE_SIZE].expand(frames, -1), made[:, POSE_SIZE:]], 1)
+        return ends[0] + weight * (ends[1] - ends[0])
+    z = [prior.to_latent(code) for code in ends]
+    motion = prior.from_latent(z[0] + weight * (z[1] - z[0]))
+    return torch.cat([start[:, :POSE_SIZE].expand(frames, -1), motion[:, POSE_SIZE:]], 1)
 
 
-def _ease(part: Tensor) -> Tensor:
-    """0..1 -> 0..1, at rest at both ends; at 2 it is back at 0."""
-    return (1 - torch.cos(math.pi * part)) / 2
+def _cosine_ease(phase: Tensor) -> Tensor:
+    """Phase 0..1 -> weight 0..1 with zero slope at both ends; phase 2 is back at weight 0."""
+    return (1 - torch.cos(math.pi * phase)) / 2

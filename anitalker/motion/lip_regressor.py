@@ -1,4 +1,4 @@
-"""What speech says about lips and jaw by itself: a small regression beside the motion transformer.
+"""Lips and jaw predicted from speech alone: a small regression beside the motion transformer.
 
 Letters: B clips, L frames, S speech features, M = 20 motion numbers, K = 14 of expression.
 """
@@ -12,11 +12,11 @@ from anitalker.config import POSE_SIZE
 
 
 class LipRegressor(nn.Module):
-    """Speech features -> the mean of the expressions that fit, from speech alone.
+    """Speech features -> the mean of the expressions that fit the speech.
 
-    It knows neither the portrait nor the frames before, so it cannot lean on them as the motion transformer does: on
-    people it has never seen, the mean of both is nearer to the true lips than either. Convolutions over 17 frames,
-    then two attention layers; no positions beyond the convolutions', so any length will do.
+    It knows neither the portrait nor the previous frames, so it cannot lean on them as the motion transformer does. On
+    people it has never seen, the mean of both networks is nearer to the true lips than either. Convolutions over 17
+    frames, then two attention layers without positional encoding, so any length is possible.
     """
 
     def __init__(self, speech_size: int, motion_size: int, width: int, dropout: float = 0.15) -> None:
@@ -33,7 +33,7 @@ class LipRegressor(nn.Module):
         self.out = nn.Linear(width, motion_size - POSE_SIZE)
 
     def forward(self, speech: Tensor) -> Tensor:
-        """[B,L,S] -> normalised motion [B,L,M]; its pose is zero."""
+        """Speech features [B,L,S] -> normalised motion [B,L,M], whose pose is zero."""
         x = self.into(speech)
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
             x = x + self.drop(F.gelu(convolution(norm(x).mT))).mT

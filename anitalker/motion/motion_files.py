@@ -1,4 +1,4 @@
-"""Motion on disk: head poses that a user gives (.npy) and motion codes of a video (.safetensors)."""
+"""Motion on disk: a user's head poses (.npy) and the motion codes of a video (.safetensors)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from anitalker.config import FPS, InputError
 from anitalker.files import existing_file
 
-LARGEST_ANGLE = 60  # degrees
-MOTION = 20  # numbers of a frame
+MAX_ANGLE = 60  # degrees
+MOTION_SIZE = 20  # numbers per frame
 
 
 def read_pose(path: str | os.PathLike) -> np.ndarray:
@@ -30,16 +30,14 @@ def read_pose(path: str | os.PathLike) -> np.ndarray:
     if not np.isfinite(pose).all():
         frame = int(np.flatnonzero(~np.isfinite(pose).all(1))[0])
         raise InputError(f"pose file {str(file)!r} has NaN or infinity in frame {frame}; give numbers, in degrees")
-    if np.abs(pose).max() > LARGEST_ANGLE:
-        most = np.abs(pose).max()
-        raise InputError(
-            f"pose file {str(file)!r} goes to {most:g}; allowed is {-LARGEST_ANGLE} to {LARGEST_ANGLE} degrees"
-        )
+    if np.abs(pose).max() > MAX_ANGLE:
+        largest = np.abs(pose).max()
+        raise InputError(f"pose file {str(file)!r} goes to {largest:g}; allowed is {-MAX_ANGLE} to {MAX_ANGLE} degrees")
     return pose.astype(np.float32)
 
 
-def read_codes(path: str | os.PathLike) -> np.ndarray:
-    """Motion codes float32 [T,20], T >= 1, that `anitalker encode` wrote; InputError for anything else."""
+def read_motion_file(path: str | os.PathLike) -> np.ndarray:
+    """Motion codes float32 [T,20], T >= 1, of a file by `anitalker encode`; InputError for anything else."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -48,16 +46,22 @@ def read_codes(path: str | os.PathLike) -> np.ndarray:
         motion = load_file(file).get("motion")
     except (SafetensorError, OSError, ValueError, TypeError):
         motion = None
-    if motion is None or motion.ndim != 2 or motion.shape[1] != MOTION or not len(motion) or motion.dtype.kind != "f":
-        raise InputError(f"motion file {str(file)!r} has no motion [T,{MOTION}]; make one with `anitalker encode`")
+    if (
+        motion is None
+        or motion.ndim != 2
+        or motion.shape[1] != MOTION_SIZE
+        or not len(motion)
+        or motion.dtype.kind != "f"
+    ):
+        raise InputError(f"motion file {str(file)!r} has no motion [T,{MOTION_SIZE}]; make one with `anitalker encode`")
     if not np.isfinite(motion).all():
         frame = int(np.flatnonzero(~np.isfinite(motion).all(1))[0])
         raise InputError(f"motion file {str(file)!r} has NaN or infinity in frame {frame}; make it again")
     return motion.astype(np.float32)
 
 
-def write_codes(path: Path, motion: np.ndarray, identity: np.ndarray) -> None:
-    """motion [T,20] and identity [64] as safetensors, whole or not at all."""
+def write_motion_file(path: Path, motion: np.ndarray, identity: np.ndarray) -> None:
+    """Write motion [T,20] and identity [64] as safetensors. The file appears whole or not at all."""
     from safetensors.numpy import save_file
 
     partial = path.with_name(f".{path.stem[:80]}.{uuid.uuid4().hex[:8]}.part")

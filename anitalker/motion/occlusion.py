@@ -1,8 +1,8 @@
-"""Is mouth or eyes of a portrait hidden by something: a mask, a hand, a microphone, a cup, dark glasses?
+"""Detects that something hides a portrait's mouth or eyes: a mask, a hand, a microphone, a cup, dark glasses.
 
-A linear probe (logistic regression) on the appearance code that HAL gives anyway, one row per part of the face; trained
-by scripts/train_covers.py on pictures with drawn covers, shipped inside the motion prior's file. Landmarks do not tell:
-they guess what they do not see, and guess it well.
+A linear probe (logistic regression) on HAL's appearance code, with one row per part of the face. It was trained by
+scripts/train_covers.py on pictures with drawn occlusions, and is shipped inside the motion prior's file. Landmarks do
+not show occlusions: the landmark network guesses hidden parts, and guesses them well.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 PARTS = ("mouth", "eyes")  # in the order of the rows
-NEVER = 1e9  # a limit that no logit reaches; files hold no infinity
-# What is said where one is covered.
+UNREACHABLE_LOGIT = 1e9  # a limit that no logit exceeds; weight files must not hold infinity
+# The warning for each occluded part.
 MESSAGES = {
     "mouth": "something seems to cover the mouth, and lips will be drawn over it; give a picture that shows the lips",
     "eyes": "something seems to cover the eyes, and lids will be drawn over it; give a picture that shows the eyes, or "
@@ -21,43 +21,47 @@ MESSAGES = {
 
 
 class OcclusionProbe(nn.Module):
-    """Logits of covered PARTS, and the `limits` above which they are told; untrained, it tells nothing."""
+    """Logits of occluded PARTS, and the `limits` above which a part counts as occluded; untrained, it finds none."""
+
+    weight: Tensor
+    bias: Tensor
+    limits: Tensor
 
     def __init__(self, code_size: int) -> None:
         super().__init__()
         self.register_buffer("weight", torch.zeros(len(PARTS), code_size))
         self.register_buffer("bias", torch.zeros(len(PARTS)))
-        self.register_buffer("limits", torch.full((len(PARTS),), NEVER))
+        self.register_buffer("limits", torch.full((len(PARTS),), UNREACHABLE_LOGIT))
 
     def forward(self, code: Tensor) -> Tensor:
-        """Appearance codes [B,D] -> logits [B,2], larger is more surely covered."""
+        """Appearance codes [B,D] -> logits [B,2]; larger means more surely occluded."""
         return code @ self.weight.T + self.bias
 
-    def found(self, code: Tensor) -> list[str]:
-        """The PARTS that are covered in one picture, appearance code [1,D]."""
-        above = (self(code) > self.limits)[0].tolist()
-        return [part for part, yes in zip(PARTS, above, strict=True) if yes]
+    def occluded_parts(self, code: Tensor) -> list[str]:
+        """The PARTS that are occluded in one picture with appearance code [1,D]."""
+        above_limit = (self(code) > self.limits)[0].tolist()
+        return [name for name, occluded in zip(PARTS, above_limit, strict=True) if occluded]
 
-    def learn(self, code: Tensor, covered: Tensor, decay: float = 1e-3, rounds: int = 100) -> float:
-        """Fit to codes [N,D] and covered [N,2] (0 or 1) by L-BFGS, with an L2 penalty on standardised codes -> loss.
+    def fit(self, code: Tensor, occluded: Tensor, weight_decay: float = 1e-3, max_iterations: int = 100) -> float:
+        """Fit weight and bias to codes [N,D] and labels occluded [N,2] (0 or 1) by L-BFGS -> the final loss.
 
-        Both parts apart; `limits` stay as they are.
+        weight_decay: factor of the L2 penalty on weights of standardised codes. `limits` do not change.
         """
-        mean, spread = code.mean(0), code.std(0).clamp(min=1e-4)
-        x = (code - mean) / spread
+        mean, std = code.mean(0), code.std(0).clamp(min=1e-4)
+        x = (code - mean) / std
         weight = torch.zeros_like(self.weight, requires_grad=True)
         bias = torch.zeros_like(self.bias, requires_grad=True)
-        optimizer = torch.optim.LBFGS([weight, bias], max_iter=rounds, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS([weight, bias], max_iter=max_iterations, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
             optimizer.zero_grad()
-            fit = nn.functional.binary_cross_entropy_with_logits(x @ weight.T + bias, covered)
-            total = fit + decay * weight.square().sum()
+            cross_entropy = nn.functional.binary_cross_entropy_with_logits(x @ weight.T + bias, occluded)
+            total = cross_entropy + weight_decay * weight.square().sum()
             total.backward()
             return total
 
         optimizer.step(loss)
-        last = float(loss().detach())
-        self.weight.copy_(weight.detach() / spread)
+        final_loss = float(loss().detach())
+        self.weight.copy_(weight.detach() / std)
         self.bias.copy_(bias.detach() - self.weight @ mean)
-        return last
+        return final_loss

@@ -2,10 +2,10 @@
 
 Letters: B pictures or frames, M = 20 motion numbers, D appearance code (HAL), K directions.
 
-A normalizing flow over motion codes (neural spline flow, Durkan et al. 2019, through the library zuko) gives exact
-log-likelihoods, draws idle motion, and pulls implausible motion back. A Gaussian of few directions (Tipping and
-Bishop 1999) does the same for appearance codes. Together with the detector's score and with how well landmarks agree
-when the face is looked at again from other crops, they tell faces from what only looks like one.
+A normalizing flow over motion codes (neural spline flow, Durkan et al. 2019, from the library zuko) gives exact
+log-likelihoods, samples idle motion, and pulls implausible motion back. A Gaussian of few directions (Tipping and
+Bishop 1999) gives log-likelihoods of appearance codes. Four scores (the two likelihoods, the detector's confidence, and
+how well landmarks of shifted crops agree) tell faces from what only resembles one.
 """
 
 from __future__ import annotations
@@ -28,27 +28,41 @@ if TYPE_CHECKING:
     from anitalker.faces.detection import FaceFinder
 
 SCORES = ("motion", "appearance", "detector", "landmarks")  # in the order of `MotionPrior.middle`; larger is better
-# What is said where a sign is the one that is most unusual.
+# The explanation where this score is the most unusual one.
 REASONS = {
     "motion": "its pose or expression is unlike any that was learned from",
     "appearance": "it does not look like a photographed face",
     "detector": "it is hardly recognised as a face",
     "landmarks": "eyes, nose and mouth cannot be placed with certainty; something may cover them",
 }
-LOOKS = ((0.0, 0.0, 1.0), (0.06, 0.0, 1.1), (-0.06, 0.03, 0.92), (0.0, -0.06, 1.15))  # shift x, y, size of the crops
+# Variations of the crop in which landmarks are found again: shift x and y in face heights, relative size.
+CROP_VARIATIONS = ((0.0, 0.0, 1.0), (0.06, 0.0, 1.1), (-0.06, 0.03, 0.92), (0.0, -0.06, 1.15))
+MAX_DEVIATION = 8.0  # a score counts as at most this many spreads worse than the median
 
 
 def broadcast(*tensors: Tensor, ignore: int = 0) -> list[Tensor]:
-    """What zuko's own does, tensors [...,*ignored] to one shape [...], without torch.broadcast_shapes, whose first call
-    loads sympy: half a second."""
-    ends = [one.shape[one.ndim - ignore :] for one in tensors]
-    scalars = [one.new_empty(()).expand(one.shape[: one.ndim - ignore]) for one in tensors]
+    """As zuko.utils.broadcast: expand tensors to one shape, leaving their last `ignore` dimensions as they are.
+
+    zuko's own calls torch.broadcast_shapes, whose first call imports sympy, which takes half a second.
+    """
+    ends = [tensor.shape[tensor.ndim - ignore :] for tensor in tensors]
+    scalars = [tensor.new_empty(()).expand(tensor.shape[: tensor.ndim - ignore]) for tensor in tensors]
     common = torch.broadcast_tensors(*scalars)[0].shape
-    return [one.expand(*common, *end) for one, end in zip(tensors, ends, strict=True)]
+    return [tensor.expand(*common, *end) for tensor, end in zip(tensors, ends, strict=True)]
 
 
 class MotionPrior(nn.Module):
-    """The flow, the Gaussian, and what is usual for real faces (`middle`, `spread`, `limits`; measured by training)."""
+    """The flow, the Gaussian, and the usual scores of real faces (`middle`, `spread`, `limits`; set in training)."""
+
+    motion_mean: Tensor
+    motion_std: Tensor
+    appearance_mean: Tensor
+    directions: Tensor
+    variances: Tensor
+    noise: Tensor
+    middle: Tensor
+    spread: Tensor
+    limits: Tensor
 
     def __init__(self, config: MotionPriorConfig) -> None:
         super().__init__()
@@ -64,10 +78,10 @@ class MotionPrior(nn.Module):
         self.register_buffer("appearance_mean", torch.zeros(config.code_size))
         self.register_buffer("directions", torch.zeros(config.directions, config.code_size))  # orthonormal rows
         self.register_buffer("variances", torch.ones(config.directions))
-        self.register_buffer("noise", torch.ones(()))  # variance of what the directions leave
-        self.register_buffer("middle", torch.zeros(len(SCORES)))  # median of each sign over real faces
+        self.register_buffer("noise", torch.ones(()))  # variance outside the directions
+        self.register_buffer("middle", torch.zeros(len(SCORES)))  # median of each score over real faces
         self.register_buffer("spread", torch.ones(len(SCORES)))  # from the median to the lower 16%
-        self.register_buffer("limits", torch.tensor([math.inf, math.inf]))  # of strangeness: a word; a refusal
+        self.register_buffer("limits", torch.tensor([math.inf, math.inf]))  # of the anomaly score: to warn, to reject
         self.covers = OcclusionProbe(config.code_size)
 
     @classmethod
@@ -82,16 +96,16 @@ class MotionPrior(nn.Module):
 
     def appearance_log_prob(self, code: Tensor) -> Tensor:
         """Log-likelihood [B] of appearance codes [B,D]: probabilistic principal components."""
-        away = code - self.appearance_mean
-        along = away @ self.directions.T
-        rest = (away.square().sum(-1) - along.square().sum(-1)).clamp(min=0)
-        left = self.config.code_size - self.config.directions
-        distance = (along.square() / self.variances).sum(-1) + rest / self.noise
-        volume = self.variances.log().sum() + left * self.noise.log() + self.config.code_size * math.log(2 * math.pi)
-        return -0.5 * (distance + volume)
+        deviation = code - self.appearance_mean
+        projected = deviation @ self.directions.T
+        residual = (deviation.square().sum(-1) - projected.square().sum(-1)).clamp(min=0)
+        other_directions = self.config.code_size - self.config.directions
+        distance = (projected.square() / self.variances).sum(-1) + residual / self.noise
+        log_det = self.variances.log().sum() + other_directions * self.noise.log()
+        return -0.5 * (distance + (log_det + self.config.code_size * math.log(2 * math.pi)))
 
     def to_latent(self, motion: Tensor) -> Tensor:
-        """Motion codes [...,M] -> their places in the flow's space, where real codes are a unit Gaussian."""
+        """Motion codes [...,M] -> the flow's latent space [...,M], where real codes are a unit Gaussian."""
         return self.flow().transform((motion - self.motion_mean) / self.motion_std)
 
     def from_latent(self, z: Tensor) -> Tensor:
@@ -99,17 +113,18 @@ class MotionPrior(nn.Module):
         return self.flow().transform.inv(z) * self.motion_std + self.motion_mean
 
     @torch.no_grad()
-    def sample(self, count: int, rng: torch.Generator, calm: float = 1.0) -> Tensor:
-        """Motion codes [count,M] as real faces show them; calm below 1 stays near the most usual. CPU generator."""
-        z = calm * torch.randn(count, self.config.motion_size, generator=rng).to(self.motion_mean.device)
+    def sample(self, count: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
+        """Motion codes [count,M] as real faces show them; below temperature 1 nearer to the usual. CPU generator."""
+        z = temperature * torch.randn(count, self.config.motion_size, generator=rng).to(self.motion_mean.device)
         return self.from_latent(z)
 
     @torch.no_grad()
     def pull_back(self, motion: Tensor, floor: float, halvings: int = 6) -> tuple[Tensor, int]:
-        """Motion [B,M] whose log-likelihood is below `floor`, brought towards the middle until it passes; how many.
+        """Pull frames of motion [B,M] with a log-likelihood below `floor` towards the mode -> motion, number pulled.
 
-        The way is straight in the flow's Gaussian space; a bisection finds the furthest place of it that passes. The
-        rest is returned as it came, to the bit. A floor that not even the middle reaches leaves the middle.
+        The path is a straight line to 0 in the flow's latent space. A bisection finds the furthest point on it that
+        reaches the floor. Other frames are returned unchanged, to the bit. If not even the mode reaches the floor, the
+        frame becomes the mode.
         """
         low = self.log_prob(motion) < floor
         if not low.any():
@@ -117,52 +132,56 @@ class MotionPrior(nn.Module):
         z = self.to_latent(motion[low])
         inside, outside = torch.zeros_like(z[:, :1]), torch.ones_like(z[:, :1])
         for _ in range(halvings):
-            middle = (inside + outside) / 2
-            passes = self.log_prob(self.from_latent(middle * z))[:, None] >= floor
-            inside, outside = torch.where(passes, middle, inside), torch.where(passes, outside, middle)
-        back = motion.clone()
-        back[low] = self.from_latent(inside * z)
-        return back, int(low.sum())
+            scale = (inside + outside) / 2
+            passes = self.log_prob(self.from_latent(scale * z))[:, None] >= floor
+            inside, outside = torch.where(passes, scale, inside), torch.where(passes, outside, scale)
+        pulled = motion.clone()
+        pulled[low] = self.from_latent(inside * z)
+        return pulled, int(low.sum())
 
     @torch.no_grad()
-    def signs(self, motion: Tensor, appearance: Tensor, score: float, residual: float) -> Tensor:
-        """The four SIGNS of one face, larger is more usual: [1,M], [1,D], the detector's score, landmark residual."""
-        odds = math.log(max(score, 1e-4) / max(1 - score, 1e-4))
-        rest = torch.tensor([odds, -math.log(max(residual, 1e-5))], device=motion.device)
-        return torch.cat([self.log_prob(motion), self.appearance_log_prob(appearance), rest])
+    def plausibility_scores(self, motion: Tensor, appearance: Tensor, confidence: float, residual: float) -> Tensor:
+        """The four SCORES [4] of one face; larger is more plausible.
 
-    def strangeness(self, signs: Tensor) -> tuple[Tensor, Tensor]:
-        """Signs [...,4] -> how far they stay behind real faces [...], and the share of each sign [...,4].
-
-        Only what is worse than the median counts; each sign in units of its own spread, at most 8 of them.
+        motion [1,M] and appearance [1,D]: its codes; confidence: the detector's, 0..1; residual: `landmark_residual`.
         """
-        behind = ((self.middle - signs) / self.spread).nan_to_num(8.0).clamp(0, 8)
-        return behind.square().sum(-1).sqrt(), behind
+        log_odds = math.log(max(confidence, 1e-4) / max(1 - confidence, 1e-4))
+        other_scores = torch.tensor([log_odds, -math.log(max(residual, 1e-5))], device=motion.device)
+        return torch.cat([self.log_prob(motion), self.appearance_log_prob(appearance), other_scores])
 
-    def doubt(self, signs: Tensor) -> tuple[bool, str] | None:
-        """None for a usual face; else whether to refuse it, and the reason in words."""
-        strange, behind = self.strangeness(signs)
-        if strange <= self.limits[0]:
+    def anomaly_score(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Plausibility scores [...,4] -> how much worse they are than real faces' [...], and each one's share [...,4].
+
+        Scores count where they are below the median, in units of their own spread, up to MAX_DEVIATION. NaN counts as
+        MAX_DEVIATION.
+        """
+        deviations = ((self.middle - scores) / self.spread).nan_to_num(MAX_DEVIATION).clamp(0, MAX_DEVIATION)
+        return deviations.square().sum(-1).sqrt(), deviations
+
+    def rejection(self, scores: Tensor) -> tuple[bool, str] | None:
+        """None for a usual face; else whether to reject it (or only to warn), and the reason as a sentence."""
+        anomaly, deviations = self.anomaly_score(scores)
+        if anomaly <= self.limits[0]:
             return None
-        return bool(strange > self.limits[1]), REASONS[SCORES[int(behind.argmax())]]
+        return bool(anomaly > self.limits[1]), REASONS[SCORES[int(deviations.argmax())]]
 
 
 @torch.no_grad()
 def landmark_residual(finder: FaceFinder, crop: Crop) -> float:
-    """How far the 468 points move, in face heights, when the face is looked at from four other crops (rms)."""
-    middle = crop.landmarks[:, :2].mean(0)
+    """Disagreement of the 468 landmarks found in the four CROP_VARIATIONS: rms deviation in face heights."""
+    centre = crop.landmarks[:, :2].mean(0)
     starts = []
-    for x, y, size in LOOKS:
+    for x, y, size in CROP_VARIATIONS:
         points = crop.landmarks.copy()
-        points[:, :2] = middle + (points[:, :2] - middle) * size + np.array([x, y]) * float(face_height(crop.landmarks))
+        points[:, :2] = centre + (points[:, :2] - centre) * size + np.array([x, y]) * float(face_height(crop.landmarks))
         starts.append(points * crop.image.shape[0])
-    found = finder.refine(np.stack([crop.image] * len(starts)), np.stack(starts).astype(np.float32))[..., :2]
-    away = np.sqrt(np.square(found - found.mean(0)).sum(-1).mean())
-    return float(away / (float(face_height(crop.landmarks)) * crop.image.shape[0]))
+    refined = finder.refine(np.stack([crop.image] * len(starts)), np.stack(starts).astype(np.float32))[..., :2]
+    rms = np.sqrt(np.square(refined - refined.mean(0)).sum(-1).mean())
+    return float(rms / (float(face_height(crop.landmarks)) * crop.image.shape[0]))
 
 
 def space_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of a motion space's tensors in float16: a prior fits only the space that it was trained on."""
+    """SHA-256 of a motion space's tensors in float16. A prior fits only the space that it was trained on."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         if tensors[name].is_floating_point():

@@ -1,4 +1,4 @@
-"""Speech that is still arriving -> frames: `StreamingTalker`."""
+"""Frames from speech that is still arriving: `StreamingTalker`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["StreamingTalker"]
 
 
 def __getattr__(name: str) -> object:
-    """Load the stream when it is first asked for (PEP 562)."""
+    """Import the class when it is first used (PEP 562)."""
     if name == "StreamingTalker":
         from anitalker.streaming.talker import StreamingTalker
 

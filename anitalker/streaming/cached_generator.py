@@ -1,17 +1,19 @@
-"""The motion transformer of one portrait, for windows of speech that are asked for many times a second.
+"""The motion transformer for one portrait, faster for windows of speech that are asked for many times a second.
 
-Letters: B windows, n frames to make, p frames before them, L = p + n frames of speech, S speech features, M motion
-numbers, W width, rows: a range of frames (first, behind the last).
+Letters: B windows, n frames to generate, p frames before them, L = p + n frames of speech, S speech features, M motion
+numbers, W width. A frame range is (first, behind the last).
 
-The same weights and the same mathematics as `MotionGenerator` and `LipRegressor`, within rounding. What the portrait
-and the sampler's time decide (norms, gates) is worked out once, convolutions are products, weights lie as the library
-wants them, the last layers work on the wanted frames only, and what was heard is not heard again (`Recent`).
+Same weights and same mathematics as `MotionGenerator` and `LipRegressor`; results are equal within rounding. It is
+faster because norms and gates, which depend on the portrait and the sampler's time only, are computed once;
+convolutions are matrix products; weights are stored in oneDNN's order; the last layers compute the wanted frames only;
+and encoded speech is kept (`ConvCache`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,62 +22,75 @@ from torch.nn import functional as F
 from anitalker.config import POSE_SIZE
 from anitalker.motion.generator import MotionGenerator, time_embedding
 from anitalker.motion.lip_regressor import LipRegressor
-from anitalker.motion.transformer import _rotate, rotary_table
+from anitalker.motion.transformer import Block, apply_rotary, rotary_table
 from anitalker.runtime.matmul import onednn_is_faster
 
-Rows = tuple[int, int]
-NEAR = 2  # frames on either side that a block's own convolution sees
-ROWS = 64  # frames that weights are laid out for; any number will do
+FrameRange = tuple[int, int]
+Rotary = tuple[Tensor, Tensor]  # cos and sin
+CONV_RADIUS = 2  # frames on either side that a block's depthwise convolution sees
+PACKED_ROWS = 64  # number of frames that packed weights are laid out for; others work too
 
 
 class PackedLinear:
-    """x [...,K] -> x weight^T + bias [...,N], weight [N,K], with a copy of the weight in oneDNN's own order where that
-    is quicker (`products`): for few frames, putting it in order is a fifth to a quarter of the time."""
+    """A linear layer for few rows: x [...,K] -> x weight^T + bias [...,N], weight [N,K].
+
+    Keeps a copy of the weight in oneDNN's own order where that is faster (`onednn_is_faster`). With few frames, putting
+    the weight in that order takes a fifth to a quarter of the time of the product.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight, self.bias, self.ordered = weight.detach().contiguous(), bias.detach(), None
+        self.weight, self.bias, self.packed = weight.detach().contiguous(), bias.detach(), None
         if weight.device.type == "cpu" and weight.dtype == torch.float32 and onednn_is_faster():
-            self.ordered = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, PACKED_ROWS)
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.ordered is None:
+        """x [...,K] -> [...,N]."""
+        if self.packed is None:
             return F.linear(x, self.weight, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self.ordered, self.bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self.packed, self.bias, "none", [], "")
 
 
 class ConvCache:
-    """A stack of convolutions over arriving frames, which sees `reach` frames on either side of one: only the end,
-    which more has been heard of since, is made again. Keeps what it made of the last `most` frames."""
+    """Keeps the output of a stack of convolutions for the last `max_frames` of arriving frames.
 
-    def __init__(self, stack: Callable[[Tensor], Tensor], reach: int, most: int) -> None:
-        self.stack, self.reach, self.most = stack, reach, most
-        self.kept: Tensor | None = None
-        self.end = 0  # behind the last frame of it
+    The stack sees `radius` frames on either side of a frame. So only the last frames, after which more frames have
+    arrived, are computed again.
+    """
+
+    def __init__(self, stack: Callable[[Tensor], Tensor], radius: int, max_frames: int) -> None:
+        self.stack, self.radius, self.max_frames = stack, radius, max_frames
+        self.output: Tensor | None = None
+        self.end = 0  # behind the last frame of `output`
 
     def __call__(self, speech: Tensor, dropped: int, end: int) -> Tensor:
-        """Speech [1,n,S] from frame `dropped` on, heard before frame `end` -> [1,min(end,most),W]; end never falls."""
-        if end > self.end or self.kept is None:
-            fresh = max(0, self.end - self.reach)
-            begin = max(dropped, fresh - self.reach)
-            made = self.stack(speech[:, begin - dropped : end - dropped])[:, fresh - begin :]
-            if fresh:
-                made = torch.cat([self.kept[:, : self.kept.shape[1] - (self.end - fresh)], made], 1)
-            self.kept, self.end = made[:, -self.most :], end
-        return self.kept
+        """Encode speech [1,n,S], which begins at frame `dropped`, up to frame `end` -> [1,min(end,max_frames),W].
+
+        `end` must not decrease from call to call.
+        """
+        if end > self.end or self.output is None:
+            first = max(0, self.end - self.radius)  # of the frames to compute
+            begin = max(dropped, first - self.radius)
+            output = self.stack(speech[:, begin - dropped : end - dropped])[:, first - begin :]
+            if first and self.output is not None:
+                output = torch.cat([self.output[:, : self.output.shape[1] - (self.end - first)], output], 1)
+            self.output, self.end = output[:, -self.max_frames :], end
+        return self.output
 
 
 @dataclass(frozen=True)
-class Norms:
-    """What one time of the sampler sets: of each block shift, scale, gate, shift, scale, gate, all [W]; of the end
-    shift and scale; scales are to multiply by."""
+class Modulation:
+    """What the condition sets at one sampler time. blocks: shift, scale, gate, shift, scale, gate of each block, [W]
+    each; final: shift and scale of the last norm. Scales are multiplied directly (1 is already added)."""
 
     blocks: Sequence[tuple[Tensor, ...]]
-    end: tuple[Tensor, Tensor]
+    final: tuple[Tensor, Tensor]
 
 
 class CachedGenerator:
-    """`MotionGenerator` in evaluation, for one portrait with code start [1,M]; `MotionStream` takes it in its place.
-    lips: its regression beside it, if it has one. Free of gradients."""
+    """`MotionGenerator` in evaluation mode, without gradients, for one portrait with code `start` [1,M].
+
+    `MotionStream` accepts it in place of the network. lips: the regressor, likewise cached, if the network has one.
+    """
 
     @torch.no_grad()
     def __init__(self, network: MotionGenerator, start: Tensor) -> None:
@@ -83,178 +98,186 @@ class CachedGenerator:
         self.mean, self.std, self.spoken = network.mean, network.std, network.spoken
         self.normalise, self.denormalise = network.normalise, network.denormalise
         self.lips = None if network.lips is None else CachedLipRegressor(network.lips)
-        self.own = network.start((start - network.mean) / network.std)
-        self.into = PackedLinear(network.speech.into.weight, network.speech.into.bias)
-        self.front = [_as_product(layer) for layer in network.speech.layers]
-        self.reach = len(self.front)  # frames on either side that `encode_speech` makes of one frame of speech
-        self.blocks = [CachedBlock(block) for block in network.blocks]
-        self.norms: dict[float, Norms] = {}
-        self.rotary = rotary_table(1, self._head, start.device)
+        self.start_embedding = network.start((start - network.mean) / network.std)
+        self.input_layer = PackedLinear(network.speech.into.weight, network.speech.into.bias)
+        self.speech_layers = [_pack_convolution(layer) for layer in network.speech.layers]
+        self.radius = len(self.speech_layers)  # frames on either side of a frame that `encode_speech` sees
+        self.blocks = [CachedBlock(cast(Block, block)) for block in network.blocks]
+        self.modulations: dict[float, Modulation] = {}  # by sampler time
+        self.rotary = rotary_table(1, self._head_size, start.device)
 
     @property
-    def _head(self) -> int:
+    def _head_size(self) -> int:
         return self.config.width // self.config.heads
 
-    def _set(self, time: float) -> Norms:
-        """Norms and gates at a time of the sampler, kept: a sampler has few."""
-        if time not in self.norms:
-            condition = F.silu(self.network.time(time_embedding(self.own.new_tensor([time]))) + self.own)[0]
-            parts = [block.set(condition).chunk(6) for block in self.network.blocks]
+    def _modulation(self, time: float) -> Modulation:
+        """Norms and gates at a sampler time; kept, because a sampler has few times."""
+        if time not in self.modulations:
+            embedding = self.network.time(time_embedding(self.start_embedding.new_tensor([time])))
+            condition = F.silu(embedding + self.start_embedding)[0]
+            block_values = [cast(Block, block).set(condition).chunk(6) for block in self.network.blocks]
             shift, scale = self.network.set(condition).chunk(2)
-            blocks = [(a, 1 + b, c, d, 1 + e, f) for a, b, c, d, e, f in parts]
-            self.norms[time] = Norms(blocks, (shift, 1 + scale))
-        return self.norms[time]
+            blocks = [(a, 1 + b, c, d, 1 + e, f) for a, b, c, d, e, f in block_values]
+            self.modulations[time] = Modulation(blocks, (shift, 1 + scale))
+        return self.modulations[time]
 
     def encode_speech(self, speech: Tensor) -> Tensor:
         """As `MotionGenerator.encode_speech`: [B,L,S] -> [B,L,W]."""
-        front = self.network.speech
-        x = self.into(speech)
-        for norm, layer in zip(front.norms, self.front, strict=True):
-            x = x + F.gelu(_convolved(norm(x), layer))
-        return front.last(x)
+        encoder = self.network.speech
+        x = self.input_layer(speech)
+        for norm, layer in zip(encoder.norms, self.speech_layers, strict=True):
+            x = x + F.gelu(_convolve(norm(x), layer))
+        return encoder.last(x)
 
     def __call__(
         self,
         noisy: Tensor,
         time: Tensor,
-        heard: Tensor,
+        encoded_speech: Tensor,
         start: Tensor,
         previous: Tensor,
         controls: Tensor,
-        given: Tensor,
-        deaf: Tensor | None = None,
+        control_mask: Tensor,
+        drop_speech: Tensor | None = None,
     ) -> Tensor:
-        """As `MotionGenerator.forward`, with one time for all, and start as it was at first."""
-        x = self.network.enter(noisy, heard, previous, controls, given, deaf)
-        return self._through(x, float(time[0]), (previous.shape[1], x.shape[1]))
+        """As `MotionGenerator.forward`; `time` is the same for all, and `start` is the constructor's."""
+        x = self.network.embed(noisy, encoded_speech, previous, controls, control_mask, drop_speech)
+        return self._run_blocks(x, float(time[0]), (previous.shape[1], x.shape[1]))
 
-    def estimate(self, heard: Tensor | None, begin: Tensor, frames: int, rows: Rows) -> Tensor:
-        """The mean of all motions of `frames` frames that begin with `begin` [1,1,M] and fit `heard` [1,frames,W].
+    def estimate(self, encoded_speech: Tensor | None, begin: Tensor, length: int, frames: FrameRange) -> Tensor:
+        """The mean of all motions of `length` frames that begin with `begin` [1,1,M] and fit the speech.
 
-        heard None: that fit no speech. Normalised, of rows only, [1,rows,M].
+        encoded_speech [1,length,W]; None: the mean without speech. Returns the frame range, normalised, [1,frames,M].
         """
-        into, size = self.network.into, begin.shape[-1]
-        first = F.pad(torch.cat([begin, torch.ones_like(begin[..., :1])], -1), (0, into.in_features - size - 1))
-        x = into.bias.expand(1, frames, -1) + (self.network.no_speech if heard is None else heard)
-        x[:, :1] += F.linear(first, into.weight)
-        return self._through(x, 0.0, rows)
+        layer, size = self.network.into, begin.shape[-1]
+        first = F.pad(torch.cat([begin, torch.ones_like(begin[..., :1])], -1), (0, layer.in_features - size - 1))
+        speech = self.network.no_speech if encoded_speech is None else encoded_speech
+        x = layer.bias.expand(1, length, -1) + speech
+        x[:, :1] += F.linear(first, layer.weight)
+        return self._run_blocks(x, 0.0, frames)
 
-    def _through(self, x: Tensor, time: float, rows: Rows) -> Tensor:
-        norms, length = self._set(time), x.shape[1]
+    def _run_blocks(self, x: Tensor, time: float, frames: FrameRange) -> Tensor:
+        modulation, length = self._modulation(time), x.shape[1]
         if len(self.rotary[0]) < length:
-            self.rotary = rotary_table(length, self._head, x.device)
-        rotary = tuple(part[:length] for part in self.rotary)
-        for block, values in zip(self.blocks, norms.blocks, strict=True):
-            x = block(x, values, rotary, rows if block is self.blocks[-1] else (0, length))
-        shift, scale = norms.end
+            self.rotary = rotary_table(length, self._head_size, x.device)
+        rotary = self.rotary[0][:length], self.rotary[1][:length]
+        for block, values in zip(self.blocks, modulation.blocks, strict=True):
+            x = block(x, values, rotary, frames if block is self.blocks[-1] else (0, length))
+        shift, scale = modulation.final
         return self.network.out(F.layer_norm(x, x.shape[-1:], scale, shift))
 
 
 class CachedBlock:
-    """`transformer.Block` in evaluation, of the frames that are wanted."""
+    """`transformer.Block` in evaluation mode, for a range of frames."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: Block) -> None:
         attention, (first, _, _, second) = block.attention, block.mlp
         self.project = Projections(attention.into.weight, attention.into.bias, attention.heads)
-        self.out, self.first, self.second = (
-            PackedLinear(one.weight, one.bias) for one in (attention.out, first, second)
-        )
-        self.taps, self.bias = block.near.weight[:, 0].T.contiguous(), block.near.bias  # [2 NEAR + 1,W]
+        layers = [cast(nn.Linear, layer) for layer in (attention.out, first, second)]
+        self.out, self.first, self.second = (PackedLinear(layer.weight, layer.bias) for layer in layers)
+        self.taps = block.near.weight[:, 0].T.contiguous()  # [2 CONV_RADIUS + 1,W]
+        self.bias = cast(Tensor, block.near.bias)
 
-    def __call__(self, x: Tensor, norms: tuple[Tensor, ...], rotary: tuple[Tensor, Tensor], rows: Rows) -> Tensor:
-        """x [B,L,W] -> [B,rows,W]."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = norms
+    def __call__(self, x: Tensor, modulation: tuple[Tensor, ...], rotary: Rotary, frames: FrameRange) -> Tensor:
+        """x [B,L,W] -> [B,frames,W]."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation
         y = F.layer_norm(x, x.shape[-1:], scale1, shift1)
-        wide = (max(0, rows[0] - NEAR), min(x.shape[1], rows[1] + NEAR))
-        q, k, v = self.project(y, wide)
-        q, k = _rotate(q, tuple(part[wide[0] : wide[1]] for part in rotary)), _rotate(k, rotary)
-        heard = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
-        x = torch.addcmul(x[:, wide[0] : wide[1]], gate1, self.out(heard))
+        begin, end = max(0, frames[0] - CONV_RADIUS), min(x.shape[1], frames[1] + CONV_RADIUS)
+        q, k, v = self.project(y, (begin, end))
+        q, k = apply_rotary(q, (rotary[0][begin:end], rotary[1][begin:end])), apply_rotary(k, rotary)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
+        x = torch.addcmul(x[:, begin:end], gate1, self.out(attended))
         y = F.layer_norm(x, x.shape[-1:], scale2, shift2)
-        inside = slice(rows[0] - wide[0], rows[1] - wide[0])
-        y = (y + self._near(y))[:, inside]
+        inside = slice(frames[0] - begin, frames[1] - begin)
+        y = (y + self._convolve_depthwise(y))[:, inside]
         return torch.addcmul(x[:, inside], gate2, self.second(F.gelu(self.first(y))))
 
-    def _near(self, x: Tensor) -> Tensor:
-        """Every number by itself over neighbouring frames, zeros around them: [B,L,W] -> [B,L,W]."""
-        padded, made = F.pad(x, (0, 0, NEAR, NEAR)), self.bias
+    def _convolve_depthwise(self, x: Tensor) -> Tensor:
+        """The block's depthwise convolution over frames, zero-padded: [B,L,W] -> [B,L,W]."""
+        padded, y = F.pad(x, (0, 0, CONV_RADIUS, CONV_RADIUS)), self.bias
         for k, tap in enumerate(self.taps):
-            made = torch.addcmul(made, padded[:, k : k + x.shape[1]], tap)
-        return made
+            y = torch.addcmul(y, padded[:, k : k + x.shape[1]], tap)
+        return y
 
 
 class CachedLipRegressor:
-    """`LipRegressor` in evaluation; `decode` of the frames that are wanted."""
+    """`LipRegressor` in evaluation mode, in two steps: `encode_speech`, and `decode` of a range of frames."""
 
     @torch.no_grad()
     def __init__(self, network: LipRegressor) -> None:
         self.network = network
-        self.into = PackedLinear(network.into[0].weight, network.into[0].bias)
-        self.convolutions = [_as_product(layer) for layer in network.convolutions]
-        self.reach = sum(
-            layer.padding[0] for layer in network.convolutions
-        )  # of `encode_speech`, frames on either side
-        self.layers = [CachedEncoderLayer(layer) for layer in network.attention]
+        input_layer = cast(nn.Linear, network.into[0])
+        self.input_layer = PackedLinear(input_layer.weight, input_layer.bias)
+        convolutions = [cast(nn.Conv1d, layer) for layer in network.convolutions]
+        self.convolutions = [_pack_convolution(layer) for layer in convolutions]
+        # Frames on either side of a frame that `encode_speech` sees.
+        self.radius = sum(int(layer.padding[0]) for layer in convolutions)
+        self.layers = [CachedEncoderLayer(cast(nn.TransformerEncoderLayer, layer)) for layer in network.attention]
 
     def encode_speech(self, speech: Tensor) -> Tensor:
-        """Speech [1,L,S] -> what the convolutions make of it [1,L,W]."""
-        x = F.gelu(self.into(speech))
+        """Speech [1,L,S] -> output of the convolutions [1,L,W]."""
+        x = F.gelu(self.input_layer(speech))
         for norm, layer in zip(self.network.norms, self.convolutions, strict=True):
-            x = x + F.gelu(_convolved(norm(x), layer))
+            x = x + F.gelu(_convolve(norm(x), layer))
         return x
 
     def __call__(self, speech: Tensor) -> Tensor:
         """As `LipRegressor.forward`: [B,L,S] -> [B,L,M]."""
         return self.decode(self.encode_speech(speech), (0, speech.shape[1]))
 
-    def decode(self, heard: Tensor, rows: Rows) -> Tensor:
-        """[1,L,W] of `encode_speech` -> normalised motion [1,rows,M]; its pose is zero."""
+    def decode(self, encoded_speech: Tensor, frames: FrameRange) -> Tensor:
+        """Output of `encode_speech` [1,L,W] -> normalised motion [1,frames,M], whose pose is zero."""
+        x = encoded_speech
         for layer in self.layers:
-            heard = layer(heard, rows if layer is self.layers[-1] else (0, heard.shape[1]))
-        return F.pad(self.network.out(heard), (POSE_SIZE, 0))
+            x = layer(x, frames if layer is self.layers[-1] else (0, x.shape[1]))
+        return F.pad(self.network.out(x), (POSE_SIZE, 0))
 
 
 class CachedEncoderLayer:
-    """torch's encoder layer, norms first, in evaluation, of the frames that are wanted."""
+    """torch's TransformerEncoderLayer (norm first, ReLU) in evaluation mode, for a range of frames."""
 
     def __init__(self, layer: nn.TransformerEncoderLayer) -> None:
-        own = layer.self_attn
+        attention = layer.self_attn
         self.norms = layer.norm1, layer.norm2
-        self.project = Projections(own.in_proj_weight, own.in_proj_bias, own.num_heads)
-        parts = (own.out_proj, layer.linear1, layer.linear2)
-        self.out, self.first, self.second = (PackedLinear(one.weight, one.bias) for one in parts)
+        self.project = Projections(attention.in_proj_weight, attention.in_proj_bias, attention.num_heads)
+        layers = (attention.out_proj, layer.linear1, layer.linear2)
+        self.out, self.first, self.second = (PackedLinear(linear.weight, linear.bias) for linear in layers)
 
-    def __call__(self, x: Tensor, rows: Rows) -> Tensor:
-        """[B,L,W] -> [B,rows,W]."""
-        q, k, v = self.project(self.norms[0](x), rows)
-        heard = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
-        x = x[:, rows[0] : rows[1]] + self.out(heard)
+    def __call__(self, x: Tensor, frames: FrameRange) -> Tensor:
+        """[B,L,W] -> [B,frames,W]."""
+        q, k, v = self.project(self.norms[0](x), frames)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
+        x = x[:, frames[0] : frames[1]] + self.out(attended)
         return x + self.second(F.relu(self.first(self.norms[1](x))))
 
 
 class Projections:
-    """Queries of wanted frames, keys and values of all, from a weight [3 W,W] that holds the three."""
+    """Queries of a range of frames, keys and values of all frames, from a joint weight [3 W,W]."""
 
     def __init__(self, weight: Tensor, bias: Tensor, heads: int) -> None:
         width = weight.shape[1]
-        self.heads, self.all = heads, PackedLinear(weight, bias)
-        self.query, self.rest = PackedLinear(weight[:width], bias[:width]), PackedLinear(weight[width:], bias[width:])
+        self.heads, self.joint = heads, PackedLinear(weight, bias)
+        self.query = PackedLinear(weight[:width], bias[:width])
+        self.key_value = PackedLinear(weight[width:], bias[width:])
 
-    def __call__(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-        """x [B,L,W] -> [B,heads,rows,W/heads] and twice [B,heads,L,W/heads]."""
-        if rows == (0, x.shape[1]):
-            return self.all(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
-        q = self.query(x[:, rows[0] : rows[1]]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        return q, *self.rest(x).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-
-
-def _as_product(layer: nn.Conv1d) -> PackedLinear:
-    """A convolution's weight [N,K,width] as that of a product over its frames' numbers [N,width K]."""
-    return PackedLinear(layer.weight.transpose(1, 2).flatten(1), layer.bias)
+    def __call__(self, x: Tensor, frames: FrameRange) -> tuple[Tensor, Tensor, Tensor]:
+        """x [B,L,W] -> queries [B,heads,frames,W/heads], keys and values [B,heads,L,W/heads]."""
+        if frames == (0, x.shape[1]):
+            q, k, v = self.joint(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+            return q, k, v
+        q = self.query(x[:, frames[0] : frames[1]]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = self.key_value(x).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return q, k, v
 
 
-def _convolved(x: Tensor, layer: PackedLinear) -> Tensor:
-    """x [B,L,K], zeros around it -> [B,L,N]."""
+def _pack_convolution(layer: nn.Module) -> PackedLinear:
+    """A convolution over frames, weight [N,K,width], as a linear layer over neighbouring frames, weight [N,width K]."""
+    convolution = cast(nn.Conv1d, layer)
+    return PackedLinear(convolution.weight.transpose(1, 2).flatten(1), cast(Tensor, convolution.bias))
+
+
+def _convolve(x: Tensor, layer: PackedLinear) -> Tensor:
+    """Apply a packed convolution to x [B,L,K], zero-padded -> [B,L,N]."""
     width = layer.weight.shape[1] // x.shape[-1]
     side = width // 2
     return layer(F.pad(x, (0, 0, side, side)).unfold(1, width, 1).transpose(-1, -2).flatten(2))

@@ -1,4 +1,4 @@
-"""Frames and sound as they are made -> fragmented MP4 that can be played while it is written, or bare frames."""
+"""Writes frames and sound as a fragmented MP4, which can be played while it is written, or as raw frames."""
 
 from __future__ import annotations
 
@@ -12,19 +12,33 @@ import numpy as np
 from anitalker.config import FPS, SAMPLE_RATE, InputError
 from anitalker.media.video import PIPE, SYNTHETIC_COMMENT, start_ffmpeg
 
-NOW = ["-probesize", "32", "-analyzeduration", "0"]  # nothing to be found out about bare frames and samples
-# The muxer waits for one packet of each stream, then writes a fragment per frame at once.
-FRAGMENTS = ["-movflags", "+empty_moov+default_base_moof+delay_moov", "-frag_duration", "30000", "-flush_packets", "1"]
-PICTURE = ["-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p", "-c:v", "libx264", "-preset", "veryfast"]
-PICTURE += ["-tune", "zerolatency", "-crf", "20", "-g", str(2 * FPS), "-threads", "1"]
-PICTURE += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
+NO_PROBING = ["-probesize", "32", "-analyzeduration", "0"]  # the format of raw frames and samples is known
+# The muxer waits for one packet of each stream, then writes one fragment per frame without delay.
+FRAGMENT_FLAGS = [
+    "-movflags",
+    "+empty_moov+default_base_moof+delay_moov",
+    "-frag_duration",
+    "30000",
+    "-flush_packets",
+    "1",
+]
+VIDEO_FLAGS = [
+    "-vf",
+    "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p",
+    "-c:v",
+    "libx264",
+    "-preset",
+    "veryfast",
+]
+VIDEO_FLAGS += ["-tune", "zerolatency", "-crf", "20", "-g", str(2 * FPS), "-threads", "1"]
+VIDEO_FLAGS += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
 
 
 class FragmentWriter:
-    """Context manager: frames uint8 [H,W,3] and the sound of each, to a fragmented MP4 (H.264, AAC) on a file.
+    """Context manager that writes frames and their sound as a fragmented MP4 (H.264, AAC).
 
-    output: a binary file with a descriptor, such as standard output. Odd sizes are padded by one. `write` blocks while
-    the reader of the output is slow: that is the back-pressure.
+    output: a binary file with a descriptor, such as standard output; width and height in pixels, odd sizes are padded
+    by one. `write` blocks while the reader of the output is slow, which is the back-pressure. InputError on Windows.
     """
 
     def __init__(self, output: BinaryIO, width: int, height: int) -> None:
@@ -32,28 +46,30 @@ class FragmentWriter:
             raise InputError("fragmented MP4 needs Linux or macOS; take --format raw")
         self.width, self.height = width, height
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
-        ear, self._sound = os.pipe()
+        read_end, self._sound = os.pipe()
         size = f"{width + width % 2}x{height + height % 2}"
-        command = [*NOW, "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(FPS), "-i", "pipe:0"]
-        command += [*NOW, "-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", f"pipe:{ear}"]
-        command += ["-map", "0:v", "-map", "1:a", *PICTURE, "-c:a", "aac", "-b:a", "96k", "-ar", "48000"]
-        command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", *FRAGMENTS, "-f", "mp4", "pipe:1"]
+        command = [*NO_PROBING, "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(FPS), "-i", "pipe:0"]
+        command += [*NO_PROBING, "-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", f"pipe:{read_end}"]
+        command += ["-map", "0:v", "-map", "1:a", *VIDEO_FLAGS, "-c:a", "aac", "-b:a", "96k", "-ar", "48000"]
+        command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", *FRAGMENT_FLAGS, "-f", "mp4", "pipe:1"]
         pipes = {"stdin": PIPE, "stdout": output, "stderr": self._errors}
-        self._process = start_ffmpeg(command, **pipes, pass_fds=(ear,))
-        os.close(ear)
+        self._process = start_ffmpeg(command, **pipes, pass_fds=(read_end,))
+        assert self._process.stdin is not None
+        self._frames = self._process.stdin
+        os.close(read_end)
 
     def __enter__(self) -> FragmentWriter:
         return self
 
     def write(self, frame: np.ndarray, sound: np.ndarray) -> None:
-        """One frame, uint8 [H,W,3], and its sound, float32 [640]."""
+        """Write a frame, uint8 [H,W,3], and its sound, float32 [640] in -1..1; RuntimeError if ffmpeg has failed."""
         assert frame.shape == (self.height, self.width, 3), frame.shape
         if self.height % 2 or self.width % 2:
             frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
         try:
             os.write(self._sound, pcm(sound))
-            self._process.stdin.write(np.ascontiguousarray(frame).data)
-            self._process.stdin.flush()
+            self._frames.write(np.ascontiguousarray(frame).data)
+            self._frames.flush()
         except BrokenPipeError:
             raise RuntimeError(f"ffmpeg stopped: {self._reason()}") from None
 
@@ -62,8 +78,8 @@ class FragmentWriter:
             if kind is not None:
                 self._process.kill()
             os.close(self._sound)
-            with contextlib.suppress(BrokenPipeError):  # ffmpeg is gone: its exit status tells
-                self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # ffmpeg has ended; its exit status is checked below
+                self._frames.close()
             if self._process.wait() != 0 and kind is None:
                 raise RuntimeError(f"ffmpeg could not finish the stream: {self._reason()}")
         finally:
@@ -80,7 +96,7 @@ class FragmentWriter:
 
 
 class FrameWriter:
-    """Context manager: frames as bare RGB bytes, without sound, to a binary file."""
+    """Context manager that writes frames as raw RGB bytes, without sound, to a binary file."""
 
     def __init__(self, output: BinaryIO) -> None:
         self.output = output
@@ -89,7 +105,7 @@ class FrameWriter:
         return self
 
     def write(self, frame: np.ndarray, sound: np.ndarray) -> None:
-        """One frame, uint8 [H,W,3]; its sound is not written."""
+        """Write a frame, uint8 [H,W,3]; its sound is not written."""
         self.output.write(np.ascontiguousarray(frame).data)
         self.output.flush()
 
@@ -98,5 +114,5 @@ class FrameWriter:
 
 
 def pcm(sound: np.ndarray) -> bytes:
-    """float32 in -1..1 -> 16 bit little-endian."""
+    """Sound float32 in -1..1 -> 16-bit little-endian PCM; values outside are clipped."""
     return (sound.clip(-1, 1) * 32767).astype("<i2").tobytes()

@@ -1,12 +1,13 @@
-"""Motion for speech that is still arriving: lips from what is known a few frames ahead, head and lids in short windows.
+"""Low-latency motion for arriving speech: lips from a short look-ahead, head and lids in short windows.
 
-Letters: t frames of speech in a piece, L frames of look-ahead, S speech features, M motion numbers.
+Letters: t frames of speech in a piece, S speech features, M motion numbers.
 
-Made frame by frame in the manner of `MotionStream`, lips lean on lips made before and lose their way (correlation on 8
-val clips, codes, three frames of look-ahead: .34). Here every frame's lips are the network's mean over the last PAST
-frames, begun anew at the portrait (.37), and moved half a frame ahead, because estimates at the end of a window come
-late (.39; with the level measured as it arrives .44, with two frames .43, with four .45; whole recordings .45). Head
-and lids do not follow single sounds: for them short windows do, with a low pass for the head.
+If lips were generated frame by frame as in `MotionStream`, each frame would lean on the lips before it, and they would
+drift (correlation with the true lips .34 on the codes of 8 validation clips, three frames of look-ahead). Here the lips
+of every frame are the network's mean over the last CONTEXT_FRAMES, always begun at the portrait (.37). They are
+advanced by half a frame, because estimates at the end of a window come late (.39). With the level measured as the sound
+arrives this gives .44; with two frames of look-ahead .43, with four .45; whole recordings .45. Head and lids do not
+follow single sounds: short windows suffice for them, with a low-pass filter for the head.
 """
 
 from __future__ import annotations
@@ -23,103 +24,106 @@ from anitalker.motion.lip_policy import amplify, ease_in, guided_mean
 from anitalker.motion.windows import MotionStream, SamplingParams
 from anitalker.streaming.cached_generator import CachedGenerator, ConvCache
 
-PAST = 64  # frames of speech behind a frame that its lips are heard from (2.6 s; 100 gain nothing, 30 lose .03)
-SLOW = 2.5  # frames, deviation of the one-sided Gaussian over the head's course: it comes 2 frames later, and calm
-REACH = 8  # frames of it
+CONTEXT_FRAMES = 64  # 2.6 s of past speech from which lips are estimated (100 gain nothing, 30 lose .03)
+# Standard deviation of the one-sided Gaussian filter over the head's path. It delays the head by 2 frames.
+HEAD_FILTER_STD_FRAMES = 2.5
+HEAD_FILTER_FRAMES = 8  # length of that filter
 
 
 class LiveMotion:
     """Motion frame by frame: a frame leaves when `lookahead` frames of speech after it are known.
 
-    As `MotionStream`: network; start [1,M] the portrait's code; rng a CPU generator; wishes.
+    As in `MotionStream`: network; start [1,M], the portrait's code; rng, a CPU generator; params.
     """
 
     def __init__(
-        self, network: MotionGenerator, start: Tensor, rng: torch.Generator, wishes: SamplingParams, lookahead: int
+        self, network: MotionGenerator, start: Tensor, rng: torch.Generator, params: SamplingParams, lookahead: int
     ) -> None:
-        self.network, self.start, self.wishes, self.lookahead = (
-            CachedGenerator(network, start),
-            start,
-            wishes,
-            lookahead,
-        )
+        self.network, self.start = CachedGenerator(network, start), start
+        self.params, self.lookahead = params, lookahead
         encoders = [self.network] if self.network.lips is None else [self.network, self.network.lips]
-        self.heard = [ConvCache(encoder.encode_speech, encoder.reach, PAST) for encoder in encoders]
-        # Its windows are full just when the first frame of each may leave. Guidance is for the lips: without it heads
-        # sway as far (2.17 degrees, 2.12 with it; 8 val clips, two seeds) and calmer (jerk .088, .101).
-        calm = replace(wishes, guidance=1.0)
-        self.slow = MotionStream(self.network, start, rng, calm, window=lookahead + 1, lookahead=0)
-        self.speech = start.new_zeros(1, 0, network.config.speech_size)  # of the last PAST frames, and what is ahead
-        self.waiting = start.new_zeros(1, 0, start.shape[-1])  # motion of `slow` that is ahead of the lips
-        self.course = start[:, None].expand(1, REACH, -1)  # the head's last places
-        self.made = self.dropped = 0  # frames that left; frames before the first of `speech`
+        self.speech_caches = [ConvCache(encoder.encode_speech, encoder.radius, CONTEXT_FRAMES) for encoder in encoders]
+        # A window is full just when its first frame may leave. Guidance is for the lips: without it heads sway as far
+        # (2.17 degrees, with it 2.12; 8 validation clips, two seeds) and more calmly (jerk .088, with it .101).
+        unguided = replace(params, guidance=1.0)
+        self.windowed = MotionStream(self.network, start, rng, unguided, window=lookahead + 1, lookahead=0)
+        self.speech = start.new_zeros(1, 0, network.config.speech_size)  # last CONTEXT_FRAMES and the look-ahead
+        self.waiting = start.new_zeros(1, 0, start.shape[-1])  # motion of `windowed` whose lips are not known yet
+        self.head_history = start[:, None].expand(1, HEAD_FILTER_FRAMES, -1)
+        self.frame_count = self.dropped = 0  # frames that have left; frames before the first of `speech`
         self.begin = network.normalise(start[:, None], start)
-        self.deaf: dict[tuple[int, int], Tensor] = {}  # what the network makes of no speech, by frames heard and place
-        for count in range(2, PAST + 1):  # all that will be asked for but at the end, so that no frame waits for it
-            self._unheard(count, max(1, count - 1 - lookahead))
+        # Estimates without speech, by the number of frames and the frame's index among them. All that occur before the
+        # end of the speech are computed here, so that no frame waits for them.
+        self.unconditional_means: dict[tuple[int, int], Tensor] = {}
+        for count in range(2, CONTEXT_FRAMES + 1):
+            self._unconditional_mean(count, max(1, count - 1 - lookahead))
 
     def push(self, speech: Tensor, last: bool = False) -> Tensor:
-        """Speech features [1,t,S], the next t frames -> motion [1,k,M] that is now ready; last: all that remains."""
+        """Speech features [1,t,S] of the next t frames -> motion [1,k,M] that is now ready; last: all that remains."""
         return torch.cat([self.waiting[:, :0], *self.frames(speech, last)], 1)
 
     def frames(self, speech: Tensor, last: bool = False) -> Iterator[Tensor]:
-        """The same frame by frame, [1,1,M] each, made as they are asked for: ask for all of them."""
+        """As `push`, frame by frame, [1,1,M] each, generated on demand. Consume all of them before the next call."""
         with torch.no_grad():
             self.speech = torch.cat([self.speech, speech.to(self.start)], 1)
-            self.waiting = torch.cat([self.waiting, self.slow.push(speech, last)], 1)
+            self.waiting = torch.cat([self.waiting, self.windowed.push(speech, last)], 1)
         known = self.dropped + self.speech.shape[1]
-        ready = known if last else min(known - self.lookahead, self.made + self.waiting.shape[1])
-        if not self.made and known:
+        ready = known if last else min(known - self.lookahead, self.frame_count + self.waiting.shape[1])
+        if not self.frame_count and known:
             ready = max(ready, 1)  # the first frame of all is the portrait itself
-        for k in range(self.made, ready):
-            yield self._next(min(k + self.lookahead + 1, known))
+        for k in range(self.frame_count, ready):
+            yield self._next_frame(min(k + self.lookahead + 1, known))
 
     @torch.no_grad()
-    def _next(self, end: int) -> Tensor:
+    def _next_frame(self, end: int) -> Tensor:
         """The next frame [1,1,M], from speech before frame `end`."""
-        whole, self.waiting = self.waiting[:, :1], self.waiting[:, 1:]
-        if self.made and end > 1:
+        frame, self.waiting = self.waiting[:, :1], self.waiting[:, 1:]
+        if self.frame_count and end > 1:
             lips = self._lips(end)
-            normal = self.network.normalise(whole, self.start)
-            change = (lips - normal) @ self.network.spoken * ease_in(self.made)
-            whole = self.network.denormalise(normal + change, self.start)
+            normalised = self.network.normalise(frame, self.start)
+            change = (lips - normalised) @ self.network.spoken * ease_in(self.frame_count)
+            frame = self.network.denormalise(normalised + change, self.start)
         known = self.dropped + self.speech.shape[1]
-        behind = max(0, min(self.made + 1 + self.lookahead, known) - PAST - self.dropped)
-        self.speech, self.dropped = self.speech[:, behind:], self.dropped + behind
-        self.made += 1
-        return self._calm(whole)
+        excess = max(0, min(self.frame_count + 1 + self.lookahead, known) - CONTEXT_FRAMES - self.dropped)
+        self.speech, self.dropped = self.speech[:, excess:], self.dropped + excess
+        self.frame_count += 1
+        return self._smooth_head(frame)
 
     def _lips(self, end: int) -> Tensor:
-        """Lips of the next frame, normalised [1,1,M], from the PAST frames before frame `end`: the guided mean of it
-        and of the frame after it."""
-        network, (inner, *others) = self.network, [one(self.speech, self.dropped, end) for one in self.heard]
-        count = inner.shape[1]
-        at = self.made - (end - count)
-        rows = _pair(at, count)
-        mean = network.estimate(inner, self.begin, count, rows)
-        regression = None if network.lips is None else network.lips.decode(others[0], rows)
-        mean = guided_mean(mean, regression, self._unheard(count, at), self.wishes.guidance)
+        """Lips of the next frame, normalised [1,1,M], from the CONTEXT_FRAMES before frame `end`.
+
+        They are the guided mean, averaged over this frame and the next.
+        """
+        network = self.network
+        encoded_speech, *lip_encoding = [cache(self.speech, self.dropped, end) for cache in self.speech_caches]
+        count = encoded_speech.shape[1]
+        index = self.frame_count - (end - count)
+        frames = _frame_and_next(index, count)
+        mean = network.estimate(encoded_speech, self.begin, count, frames)
+        regression = None if network.lips is None else network.lips.decode(lip_encoding[0], frames)
+        mean = guided_mean(mean, regression, self._unconditional_mean(count, index), self.params.guidance)
         mean = amplify(mean, -network.mean / network.std, network.spoken)
         return mean.mean(1, keepdim=True)
 
     @torch.no_grad()
-    def _unheard(self, count: int, at: int) -> Tensor:
-        """What is left of the lips of frame `at` of `count` without the speech; the same for every such window."""
-        if (count, at) not in self.deaf:
-            self.deaf[count, at] = self.network.estimate(None, self.begin, count, _pair(at, count))
-        return self.deaf[count, at]
+    def _unconditional_mean(self, count: int, index: int) -> Tensor:
+        """The estimate without speech of frame `index` of `count` and the next; the same for every such window."""
+        if (count, index) not in self.unconditional_means:
+            frames = _frame_and_next(index, count)
+            self.unconditional_means[count, index] = self.network.estimate(None, self.begin, count, frames)
+        return self.unconditional_means[count, index]
 
-    def _calm(self, frame: Tensor) -> Tensor:
-        """The head a little later and without tremble; where it is asked for by file, or held, as it is."""
-        self.course = torch.cat([self.course[:, 1:], frame], 1)
-        if self.wishes.still or self.wishes.pose is not None:
+    def _smooth_head(self, frame: Tensor) -> Tensor:
+        """Low-pass filter the head's path, unless a pose file or `still` decides on it."""
+        self.head_history = torch.cat([self.head_history[:, 1:], frame], 1)
+        if self.params.still or self.params.pose is not None:
             return frame
-        age = torch.arange(REACH - 1, -1, -1, device=frame.device, dtype=frame.dtype)
-        share = torch.exp(-0.5 * (age / SLOW) ** 2)[:, None]
-        head = (self.course[..., :POSE_SIZE] * share).sum(1, keepdim=True) / share.sum()
+        age = torch.arange(HEAD_FILTER_FRAMES - 1, -1, -1, device=frame.device, dtype=frame.dtype)
+        weight = torch.exp(-0.5 * (age / HEAD_FILTER_STD_FRAMES) ** 2)[:, None]
+        head = (self.head_history[..., :POSE_SIZE] * weight).sum(1, keepdim=True) / weight.sum()
         return torch.cat([head, frame[..., POSE_SIZE:]], -1)
 
 
-def _pair(at: int, count: int) -> tuple[int, int]:
-    """Rows of a frame of `count` and of the one after it; estimates begin at the second frame."""
-    return max(at, 1), min(at + 2, count)
+def _frame_and_next(index: int, count: int) -> tuple[int, int]:
+    """Range of a frame of `count` and the one after it; estimates begin at the second frame."""
+    return max(index, 1), min(index + 2, count)

@@ -1,4 +1,4 @@
-"""Sound that arrives and frames that leave: reading, prefetching, the speed of the clock."""
+"""Reading arriving sound, prefetching frames, and pacing both in real time."""
 
 from __future__ import annotations
 
@@ -14,40 +14,43 @@ import numpy as np
 from anitalker.config import FPS, SAMPLE_RATE
 
 T = TypeVar("T")
-PIECE_SAMPLES = SAMPLE_RATE // 50  # 20 ms, the piece in which `paced` hands on sound
+PIECE_SAMPLES = SAMPLE_RATE // 50  # 20 ms, the pieces of `pace_realtime`
 
 
 def prefetch(items: Iterator[T], backlog: int = 4) -> Iterator[T]:
-    """The same items, made by a thread of their own, which waits when `backlog` do; its faults are raised here."""
-    made: Queue = Queue(backlog)
-    left = Event()  # nobody takes them any more
+    """The same items, produced in a separate thread, which waits while `backlog` items are unread.
 
-    def put(item: T | None, fault: BaseException | None, end: bool) -> None:
-        while not left.is_set():
+    An exception of the iterator is raised here.
+    """
+    queue: Queue = Queue(backlog)
+    abandoned = Event()  # set when the consumer stops
+
+    def put(item: T | None, error: BaseException | None, end: bool) -> None:
+        while not abandoned.is_set():
             with contextlib.suppress(Full):
-                return made.put((item, fault, end), timeout=0.1)
+                return queue.put((item, error, end), timeout=0.1)
 
     def run() -> None:
         try:
             for item in items:
                 put(item, None, False)
-                if left.is_set():
+                if abandoned.is_set():
                     return
             put(None, None, True)
-        except BaseException as fault:
-            put(None, fault, True)
+        except BaseException as error:
+            put(None, error, True)
 
     Thread(target=run, daemon=True).start()
     try:
         while True:
-            item, fault, end = made.get()
-            if fault is not None:
-                raise fault
+            item, error, end = queue.get()
+            if error is not None:
+                raise error
             if end:
                 return
             yield item
     finally:
-        left.set()
+        abandoned.set()
 
 
 def silence(samples: int = PIECE_SAMPLES) -> np.ndarray:
@@ -56,62 +59,62 @@ def silence(samples: int = PIECE_SAMPLES) -> np.ndarray:
 
 
 def read_pcm_stream(source: BinaryIO, backlog: int) -> Queue:
-    """A thread that reads 16 bit PCM into a queue of float32 pieces of up to 20 ms; None at the end.
+    """Read 16-bit little-endian PCM in a thread -> a queue of float32 pieces of up to 20 ms, then None.
 
-    When `backlog` pieces wait it reads no more: whoever sends has to wait too.
+    The thread stops reading while `backlog` pieces wait, so that the sender has to wait too.
     """
-    arrived: Queue = Queue(backlog)
-    read = getattr(source, "read1", source.read)  # what is there, instead of waiting for all that was asked for
+    pieces: Queue = Queue(backlog)
+    read = getattr(source, "read1", source.read)  # read1 returns what is there and does not wait for more
 
     def run() -> None:
-        rest = b""
-        while data := read(2 * PIECE_SAMPLES - len(rest)):
-            data = rest + data
-            whole = len(data) // 2 * 2
-            rest = data[whole:]
-            arrived.put(np.frombuffer(data[:whole], "<i2").astype(np.float32) / 32768)
-        arrived.put(None)
+        remainder = b""
+        while data := read(2 * PIECE_SAMPLES - len(remainder)):
+            data = remainder + data
+            even_length = len(data) // 2 * 2
+            remainder = data[even_length:]
+            pieces.put(np.frombuffer(data[:even_length], "<i2").astype(np.float32) / 32768)
+        pieces.put(None)
 
     Thread(target=run, daemon=True).start()
-    return arrived
+    return pieces
 
 
-def drain(arrived: Queue) -> Iterator[np.ndarray]:
-    """What `listen` hears, as soon as it is there."""
-    while (piece := arrived.get()) is not None:
+def drain(pieces: Queue) -> Iterator[np.ndarray]:
+    """The pieces of a queue such as `read_pcm_stream`'s, as soon as they arrive, up to None."""
+    while (piece := pieces.get()) is not None:
         yield piece
 
 
 def pace_realtime(
-    arrived: Queue,
+    pieces: Queue,
     now: Callable[[], float] = time.monotonic,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[np.ndarray]:
-    """Sound at the speed of the clock: pieces float32 [PIECE] every 20 ms, silence where none has arrived.
+    """Sound in real time: pieces float32 [PIECE_SAMPLES], one every 20 ms, silence where none has arrived.
 
-    arrived: queue of float32 [n], n any, and None at the end. What came early waits in the queue, whose bound is the
-    back-pressure; what comes late is spoken late.
+    pieces: queue of float32 [n], any n, and None at the end. Sound that came early waits in the queue, whose bound is
+    the back-pressure; sound that comes late is spoken late.
     """
-    begun, given, rest, open_ = now(), 0, np.zeros(0, np.float32), True
-    while open_ or len(rest):
-        while open_ and len(rest) < PIECE_SAMPLES:
+    start, sent, buffered, is_open = now(), 0, np.zeros(0, np.float32), True
+    while is_open or len(buffered):
+        while is_open and len(buffered) < PIECE_SAMPLES:
             try:
-                piece = arrived.get_nowait()
+                piece = pieces.get_nowait()
             except Empty:
                 break
-            open_ = piece is not None
-            rest = np.concatenate([rest, piece]) if open_ else rest
-        if not open_ and not len(rest):
-            return  # at once: the last frames wait for this
-        early = begun + given / SAMPLE_RATE - now()
+            is_open = piece is not None
+            buffered = np.concatenate([buffered, piece]) if is_open else buffered
+        if not is_open and not len(buffered):
+            return  # without waiting: the last frames depend on it
+        early = start + sent / SAMPLE_RATE - now()
         if early > 0:
             wait(early)
-        head, rest = rest[:PIECE_SAMPLES], rest[PIECE_SAMPLES:]
+        head, buffered = buffered[:PIECE_SAMPLES], buffered[PIECE_SAMPLES:]
         yield np.concatenate([head, silence(PIECE_SAMPLES - len(head))])
-        given += PIECE_SAMPLES
+        sent += PIECE_SAMPLES
 
 
 def deadline(slack: float, now: Callable[[], float] = time.monotonic) -> Callable[[int], bool]:
     """late(k) for `StreamingTalker`: frame k is late `slack` seconds after its sound began, counted from this call."""
-    begun = now()
-    return lambda frame: now() - begun > frame / FPS + slack
+    start = now()
+    return lambda frame: now() - start > frame / FPS + slack

@@ -1,8 +1,8 @@
-"""Speech that arrives piece by piece -> frames with bounded latency; in silence the portrait blinks and sways.
+"""Frames with bounded latency from speech that arrives piece by piece; in silence the portrait blinks and sways.
 
-Letters: n samples of one piece, t frames, S speech features, M = 20 motion numbers.
+Letters: n samples of a piece, t frames, S speech features, M = 20 motion numbers.
 
-The same networks as for whole recordings. A frame leaves when LOOKAHEAD frames of speech after it are known. Frame k
+The networks are those for whole recordings. A frame leaves when LOOKAHEAD_FRAMES of speech after it are known. Frame k
 shows the sound from k / 25 s on, so a player delays the sound by what the picture needs.
 """
 
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,17 +25,17 @@ from anitalker.streaming.live_motion import LiveMotion
 from anitalker.streaming.pacing import prefetch, silence
 from encoders import audio
 
-T = TypeVar("T")
-LOOKAHEAD = 2  # frames of speech known behind the one that leaves
-STEPS = 2  # sampler steps of head and lids; four give the same lips and the same calm
+LOOKAHEAD_FRAMES = 2  # of speech that must be known after a frame before it leaves
+SAMPLER_STEPS = 2  # for head and lids; four give the same lips and the same smoothness
 
 
 class StreamingTalker:
-    """One portrait that speaks what it is given, piece by piece; only for models that can stream (`lite`).
+    """A portrait that speaks sound which arrives piece by piece; only for models that can stream (`lite`).
 
-    options: as for `Talker.frames`; its steps default to STEPS here. lookahead: see `LiveMotion`; each frame of it
-    costs 40 ms and gains lips. level: see `Ear`. late(k): whether frame k would come too late to be drawn; the
-    last one is then shown again, so that the picture keeps pace with the sound.
+    options: as for `Talker.frames`; steps default to SAMPLER_STEPS here. lookahead: frames, see `LiveMotion`; each
+    delays the picture by 40 ms and improves the lips. level: loudness of the speech in dB of full scale, see
+    `StreamingSpeechFeatures`. late(k): whether frame k would come too late to be drawn; then the last frame is shown
+    again, so that the picture keeps pace with the sound. InputError for a model that cannot stream.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class StreamingTalker:
         talker: Talker,
         portrait: Portrait,
         options: RenderOptions = RenderOptions(),
-        lookahead: int = LOOKAHEAD,
+        lookahead: int = LOOKAHEAD_FRAMES,
         level: float | None = None,
         late: Callable[[int], bool] = lambda frame: False,
     ) -> None:
@@ -52,94 +51,104 @@ class StreamingTalker:
         if model is None:
             raise InputError(f"model {talker.name} makes whole clips and cannot stream; take --model lite")
         talker.model.check(options)
-        asked = model.sampling_params(options if options.steps else replace(options, steps=STEPS))
+        params = model.sampling_params(options if options.steps else replace(options, steps=SAMPLER_STEPS))
         self.talker, self.portrait, self.options, self.late = talker, portrait, options, late
         self.model = model
-        self.ear = StreamingSpeechFeatures(model.speech, level)
+        self.features = StreamingSpeechFeatures(model.speech, level)
         self.streams = [
-            LiveMotion(model.generator, one.motion, torch.Generator().manual_seed(options.seed + n), asked, lookahead)
-            for n, one in enumerate(portrait.faces)
+            LiveMotion(model.generator, face.motion, torch.Generator().manual_seed(options.seed + n), params, lookahead)
+            for n, face in enumerate(portrait.faces)
         ]
-        self.made = self.skipped = 0  # frames so far, and how many of them were the last one again
-        self.shown: np.ndarray | None = None
+        self.frame_count = 0  # frames that were delivered
+        self.skipped = 0  # how many of them repeated the frame before
+        self.last_frame: np.ndarray | None = None
 
     def motion(self, samples: np.ndarray, last: bool = False) -> list[Tensor]:
-        """Samples float32 [n] at 16 kHz -> motion [t,M] of each face, of the frames that are ready."""
-        made = list(self._motions(samples, last))
-        return [torch.cat([motions[n] for motions in made] or [x.start[:0]]) for n, x in enumerate(self.streams)]
+        """Samples float32 [n] at 16 kHz -> motion [t,M] of each face, for the frames that are ready."""
+        frames = list(self._motions(samples, last))
+        return [
+            torch.cat([motions[n] for motions in frames] or [stream.start[:0]]) for n, stream in enumerate(self.streams)
+        ]
 
     def _motions(self, samples: np.ndarray, last: bool) -> Iterator[list[Tensor]]:
-        """The same frame by frame, [1,M] of each face, made as they are asked for: the first waits for no other."""
-        heard = self.ear.push(torch.tensor(samples), last)
-        for made in zip(*(stream.frames(heard, last) for stream in self.streams), strict=True):
-            pairs = zip(made, self.streams, strict=True)
-            yield [self.model.scale_motion(one[0], stream.start, self.options) for one, stream in pairs]
+        """As `motion`, frame by frame, [1,M] of each face, generated on demand."""
+        features = self.features.push(torch.tensor(samples), last)
+        for motions in zip(*(stream.frames(features, last) for stream in self.streams), strict=True):
+            pairs = zip(motions, self.streams, strict=True)
+            yield [self.model.scale_motion(motion[0], stream.start, self.options) for motion, stream in pairs]
 
     def push(self, samples: np.ndarray, last: bool = False) -> Iterator[np.ndarray]:
-        """Samples float32 [n] at 16 kHz -> frames uint8 [H,W,3] that are ready. The sound is heard at once, the frames
-        are drawn one by one as they are asked for: ask for all of them before the next push."""
-        return self._draw(list(self._motions(samples, last)))
+        """Samples float32 [n] at 16 kHz -> frames uint8 [H,W,3] that are ready.
+
+        Motion is generated at once; frames are drawn on demand. Consume all of them before the next push.
+        """
+        return self._draw_all(list(self._motions(samples, last)))
 
     def warm(self) -> None:
-        """Do once what the first use of everything makes slow; leaves no trace in this stream."""
+        """Run everything once, because first calls are slow; the state of this stream does not change."""
         trial = StreamingTalker(self.talker, self.portrait, self.options, level=0.0)
         for _ in trial.push(silence(8 * audio.SAMPLES_PER_FRAME)):
             pass
 
-    def _draw(self, made: list[list[Tensor]]) -> Iterator[np.ndarray]:
-        for motions in made:
-            yield self._show(self._drawn(motions, self.made))
+    def _draw_all(self, motions_by_frame: list[list[Tensor]]) -> Iterator[np.ndarray]:
+        for motions in motions_by_frame:
+            yield self._deliver(self._draw(motions, self.frame_count))
 
-    def _drawn(self, motions: list[Tensor], frame: int) -> np.ndarray | None:
-        """Frame number `frame` from one row of motion per face; None if it would come too late."""
-        if frame and self.late(frame):
+    def _draw(self, motions: list[Tensor], index: int) -> np.ndarray | None:
+        """Frame `index` from one row of motion per face; None if it would come too late."""
+        if index and self.late(index):
             return None
         return next(self.talker.draw(self.portrait, motions, self.options))
 
-    def _show(self, drawn: np.ndarray | None) -> np.ndarray:
-        """What is seen next: the drawn frame, or the last one again."""
-        self.made += 1
-        self.skipped += drawn is None
-        self.shown = self.shown if drawn is None else drawn
-        return self.shown
+    def _deliver(self, frame: np.ndarray | None) -> np.ndarray:
+        """The next frame of the stream: the drawn one, or the last one again."""
+        self.frame_count += 1
+        self.skipped += frame is None
+        if frame is not None:
+            self.last_frame = frame
+        assert self.last_frame is not None  # the first frame is never late
+        return self.last_frame
 
     def frames(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Pieces of sound, float32 [n] at 16 kHz, as they come -> all frames, T = ceil(25 seconds).
+        """Pieces of sound, float32 [n] at 16 kHz, as they arrive -> all frames, T = ceil(25 seconds).
 
-        A thread of its own hears and makes motion, and hands every frame at once to whichever core is free: a frame
-        that takes longer than 40 ms is still drawn in time for its own delay, because the next is drawn beside it.
+        A separate thread generates motion and hands every frame to a free core. A frame that takes longer than 40 ms to
+        draw delays only itself, because the next is drawn beside it.
         """
         threads = torch.get_num_threads()
         pool = ThreadPoolExecutor(threads, "frames", initializer=torch.set_num_threads, initargs=(1,))
         try:
-            for drawn in prefetch(self._drawing(pieces, pool)):
-                yield self._show(drawn.result())
+            for future in prefetch(self._submit_frames(pieces, pool)):
+                yield self._deliver(future.result())
         finally:
             pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)  # a thread's choice is also what threads begin with from then on
+            torch.set_num_threads(threads)  # new threads start with the number that any thread has set last
 
-    def _drawing(self, pieces: Iterable[np.ndarray], pool: ThreadPoolExecutor) -> Iterator[Future]:
-        """Frames that are being drawn, in order."""
+    def _submit_frames(self, pieces: Iterable[np.ndarray], pool: ThreadPoolExecutor) -> Iterator[Future]:
+        """Futures of the frames, in order."""
         torch.set_num_threads(1)
-        begun = 0
+        index = 0
         for piece, last in chain(((piece, False) for piece in pieces), [(silence(0), True)]):
             for motions in self._motions(piece, last):
-                yield pool.submit(self._drawn, motions, begun)
-                begun += 1
+                yield pool.submit(self._draw, motions, index)
+                index += 1
 
 
-def with_sound(stream: StreamingTalker, pieces: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pieces of sound -> each frame uint8 [H,W,3] with its own sound float32 [640], silence behind the end."""
-    heard: deque[np.ndarray] = deque()  # filled by the thread that hears
+def frames_with_audio(stream: StreamingTalker, pieces: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pieces of sound, float32 [n] -> each frame uint8 [H,W,3] with its own sound float32 [640].
+
+    Sound is padded with silence at the end.
+    """
+    arrived: deque[np.ndarray] = deque()  # filled by the thread that reads `pieces`
     waiting = silence(0)
 
-    def kept() -> Iterator[np.ndarray]:
+    def recorded() -> Iterator[np.ndarray]:
         for piece in pieces:
-            heard.append(piece)
+            arrived.append(piece)
             yield piece
 
-    for frame in stream.frames(kept()):
-        while len(waiting) < audio.SAMPLES_PER_FRAME and heard:
-            waiting = np.concatenate([waiting, heard.popleft()])
-        own, waiting = waiting[: audio.SAMPLES_PER_FRAME], waiting[audio.SAMPLES_PER_FRAME :]
-        yield frame, np.concatenate([own, silence(audio.SAMPLES_PER_FRAME - len(own))])
+    for frame in stream.frames(recorded()):
+        while len(waiting) < audio.SAMPLES_PER_FRAME and arrived:
+            waiting = np.concatenate([waiting, arrived.popleft()])
+        sound, waiting = waiting[: audio.SAMPLES_PER_FRAME], waiting[audio.SAMPLES_PER_FRAME :]
+        yield frame, np.concatenate([sound, silence(audio.SAMPLES_PER_FRAME - len(sound))])

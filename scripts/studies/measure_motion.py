@@ -114,7 +114,9 @@ def measure_idle(talker: pipeline.Talker, clips: list[MotionClip], seconds: floa
     rows = [row(name, likely, steps.quantile(0.99, dim=0), heads)]
     for heat in (0.5, 1.0, 1.5):
         motions = [
-            idle.idle(prior, torch.from_numpy(clip.codes[:1]), frames, torch.Generator().manual_seed(n), heat)
+            idle.sample_idle_motion(
+                prior, torch.from_numpy(clip.codes[:1]), frames, torch.Generator().manual_seed(n), heat
+            )
             for n, clip in enumerate(clips)
         ]
         with torch.no_grad():
@@ -135,7 +137,7 @@ def measure_between(talker: pipeline.Talker, clips: list[MotionClip], pairs: int
         codes = [torch.from_numpy(clip.codes[clip.good]) for clip in chosen]
         a, b = (motion[int(rng.integers(len(motion)))][None] for motion in codes)
         with torch.no_grad():  # frames of both ways: A, middle, B, middle
-            latent, straight = (prior.log_prob(idle.between(way, a, a, b, 4)) for way in (prior, None))
+            latent, straight = (prior.log_prob(idle.interpolate_expressions(way, a, a, b, 4)) for way in (prior, None))
         rows.append([float(latent[1]), float(straight[1]), float(straight[::2].mean())])
     latent, straight, ends = np.array(rows).T
     gain = latent - straight

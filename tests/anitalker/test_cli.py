@@ -83,13 +83,13 @@ def test_faces_say_what_rendering_would(render, capsys, caplog, monkeypatch, exa
 
 def test_doubts_are_the_same_before_and_in_rendering(example_portrait, monkeypatch):
     """By the shipped networks, with codes read for it and with those of a subject."""
-    talker, signs = pipeline.load("lite", "cpu"), []
-    doubt = MotionPrior.doubt
-    monkeypatch.setattr(MotionPrior, "doubt", lambda self, found: signs.append(found) or doubt(self, found))
+    talker, seen = pipeline.load("lite", "cpu"), []
+    rejection = MotionPrior.rejection
+    monkeypatch.setattr(MotionPrior, "rejection", lambda self, scores: seen.append(scores) or rejection(self, scores))
     facts = find_faces(example_portrait, device="cpu")
     talker.portrait(example_portrait)
-    assert facts["faces"][0]["doubts"] == [] and len(signs) == 2
-    assert signs[0].tolist() == pytest.approx(signs[1].tolist(), rel=1e-4)
+    assert facts["faces"][0]["doubts"] == [] and len(seen) == 2
+    assert seen[0].tolist() == pytest.approx(seen[1].tolist(), rel=1e-4)
 
 
 def test_encode(render, capsys, tmp_path):

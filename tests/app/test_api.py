@@ -119,7 +119,7 @@ def slow_frames(found_talker, monkeypatch):
             yield frame
 
     slowly.drawn = 0
-    monkeypatch.setattr(found_talker.model, "draw", slowly)
+    monkeypatch.setattr(found_talker.model, "render_frames", slowly)
     return slowly
 
 

@@ -94,9 +94,9 @@ def test_one_in_a_hundred_real_pictures_is_doubted():
     prior = MotionPrior(SMALL)
     train, val = (torch.randn(1000, len(SCORES)) * torch.tensor([1.0, 5, 2, 0.5]) + 3 for _ in range(2))
     facts = train_motion_prior.set_limits(prior, train, val)
-    doubts = [prior.doubt(sign) for sign in val]
+    doubts = [prior.rejection(sign) for sign in val]
     assert sum(doubt is not None for doubt in doubts) == 10 and not any(doubt and doubt[0] for doubt in doubts)
-    assert facts["refuse"] > facts["doubt"] and prior.doubt(train.median(0).values - 100)[0]
+    assert facts["refuse"] > facts["doubt"] and prior.rejection(train.median(0).values - 100)[0]
 
 
 def test_all_of_it(features, cache, eye, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from anitalker.config import MotionPriorConfig
 from anitalker.media.video import probe
 from anitalker.models.base import FaceCheck
 from anitalker.models.lite import Lite
-from anitalker.motion.motion_files import read_codes, write_codes
+from anitalker.motion.motion_files import read_motion_file, write_motion_file
 from anitalker.motion.prior import MotionPrior
 
 
@@ -32,7 +32,9 @@ def sample(monkeypatch, fixed_finder, example_portrait, untrained_model, tmp_pat
 @pytest.fixture
 def motion_file(tmp_path):
     path = tmp_path / "codes.safetensors"
-    write_codes(path, np.random.default_rng(0).normal(0, 0.05, (3, 20)).astype(np.float32), np.ones(64, np.float32))
+    write_motion_file(
+        path, np.random.default_rng(0).normal(0, 0.05, (3, 20)).astype(np.float32), np.ones(64, np.float32)
+    )
     return path
 
 
@@ -71,10 +73,10 @@ def test_between_a_picture_and_a_frame_of_a_file(sample, capsys, example_portrai
     ],
 )
 def test_refused_in_one_line(sample, capsys, tmp_path, motion_file, flags, words):
-    wrong = read_codes(motion_file)
+    wrong = read_motion_file(motion_file)
     wrong[1, 4] = np.nan
-    write_codes(tmp_path / "nan.safetensors", wrong, np.ones(64, np.float32))
-    write_codes(tmp_path / "short.safetensors", wrong[:0], np.ones(64, np.float32))
+    write_motion_file(tmp_path / "nan.safetensors", wrong, np.ones(64, np.float32))
+    write_motion_file(tmp_path / "short.safetensors", wrong[:0], np.ones(64, np.float32))
     (tmp_path / "other.safetensors").write_text("no tensors")
     named = {name: tmp_path / f"{name}.safetensors" for name in ("codes", "nan", "short", "other")}
     before = {path.name for path in tmp_path.iterdir()}

@@ -1,5 +1,6 @@
 """The whole report on an untrained model: every section is there, every picture can be opened and is explained."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,7 +11,7 @@ from anitalker import cli
 from anitalker.config import InputError
 from anitalker.inspection import many_pictures, maximise, one_picture, report, tour
 
-ONE = ["directions", "groups", "hal", "activations", "saliency", "maximised", "attention"]
+SECTIONS = ["directions", "groups", "hal", "activations", "saliency", "maximised", "attention"]
 PICTURES = {
     "directions-strips.png",
     "directions-movement.png",
@@ -37,14 +38,14 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
+        attributes = dict(attributes)
         if tag == "h2":
-            self.sections.append(given["id"])
+            self.sections.append(attributes["id"])
         elif tag == "a":
-            self.links.append(given["href"].removeprefix("#"))
+            self.links.append(attributes["href"].removeprefix("#"))
         elif tag == "img":
-            assert given["alt"]
-            self.inside = given["src"]
+            assert attributes["alt"]
+            self.inside = attributes["src"]
             self.captions[self.inside] = ""
 
     def handle_endtag(self, tag):
@@ -81,18 +82,17 @@ def quick(monkeypatch):
     monkeypatch.setattr(one_picture.attribution, "METHODS", coarse)
     monkeypatch.setattr(maximise, "STEPS", 1)
     monkeypatch.setattr(report, "DPI", 60)
-    monkeypatch.setattr(one_picture.effects, "STRIP", (-2.0, 0.0, 2.0))
-    monkeypatch.setattr(one_picture, "STEPS", tuple(enumerate((-2.0, 0.0, 2.0))))
-    monkeypatch.setattr(many_pictures.maps, "NEAR", 2)
-    # An untrained model draws nothing that could be measured: groups are given.
-    real = one_picture.effects.effects
+    monkeypatch.setattr(one_picture.effects, "STRIP_STEPS", (-2.0, 0.0, 2.0))
+    monkeypatch.setattr(many_pictures.maps, "MIN_DISTANCE_FRAMES", 2)
+    # An untrained model draws nothing that could be measured, so groups are set here.
+    measure_effects = one_picture.effects.measure_effects
 
-    def given(finder, frames):
-        found, missing = real(finder, frames)
-        kinds = ["pose"] * 6 + ["lips"] * 8 + ["eyes"] * 6
-        return [one_picture.effects.replace(one, group=kind) for one, kind in zip(found, kinds, strict=True)], missing
+    def with_groups(finder, frames):
+        effects, missing = measure_effects(finder, frames)
+        groups = ["pose"] * 6 + ["lips"] * 8 + ["eyes"] * 6
+        return [replace(effect, group=group) for effect, group in zip(effects, groups, strict=True)], missing
 
-    monkeypatch.setattr(one_picture.effects, "effects", given)
+    monkeypatch.setattr(one_picture.effects, "measure_effects", with_groups)
 
 
 @pytest.fixture
@@ -103,11 +103,11 @@ def portrait_file(tmp_path, picture):
 
 @pytest.mark.slow
 def test_picture(talker, portrait_file, clicks, tmp_path, quick):
-    told = []
-    made = tour.inspect(talker, portrait_file, tmp_path / "out", clicks, progress=lambda *step: told.append(step))
+    steps = []
+    facts = tour.inspect(talker, portrait_file, tmp_path / "out", clicks, progress=lambda *step: steps.append(step))
     page = checked(tmp_path / "out")
-    assert page.sections == made["sections"] == ONE and set(page.captions) == PICTURES
-    assert told[-1] == ("sections", 7, 7) and made["kind"] == "picture"
+    assert page.sections == facts["sections"] == SECTIONS and set(page.captions) == PICTURES
+    assert steps[-1] == ("sections", 7, 7) and facts["kind"] == "picture"
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
 
 
@@ -120,8 +120,8 @@ def test_folder(talker, tmp_path, clicks, quick, monkeypatch):
         Image.fromarray(noise).save(faces / f"{number}.png")
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(faces / "nobody.png")
     (faces / "notes.txt").write_text("no picture")
-    made = tour.inspect(talker, faces, tmp_path / "out", clicks, stage=2, channel=3)
-    assert checked(tmp_path / "out").sections == made["sections"] == ["patches", "neighbours"]
+    facts = tour.inspect(talker, faces, tmp_path / "out", clicks, stage=2, channel=3)
+    assert checked(tmp_path / "out").sections == facts["sections"] == ["patches", "neighbours"]
     with pytest.raises(InputError, match="stage is 9; allowed is 0 to 5: 64x64"):
         tour.inspect(talker, faces, tmp_path / "out", clicks, stage=9)
 
@@ -130,15 +130,15 @@ def test_video(talker, tmp_path, clicks, quick, monkeypatch):
     from anitalker.media.writer import VideoWriter
 
     monkeypatch.setattr(one_picture, "SECTIONS", ())
-    monkeypatch.setattr(tour, "FRAMES", 24)
+    monkeypatch.setattr(tour, "MAX_FRAMES", 24)
     rng = np.random.default_rng(0)
     still = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
     with VideoWriter(tmp_path / "clip.mp4", 128, 128, clicks) as writer:
         for number in range(50):
             writer.write(np.roll(still, number // 3, 1))
-    made = tour.inspect(talker, tmp_path / "clip.mp4", tmp_path / "out", clicks)
+    facts = tour.inspect(talker, tmp_path / "clip.mp4", tmp_path / "out", clicks)
     page = checked(tmp_path / "out")
-    assert made["kind"] == "video" and page.sections == ["clip-stages", "places", "neighbours"]
+    assert facts["kind"] == "video" and page.sections == ["clip-stages", "places", "neighbours"]
     assert {"clip-stages-variation.png", "clip-stages-probes.png", "places.png"} < set(page.captions)
 
 
@@ -152,7 +152,7 @@ def test_output_is_checked_first(tmp_path, untrained_model, capsys):
 
 
 def test_a_failure_leaves_nothing(talker, portrait_file, clicks, tmp_path, monkeypatch):
-    def fail(case, report):
+    def fail(inspection, report):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(one_picture, "SECTIONS", (one_picture.hal, fail))
@@ -166,7 +166,7 @@ def test_shipped_model_on_the_demo(root, tmp_path):
     """Complete, and its groups agree with the names of the numbers: the first three turn the head."""
     from anitalker.pipeline import load
 
-    made = tour.inspect(load("lite", "cpu"), root / "app/examples/portrait.webp", tmp_path / "out")
-    assert checked(tmp_path / "out").sections == ONE
-    assert [made["groups"][name] for name in ("yaw", "pitch", "roll", "x", "y", "size")] == ["pose"] * 6
-    assert {"lips", "eyes"} <= set(made["groups"].values()) and made["groups"]["e1"] == "lips"
+    facts = tour.inspect(load("lite", "cpu"), root / "app/examples/portrait.webp", tmp_path / "out")
+    assert checked(tmp_path / "out").sections == SECTIONS
+    assert [facts["groups"][name] for name in ("yaw", "pitch", "roll", "x", "y", "size")] == ["pose"] * 6
+    assert {"lips", "eyes"} <= set(facts["groups"].values()) and facts["groups"]["e1"] == "lips"

@@ -96,10 +96,10 @@ def test_batch_size_does_not_matter(published, example_portrait, clicks, frame):
     portrait = published.portrait(example_portrait)
     motion = published.motion(portrait, clicks, QUICK)
     options = replace(QUICK, frame=frame)
-    one, many = (
+    single, batch = (
         np.stack(list(published.draw(portrait, motion, replace(options, batch_size=size)))) for size in (1, 16)
     )
-    assert one.shape == many.shape and np.abs(one.astype(int) - many).max() <= 1
+    assert single.shape == batch.shape and np.abs(single.astype(int) - batch).max() <= 1
 
 
 def test_everybody_speaks_and_the_rest_is_untouched(published, clicks, fixed_finder):

@@ -81,52 +81,52 @@ def test_frames_are_those_of_the_decoder(model, subject):
 
 def test_a_short_clip_is_made_whole(model, subject, sound):
     """Below the window nothing of ours is in the way: the sampler over the whole clip, from the seed's noise."""
-    made = model.generate_motion(sound, subject, QUICK, seed=7)
+    motion = model.generate_motion(sound, subject, QUICK, seed=7)
     noise = torch.randn(1, 25, 20, generator=torch.Generator().manual_seed(7))
     with torch.inference_mode():
         condition = model.denoiser.condition(sound, subject.image_code, subject.motion, {}, obey=False)
         wanted = ddim_sample(lambda x, time: model.denoiser(condition, x, time), noise, 2)
-    torch.testing.assert_close(made, wanted[0])
-    assert torch.equal(made, model.generate_motion(sound, subject, QUICK, seed=7))
-    assert (made - model.generate_motion(sound, subject, QUICK, seed=8)).abs().max() > 0.01
+    torch.testing.assert_close(motion, wanted[0])
+    assert torch.equal(motion, model.generate_motion(sound, subject, QUICK, seed=7))
+    assert (motion - model.generate_motion(sound, subject, QUICK, seed=8)).abs().max() > 0.01
 
 
 def test_motion_in_bfloat16_stays_near(model, subject, sound, monkeypatch):
     exact = model.generate_motion(sound, subject, RenderOptions(steps=10), seed=7)
     assert torch.equal(exact, model.generate_motion(sound, subject, seed=7)), "the usual number of steps is 10"
     monkeypatch.setattr(original, "bfloat16_is_faster", lambda: True)
-    made = model.generate_motion(sound, subject, seed=7)
-    assert made.dtype == torch.float32 and 0 < (made - exact).abs().mean() < 0.02 < exact.std()
+    motion = model.generate_motion(sound, subject, seed=7)
+    assert motion.dtype == torch.float32 and 0 < (motion - exact).abs().mean() < 0.02 < exact.std()
 
 
 def test_a_long_clip_is_made_in_windows(model, subject, monkeypatch):
-    monkeypatch.setattr(original, "WINDOW", 20)
-    monkeypatch.setattr(original, "OVERLAP", 5)
-    sound, told = torch.randn(1, 4 * 47, 39, generator=torch.Generator().manual_seed(0)), []
-    made = model.generate_motion(sound, subject, QUICK, 0, lambda *step: told.append(step))
-    assert made.shape == (47, 20) and made.isfinite().all() and made.abs().max() <= 1
-    parts = split_windows(47)
-    assert told == [("motion", end, 47) for _, end in parts] and len(parts) == 3 and parts[-1][1] == 47
-    noise = torch.randn(1, 47, 20, generator=torch.Generator().manual_seed(0))[:, : parts[0][1]]
-    condition = model.denoiser.condition(sound[:, : 4 * parts[0][1]], subject.image_code, subject.motion)
+    monkeypatch.setattr(original, "WINDOW_FRAMES", 20)
+    monkeypatch.setattr(original, "OVERLAP_FRAMES", 5)
+    sound, progress = torch.randn(1, 4 * 47, 39, generator=torch.Generator().manual_seed(0)), []
+    motion = model.generate_motion(sound, subject, QUICK, 0, lambda *step: progress.append(step))
+    assert motion.shape == (47, 20) and motion.isfinite().all() and motion.abs().max() <= 1
+    windows = split_windows(47)
+    assert progress == [("motion", end, 47) for _, end in windows] and len(windows) == 3 and windows[-1][1] == 47
+    noise = torch.randn(1, 47, 20, generator=torch.Generator().manual_seed(0))[:, : windows[0][1]]
+    condition = model.denoiser.condition(sound[:, : 4 * windows[0][1]], subject.image_code, subject.motion)
     alone = ddim_sample(lambda x, time: model.denoiser(condition, x, time), noise, 2)[0]
-    torch.testing.assert_close(made[: parts[1][0]], alone[: parts[1][0]])  # before the second window begins
+    torch.testing.assert_close(motion[: windows[1][0]], alone[: windows[1][0]])  # before the second window begins
 
 
 @pytest.mark.parametrize("frames", [1, 30, 750, 751, 900, 1450, 1451, 90_000])
 def test_windows_cover_everything(frames):
-    found = split_windows(frames)
-    assert found[0][0] == 0 and found[-1][1] == frames
-    assert max(end - begin for begin, end in found) <= original.WINDOW
-    assert sum(end - begin for begin, end in found) < 1.08 * frames + 1  # 36 s were once made for the price of 60
-    for (_, end), (begin, _) in pairwise(found):
-        assert end - begin == original.OVERLAP
+    windows = split_windows(frames)
+    assert windows[0][0] == 0 and windows[-1][1] == frames
+    assert max(end - begin for begin, end in windows) <= original.WINDOW_FRAMES
+    assert sum(end - begin for begin, end in windows) < 1.08 * frames + 1  # regression: 36 s once cost as much as 60
+    for (_, end), (begin, _) in pairwise(windows):
+        assert end - begin == original.OVERLAP_FRAMES
 
 
 def test_time_is_linear(model, subject, monkeypatch):
     """Counted, not clocked: products of a clip of ten windows, per frame, against those of two."""
-    monkeypatch.setattr(original, "WINDOW", 40)
-    monkeypatch.setattr(original, "OVERLAP", 4)
+    monkeypatch.setattr(original, "WINDOW_FRAMES", 40)
+    monkeypatch.setattr(original, "OVERLAP_FRAMES", 4)
     monkeypatch.setattr(matmul, "onednn_is_faster", lambda: False)  # which torch's counter does not know
     per_frame = []
     for frames in (75, 365):
@@ -136,15 +136,15 @@ def test_time_is_linear(model, subject, monkeypatch):
         per_frame.append(counter.get_total_flops() / frames)
     assert 0.9 < per_frame[1] / per_frame[0] < 1.1
     with FlopCounterMode(display=False) as counter:
-        monkeypatch.setattr(original, "WINDOW", 10_000)
+        monkeypatch.setattr(original, "WINDOW_FRAMES", 10_000)
         model.generate_motion(sound, subject, QUICK)
     assert counter.get_total_flops() / 365 > 1.5 * per_frame[1]  # a whole clip's attention is quadratic
 
 
 def test_seams_do_not_jump(model, subject, monkeypatch):
     """Steps from frame to frame where windows meet are no larger than the largest elsewhere."""
-    monkeypatch.setattr(original, "WINDOW", 60)
-    monkeypatch.setattr(original, "OVERLAP", 12)
+    monkeypatch.setattr(original, "WINDOW_FRAMES", 60)
+    monkeypatch.setattr(original, "OVERLAP_FRAMES", 12)
     sound = torch.randn(1, 4 * 400, 39, generator=torch.Generator().manual_seed(0))
     steps = model.generate_motion(sound, subject, QUICK).diff(dim=0).square().mean(1).sqrt()
     seams = torch.zeros(399, dtype=torch.bool)
@@ -154,11 +154,11 @@ def test_seams_do_not_jump(model, subject, monkeypatch):
 
 
 def test_windows_fade_into_each_other():
-    made, piece = torch.zeros(1, 10, 2), torch.ones(1, 8, 2)
-    both = crossfade(made, piece, 6)[0, :, 0]
+    motion, piece = torch.zeros(1, 10, 2), torch.ones(1, 8, 2)
+    both = crossfade(motion, piece, 6)[0, :, 0]
     assert len(both) == 14 and not both[:6].any() and (both[10:] == 1).all()
     assert (both[6:10].diff() > 0).all() and 0 < both[6] < 0.2 and 0.8 < both[9] < 1
-    assert torch.equal(crossfade(made[:, :0], piece, 0), piece)
+    assert torch.equal(crossfade(motion[:, :0], piece, 0), piece)
 
 
 def test_units():
@@ -168,13 +168,13 @@ def test_units():
 
 
 def test_own_signals(subject):
-    own = portrait_signals(subject.crop)
+    signals = portrait_signals(subject.crop)
     points = subject.crop.landmarks
-    assert own["location"] == pytest.approx(points[4, 0])
-    assert 0 < own["scale"] < np.linalg.norm(points[CHIN, :2] - points[FOREHEAD, :2])
+    assert signals["location"] == pytest.approx(points[4, 0])
+    assert 0 < signals["scale"] < np.linalg.norm(points[CHIN, :2] - points[FOREHEAD, :2])
     seen = Face((0, 0, 0, 0), 1.0, points)
-    assert float(own["pose"][0]) == pytest.approx(seen.yaw / 90, abs=1e-5)
-    assert float(own["pose"][2]) == pytest.approx(-seen.roll / 90, abs=1e-5)
+    assert float(signals["pose"][0]) == pytest.approx(seen.yaw / 90, abs=1e-5)
+    assert float(signals["pose"][2]) == pytest.approx(-seen.roll / 90, abs=1e-5)
 
 
 OWN = {"location": torch.tensor([0.5]), "scale": torch.tensor([0.4]), "pose": torch.tensor([0.1, 0.2, 0.3])}
@@ -217,7 +217,7 @@ def test_controls_reach_the_networks(model, subject, sound, monkeypatch):
     monkeypatch.setattr(model.denoiser, "condition", lambda *a, **k: used.append(condition(*a, **k)) or used[-1])
     free = model.generate_motion(sound, subject, QUICK, 0)
     turned = model.generate_motion(sound, subject, replace(QUICK, yaw=40), 0)
-    wanted = control_signals(subject.own, replace(QUICK, yaw=40), 25)
+    wanted = control_signals(subject.signals, replace(QUICK, yaw=40), 25)
     for name, signal in wanted.items():
         assert torch.equal(used[1].signals[name], signal) and not torch.equal(used[0].signals[name], signal)
     assert (free - turned).abs().max() > 1e-5

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from anitalker.config import GeneratorConfig
-from anitalker.motion.blinks import BLINK_REST, Blinks
+from anitalker.motion.blinks import MIN_INTERVAL_FRAMES, Blinks
 
 
 def test_blinks_come_as_often_as_asked_and_whole():
@@ -18,5 +18,5 @@ def test_blinks_come_as_often_as_asked_and_whole():
     added = torch.cat([blinks(first, 20) for first in range(0, 15_000, 20)], 1)[0]
     shut = (added[:, 7] == 1.0).nonzero()[:, 0]
     assert 110 < len(shut) < 190  # 150 expected
-    assert shut[0] >= BLINK_REST and shut.diff().min() >= BLINK_REST
+    assert shut[0] >= MIN_INTERVAL_FRAMES and shut.diff().min() >= MIN_INTERVAL_FRAMES
     assert added.sum() == pytest.approx(2.2 * len(shut), abs=2.2)

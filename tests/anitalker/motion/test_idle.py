@@ -1,4 +1,4 @@
-"""Motion from the prior alone: it begins at the portrait, stays likely and near, does not jump; ends are met."""
+"""Idle motion: it begins at the portrait, stays likely and near, does not jump; both expressions are reached."""
 
 import math
 
@@ -15,10 +15,10 @@ from anitalker.motion.prior import MotionPrior
 def prior():
     """An untrained flow with the spread of faces."""
     torch.manual_seed(0)
-    made = MotionPrior(MotionPriorConfig(steps=1, layers=1, hidden=8, bins=4, code_size=6, directions=2)).eval()
-    made.motion_std.fill_(0.05)
-    made.motion_mean[5] = math.log(0.55)
-    return made.requires_grad_(False)
+    prior = MotionPrior(MotionPriorConfig(steps=1, layers=1, hidden=8, bins=4, code_size=6, directions=2)).eval()
+    prior.motion_std.fill_(0.05)
+    prior.motion_mean[5] = math.log(0.55)
+    return prior.requires_grad_(False)
 
 
 @pytest.fixture
@@ -32,47 +32,49 @@ def rng(seed=0):
 
 def test_the_walk_has_the_spread_it_is_given_and_is_smooth():
     spread = torch.tensor([1.0, 0.3] + [0.0] * 3)
-    made = idle.walk(20_000, spread, rng())
-    assert torch.equal(made[0], torch.zeros(5)) and float(made[:, 2:].abs().max()) == 0
-    assert made[:, :2].std(0).tolist() == pytest.approx([0.93, 0.28], rel=0.1)  # tanh takes some
-    assert float((made.abs() / spread.clamp(min=1e-9))[:, :2].max()) <= idle.MOST
-    speed = made[:, 0].diff()
+    motion = idle.smooth_random_walk(20_000, spread, rng())
+    assert torch.equal(motion[0], torch.zeros(5)) and float(motion[:, 2:].abs().max()) == 0
+    assert motion[:, :2].std(0).tolist() == pytest.approx([0.93, 0.28], rel=0.1)  # tanh takes some
+    assert float((motion.abs() / spread.clamp(min=1e-9))[:, :2].max()) <= idle.MAX_WALK_DEVIATIONS
+    speed = motion[:, 0].diff()
     assert float((speed[1:] * speed[:-1]).mean() / speed.square().mean()) > 0.8, "it trembles"
 
 
 def test_idling_begins_at_the_portrait_stays_near_and_repeats(prior, start):
-    made = idle.idle(prior, start, 500, rng())
-    assert made.shape == (500, 20) and torch.equal(made[:1], start)
-    assert torch.equal(made, idle.idle(prior, start, 500, rng()))
-    assert not torch.allclose(made, idle.idle(prior, start, 500, rng(1)))
-    assert ((made - start)[:, :POSE_SIZE].abs() < torch.tensor(idle.REACH)).all()
-    assert torch.allclose(idle.idle(prior, start, 50, rng(), temperature=0), start, atol=1e-5)
-    near, far = (idle.idle(prior, start, 500, rng(), one).sub(start).std() for one in (0.5, 1.0))
+    motion = idle.sample_idle_motion(prior, start, 500, rng())
+    assert motion.shape == (500, 20) and torch.equal(motion[:1], start)
+    assert torch.equal(motion, idle.sample_idle_motion(prior, start, 500, rng()))
+    assert not torch.allclose(motion, idle.sample_idle_motion(prior, start, 500, rng(1)))
+    assert ((motion - start)[:, :POSE_SIZE].abs() < torch.tensor(idle.MAX_POSE_CHANGE)).all()
+    assert torch.allclose(idle.sample_idle_motion(prior, start, 50, rng(), temperature=0), start, atol=1e-5)
+    near, far = (
+        idle.sample_idle_motion(prior, start, 500, rng(), temperature).sub(start).std() for temperature in (0.5, 1.0)
+    )
     assert 0.4 * far < near < 0.8 * far
-    steps = (made.diff(dim=0) / prior.motion_std).norm(dim=1)
+    steps = (motion.diff(dim=0) / prior.motion_std).norm(dim=1)
     assert float(steps.max()) < 1 and float(steps.min()) > 0
 
 
 def test_idle_frames_are_as_likely_as_the_priors_own(prior, start):
-    own = prior.log_prob(prior.sample(2000, rng()))
-    made = torch.cat([prior.log_prob(idle.idle(prior, start, 250, rng(n))) for n in range(4)])
-    low, high = own.quantile(0.01), own.max() + 1
-    assert float(((made > low) & (made < high)).float().mean()) > 0.98
+    sampled = prior.log_prob(prior.sample(2000, rng()))
+    motion = torch.cat([prior.log_prob(idle.sample_idle_motion(prior, start, 250, rng(n))) for n in range(4)])
+    low, high = sampled.quantile(0.01), sampled.max() + 1
+    assert float(((motion > low) & (motion < high)).float().mean()) > 0.98
 
 
 @pytest.mark.parametrize("straight", [False, True])
 def test_between_meets_both_ends_and_returns(prior, start, straight):
     a, b = start + 0.05, start - 0.08
-    made = idle.between(None if straight else prior, start, a, b, 200)
-    assert torch.equal(made[:, :POSE_SIZE], start[:, :POSE_SIZE].expand(200, -1))
+    motion = idle.interpolate_expressions(None if straight else prior, start, a, b, 200)
+    assert torch.equal(motion[:, :POSE_SIZE], start[:, :POSE_SIZE].expand(200, -1))
     for frame, end in ((0, a), (50, b), (100, a), (150, b)):
-        assert torch.allclose(made[frame, POSE_SIZE:], end[0, POSE_SIZE:], atol=1e-4)
-    steps = made.diff(dim=0).norm(dim=1)
+        assert torch.allclose(motion[frame, POSE_SIZE:], end[0, POSE_SIZE:], atol=1e-4)
+    steps = motion.diff(dim=0).norm(dim=1)
     assert float(steps.max()) < 0.1 * float((a - b).norm())
-    assert float((made[-1] - made[0]).norm()) < 2 * float(steps.max()), "no loop"
+    assert float((motion[-1] - motion[0]).norm()) < 2 * float(steps.max()), "no loop"
     if straight:
-        part = ((made - a)[:, 10] / (b - a)[0, 10]).clamp(0, 1)
-        assert torch.allclose(made[:, 6:], a[:, 6:] + part[:, None] * (b - a)[:, 6:], atol=1e-5)
+        weight = ((motion - a)[:, 10] / (b - a)[0, 10]).clamp(0, 1)
+        assert torch.allclose(motion[:, 6:], a[:, 6:] + weight[:, None] * (b - a)[:, 6:], atol=1e-5)
 
 
 @pytest.mark.parametrize("seconds", [math.nan, 0.0, -1.0, 0.01, 601.0, math.inf])
@@ -89,15 +91,15 @@ def test_temperatures_that_are_refused(temperature):
 
 def test_factors_hold_what_they_name(talker, prior, picture, monkeypatch):
     """lips, head and blink at 0: nothing moves; blink alone: only what a blink moves."""
-    (one,) = talker.portrait(picture).faces
+    (face,) = talker.portrait(picture).faces
     monkeypatch.setattr(talker.model, "prior", prior)
 
-    def made(**options):
-        return talker.model.idle(one, 60, RenderOptions(**options), 1.0, 3) - one.motion
+    def change(**options):
+        return talker.model.idle(face, 60, RenderOptions(**options), 1.0, 3) - face.motion
 
-    free, still = made(), made(lips=0, head=0, blink=0)
+    free, still = change(), change(lips=0, head=0, blink=0)
     assert free.abs().max() > 1e-3 and still.abs().max() < 1e-5
-    assert made(head=0)[:, :POSE_SIZE].abs().max() < 1e-6 < free[:, :POSE_SIZE].abs().max()
+    assert change(head=0)[:, :POSE_SIZE].abs().max() < 1e-6 < free[:, :POSE_SIZE].abs().max()
     assert torch.isfinite(free).all() and free.shape == (60, 20)
 
 
@@ -107,11 +109,11 @@ def test_shipped_prior_idles_like_real_clips(root):
     from anitalker.pipeline import load
 
     talker = load("lite", "cpu")
-    (one,) = talker.portrait(root / "app/examples/portrait.webp").faces
+    (face,) = talker.portrait(root / "app/examples/portrait.webp").faces
     for seed in range(4):
-        made = idle.idle(talker.model.prior, one.motion, 250, rng(seed))
-        steps = (made.diff(dim=0) / talker.model.prior.motion_std).norm(dim=1)
-        turned = np.degrees((made[1:, :3] - made[:-1, :3]).norm(dim=1).max())
+        motion = idle.sample_idle_motion(talker.model.prior, face.motion, 250, rng(seed))
+        steps = (motion.diff(dim=0) / talker.model.prior.motion_std).norm(dim=1)
+        turned = np.degrees((motion[1:, :3] - motion[:-1, :3]).norm(dim=1).max())
         assert float(steps.max()) < 5.81 and turned < 6.56
-        assert float(talker.model.prior.log_prob(made).quantile(0.05)) > -21.5
-        assert 0.3 < float(torch.rad2deg(made[:, :3].std(0)).max()) < 10
+        assert float(talker.model.prior.log_prob(motion).quantile(0.05)) > -21.5
+        assert 0.3 < float(torch.rad2deg(motion[:, :3].std(0)).max()) < 10

@@ -1,4 +1,4 @@
-"""The regression from speech alone, and how much of it the lips take."""
+"""The regression from speech alone, and its weight in the lips."""
 
 import torch
 
@@ -10,10 +10,10 @@ from anitalker.motion.windows import SamplingParams, generate_motion
 
 
 def test_speech_alone_moves_no_head():
-    made = LipRegressor(11, 20, 32).eval()(torch.randn(2, 9, 11))
-    assert made.shape == (2, 9, 20)
-    assert not made[..., :POSE_SIZE].any()
-    assert made[..., POSE_SIZE:].std() > 0
+    motion = LipRegressor(11, 20, 32).eval()(torch.randn(2, 9, 11))
+    assert motion.shape == (2, 9, 20)
+    assert not motion[..., :POSE_SIZE].any()
+    assert motion[..., POSE_SIZE:].std() > 0
 
 
 def test_any_length_and_each_clip_by_itself():
@@ -35,12 +35,12 @@ def test_lips_take_their_share_of_the_regression():
     network = MotionGenerator(config).eval()
     network.spoken[POSE_SIZE:, POSE_SIZE:] = torch.eye(20 - POSE_SIZE)
     speech, start = torch.randn(1, 30, 11), torch.zeros(1, 20)
-    wishes = SamplingParams(steps=2, guidance=1.0, temperature=0.0)
-    before = generate_motion(network, speech, start, torch.Generator().manual_seed(0), wishes)
+    params = SamplingParams(steps=2, guidance=1.0, temperature=0.0)
+    before = generate_motion(network, speech, start, torch.Generator().manual_seed(0), params)
     with torch.no_grad():
         network.lips.out.bias += 2.0
-    after = generate_motion(network, speech, start, torch.Generator().manual_seed(0), wishes)
-    moved = (after - before)[15:]  # behind the way out of the portrait's own code
+    after = generate_motion(network, speech, start, torch.Generator().manual_seed(0), params)
+    moved = (after - before)[15:]  # after easing out of the portrait's own code
     torch.testing.assert_close(
         moved[:, POSE_SIZE:], torch.full((15, 20 - POSE_SIZE), 2 * LIP_REGRESSOR_WEIGHT * LIP_GAIN), atol=1e-4, rtol=0
     )

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from anitalker.config import InputError
-from anitalker.motion.motion_files import read_codes, read_pose, write_codes
+from anitalker.motion.motion_files import read_motion_file, read_pose, write_motion_file
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
@@ -40,11 +40,11 @@ def test_an_archive_is_no_pose(tmp_path):
 
 def test_codes_come_back(tmp_path):
     motion, identity = np.random.rand(7, 20).astype(np.float32), np.ones(64, np.float32)
-    write_codes(tmp_path / "m.safetensors", motion, identity)
+    write_motion_file(tmp_path / "m.safetensors", motion, identity)
     codes = load_file(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(codes["motion"], motion)
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
-    np.testing.assert_array_equal(read_codes(tmp_path / "m.safetensors"), motion)
+    np.testing.assert_array_equal(read_motion_file(tmp_path / "m.safetensors"), motion)
 
 
 def test_files_without_motion_are_refused(tmp_path):
@@ -52,6 +52,6 @@ def test_files_without_motion_are_refused(tmp_path):
     (tmp_path / "other.safetensors").write_text("no tensors")
     for name in ("narrow", "other"):
         with pytest.raises(InputError, match=r"no motion \[T,20\]; make one with `anitalker encode`"):
-            read_codes(tmp_path / f"{name}.safetensors")
+            read_motion_file(tmp_path / f"{name}.safetensors")
     with pytest.raises(InputError, match="motion file"):
-        read_codes(tmp_path / "none.safetensors")
+        read_motion_file(tmp_path / "none.safetensors")

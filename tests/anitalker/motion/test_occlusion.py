@@ -1,4 +1,4 @@
-"""The probe of covered parts: learns what a line can tell, says it in words, and nothing while it is untrained."""
+"""The occlusion probe: fits linearly separable codes, warns in words, and never while it is untrained."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from anitalker.motion.occlusion import MESSAGES, PARTS, OcclusionProbe
 
 
 @pytest.fixture
-def taught():
+def labelled_codes():
     """Codes of 12 numbers; the mouth is covered where the second is large, the eyes where the fifth is small."""
     torch.manual_seed(0)
     codes = torch.randn(400, 12) * torch.logspace(-1, 1, 12) + 3
@@ -16,27 +16,27 @@ def taught():
     return codes, parts
 
 
-def test_untrained_it_tells_nothing():
-    assert OcclusionProbe(12).found(torch.randn(1, 12) * 100) == []
+def test_an_untrained_probe_finds_nothing():
+    assert OcclusionProbe(12).occluded_parts(torch.randn(1, 12) * 100) == []
     assert set(MESSAGES) == set(PARTS) and all("give a picture" in text for text in MESSAGES.values())
 
 
-def test_it_learns_both_parts(taught):
-    covers, (codes, parts) = OcclusionProbe(12), taught
-    assert covers.learn(codes, parts) < 0.4
-    right = ((covers(codes) > 0) == (parts > 0)).float().mean(0)
+def test_both_parts_are_fitted(labelled_codes):
+    probe, (codes, parts) = OcclusionProbe(12), labelled_codes
+    assert probe.fit(codes, parts) < 0.4
+    right = ((probe(codes) > 0) == (parts > 0)).float().mean(0)
     assert (right > 0.95).all()
-    covers.limits.zero_()
+    probe.limits.zero_()
     for n in range(20):
-        told = covers.found(codes[n : n + 1])
-        assert told == [part for part, above in zip(PARTS, (covers(codes)[n] > 0).tolist(), strict=True) if above]
+        names = probe.occluded_parts(codes[n : n + 1])
+        assert names == [name for name, above in zip(PARTS, (probe(codes)[n] > 0).tolist(), strict=True) if above]
     again = OcclusionProbe(12)
-    again.learn(codes, parts)
-    assert torch.equal(again.weight, covers.weight)
+    again.fit(codes, parts)
+    assert torch.equal(again.weight, probe.weight)
 
 
 def test_the_pipeline_says_what_to_do(talker, example_portrait, monkeypatch, caplog):
-    """A word for each covered part, whoever found the face; the portrait is made all the same."""
+    """A warning for each occluded part, whatever the face backend; the portrait is prepared all the same."""
     from types import SimpleNamespace
 
     covers = OcclusionProbe(16)
@@ -45,12 +45,12 @@ def test_the_pipeline_says_what_to_do(talker, example_portrait, monkeypatch, cap
     assert len(talker.portrait(example_portrait).faces) == 1 and not caplog.records
     covers.limits.fill_(-1)
     talker.portrait(example_portrait)
-    assert [record.getMessage() for record in caplog.records] == [f"face 0: {MESSAGES[part]}" for part in PARTS]
+    assert [record.getMessage() for record in caplog.records] == [f"face 0: {MESSAGES[name]}" for name in PARTS]
 
 
 @pytest.mark.slow
 def test_the_shipped_probe_on_the_example(example_portrait, caplog):
-    """The example is uncovered; with a drawn mask there is a word about its mouth alone."""
+    """The example is not occluded; with a drawn mask there is a warning about its mouth alone."""
     import numpy as np
     from PIL import Image, ImageDraw
 

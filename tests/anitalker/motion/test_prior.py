@@ -1,4 +1,4 @@
-"""The prior: exact likelihoods, idle motion, pulling back, doubts in words; and the shipped one on a real picture."""
+"""The prior: exact likelihoods, samples, pulling back, rejection with a reason; the shipped prior on a picture."""
 
 import math
 
@@ -15,10 +15,10 @@ SMALL = MotionPriorConfig(motion_size=4, steps=1, layers=1, hidden=8, bins=4, co
 @pytest.fixture
 def prior():
     torch.manual_seed(0)
-    made = MotionPrior(SMALL).eval()
-    made.motion_mean.copy_(torch.tensor([1.0, -2.0, 0.0, 3.0]))
-    made.motion_std.copy_(torch.tensor([0.5, 2.0, 1.0, 0.1]))
-    return made
+    prior = MotionPrior(SMALL).eval()
+    prior.motion_mean.copy_(torch.tensor([1.0, -2.0, 0.0, 3.0]))
+    prior.motion_std.copy_(torch.tensor([0.5, 2.0, 1.0, 0.1]))
+    return prior
 
 
 def test_the_likelihood_is_a_density(prior):
@@ -41,27 +41,27 @@ def test_broadcasting_is_zukos(prior):
 
 def test_appearance_is_the_gaussian_that_it_says():
     torch.manual_seed(0)
-    made = MotionPrior(SMALL)
-    made.directions.copy_(torch.linalg.qr(torch.randn(6, 6))[0][:2])
-    made.variances.copy_(torch.tensor([4.0, 2.0]))
-    made.noise.fill_(0.3)
-    rest = torch.eye(6) - made.directions.T @ made.directions
-    covariance = made.directions.T @ torch.diag(made.variances) @ made.directions + 0.3 * rest
+    prior = MotionPrior(SMALL)
+    prior.directions.copy_(torch.linalg.qr(torch.randn(6, 6))[0][:2])
+    prior.variances.copy_(torch.tensor([4.0, 2.0]))
+    prior.noise.fill_(0.3)
+    rest = torch.eye(6) - prior.directions.T @ prior.directions
+    covariance = prior.directions.T @ torch.diag(prior.variances) @ prior.directions + 0.3 * rest
     code = torch.randn(5, 6)
     expected = torch.distributions.MultivariateNormal(torch.zeros(6), covariance).log_prob(code)
-    torch.testing.assert_close(made.appearance_log_prob(code), expected, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(prior.appearance_log_prob(code), expected, atol=1e-3, rtol=1e-4)
 
 
 def test_idle_motion_is_likely_and_repeats(prior):
     first, again = (prior.sample(200, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(first, again) and first.shape == (200, 4)
-    calm = prior.sample(200, torch.Generator().manual_seed(3), calm=0.3)
+    calm = prior.sample(200, torch.Generator().manual_seed(3), temperature=0.3)
     with torch.no_grad():
         assert prior.log_prob(calm).mean() > prior.log_prob(first).mean() + 0.5
 
 
 def test_only_the_implausible_is_pulled_back(prior):
-    usual = prior.sample(20, torch.Generator().manual_seed(0), calm=0.5)
+    usual = prior.sample(20, torch.Generator().manual_seed(0), temperature=0.5)
     with torch.no_grad():
         floor = float(prior.log_prob(usual).min())
         same, none = prior.pull_back(usual, floor)
@@ -70,35 +70,35 @@ def test_only_the_implausible_is_pulled_back(prior):
         mixed = torch.cat([usual, odd])
         back, moved = prior.pull_back(mixed, floor)
         assert moved == 2 and torch.equal(back[:20], usual)
-        found = prior.log_prob(back[20:])
-        assert (found >= floor - 1e-3).all() and (found < floor + 2).all(), "not further than needed"
+        likelihoods = prior.log_prob(back[20:])
+        assert (likelihoods >= floor - 1e-3).all() and (likelihoods < floor + 2).all(), "not further than needed"
         z, before = prior.to_latent(back[20:]), prior.to_latent(odd)
         assert torch.allclose(torch.cosine_similarity(z, before), torch.ones(2), atol=1e-3), "another direction"
 
 
-def test_doubts_name_the_worst_sign(prior):
+def test_a_rejection_names_the_worst_score(prior):
     prior.middle.copy_(torch.tensor([10.0, 10.0, 3.0, 5.0]))
     prior.limits.copy_(torch.tensor([3.0, 6.0]))
     usual = prior.middle.clone()
-    assert prior.doubt(usual) is None and prior.doubt(usual + 100) is None  # better than usual is no reason
+    assert prior.rejection(usual) is None and prior.rejection(usual + 100) is None  # better than usual is no reason
     for n, name in enumerate(SCORES):
         odd = usual.clone()
         odd[n] -= 4
-        assert prior.doubt(odd) == (False, REASONS[name])
+        assert prior.rejection(odd) == (False, REASONS[name])
         odd[n] -= 4
-        assert prior.doubt(odd) == (True, REASONS[name])
-    assert prior.doubt(torch.tensor([math.nan, 10.0, 3.0, 5.0])) == (True, REASONS["motion"])
+        assert prior.rejection(odd) == (True, REASONS[name])
+    assert prior.rejection(torch.tensor([math.nan, 10.0, 3.0, 5.0])) == (True, REASONS["motion"])
 
 
 def test_a_prior_belongs_to_one_space():
-    one = {"a": torch.ones(3), "b": torch.zeros(2)}
-    assert space_hash(one) == space_hash(dict(reversed(one.items())))
-    assert space_hash(one) != space_hash({**one, "a": torch.tensor([1.0, 1.0, 1.1])})
+    tensors = {"a": torch.ones(3), "b": torch.zeros(2)}
+    assert space_hash(tensors) == space_hash(dict(reversed(tensors.items())))
+    assert space_hash(tensors) != space_hash({**tensors, "a": torch.tensor([1.0, 1.0, 1.1])})
 
 
 @pytest.mark.slow
 def test_the_shipped_prior_on_the_example(example_portrait):
-    """The example is a usual face; a copy with a mask is doubted."""
+    """The example is a usual face; a stretched copy of it is not."""
     from PIL import Image
 
     from anitalker import pipeline
@@ -107,15 +107,20 @@ def test_the_shipped_prior_on_the_example(example_portrait):
 
     talker = pipeline.load("lite", "cpu")
     assert talker.model.prior is not None, "the shipped prior was trained beside another motion space: train it again"
-    finder, picture = talker.finder(), np.asarray(Image.open(example_portrait).convert("RGB"))
+    prior, finder, picture = (
+        talker.model.prior,
+        talker.finder(),
+        np.asarray(Image.open(example_portrait).convert("RGB")),
+    )
 
-    def doubt(pixels):
+    def rejection(pixels):
         face = finder.find(pixels)[0]
-        cut = crop_face(pixels, face)
-        codes = talker.model.prepare(pixels, cut).codes
-        signs = talker.model.prior.signs(codes.motion, codes.appearance, face.score, landmark_residual(finder, cut))
-        return talker.model.prior.doubt(signs)
+        crop = crop_face(pixels, face)
+        codes = talker.model.prepare(pixels, crop).codes
+        residual = landmark_residual(finder, crop)
+        scores = prior.plausibility_scores(codes.motion, codes.appearance, face.score, residual)
+        return prior.rejection(scores)
 
-    assert doubt(picture) is None
+    assert rejection(picture) is None
     stretched = np.asarray(Image.fromarray(picture).resize((picture.shape[1] * 2, picture.shape[0])))
-    assert not finder.find(stretched) or doubt(stretched) is not None
+    assert not finder.find(stretched) or rejection(stretched) is not None

@@ -5,9 +5,9 @@ import torch
 
 from anitalker.config import LANDMARKS, POSE_SIZE, InputError, RenderOptions
 from anitalker.faces.landmarks import LIPS
-from anitalker.motion.subspaces import LIDS, fit_subspaces, scale_motion
+from anitalker.motion.subspaces import LID_POINTS, fit_subspaces, scale_motion
 
-PURE = {"lips": sorted(set(LIPS)), "eyes": list(LIDS)}
+PURE = {"lips": sorted(set(LIPS)), "eyes": list(LID_POINTS)}
 
 
 @pytest.fixture
@@ -33,33 +33,33 @@ def moved(directions, motion, points):
 
 
 def test_mixed_directions_are_told_apart(mixed):
-    groups = fit_subspaces(*mixed)
-    assert groups.purity.tolist() == pytest.approx([0, 0, 1, 1], abs=1e-6)
-    assert torch.allclose(groups.pose + groups.lips + groups.eyes, torch.eye(POSE_SIZE + 4), atol=1e-5)
+    subspaces = fit_subspaces(*mixed)
+    assert subspaces.purity.tolist() == pytest.approx([0, 0, 1, 1], abs=1e-6)
+    assert torch.allclose(subspaces.pose + subspaces.lips + subspaces.eyes, torch.eye(POSE_SIZE + 4), atol=1e-5)
 
 
 @pytest.mark.parametrize(("option", "still", "alive"), [("lips", "lips", "eyes"), ("blink", "eyes", "lips")])
 def test_a_group_at_zero_holds_its_points_and_leaves_the_others(mixed, motion, option, still, alive):
     directions, _ = mixed
-    made = scale_motion(motion, motion[:1], fit_subspaces(*mixed), RenderOptions(**{option: 0.0}))
-    before, after = (moved(directions, one, PURE[still]) for one in (motion, made))
+    scaled = scale_motion(motion, motion[:1], fit_subspaces(*mixed), RenderOptions(**{option: 0.0}))
+    before, after = (moved(directions, codes, PURE[still]) for codes in (motion, scaled))
     assert (after - after[:1]).abs().max() < 1e-5 < 1e-2 < (before - before[:1]).abs().max()
-    assert torch.allclose(*(moved(directions, one, PURE[alive]) for one in (motion, made)), atol=1e-5)
-    assert torch.equal(made[:, :POSE_SIZE], motion[:, :POSE_SIZE])
+    assert torch.allclose(*(moved(directions, codes, PURE[alive]) for codes in (motion, scaled)), atol=1e-5)
+    assert torch.equal(scaled[:, :POSE_SIZE], motion[:, :POSE_SIZE])
 
 
 def test_factors_scale_the_way_from_the_portrait(mixed, motion):
-    groups = fit_subspaces(*mixed)
-    made = scale_motion(motion, motion[:1], groups, RenderOptions(lips=1.5, head=0.5, blink=1.5))
-    assert torch.allclose(made[:, :POSE_SIZE] - motion[:1, :POSE_SIZE], 0.5 * (motion - motion[:1])[:, :POSE_SIZE])
-    assert torch.allclose(made - motion[:1], (motion - motion[:1]) * torch.tensor([0.5] * 6 + [1.5] * 4), atol=1e-5)
-    assert torch.equal(scale_motion(motion, motion[:1], groups, RenderOptions()), motion)
+    subspaces = fit_subspaces(*mixed)
+    scaled = scale_motion(motion, motion[:1], subspaces, RenderOptions(lips=1.5, head=0.5, blink=1.5))
+    assert torch.allclose(scaled[:, :POSE_SIZE] - motion[:1, :POSE_SIZE], 0.5 * (motion - motion[:1])[:, :POSE_SIZE])
+    assert torch.allclose(scaled - motion[:1], (motion - motion[:1]) * torch.tensor([0.5] * 6 + [1.5] * 4), atol=1e-5)
+    assert torch.equal(scale_motion(motion, motion[:1], subspaces, RenderOptions()), motion)
 
 
 def test_what_is_asked_for_by_name_stays(mixed, motion):
-    made = scale_motion(motion, motion[:1], fit_subspaces(*mixed), RenderOptions(head=0.0, yaw=5.0, scale=1.1))
-    assert torch.equal(made[:, [0, 5]], motion[:, [0, 5]])
-    assert torch.allclose(made[:, 1:5], motion[:1, 1:5].expand(12, -1))
+    scaled = scale_motion(motion, motion[:1], fit_subspaces(*mixed), RenderOptions(head=0.0, yaw=5.0, scale=1.1))
+    assert torch.equal(scaled[:, [0, 5]], motion[:, [0, 5]])
+    assert torch.allclose(scaled[:, 1:5], motion[:1, 1:5].expand(12, -1))
 
 
 @pytest.mark.parametrize("name", ["lips", "head", "blink"])
@@ -85,12 +85,12 @@ def test_shipped_model_holds_lips_and_head_still(root):
 
     talker = load("lite", "cpu")
     portrait = talker.portrait(root / "app/examples/portrait.webp")
-    (one,), space = portrait.faces, talker.model.space
+    (face,), space = portrait.faces, talker.model.space
 
     def spread(options):
         (motion,) = talker.motion(portrait, root / "app/examples/speech.flac", options)
         count = len(motion)
-        points = space.landmarks(one.landmarks.expand(count, -1, -1), one.motion.expand(count, -1), motion)
+        points = space.landmarks(face.landmarks.expand(count, -1, -1), face.motion.expand(count, -1), motion)
         return lip_opening(points).std(), eye_opening(points).std(), motion[:, :POSE_SIZE].std(0)
 
     lips, eyes, head = spread(RenderOptions())

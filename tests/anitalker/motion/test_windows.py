@@ -1,4 +1,4 @@
-"""The motion transformer and the way it is asked: contracts on a tiny network with made-up weights."""
+"""The motion transformer and its windows: contracts on a tiny network with random weights."""
 
 import math
 
@@ -35,21 +35,21 @@ def speech(frames: int) -> torch.Tensor:
     return torch.randn(1, frames, 7, generator=torch.Generator().manual_seed(2))
 
 
-def motion(network, start, frames=50, seed=0, **wishes):
-    wishes = SamplingParams(**{"steps": 2, "guidance": 1.0, **wishes})
-    return generate_motion(network, speech(frames), start, torch.Generator().manual_seed(seed), wishes)
+def motion(network, start, frames=50, seed=0, **params):
+    params = SamplingParams(**{"steps": 2, "guidance": 1.0, **params})
+    return generate_motion(network, speech(frames), start, torch.Generator().manual_seed(seed), params)
 
 
 @pytest.mark.parametrize("frames", [0, 1, 2, 19, 20, 21, 22, 37, 95])
 def test_as_many_frames_as_speech(network, start, frames):
-    made = motion(network, start, frames)
-    assert made.shape == (frames, 20) and made.isfinite().all()
+    generated = motion(network, start, frames)
+    assert generated.shape == (frames, 20) and generated.isfinite().all()
 
 
 def test_the_first_frame_is_the_portrait_and_is_left_smoothly(network, start):
-    made = motion(network, start)
-    assert torch.equal(made[0], start[0])
-    steps = made.diff(dim=0).norm(dim=-1)
+    generated = motion(network, start)
+    assert torch.equal(generated[0], start[0])
+    steps = generated.diff(dim=0).norm(dim=-1)
     assert steps[0] < 0.25 * steps[EASE_IN_FRAMES:].mean()
 
 
@@ -70,27 +70,27 @@ def test_guidance_one_is_the_plain_network(network, start):
 
 
 def test_without_guidance_nothing_is_asked_for_no_speech(network, start):
-    """Half of the work, and what guidance next to 1 gives by both halves."""
-    asked = []
+    """Guidance 1 needs half of the work, and gives what guidance next to 1 gives."""
+    batches = []
 
-    def call(noisy, *given, **named):
-        asked.append(len(noisy))
-        return network(noisy, *given, **named)
+    def call(noisy, *conditions, **options):
+        batches.append(len(noisy))
+        return network(noisy, *conditions, **options)
 
     rng = torch.Generator().manual_seed
-    one, other = (
+    plain, guided = (
         generate_motion(network_with(network, call), speech(50), start, rng(0), SamplingParams(steps=2, guidance=scale))
         for scale in (1.0, 1.0 + 1e-6)
     )
-    assert set(asked[: len(asked) // 2]) == {1} and set(asked[len(asked) // 2 :]) == {2}
-    assert torch.allclose(one, other, atol=1e-4)
+    assert set(batches[: len(batches) // 2]) == {1} and set(batches[len(batches) // 2 :]) == {2}
+    assert torch.allclose(plain, guided, atol=1e-4)
 
 
 def network_with(network, call):
     """The network with another forward."""
     names = ("encode_speech", "lips", "spoken", "config", "normalise", "denormalise", "mean", "std")
-    parts = {name: getattr(network, name) for name in names}
-    return type("Fake", (), {"__call__": staticmethod(call), **parts})()
+    attributes = {name: getattr(network, name) for name in names}
+    return type("Fake", (), {"__call__": staticmethod(call), **attributes})()
 
 
 def test_temperature_leaves_lids_and_head_their_noise(network, start):
@@ -117,9 +117,9 @@ def test_streaming_pieces_do_not_change_the_motion(network, start):
     sound, pieces = speech(70), []
     for at in range(0, 70, 3):
         pieces.append(stream.push(sound[:, at : at + 3], last=at + 3 >= 70))
-    made = torch.cat(pieces, 1)[0]
-    assert made.shape == whole.shape
-    assert torch.allclose(made, whole, atol=1e-4)
+    generated = torch.cat(pieces, 1)[0]
+    assert generated.shape == whole.shape
+    assert torch.allclose(generated, whole, atol=1e-4)
 
 
 def test_a_short_window_bounds_the_latency(network, start):
@@ -128,9 +128,9 @@ def test_a_short_window_bounds_the_latency(network, start):
         network, start, torch.Generator().manual_seed(0), SamplingParams(steps=1, guidance=1.0), window=5, lookahead=3
     )
     out = 0
-    for heard, at in enumerate(range(40), start=1):
+    for known, at in enumerate(range(40), start=1):
         out += stream.push(speech(40)[:, at : at + 1]).shape[1]
-        assert out >= heard - 5
+        assert out >= known - 5
     out += stream.push(speech(40)[:, :0], last=True).shape[1]
     assert out == 40
 
@@ -144,30 +144,30 @@ def test_memory_does_not_grow_with_length(network, start):
 
 
 def test_still_holds_the_head_only(network, start):
-    made = motion(network, start, still=True)
-    assert torch.allclose(made[:, :6], start[:, :6].expand(50, 6), atol=1e-5)
-    assert made[10:, 6:].std(0).min() > 1e-4
+    generated = motion(network, start, still=True)
+    assert torch.allclose(generated[:, :6], start[:, :6].expand(50, 6), atol=1e-5)
+    assert generated[10:, 6:].std(0).min() > 1e-4
 
 
 @pytest.mark.parametrize(("name", "value", "place"), [("yaw", 20.0, 0), ("pitch", -10.0, 1), ("roll", 5.0, 2)])
 def test_angles_are_absolute_and_obeyed(network, start, name, value, place):
-    made = motion(network, start, **{name: value})
-    assert (made[TINY.previous :, place] - math.radians(value)).abs().max() <= MAX_SWAY + 1e-4
+    generated = motion(network, start, **{name: value})
+    assert (generated[TINY.previous :, place] - math.radians(value)).abs().max() <= MAX_SWAY + 1e-4
 
 
 @pytest.mark.parametrize(
     ("name", "value", "place", "change"), [("scale", 1.1, 5, math.log(1.1)), ("location", 0.1, 3, 0.1)]
 )
 def test_scale_and_location_are_relative_to_the_portrait(network, start, name, value, place, change):
-    made = motion(network, start, **{name: value})
-    assert (made[TINY.previous :, place] - start[0, place] - change).abs().max() <= MAX_SWAY + 1e-4
+    generated = motion(network, start, **{name: value})
+    assert (generated[TINY.previous :, place] - start[0, place] - change).abs().max() <= MAX_SWAY + 1e-4
 
 
 def test_a_pose_file_is_followed_frame_by_frame(network, start):
     course = torch.stack([torch.linspace(-10, 10, 40), torch.linspace(0, 5, 40), torch.zeros(40)], 1)
-    made = motion(network, start, 50, pose=course)
+    generated = motion(network, start, 50, pose=course)
     asked = torch.deg2rad(torch.cat([course, course[-1:].expand(10, 3)]))  # a short file keeps its last pose
-    assert torch.allclose(made[TINY.previous :, :3], asked[TINY.previous :], atol=1e-4)
+    assert torch.allclose(generated[TINY.previous :, :3], asked[TINY.previous :], atol=1e-4)
 
 
 def test_normalise_and_back(network, start):
@@ -186,9 +186,9 @@ def test_a_moved_portrait_moves_the_motion(network, start):
 def test_batch_equals_one_by_one(network, start):
     gen = torch.Generator().manual_seed(0)
     noisy, previous = torch.randn(2, 8, 20, generator=gen), torch.randn(2, 3, 20, generator=gen)
-    heard = network.encode_speech(torch.randn(2, 11, 7, generator=gen))
+    encoded = network.encode_speech(torch.randn(2, 11, 7, generator=gen))
     controls = torch.zeros(2, 11, len(CONTROL_INDICES))
-    arguments = (noisy, torch.tensor([0.2, 0.7]), heard, start.repeat(2, 1), previous, controls, controls)
+    arguments = (noisy, torch.tensor([0.2, 0.7]), encoded, start.repeat(2, 1), previous, controls, controls)
     both = network(*arguments)
     second = network(*(a[1:] for a in arguments))
     assert torch.allclose(both[1:], second, atol=1e-5)
@@ -200,11 +200,11 @@ def test_gradient_reaches_every_parameter():
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     controls = torch.ones(2, 9, len(CONTROL_INDICES))
-    heard = network.encode_speech(torch.randn(2, 9, 7))
-    deaf = torch.tensor([True, False])
+    encoded = network.encode_speech(torch.randn(2, 9, 7))
+    drop_speech = torch.tensor([True, False])
     noisy, start, previous = torch.randn(2, 6, 20), torch.randn(2, 20), torch.randn(2, 3, 20)
-    made = network(noisy, torch.rand(2), heard, start, previous, controls, controls, deaf)
-    made.square().mean().backward()
+    generated = network(noisy, torch.rand(2), encoded, start, previous, controls, controls, drop_speech)
+    generated.square().mean().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
@@ -212,7 +212,7 @@ def test_names_of_the_weights_are_frozen():
     """Shipped weights must not be orphaned by a rename."""
     names = set(MotionGenerator(TINY).state_dict())
     block = {"attention.into", "attention.out", "near", "mlp.0", "mlp.3", "set"}
-    expected = {f"blocks.{i}.{part}" for i in range(2) for part in block}
+    expected = {f"blocks.{i}.{layer}" for i in range(2) for layer in block}
     expected |= {
         "speech.into",
         "speech.norms.0",
@@ -245,7 +245,7 @@ def test_windows_fade_into_each_other(network, start):
     """Where two windows disagree by one, no frame steps by much; and in the end the later one counts."""
     stream = MotionStream(network, start, torch.Generator().manual_seed(0))
     windows = iter(range(100))
-    stream._make = lambda n: torch.full((1, n, TINY.motion_size), float(next(windows)))
+    stream._generate_window = lambda n: torch.full((1, n, TINY.motion_size), float(next(windows)))
     motion = network.normalise(stream.push(torch.zeros(1, 60, TINY.speech_size), last=True), start)[0, 1:, 9]
     assert motion[-1] == motion.max() >= 2
     assert motion.diff().max() < 0.4 and motion.diff().min() >= 0

@@ -45,7 +45,7 @@ def test_the_original_is_drawn_by_graphs_on_cards(original, monkeypatch, new_car
     monkeypatch.setattr(cuda_graphs, "record", card)
     monkeypatch.setattr(model, "device", torch.device("cuda"))
     ready = model.stage_one.dec.prepare(model.constants, subject.image_code, random_skips(model))
-    drawing = model.drawing(ready)
+    drawing = model.frame_decoder(ready)
     for seed in range(3):
         made.append(drawing(motions(subject, seed)))
         wanted = model.stage_one.dec.draw(model.constants, ready, motions(subject, seed)).pictures
@@ -163,7 +163,7 @@ def test_a_card_s_frames_are_those_without_graphs(
         motion = subject.motion + 0.05 * torch.randn(13, 20, generator=torch.Generator().manual_seed(0)).cuda()
         frames = [list(rendering.render(model, [subject], [motion], 2, picture)) for _ in range(2)]
         made += [np.stack(one).astype(int) for one in frames]
-        drawing = subject.pictures if family == "original" else subject.unet
+        drawing = subject.draw if family == "original" else subject.unet
         assert (wanted == "1") == (getattr(drawing, "recorded", None) is not None)
     for one in made[1:]:
         assert np.abs(one - made[0]).mean() < 0.05

@@ -1,4 +1,4 @@
-"""Motion of arriving speech: complete, from the portrait on, the same for any pieces, and it forgets."""
+"""Low-latency motion: complete, begins at the portrait, the same for any pieces, and in bounded memory."""
 
 import pytest
 import torch
@@ -13,37 +13,39 @@ from anitalker.streaming.live_motion import LiveMotion
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    made = MotionGenerator(GeneratorConfig(speech_size=7, width=16, layers=1, heads=2, speech_layers=1, lips_width=8))
-    for parameter in made.parameters():
+    network = MotionGenerator(
+        GeneratorConfig(speech_size=7, width=16, layers=1, heads=2, speech_layers=1, lips_width=8)
+    )
+    for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
-    made.spoken[10:, 10:] = torch.eye(10)
-    return made.eval()
+    network.spoken[10:, 10:] = torch.eye(10)
+    return network.eval()
 
 
-def run(network, speech, size, wishes=SamplingParams(steps=2), lookahead=2):
-    live = LiveMotion(network, torch.zeros(1, 20), torch.Generator().manual_seed(3), wishes, lookahead)
-    parts = [
+def run(network, speech, size, params=SamplingParams(steps=2), lookahead=2):
+    live = LiveMotion(network, torch.zeros(1, 20), torch.Generator().manual_seed(3), params, lookahead)
+    pieces = [
         live.push(speech[:, at : at + size], at + size >= speech.shape[1]) for at in range(0, speech.shape[1], size)
     ]
-    return torch.cat(parts, 1)[0], live
+    return torch.cat(pieces, 1)[0], live
 
 
 def test_pieces_do_not_matter(network):
     speech = torch.randn(1, 90, 7)
-    one, _ = run(network, speech, 1)
+    motion, _ = run(network, speech, 1)
     other, _ = run(network, speech, 13)
-    assert one.shape == (90, 20) and torch.allclose(one, other, atol=1e-4)
-    assert torch.equal(one[0], torch.zeros(20))  # the portrait's own code
-    assert float(one[1:].diff(dim=0).abs().sum(1).min()) > 0
+    assert motion.shape == (90, 20) and torch.allclose(motion, other, atol=1e-4)
+    assert torch.equal(motion[0], torch.zeros(20))  # the portrait's own code
+    assert float(motion[1:].diff(dim=0).abs().sum(1).min()) > 0
 
 
 def test_nothing_behind_the_lookahead_is_heard(network):
     speech = torch.randn(1, 40, 7)
     changed = speech.clone()
     changed[:, 23:] = 9.0
-    one, other = run(network, speech, 1)[0], run(network, changed, 1)[0]
-    assert torch.equal(one[:21], other[:21]) and not torch.equal(one[21:], other[21:])
+    motion, other = run(network, speech, 1)[0], run(network, changed, 1)[0]
+    assert torch.equal(motion[:21], other[:21]) and not torch.equal(motion[21:], other[21:])
 
 
 def test_a_frame_waits_for_its_lookahead_only(network):
@@ -53,14 +55,14 @@ def test_a_frame_waits_for_its_lookahead_only(network):
 
 
 def test_memory_does_not_grow(network):
-    _, live = run(network, torch.randn(1, 3 * live_motion.PAST, 7), 1)
-    assert live.speech.shape[1] <= live_motion.PAST and live.waiting.shape[1] <= 3
-    assert live.slow.speech.shape[1] <= live.network.config.previous
+    _, live = run(network, torch.randn(1, 3 * live_motion.CONTEXT_FRAMES, 7), 1)
+    assert live.speech.shape[1] <= live_motion.CONTEXT_FRAMES and live.waiting.shape[1] <= 3
+    assert live.windowed.speech.shape[1] <= live.network.config.previous
 
 
 def test_the_head_is_held_where_it_is_asked_to(network):
-    made, _ = run(network, torch.randn(1, 30, 7), 1, SamplingParams(steps=1, still=True))
-    assert made[:, :6].abs().max() < 1e-5 and made[5:, 6:].std() > 0
+    motion, _ = run(network, torch.randn(1, 30, 7), 1, SamplingParams(steps=1, still=True))
+    assert motion[:, :6].abs().max() < 1e-5 and motion[5:, 6:].std() > 0
 
 
 def test_a_single_frame(network):
@@ -71,10 +73,10 @@ def test_frames_at_the_end_cost_what_others_do(network):
     """A second estimate, of no speech, is kept for every window that comes up."""
     live = LiveMotion(network, torch.zeros(1, 20), torch.Generator(), SamplingParams(steps=1), 2)
     asked, estimate = [], live.network.estimate
-    live.network.estimate = lambda heard, *rest: asked.append(heard is None) or estimate(heard, *rest)
-    speech = torch.randn(1, live_motion.PAST + 9, 7)
+    live.network.estimate = lambda speech, *rest: asked.append(speech is None) or estimate(speech, *rest)
+    speech = torch.randn(1, live_motion.CONTEXT_FRAMES + 9, 7)
     for frame in speech.split(1, 1):
         live.push(frame)
-    assert not any(asked) and len(asked) == live_motion.PAST + 6
+    assert not any(asked) and len(asked) == live_motion.CONTEXT_FRAMES + 6
     live.push(speech[:, :0], last=True)
     assert len(asked) - sum(asked) == speech.shape[1] - 1 and sum(asked) <= 2

@@ -1,4 +1,4 @@
-"""Speech in pieces: the same features and frames as in one piece, silence that lives, pace, and latency."""
+"""Speech in pieces: the same features and frames as in one piece, motion in silence, pace, and latency."""
 
 import time
 from queue import Queue
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from anitalker.config import InputError, RenderOptions
-from anitalker.streaming.features import CONTEXT_SAMPLES, LEVEL_MEMORY, StreamingSpeechFeatures
+from anitalker.streaming.features import CONTEXT_SAMPLES, LEVEL_MEMORY_BLOCKS, StreamingSpeechFeatures
 from anitalker.streaming.pacing import PIECE_SAMPLES, deadline, pace_realtime, prefetch, silence
-from anitalker.streaming.talker import LOOKAHEAD, StreamingTalker
+from anitalker.streaming.talker import LOOKAHEAD_FRAMES, StreamingTalker
 from encoders import audio
 from encoders.speech import SpeechFeatures
 
@@ -29,31 +29,32 @@ def pieces(samples, size):
 
 
 @pytest.mark.parametrize("size", [37, 320, 5000])
-def test_an_ear_hears_in_pieces_what_the_whole_says(size):
+def test_chunks_are_those_of_the_whole(size):
     features, sound = SpeechFeatures(), voice(1.23)
-    ear = StreamingSpeechFeatures(features, level=audio.SPEECH_LEVEL)  # a gain of 1
-    heard = [ear.push(torch.tensor(piece)) for piece in pieces(sound, size)]
-    heard.append(ear.push(torch.zeros(0), last=True))
+    stream_features = StreamingSpeechFeatures(features, level=audio.SPEECH_LEVEL)  # a gain of 1
+    chunks = [stream_features.push(torch.tensor(piece)) for piece in pieces(sound, size)]
+    chunks.append(stream_features.push(torch.zeros(0), last=True))
     whole = features(torch.tensor(sound))[None]
-    assert torch.cat(heard, 1).shape == whole.shape
-    assert torch.allclose(torch.cat(heard, 1), whole, atol=2e-4)
+    assert torch.cat(chunks, 1).shape == whole.shape
+    assert torch.allclose(torch.cat(chunks, 1), whole, atol=2e-4)
 
 
-def test_an_ear_finds_the_level_by_itself():
-    ear, faint = StreamingSpeechFeatures(SpeechFeatures()), 0.1 * voice(4)
+def test_the_level_is_measured():
+    stream_features, faint = StreamingSpeechFeatures(SpeechFeatures()), 0.1 * voice(4)
     for piece in pieces(faint, PIECE_SAMPLES):
-        ear.push(torch.tensor(piece))
+        stream_features.push(torch.tensor(piece))
     wanted = 10 ** ((audio.SPEECH_LEVEL - audio.speech_level(torch.tensor(faint))) / 20)
-    assert ear.gain() == pytest.approx(wanted, rel=0.1)
+    assert stream_features.gain() == pytest.approx(wanted, rel=0.1)
 
 
-def test_an_ear_forgets():
+def test_memory_is_bounded():
     """Ten minutes cost the memory of one piece."""
-    ear = StreamingSpeechFeatures(SpeechFeatures())
+    stream_features = StreamingSpeechFeatures(SpeechFeatures())
     for _ in range(700):
-        ear.push(torch.zeros(audio.BLOCK_STEP))
-    assert len(ear.waiting) < 3 * audio.SAMPLES_PER_FRAME and len(ear.piece) < audio.BLOCK_STEP
-    assert len(ear.loud) == LEVEL_MEMORY
+        stream_features.push(torch.zeros(audio.BLOCK_STEP))
+    assert len(stream_features.waiting) < 3 * audio.SAMPLES_PER_FRAME
+    assert len(stream_features.partial_block) < audio.BLOCK_STEP
+    assert len(stream_features.block_powers) == LEVEL_MEMORY_BLOCKS
 
 
 def test_frames_do_not_depend_on_the_pieces(talker, example_portrait):
@@ -63,8 +64,8 @@ def test_frames_do_not_depend_on_the_pieces(talker, example_portrait):
         for size in (PIECE_SAMPLES, 3000)
     ]
     assert len(runs[0]) == len(runs[1]) == audio.frame_count(len(sound))
-    for one, other in zip(*runs, strict=True):
-        assert one.shape == (256, 256, 3) and np.abs(one.astype(int) - other).max() <= 1
+    for frame, other in zip(*runs, strict=True):
+        assert frame.shape == (256, 256, 3) and np.abs(frame.astype(int) - other).max() <= 1
 
 
 def test_a_frame_leaves_when_its_lookahead_is_known(talker, example_portrait):
@@ -82,16 +83,17 @@ def test_a_frame_leaves_when_its_lookahead_is_known(talker, example_portrait):
 def test_the_first_of_several_frames_waits_for_no_other(talker, example_portrait):
     """Sound that arrives in a burst, and the end: a frame is drawn while the next one's motion is made."""
     stream, moved = StreamingTalker(talker, talker.portrait(example_portrait), CROP), []
-    making = stream.streams[0]._next
-    stream.streams[0]._next = lambda end: moved.append(end) or making(end)
+    making = stream.streams[0]._next_frame
+    stream.streams[0]._next_frame = lambda end: moved.append(end) or making(end)
     frames = stream.frames([voice(0.8)])
     begun = []
-    stream._drawn = lambda motions, frame: begun.append((frame, len(moved)))
+    blank = np.zeros((256, 256, 3), np.uint8)
+    stream._draw = lambda motions, frame: begun.append((frame, len(moved))) or blank
     assert len(list(frames)) == 20
     assert begun[0] == (0, 1) and begun[1][1] < 20
 
 
-def test_silence_is_alive(talker, example_portrait):
+def test_the_portrait_moves_in_silence(talker, example_portrait):
     stream = StreamingTalker(talker, talker.portrait(example_portrait), CROP)
     moved = torch.cat([stream.motion(silence())[0] for _ in range(60)])
     assert len(moved) > 20 and (moved.std(0) > 0).all()
@@ -161,7 +163,7 @@ def test_deadlines_are_counted_from_the_beginning():
     assert late(9) and not late(11)
 
 
-def test_a_fault_of_the_other_thread_is_raised_here():
+def test_an_error_of_the_other_thread_is_raised_here():
     def items():
         yield 1
         raise InputError("the microphone is gone")
@@ -206,7 +208,7 @@ def test_latency_at_real_time(root, example_portrait):
         medians = (f"{stage} {1e3 * np.median(times[first:last]):.0f}" for stage, times in stages.items())
         print(f"{name}, ms: {', '.join(medians)}")
     assert len(latencies) == audio.frame_count(len(sound)) and not stream.skipped
-    assert min(latencies[1:-3]) >= LOOKAHEAD / 25
+    assert min(latencies[1:-3]) >= LOOKAHEAD_FRAMES / 25
 
 
 def measure_latency(talker, portrait, sound):
@@ -225,9 +227,9 @@ def measure_latency(talker, portrait, sound):
                 yield made
                 spent = time.thread_time()
 
-        def _drawn(self, motions, frame):
+        def _draw(self, motions, frame):
             begun, spent = time.monotonic(), time.thread_time()
-            drawn = super()._drawn(motions, frame)
+            drawn = super()._draw(motions, frame)
             done.append((frame, begun, time.monotonic(), time.thread_time() - spent))
             return drawn
 
