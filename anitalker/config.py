@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from encoders.rates import FPS as FPS
 from encoders.rates import SAMPLE_RATE as SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 CROP = 256  # side of the face crop in pixels
 POSE_SIZE = 6  # yaw, pitch, roll [radians], x, y [crop widths from the centre], log of the face height [crop widths]
@@ -230,7 +235,7 @@ class RenderOptions:
     face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
     face_backend: str = _option("own", "the face detector", allowed=("own", "face-alignment"))
     enhance: str = _option("", "restore the portrait's faces before they move", allowed=("", "gfpgan"))
-    # None: `runtime.device.frames_at_once`.
+    # None: `runtime.device.choose_batch_size`.
     batch_size: int | None = _option(None, "frames decoded at once; does not change the result", 1, 256)
     marks: bool = _option(True, "content credentials and an invisible watermark say that an AI made the video")
     label: bool = _option(False, "the words `AI-generated` in the corner of every frame")
@@ -258,12 +263,12 @@ def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise InputError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
 
 
-def to_dict(config: Any) -> dict:
+def to_dict(config: DataclassInstance) -> dict:
     """Convert a config dataclass to plain JSON types."""
     return asdict(config)
 
 
-def from_dict(kind: type, values: dict) -> Any:
+def from_dict(kind: type[Config], values: dict) -> Config:
     """Make a config dataclass from the result of `to_dict`; lists become tuples. InputError for unknown names."""
     known = {option.name for option in fields(kind)}
     if unknown := set(values) - known:

@@ -10,7 +10,7 @@ import numpy as np
 
 from anitalker.config import InputError
 from anitalker.faces import restoration
-from anitalker.faces.detection import Face, FaceFinder, choose
+from anitalker.faces.detection import Face, FaceFinder, select_faces
 from anitalker.media.portrait_file import find_portrait
 from anitalker.models.base import FaceCheck, Model, PathLike, PreparedFace
 
@@ -42,7 +42,7 @@ def prepare_portrait(
         pixels, faces = picture, finder.find(picture)
     else:
         pixels, faces = find_portrait(picture, finder)
-    chosen = {id(face) for choice in choices for face in choose(faces, choice)}
+    chosen = {id(face) for choice in choices for face in select_faces(faces, choice)}
     indices = [index for index, face in enumerate(faces) if id(face) in chosen]
     faces = [faces[index] for index in indices]
     prepared = _prepare(model, pixels, faces)

@@ -22,7 +22,7 @@ from anitalker.media.writer import VideoWriter
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
 from anitalker.provenance import marks
 from anitalker.provenance.credentials import Generator
-from anitalker.runtime.device import Clock, frames_at_once, peak_memory
+from anitalker.runtime.device import Clock, choose_batch_size, peak_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,7 +65,7 @@ def render(
     encoded, the next ones are drawn and copied. On an NVIDIA card two such threads take turns: while the batch of the
     first is copied and pasted, that of the second is drawn.
     """
-    batch_size = frames_at_once(model.device, batch_size)
+    batch_size = choose_batch_size(model.device, batch_size)
 
     def draw(start: int, count: int) -> Iterator[np.ndarray]:
         batch = [motion[start : start + count] for motion in motions]

@@ -172,6 +172,7 @@ class LimitedReceive:
         self._receive, self._bytes_left = receive, limit
 
     async def __call__(self) -> Message:
+        """Receive a message; the request ends when more bytes came than are allowed."""
         message = await self._receive()
         self._bytes_left -= len(message.get("body", b""))
         self.exceeded = self._bytes_left < 0
@@ -185,6 +186,7 @@ class CapturedResponse:
         self.status, self.body, self.content_type = 500, b"", "application/json"
 
     async def __call__(self, message: Message) -> None:
+        """Keep a message of the answer."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.content_type = Headers(raw=message.get("headers", [])).get("content-type", "text/plain")

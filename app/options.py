@@ -17,6 +17,7 @@ class Parser(argparse.ArgumentParser):
     """Usage errors become InputError: one line, exit status 2."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise InputError in place of leaving the program."""
         raise InputError(f"{' '.join(message.split())}; see `{self.prog} --help`")
 
 

@@ -1,1 +1,1 @@
-"""Encoders: what we see and hear becomes features. Imports nothing else of this project."""
+"""Encoders of pictures and speech. They import nothing else of this project, and each other relatively."""

@@ -27,8 +27,8 @@ PITCH_MIN, PITCH_MAX = 60.0, 400.0  # Hz
 BLOCK = SAMPLE_RATE * 4 // 10  # samples = 400 ms, the blocks in which level is measured
 BLOCK_STEP = BLOCK // 4  # samples from the start of one block to the start of the next
 CHUNK_SAMPLES = 256 * BLOCK_STEP  # 26 s, measured at once, which bounds the memory of long recordings
-SILENCE = -60.0  # dBFS: quieter blocks are not speech
-RELATIVE_GATE = -10.0  # dB below the mean of the blocks above SILENCE: quieter blocks are pauses
+ABSOLUTE_GATE = -60.0  # dBFS: quieter blocks are silence
+RELATIVE_GATE = -10.0  # dB, relative to the mean of the blocks above ABSOLUTE_GATE: quieter blocks are pauses
 SPEECH_LEVEL = -26.0  # dBFS, to which every recording is brought before its features are computed
 MAX_GAIN = 24.0  # dB: a recording that needs more is mostly noise
 
@@ -105,7 +105,7 @@ def torchaudio_functional() -> ModuleType | None:
 
 
 def speech_level(waveform: Tensor) -> float | None:
-    """Level of the speech in [N] samples at 16 kHz, in dBFS; None if no block is louder than `SILENCE`.
+    """Level of the speech in [N] samples at 16 kHz, in dBFS; None if no block is louder than `ABSOLUTE_GATE`.
 
     The gating of ITU-R BS.1770-4 (400 ms blocks, an absolute and a relative gate), without its frequency weighting.
     """
@@ -119,7 +119,7 @@ def speech_level(waveform: Tensor) -> float | None:
 def gated_level(step_power: Tensor) -> float | None:
     """`speech_level` from the mean power [K] of consecutive steps of BLOCK_STEP samples; K >= BLOCK / BLOCK_STEP."""
     power = step_power.unfold(-1, BLOCK // BLOCK_STEP, 1).mean(-1)
-    power = power[power > 10 ** (SILENCE / 10)]
+    power = power[power > 10 ** (ABSOLUTE_GATE / 10)]
     if not len(power):
         return None
     power = power[power >= power.mean() * 10 ** (RELATIVE_GATE / 10)]

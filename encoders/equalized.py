@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SLOPE = 0.2  # of the leaky ReLU
+SLOPE = 0.2  # of the leaky ReLU for negative values
 
 
 def binomial(gain: float = 1.0) -> Tensor:
@@ -28,34 +28,36 @@ def depthwise(kernel: Tensor, channels: int) -> Tensor:
 
 
 class EqualConv2d(nn.Module):
-    """Convolution without bias: weight [outside,inside,k,k] / sqrt(inside k k)."""
+    """Convolution without bias: weight [outputs,inputs,k,k] / sqrt(inputs k k)."""
 
-    def __init__(self, inside: int, outside: int, size: int, stride: int = 1, padding: int = 0) -> None:
+    def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outside, inside, size, size))
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
         self.stride, self.padding = stride, padding
 
     def scaled(self) -> Tensor:
-        """The weight as it is used."""
+        """The weight over the root of its fan-in."""
         return self.weight / math.sqrt(self.weight[0].numel())
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B,inputs,H,W] -> [B,outputs,h,w]."""
         return F.conv2d(x, self.scaled(), stride=self.stride, padding=self.padding)
 
 
 class EqualLinear(nn.Module):
-    """Linear layer: weight [outside,inside] / sqrt(inside), the bias as it is stored."""
+    """Linear layer: weight [outputs,inputs] / sqrt(inputs), the bias as it is stored."""
 
-    def __init__(self, inside: int, outside: int, bias: float = 0.0) -> None:
+    def __init__(self, inputs: int, outputs: int, bias: float = 0.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outside, inside))
-        self.bias = nn.Parameter(torch.full((outside,), bias))
+        self.weight = nn.Parameter(torch.randn(outputs, inputs))
+        self.bias = nn.Parameter(torch.full((outputs,), bias))
 
     def scaled(self) -> Tensor:
-        """The weight as it is used."""
+        """The weight over the root of its fan-in."""
         return self.weight / math.sqrt(self.weight.shape[1])
 
     def forward(self, x: Tensor) -> Tensor:
+        """[...,inputs] -> [...,outputs]."""
         return F.linear(x, self.scaled(), self.bias)
 
 
@@ -67,11 +69,14 @@ class Activation(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B,C,H,W] -> [B,C,H,W]."""
         return F.leaky_relu(x + self.bias, SLOPE) * math.sqrt(2)
 
 
 class Blur(nn.Module):
-    """The binomial low pass with `padding` zeros on every side; every `stride`-th place is kept."""
+    """The binomial low pass with `padding` zeros on every side; every `stride`-th pixel is kept."""
+
+    kernel: Tensor
 
     def __init__(self, channels: int, padding: int, stride: int = 1) -> None:
         super().__init__()
@@ -79,17 +84,18 @@ class Blur(nn.Module):
         self.padding, self.stride = padding, stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B,C,H,W] -> [B,C,h,w]."""
         return F.conv2d(x, self.kernel, stride=self.stride, padding=self.padding, groups=len(self.kernel))
 
 
 def double(x: Tensor) -> Tensor:
-    """[B,C,H,W] -> [B,C,2H,2W]: zeros between the places, then the binomial of sum 4, zeros outside."""
+    """[B,C,H,W] -> [B,C,2H,2W]: zeros between the pixels, then the binomial kernel of sum 4, zeros outside."""
     kernel = _doubling(x.shape[1], x.device, x.dtype)
     return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
 
 
 @functools.cache
 def _doubling(channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The kernel of `double`, kept: a copy to a card makes the host wait, which a CUDA graph cannot record."""
-    with torch.inference_mode(False):  # kept for all, training too
+    """The kernel of `double`, cached: no CUDA graph can capture its copy from the host to the GPU."""
+    with torch.inference_mode(False):  # kept for training too
         return depthwise(binomial(4.0), channels).to(device, dtype)

@@ -7,24 +7,24 @@ from torch import Tensor, nn
 
 
 class HierarchicalAggregation(nn.Module):
-    """AvgPool per stage, a linear lift where the width differs, softmax over one scalar per stage, weighted sum.
+    """Average pool and linear layer per stage, then a weighted sum; the weights are a softmax over one logit per stage.
 
     channels: widths of the pyramid's stages. code_size: width of the code. hal False: the last stage alone (ablation).
+    drop_last: probability in training that the last stage is left out, so that shallow stages learn motion as well.
 
-    Two coordinate channels are multiplied into the pool of each stage that has more than one place: an average forgets
-    where things are, and pose is where things are. Half of the weight starts on the last stage, the rest is shared.
-    In training the last stage is left out now and then, so that the shallow ones learn to carry motion as well.
+    Stages of more than one pixel are pooled three times: plain, weighted by x and weighted by y. A plain average loses
+    positions, and pose is position. Half of the weight starts on the last stage; the other stages share the rest.
     """
 
     def __init__(self, channels: tuple[int, ...], code_size: int, hal: bool = True, drop_last: float = 0.05) -> None:
         super().__init__()
         self.hal, self.drop_last = hal, drop_last
-        # Every stage but the 1x1 one is pooled three times: plain, weighted by x, weighted by y.
+        # Three pools of each stage, but one of the last, which is 1x1.
         self.lift = nn.ModuleList(nn.Linear(3 * c, code_size) for c in channels[:-1])
         last = channels[-1]
         self.lift.append(nn.Identity() if last == code_size else nn.Linear(last, code_size))
         share = torch.full((len(channels),), 0.5 / max(1, len(channels) - 1))
-        share[-1] = 0.5 if len(channels) > 1 else 1.0  # one stage: there is nothing to weigh
+        share[-1] = 0.5 if len(channels) > 1 else 1.0  # a single stage has all of the weight
         self.logits = nn.Parameter(share.log())
 
     def weights(self) -> Tensor:
@@ -35,9 +35,9 @@ class HierarchicalAggregation(nn.Module):
 
     @torch.no_grad()
     def rebalance(self, last: float) -> float:
-        """Give the last stage this share of the weight and the others the rest, their part unchanged among themselves.
+        """Set the last stage's weight, a share of 1; the other stages divide the rest in proportions as before.
 
-        Returns the factor by which the last stage itself must be scaled for the code to stay the same.
+        Returns the factor by which the last stage must be scaled for the code to stay the same.
         """
         before = self.logits.softmax(0)
         after = before * (1 - last) / (1 - before[-1])
@@ -49,7 +49,7 @@ class HierarchicalAggregation(nn.Module):
         return float(before[-1] / after[-1])
 
     def stages(self, pyramid: list[Tensor]) -> Tensor:
-        """Each stage's own code, before weighing: list of [B,C,H,W] -> [B,stages,code_size]."""
+        """The code of each stage, before weighting: list of [B,C,H,W] -> [B,stages,code_size]."""
         return torch.stack([lift(_pool(stage)) for lift, stage in zip(self.lift, pyramid, strict=True)], 1)
 
     def forward(self, pyramid: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,20 +1,23 @@
 """HRNet (Sun et al. 2019; Wang et al., "Deep high-resolution representation learning", 2020) as an image encoder.
 
-Letters: B pictures; branches at strides 4, 8, 16 and 32 that exchange what they know all along the network, so that the
-finest map stays fine and knows the whole face. The backbone is timm's (extra `encoders`), begun at random weights.
+Letters: B pictures. Branches at strides 4, 8, 16 and 32 exchange features throughout the network, so that the finest
+map keeps its resolution and still covers the whole face. The backbone is timm's (extra `encoders`), with random
+weights.
 
-Heads, named as in the papers, say what of the branches is handed on:
+Heads, named as in the papers, select what is returned:
 
     v1        the finest branch alone                                            one map
-    v2        all branches, enlarged to the finest and put together              one map
+    v2        all branches, enlarged to the finest and concatenated              one map
     v2p       that map through a 1x1 convolution, averaged down to every stride  a pyramid, for HAL
     branches  the four branches as they are                                      a pyramid, for HAL
 
-Every head ends in a convolution over a whole 8x8 map, which keeps place: with v1 and v2 that is the only stage, so HAL
-has nothing to weigh. They are the controls.
+Every head ends in a convolution over a whole 8x8 map, which keeps positions. With v1 and v2 that is the only stage, so
+HAL has nothing to weight; they are the controls.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +25,16 @@ from torch.nn import functional as F
 
 STRIDES = (4, 8, 16, 32)
 HEADS = ("v2p", "branches", "v1", "v2")
-PYRAMID = 128  # channels of every level of v2p
-SMALLEST = 256 // STRIDES[-1]  # side of the map that the last convolution covers
+PYRAMID_CHANNELS = 128  # of every level of v2p
+LAST_SIZE = 256 // STRIDES[-1]  # pixels a side of the map that the last convolution covers
 
 
 class HRNet(nn.Module):
-    """name: of timm's (hrnet_w18, hrnet_w18_small ...); head: one of HEADS; code: width of the last stage."""
+    """An HRNet of timm.
+
+    name: of the model (hrnet_w18, hrnet_w18_small ...); head: one of HEADS; code: width of the last stage. ValueError
+    for an unknown head, or where timm is not installed.
+    """
 
     def __init__(self, name: str = "hrnet_w18", head: str = "v2p", code: int = 256) -> None:
         super().__init__()
@@ -36,18 +43,21 @@ class HRNet(nn.Module):
         try:
             import timm
         except ImportError as error:
-            raise ValueError(f"{name} needs timm, which is not here; pip install 'anitalker[encoders]'") from error
+            raise ValueError(f"{name} needs timm, which is not installed; pip install 'anitalker[encoders]'") from error
         self.head = head
-        self.body = timm.create_model(
+        body: Any = timm.create_model(
             name, pretrained=False, features_only=True, feature_location="", out_indices=(1, 2, 3, 4)
         )
-        branches = tuple(self.body.feature_info.channels())
-        whole = sum(branches)
+        self.body = body
+        branches: tuple[int, ...] = tuple(body.feature_info.channels())
+        total = sum(branches)
         if head == "v2p":
-            self.mix = nn.Sequential(nn.Conv2d(whole, PYRAMID, 1, bias=False), nn.BatchNorm2d(PYRAMID), nn.ReLU())
-        before = {"v1": branches[0], "v2": whole, "v2p": PYRAMID, "branches": branches[-1]}[head]
-        self.last = nn.Conv2d(before, code, SMALLEST)
-        levels = {"v2p": (PYRAMID,) * len(STRIDES), "branches": branches}.get(head, ())
+            self.mix = nn.Sequential(
+                nn.Conv2d(total, PYRAMID_CHANNELS, 1, bias=False), nn.BatchNorm2d(PYRAMID_CHANNELS), nn.ReLU()
+            )
+        width = {"v1": branches[0], "v2": total, "v2p": PYRAMID_CHANNELS, "branches": branches[-1]}[head]
+        self.last = nn.Conv2d(width, code, LAST_SIZE)
+        levels = {"v2p": (PYRAMID_CHANNELS,) * len(STRIDES), "branches": branches}.get(head, ())
         self.out_channels = (*levels, code)
         self.strides = (*STRIDES[: len(levels)], 256)
 
@@ -57,12 +67,15 @@ class HRNet(nn.Module):
         if self.head == "branches":
             return [*branches, self.last(branches[-1])]
         if self.head == "v1":
-            return [self.last(F.adaptive_avg_pool2d(branches[0], SMALLEST))]
+            return [self.last(F.adaptive_avg_pool2d(branches[0], LAST_SIZE))]
         size = branches[0].shape[-2:]
-        wide = [branches[0], *(F.interpolate(one, size, mode="bilinear", align_corners=False) for one in branches[1:])]
-        whole = torch.cat(wide, 1)
+        maps = [
+            branches[0],
+            *(F.interpolate(branch, size, mode="bilinear", align_corners=False) for branch in branches[1:]),
+        ]
+        joined = torch.cat(maps, 1)
         if self.head == "v2":
-            return [self.last(F.adaptive_avg_pool2d(whole, SMALLEST))]
-        mixed = self.mix(whole)
+            return [self.last(F.adaptive_avg_pool2d(joined, LAST_SIZE))]
+        mixed = self.mix(joined)
         pyramid = [mixed if stride == STRIDES[0] else F.avg_pool2d(mixed, stride // STRIDES[0]) for stride in STRIDES]
         return [*pyramid, self.last(pyramid[-1])]

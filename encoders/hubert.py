@@ -1,7 +1,7 @@
 """Waveform -> weighted sum of the hidden states of HuBERT large at 50 Hz (Hsu et al. 2021), for the original's models.
 
-Letters: N samples at 16 kHz, K frames of HuBERT, S its width (1024), L its hidden states (25: the inputs of its 24
-layers, and the output of the last after its norm).
+Letters: N samples at 16 kHz, K frames of HuBERT, S its width (1024), L hidden states (25: the inputs of its 24 layers,
+and the normalised output of the last one).
 
 The network comes from the package `transformers` (extra `hubert`), its weights from a local folder or from the cache of
 huggingface_hub. Nothing is downloaded here.
@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 NAME = "TencentGameMate/chinese-hubert-large"  # on huggingface.co; the original's models were trained on its features
 FILES = ("config.json", "preprocessor_config.json", "pytorch_model.bin")  # of that repository
-WINDOW_FRAMES = 1000  # 20 s that HuBERT sees at once; shorter recordings are not cut
+WINDOW_FRAMES = 1000  # 20 s that HuBERT processes at once; shorter recordings are not cut
 CONTEXT_FRAMES = 100  # 2 s at each end of a window whose features are not used, except at the recording's ends
 VARIANCE_EPSILON = 1e-7  # added to the variance
 
@@ -26,14 +27,15 @@ VARIANCE_EPSILON = 1e-7  # added to the variance
 class Hubert:
     """Features of speech: the weighted sum of all hidden states, frame by frame.
 
-    network: a HubertModel; weights [L]: one per hidden state; normalise: bring recordings to zero mean and unit
-    variance first. ValueError where the number of weights is not that of the hidden states.
+    network: a HubertModel of transformers, or a module with the same attributes; weights [L]: one per hidden state;
+    normalise: bring recordings to zero mean and unit variance first. ValueError where the number of weights is not that
+    of the hidden states.
 
     Recordings longer than 20 s are processed in windows of 20 s that overlap by 4 s. Each state is added to the sum as
     soon as it is computed, so an hour needs 0.7 GB for its features, not 25 times as much.
     """
 
-    def __init__(self, network: nn.Module, weights: Tensor, normalise: bool = True) -> None:
+    def __init__(self, network: Any, weights: Tensor, normalise: bool = True) -> None:
         if len(network.encoder.layers) + 1 != len(weights):
             raise ValueError(
                 f"HuBERT has {len(network.encoder.layers)} layers; the motion generator weighs {len(weights) - 1}, "
@@ -50,7 +52,7 @@ class Hubert:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The network's device."""
         return next(self.network.parameters()).device
 
     def frame_count(self, samples: int) -> int:
@@ -84,7 +86,7 @@ class Hubert:
 
     def _weighted_states(self, sound: Tensor) -> Tensor:
         """Samples of one window -> weighted sum of the hidden states [frames,S]."""
-        total = None
+        total: Tensor | None = None
         weights = iter(self.weights)
 
         def add(state: Tensor) -> None:
@@ -92,7 +94,7 @@ class Hubert:
             weighted = next(weights) * state
             total = weighted if total is None else total.add_(weighted)
 
-        # `output_hidden_states` would hold all states at once, and its last one is normed in version 4 of transformers,
+        # `output_hidden_states` would keep all states at once. Its last one is normalised in version 4 of transformers,
         # as here, but not in version 5.
         hooks = [
             layer.register_forward_pre_hook(lambda module, inputs: add(inputs[0]))
@@ -103,15 +105,16 @@ class Hubert:
         finally:
             for hook in hooks:
                 hook.remove()
+        assert total is not None  # the network has at least one layer
         return total[0]
 
 
 def load(source: str | os.PathLike, weights: Tensor) -> Hubert:
     """HuBERT from a local folder (config.json and weights) or a hub name, in float32 on the CPU.
 
-    A hub name is looked up in the cache of huggingface_hub and never downloaded. Each error is one line that says what
-    to do: ModuleNotFoundError without transformers, FileNotFoundError without the files, ValueError if they are not
-    those of such a HuBERT.
+    A hub name is looked up in the cache of huggingface_hub; nothing is downloaded. Errors are one line that says what
+    to do: ModuleNotFoundError without transformers, FileNotFoundError without the files, ValueError if the files are
+    not those of a HuBERT with these weights.
     """
     try:
         import transformers
@@ -124,9 +127,8 @@ def load(source: str | os.PathLike, weights: Tensor) -> Hubert:
     transformers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
     try:
-        network, info = transformers.HubertModel.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True
-        )
+        loaded: Any = transformers.HubertModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        network, info = loaded
     except Exception as error:  # transformers raises many types, and each means that it cannot read the files
         raise ValueError(f"{str(folder)!r} holds no HuBERT that transformers can read: {_one_line(error)}") from error
     finally:
@@ -141,7 +143,7 @@ def load(source: str | os.PathLike, weights: Tensor) -> Hubert:
 
 
 def find(source: str | os.PathLike) -> Path:
-    """The folder of a HuBERT: `source` itself, or the cached copy of that hub name. FileNotFoundError without one."""
+    """The folder of a HuBERT: `source` itself, or the cached copy of that hub name. FileNotFoundError if none is."""
     folder = Path(source)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
@@ -157,6 +159,7 @@ def find(source: str | os.PathLike) -> Path:
 
 
 def _how_to_get(source: str | os.PathLike) -> str:
+    """The message for a missing HuBERT."""
     return (
         f"HuBERT is {str(source)!r}, neither a folder nor in the cache of huggingface_hub; download it (1.3 GB, from "
         f"huggingface.co) with: hf download {NAME} {' '.join(FILES)}; or name a folder that holds these files"

@@ -1,4 +1,4 @@
-"""Image encoder families: a picture becomes a pyramid of feature maps; each declares out_channels and strides."""
+"""Image encoder families: a picture -> a pyramid of feature maps. Encoders declare out_channels and strides."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from torch import Tensor, nn
 
 
 class _Norm(nn.GroupNorm):
-    """Group normalisation in groups of 16 channels: the same for any batch size, in training and at inference."""
+    """Group normalisation in groups of 16 channels, which does not depend on the batch."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(max(1, channels // 16), channels)
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions, the second halves the size; the shortcut averages (residual block of LIA, Wang et al.
-    2022).
-    """
+    """Residual block of LIA (Wang et al. 2022): two 3x3 convolutions, the second of stride 2; averaging shortcut."""
 
-    def __init__(self, inside: int, outside: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.first, self.norm1 = nn.Conv2d(inside, inside, 3, padding=1, bias=False), _Norm(inside)
-        self.second, self.norm2 = nn.Conv2d(inside, outside, 3, 2, 1, bias=False), _Norm(outside)
-        self.shortcut = nn.Conv2d(inside, outside, 1, bias=False)
+        self.first, self.norm1 = nn.Conv2d(inputs, inputs, 3, padding=1, bias=False), _Norm(inputs)
+        self.second, self.norm2 = nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), _Norm(outputs)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = nn.functional.silu(self.norm1(self.first(x)))
@@ -33,11 +31,11 @@ class _Residual(nn.Module):
 
 
 class Lia(nn.Module):
-    """The original's residual pyramid, slimmer: a space-to-depth stem (4x4 pixels) to 64x64, halved down to 4x4,
-    then 1x1.
+    """The original's residual pyramid, narrower: a space-to-depth stem (4x4 pixels) to 64x64, halved down to 4x4, then
+    1x1.
 
-    channels: one width per stage, first at 64x64, last at 1x1; with six stages 64, 32, 16, 8, 4, 1 pixels. The last
-    stage is a convolution over the whole 4x4 map, which keeps place where averaging forgets it.
+    channels: one width per stage, the first at 64x64, the last at 1x1; with six stages at 64, 32, 16, 8, 4 and 1
+    pixels. The last stage is a convolution over the whole 4x4 map, which keeps positions that an average would lose.
     """
 
     def __init__(self, channels: tuple[int, ...] = (32, 64, 128, 192, 256, 256)) -> None:
@@ -83,18 +81,18 @@ class ResNet(nn.Module):
 
 
 FAMILIES: dict[str, type[nn.Module]] = {"lia": Lia, "resnet": ResNet}
-HRNETS = ("hrnet_w18", "hrnet_w18_small", "hrnet_w32")  # encoders.hrnet
+HRNETS = ("hrnet_w18", "hrnet_w18_small", "hrnet_w32")  # built by the module hrnet
 ENCODERS = (*FAMILIES, *HRNETS)
 
 
 def build_encoder(family: str, channels: tuple[int, ...] = (), head: str = "") -> nn.Module:
-    """An encoder of a family by name; ValueError lists the families.
+    """An encoder by the name of its family, one of ENCODERS; ValueError lists them.
 
-    channels: one per stage; none: the family's own. Of an HRNet only the last, the code's width, can be chosen. head:
-    of an HRNet, see encoders.hrnet.
+    channels: one width per stage; empty: the family's default. For an HRNet only the last one, the code's width, is
+    used. head: of an HRNet, one of hrnet.HEADS; other families have none.
     """
     if family in HRNETS:
-        from encoders.hrnet import HEADS, HRNet
+        from .hrnet import HEADS, HRNet
 
         return HRNet(family, head or HEADS[0], channels[-1] if channels else 256)
     if family not in FAMILIES:

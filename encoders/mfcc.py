@@ -3,7 +3,7 @@
 Letters: N samples at 16 kHz, K feature frames; frame k is samples 160 k to 160 k + 399.
 
 The coefficients of Davis and Mermelstein 1980, liftered, with log energy in place of the first, computed in float64.
-Three things differ from what librosa and torchaudio compute and must stay, because weights depend on them: the corners
+Three things differ from librosa and torchaudio and must stay, because the weights were trained with them: the corners
 of the triangles are rounded down to whole bins, frames have no window function, and the last 13 features are slopes of
 the cepstra over five frames, not second differences.
 """
@@ -19,11 +19,11 @@ from . import audio
 
 HOP, WINDOW = audio.HOP, audio.WINDOW  # 10 ms and 25 ms
 N_FFT = 512  # points of the Fourier transform
-EMPHASIS = 0.97  # of the previous sample is subtracted from each sample
+EMPHASIS = 0.97  # share of the previous sample that is subtracted from each sample
 BANDS = 26  # triangular filters from 0 to 8000 Hz
-CEPSTRA = 13
-LIFTER = 22
-POWER_OF_SILENCE = torch.finfo(torch.float64).eps  # in place of a power that is exactly 0
+CEPSTRA = 13  # coefficients
+LIFTER = 22  # of the sinusoidal lifter, in coefficients
+POWER_OF_SILENCE = torch.finfo(torch.float64).eps  # replaces a power of exactly 0
 SIZE = 3 * CEPSTRA  # features per frame
 CHUNK_FRAMES = 3000  # 30 s, computed at once, which bounds the memory of long recordings
 
@@ -51,11 +51,11 @@ def features(waveform: Tensor) -> Tensor:
 def _cepstra(sound: Tensor, first: int, last: int) -> Tensor:
     """Log energy and liftered cepstra of frames `first` to `last` - 1: [last - first,13]."""
     begin, end = first * HOP, (last - 1) * HOP + WINDOW
-    near = sound[max(begin - 1, 0) : end].double()
-    before = near[:1] if begin else near.new_zeros(1)  # the very first sample is kept as it is
-    now = near[1:] if begin else near
-    emphasised = now - EMPHASIS * torch.cat([before, now[:-1]])
-    padded = torch.nn.functional.pad(emphasised, (0, end - begin - len(now)))
+    samples = sound[max(begin - 1, 0) : end].double()
+    before = samples[:1] if begin else samples.new_zeros(1)  # the first sample of all is not changed
+    current = samples[1:] if begin else samples
+    emphasised = current - EMPHASIS * torch.cat([before, current[:-1]])
+    padded = torch.nn.functional.pad(emphasised, (0, end - begin - len(current)))
     spectrum = torch.fft.rfft(padded.unfold(0, WINDOW, HOP), N_FFT)
     power = (spectrum.real.square() + spectrum.imag.square()) / N_FFT  # [K,257]
     bands = _log(power @ _mel_filters())
@@ -64,6 +64,7 @@ def _cepstra(sound: Tensor, first: int, last: int) -> Tensor:
 
 
 def _log(power: Tensor) -> Tensor:
+    """The logarithm, with POWER_OF_SILENCE in place of 0."""
     return torch.where(power == 0, POWER_OF_SILENCE, power).log()
 
 

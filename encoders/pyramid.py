@@ -14,15 +14,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from encoders.equalized import Activation, Blur, EqualConv2d, EqualLinear
+from .equalized import Activation, Blur, EqualConv2d, EqualLinear
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the encoder says of pictures.
+class StageOneEncoding:
+    """The outputs of the encoder.
 
     image_code [B,S]; motion_code [B,M]; skips from 8x8 to the full size, [B,C,n,n] each; identity [B,S] and
-    motion_feature [B,S] of the two heads; stages [B,stages,S], what HAL weighs by weights [stages].
+    motion_feature [B,S]: of the two heads; stages [B,stages,S]: the codes that HAL sums with weights [stages].
     """
 
     image_code: Tensor
@@ -35,14 +35,14 @@ class Look:
 
 
 class _Residual(nn.Module):
-    """Half the size: two 3x3 convolutions, the second after a low pass; shortcut by low pass and 1x1."""
+    """Residual block of half the size: two 3x3 convolutions with a low pass between; shortcut of low pass and 1x1."""
 
-    def __init__(self, inside: int, outside: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(EqualConv2d(inside, inside, 3, padding=1), Activation(inside))
-        self.conv2 = nn.Sequential(Blur(inside, 2), EqualConv2d(inside, outside, 3, stride=2), Activation(outside))
-        # The 1x1 keeps every second place, so the low pass is evaluated there only.
-        self.skip = nn.Sequential(Blur(inside, 1, stride=2), EqualConv2d(inside, outside, 1))
+        self.conv1 = nn.Sequential(EqualConv2d(inputs, inputs, 3, padding=1), Activation(inputs))
+        self.conv2 = nn.Sequential(Blur(inputs, 2), EqualConv2d(inputs, outputs, 3, stride=2), Activation(outputs))
+        # The 1x1 convolution keeps every second pixel, so the low pass is evaluated only there.
+        self.skip = nn.Sequential(Blur(inputs, 1, stride=2), EqualConv2d(inputs, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return (self.conv2(self.conv1(x)) + self.skip(x)) / math.sqrt(2)
@@ -59,8 +59,8 @@ class _StageWeights(nn.Module):
 class Pyramid(nn.Module):
     """Stages from the full size down to 4x4 and 1x1, and HAL over all of them.
 
-    channels: widths at 4, 8, 16 ... pixels up to the full size. HAL's lifts are named fc1, fc2 ... in the order of the
-    stages whose width is not the code's.
+    channels: widths at 4, 8, 16 ... pixels up to the full size. The linear layers that lift a stage to the code's width
+    are named fc1, fc2 ... in the order of the stages that need one.
     """
 
     def __init__(self, channels: tuple[int, ...], code_size: int) -> None:
@@ -77,21 +77,21 @@ class Pyramid(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """[B,3,n,n] in [-1,1] -> every stage's output [B,C,h,w], the largest first, the last 1x1."""
-        out = [self.convs[0](image)]
-        for stage in self.convs[1:]:
-            out.append(stage(out[-1]))
-        return out
+        outputs = [self.convs[0](image)]
+        for block in list(self.convs)[1:]:
+            outputs.append(block(outputs[-1]))
+        return outputs
 
     def aggregate(self, pyramid: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """HAL: means over space, lifted, weighed -> code [B,S], stages [B,stages,S], softmax weights [stages]."""
+        """HAL: spatial means, lifted and weighted -> code [B,S], stages [B,stages,S], softmax weights [stages]."""
         means = [stage.mean((2, 3)) for stage in pyramid]
-        own = [getattr(self, self.lifts[i])(mean) if i in self.lifts else mean for i, mean in enumerate(means)]
-        stages, weights = torch.stack(own, 1), self.ws.weights.softmax(0)
+        codes = [getattr(self, self.lifts[i])(mean) if i in self.lifts else mean for i, mean in enumerate(means)]
+        stages, weights = torch.stack(codes, 1), self.ws.weights.softmax(0)
         return (stages * weights[:, None]).sum(1), stages, weights
 
 
 class _Heads(nn.Module):
-    """Identity and what is left without it (motion); ordinary linear layers."""
+    """Heads for identity and for what remains without it (motion)."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -110,11 +110,11 @@ class StageOneEncoder(nn.Module):
             *(EqualLinear(code_size, code_size) for _ in range(4)), EqualLinear(code_size, motion_size)
         )
 
-    def forward(self, image: Tensor) -> Look:
-        """Pictures [B,3,n,n] in [-1,1] -> Look."""
+    def forward(self, image: Tensor) -> StageOneEncoding:
+        """Pictures [B,3,n,n] in [-1,1] -> all outputs."""
         pyramid = self.net_app(image.contiguous(memory_format=torch.channels_last))
         code, stages, weights = self.net_app.aggregate(pyramid)
         feature = self.net_decouping.identity_excluded_net(code)
         identity = self.net_decouping.identity_net(code)
-        skips = tuple(pyramid[-3::-1])  # from 8x8 up: the decoder has no use for 4x4 and 1x1
-        return Look(code, self.fc(feature), skips, identity, feature, stages, weights)
+        skips = tuple(pyramid[-3::-1])  # from 8x8 up: the decoder does not use 4x4 and 1x1
+        return StageOneEncoding(code, self.fc(feature), skips, identity, feature, stages, weights)

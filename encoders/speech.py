@@ -24,13 +24,13 @@ PRIOR_BANDS = (
     (0.3, -11.0),
     (0.7, -11.5),
     (1.0, -14.2),
-)  # (place among the bands, lowest 0 and highest 1; mean log power there) of speech at -26 dBFS
+)  # (position among the bands, lowest 0 and highest 1; mean log power there) of speech at -26 dBFS
 PRIOR_LOUDNESS = -6.0  # log of the mean power over all bands
 LOG_POWER_SCALE = 2.0  # log power is divided by this after the mean is subtracted
 CLIP = 3.5  # normalised features stay within +-CLIP
 CHUNK_FRAMES = 750  # video frames (30 s) measured at once, which bounds the memory of long recordings
 PITCH_REFERENCE = 150.0  # Hz at which the pitch feature is 0
-OCTAVE_COST = 0.1  # subtracted from the autocorrelation per octave of lag: two periods fit as well as one
+OCTAVE_COST = 0.1  # subtracted from the autocorrelation per octave of lag, because twice the period fits as well
 UNVOICED, VOICED = 0.4, 0.9  # normalised autocorrelation at which voicing is 0 and 1
 
 
@@ -53,6 +53,10 @@ class SpeechFeatures(nn.Module):
     window is padded with zeros, so that no filter of the lowest bands is empty); pitch: append voicing (0..1) and pitch
     (octaves above 150 Hz times voicing). ValueError where per_frame does not divide a frame's 640 samples.
     """
+
+    bands: Tensor
+    window: Tensor
+    prior: Tensor
 
     def __init__(
         self, n_mels: int = 80, per_frame: int = audio.MEL_PER_FRAME, n_fft: int = 1024, pitch: bool = True
@@ -88,9 +92,9 @@ class SpeechFeatures(nn.Module):
         """log_mel and pitch of CHUNK_FRAMES video frames from `first` on, with one more frame of sound on each side."""
         last = min(first + CHUNK_FRAMES, audio.frame_count(waveform.shape[-1]))
         before = min(first, 1)
-        near = waveform[:, (first - before) * audio.SAMPLES_PER_FRAME : (last + 1) * audio.SAMPLES_PER_FRAME] * gain
+        samples = waveform[:, (first - before) * audio.SAMPLES_PER_FRAME : (last + 1) * audio.SAMPLES_PER_FRAME] * gain
         inside = slice(before * self.per_frame, (before + last - first) * self.per_frame)
-        return self.log_mel(near)[:, inside], self.pitch(near)[:, before : before + last - first]
+        return self.log_mel(samples)[:, inside], self.pitch(samples)[:, before : before + last - first]
 
     def log_mel(self, waveform: Tensor) -> Tensor:
         """Samples [B,N] -> log power per mel band [B,K,n_mels], at least log(POWER_FLOOR)."""

@@ -80,9 +80,9 @@ def unet(networks: Networks) -> Part:
     """The decoder's U-Net: what changes, what the portrait brings and codes -> pixels, logits, residual flow."""
     network = networks.decoder
     with torch.no_grad():
-        entry = network._entry(None, torch.rand(1, network.colours + 4, network.side, network.side))
+        entry = network._project(None, torch.rand(1, network.block_channels + 4, network.side, network.side))
     inputs = {
-        "x": torch.randn(1, network.entry.in_channels - network.colours - 4, network.side, network.side),
+        "x": torch.randn(1, network.entry.in_channels - network.block_channels - 4, network.side, network.side),
         "entry": entry,
         "codes": 0.3 * torch.randn(1, network.modulate.in_features),
     }

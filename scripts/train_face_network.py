@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from anitalker.config import DetectorConfig, InputError, LandmarkConfig, to_dict
 from anitalker.faces.face_network import Detector, LandmarkRegressor, crop_frame, to_crop
 from anitalker.faces.landmarks import eye_opening, face_height, lip_opening
-from anitalker.faces.landmarks68 import POINTS, fit_ridge, widen
+from anitalker.faces.landmarks68 import IBUG_POINTS, expand_to_mesh, fit_ridge
 from anitalker.models.loading import load_face
 from scripts.training import face_losses
 from scripts.training.data import FrameCache
@@ -82,7 +82,7 @@ class LandmarkObjective(nn.Module):
         """Crops and landmarks as `face_crops` gives them -> losses with their `total`, and nothing else."""
         crops, truth = batch
         with torch.autocast(crops.device.type, torch.bfloat16, enabled=self.bf16):
-            first, refined = self.network.both(crops.contiguous(memory_format=torch.channels_last))
+            first, refined = self.network.coarse_and_refined(crops.contiguous(memory_format=torch.channels_last))
         losses = {
             "first": face_losses.landmark_loss(first, truth, self.weights),
             "refined": face_losses.landmark_loss(refined, truth, self.weights),
@@ -162,10 +162,10 @@ def fit_68(options: argparse.Namespace) -> None:
 def score_68(ridge: dict[str, Tensor], landmarks: np.ndarray) -> dict[str, float]:
     """Mean error over face height in percent, from true points and from points with NOISE."""
     truth = torch.from_numpy(landmarks)
-    points, scores = truth[:, list(POINTS), :2], {}
+    points, scores = truth[:, list(IBUG_POINTS), :2], {}
     radius = ((points - points.mean(1, keepdim=True)) ** 2).sum(-1).mean(-1).sqrt()[:, None, None]
     for name, noise in (("clean", 0.0), ("noisy", NOISE)):
-        guess = widen(ridge, points + noise * radius * torch.randn_like(points))
+        guess = expand_to_mesh(ridge, points + noise * radius * torch.randn_like(points))
         error = (guess - truth)[..., :2].norm(dim=-1) / face_height(truth)[:, None]
         scores[name] = round(100 * float(error.mean()), 3)
     return scores

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from anitalker.video import probe
+from anitalker.media.video import probe
 
 
 def test_the_notebook_is_stored_without_outputs(root):

@@ -1,11 +1,12 @@
-"""Decoder: portrait, its landmarks and a motion code -> one face frame, by warping the portrait and drawing the rest.
+"""Decoder: a portrait, its landmarks and a motion code -> one face frame, by warping the portrait and synthesising the
+rest.
 
-Letters: B frames, M = 20 motion, N = 468 landmarks, D appearance code. Pictures are [B,3,256,256] in [-1,1]; the
-U-Net works at n = 128, where every place holds 2x2 pixels (space to depth).
+Letters: B frames, M = 20 motion, N = 468 landmarks, D appearance code. Pictures are [B,3,256,256] in [-1,1]. The U-Net
+works on a grid of n x n = 128 x 128 cells, each of 2x2 pixels (space to depth).
 
-A frame is three layers under soft masks that add up to one: the portrait at rest (background), the portrait warped by
-the landmark flow plus a learned residual flow, and synthesised pixels (mouth interior, lids, what was hidden). The
-first two are resampled from the original picture at any resolution: sharpness comes from the user's own pixels.
+A frame is three layers under soft masks whose sum is one: the portrait at rest (background), the portrait warped by the
+landmark flow plus a learned residual flow, and synthesised pixels (mouth interior, eyelids, what was hidden). The first
+two are resampled from the original picture at any resolution, so they are as sharp as the user's own pixels.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,59 +27,66 @@ from anitalker.decoder.flow import fold_mask, landmark_flow, resize, rigid_flow,
 from anitalker.decoder.teeth import upper_teeth
 from anitalker.faces.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
 
-Unet = Callable[[Tensor, Tensor, Tensor], Tensor]  # what changes, what the portrait brings, codes -> its planes
-DRAWN = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
-PLANES = 2 + 1 + 2 * len(DRAWN)  # beside the pixels: flow, folds, rings of target and portrait
-# Added to the synthesised layer's logit inside the drawn lips where, seen from the skull, the portrait shows no mouth.
-OPENING = 8.0
-MOUTH = 128  # places along a side in which lips are drawn at least: in coarser ones a narrow opening would be lost
-DARK = 1.0  # and there the pixels begin this much darker, before tanh: the inside of a mouth is dark
+Unet = Callable[[Tensor, Tensor, Tensor], Tensor]  # frame inputs, the portrait's projection, codes -> output maps
+CONTOURS = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
+MAP_COUNT = 2 + 1 + 2 * len(CONTOURS)  # input maps beside pixels: flow, folds, contours of target and portrait
+# Inside the target's lips, where the portrait, moved with the skull, shows no mouth:
+MOUTH_LOGIT = 8.0  # added to the synthesised layer's logit
+MOUTH_SHADOW = 1.0  # subtracted from the synthesised RGB before tanh, because the inside of a mouth is dark
+MIN_LIP_CELLS = 128  # cells along a side for the lips' contour map: a coarser one would lose a narrow opening
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is done once per portrait. picture [1,3,256,256], landmarks [1,N,3], motion [1,M], appearance [1,D],
-    rings [1,4,n,n], mouth [1,1,m,m] (the inner lips again, in MOUTH places where n are fewer), entry [1,24,n,n] (what
-    picture and rings bring to the U-Net's first convolution), teeth [1,4,256,256] of `upper_teeth`."""
+    """What is computed once per portrait.
+
+    picture [1,3,256,256], landmarks [1,N,3], motion [1,M], appearance [1,D]; contours [1,4,n,n]: contour maps;
+    inner_lips [1,1,m,m]: the contour map of the inner lips on m = max(n, MIN_LIP_CELLS) cells; projection [1,24,n,n]:
+    the share of picture and contours in the U-Net's first convolution; teeth [1,4,256,256]: from `upper_teeth`.
+    """
 
     picture: Tensor
     landmarks: Tensor
     motion: Tensor
     appearance: Tensor
-    rings: Tensor
-    mouth: Tensor
-    entry: Tensor
+    contours: Tensor
+    inner_lips: Tensor
+    projection: Tensor
     teeth: Tensor
 
 
 @dataclass(frozen=True)
 class Layers:
-    """What makes a frame: flow [B,2,256,256] in crop widths, masks [B,3,256,256] (rest, warped, synthesised; sum 1),
-    pixels [B,3,256,256] synthesised, marks [B,2,N,2] landmarks of portrait and target, whose lids are drawn at any
-    resolution; None: by the flow alone."""
+    """The layers of B frames.
+
+    flow [B,2,256,256] in crop widths; masks [B,3,256,256] (rest, warped, synthesised; sum 1); synthesised
+    [B,3,256,256]: synthesised RGB in [-1,1]; landmark_pair [B,2,N,2]: landmarks of portrait and target in crop widths,
+    from which eyelids are warped at any resolution. Without landmark_pair the flow alone moves the lids.
+    """
 
     flow: Tensor
     masks: Tensor
-    pixels: Tensor
-    marks: Tensor | None = None
+    synthesised: Tensor
+    landmark_pair: Tensor | None = None
 
-    def __getitem__(self, part: slice) -> Layers:
-        """Some of the frames."""
-        return Layers(*(None if one is None else one[part] for one in vars(self).values()))
+    def __getitem__(self, frames: slice) -> Layers:
+        """The layers of some of the frames."""
+        pair = None if self.landmark_pair is None else self.landmark_pair[frames]
+        return Layers(self.flow[frames], self.masks[frames], self.synthesised[frames], pair)
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions with group normalisation; residual where the width stays."""
+    """Two 3x3 convolutions with group normalisation; the second one is residual."""
 
-    def __init__(self, inside: int, outside: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        self.first = nn.Conv2d(inside, outside, 3, stride, 1)
-        self.norm = nn.GroupNorm(8, outside)
-        self.second = nn.Conv2d(outside, outside, 3, 1, 1)
+        self.first = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.norm = nn.GroupNorm(8, outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
-        # An odd number of channels in a group takes torch seven times as long in bfloat16 as in float32.
+        # With an odd number of channels per group, torch takes seven times as long in bfloat16 as in float32.
         odd = self.norm.num_channels // self.norm.num_groups % 2
         x = F.silu(self.norm(x.float() if odd else x)).to(x.dtype)
         return x + F.silu(self.second(x))
@@ -89,113 +98,128 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        widths, self.colours = config.channels, 3 * config.block**2  # colours of one place
-        self.entry = nn.Conv2d(2 * self.colours + PLANES, widths[0], 3, padding=1)
+        widths, self.block_channels = config.channels, 3 * config.block**2  # channels of one cell's pixels
+        self.entry = nn.Conv2d(2 * self.block_channels + MAP_COUNT, widths[0], 3, padding=1)  # the input projection
         self.down = nn.ModuleList(_Block(a, b, 2) for a, b in pairwise(widths))
         self.modulate = nn.Linear(config.code_size + 2 * config.motion_size, 2 * widths[-1])
         self.middle = _Block(widths[-1], widths[-1])
         pairs = list(pairwise(widths))[::-1]
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
         self.up = nn.ModuleList(_Block(2 * a, a) for a, _ in pairs)
-        self.exit = nn.Conv2d(widths[0], 2 * self.colours + 2, 3, padding=1)  # pixels, mask logits, residual flow
+        # Synthesised RGB, mask logits, residual flow.
+        self.exit = nn.Conv2d(widths[0], 2 * self.block_channels + 2, 3, padding=1)
         nn.init.normal_(self.exit.weight, std=1e-3)
-        layers = torch.tensor([-0.5, 1.0, -1.0]).repeat_interleave(config.block**2)  # near the warped one, none shut
-        self.exit.bias.data.copy_(torch.cat([torch.zeros(self.colours), layers, torch.zeros(2)]))
-        self._cast: tuple[list, Decoder] | None = None
+        # Masks start near the warped layer, with none of the layers switched off.
+        logits = torch.tensor([-0.5, 1.0, -1.0]).repeat_interleave(config.block**2)
+        self.exit.bias = nn.Parameter(torch.cat([torch.zeros(self.block_channels), logits, torch.zeros(2)]))
+        self._bfloat16: tuple[list, Decoder] | None = None
 
     @property
     def side(self) -> int:
-        """Places of the U-Net along a side of the crop."""
+        """Grid cells of the U-Net along a side of the crop."""
         return CROP // self.config.block
 
     def prepare(self, picture: Tensor, landmarks: Tensor, motion: Tensor, appearance: Tensor) -> Prepared:
-        """Once per portrait: [B,3,256,256], [B,N,3] in crop widths, [B,M], [B,D]."""
-        rings = rasterise(landmarks.float(), DRAWN, self.side)
+        """Picture [B,3,256,256] in [-1,1], landmarks [B,N,3] in crop widths, motion [B,M], appearance [B,D] -> what is
+        computed once per portrait."""
+        contours = rasterise(landmarks.float(), CONTOURS, self.side)
+        inner_lips = self._inner_lips(landmarks, contours)
+        projection = self._project(None, torch.cat([_unshuffle(picture, self.config.block), contours], 1))
+        projection = projection.contiguous(memory_format=torch.channels_last)
         teeth = upper_teeth(picture, landmarks)
-        entry = self._entry(None, torch.cat([_unshuffle(picture, self.config.block), rings], 1))
-        entry = entry.contiguous(memory_format=torch.channels_last)
-        return Prepared(picture, landmarks, motion, appearance, rings, self._mouth(landmarks, rings), entry, teeth)
+        return Prepared(picture, landmarks, motion, appearance, contours, inner_lips, projection, teeth)
 
-    def _mouth(self, landmarks: Tensor, rings: Tensor) -> Tensor:
-        """The ring of the inner lips of landmarks whose `rings` are drawn, in at least MOUTH places."""
-        return rings[:, 1:2] if self.side >= MOUTH else rasterise(landmarks.float(), (INNER_LIPS,), MOUTH)
+    def _inner_lips(self, landmarks: Tensor, contours: Tensor) -> Tensor:
+        """The contour map of the inner lips on at least MIN_LIP_CELLS cells a side; contours: maps of all contours."""
+        if self.side >= MIN_LIP_CELLS:
+            return contours[:, 1:2]
+        return rasterise(landmarks.float(), (INNER_LIPS,), MIN_LIP_CELLS)
 
-    def frames(self, prepared: Prepared, landmarks: Tensor, motion: Tensor) -> Layers:
-        """Target landmarks [B,N,3] (of `MotionSpace.landmarks`) and motion [B,M] -> Layers."""
-        count = len(motion)
-        flow = landmark_flow(
-            prepared.landmarks.expand(count, -1, -1), landmarks, self.config.grid, self.config.smoothing
-        )
+    def layers(self, prepared: Prepared, landmarks: Tensor, motion: Tensor) -> Layers:
+        """Target landmarks [B,N,3] (from `MotionSpace.landmarks`) and motion [B,M] -> the layers of B frames."""
+        source = prepared.landmarks.expand(len(motion), -1, -1)
+        flow = landmark_flow(source, landmarks, self.config.grid, self.config.smoothing)
         return self.refine(prepared, landmarks, motion, flow)
 
     def refine(
         self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor, unet: Unet | None = None
     ) -> Layers:
-        """The learned part: coarse flow [B,2,g,g] -> Layers. unet: runs in place of `_unet`, a CUDA graph of it."""
+        """The learned step: coarse flow [B,2,g,g] -> the layers of B frames.
+
+        landmarks [B,N,3] and motion [B,M] of the target; unet: called in place of `_unet`, such as a CUDA graph of it.
+        """
         count, block = len(motion), self.config.block
-        fine = max(self.side, MOUTH)
-        by = CROP // fine
-        picture, still = (part.expand(count, -1, -1, -1) for part in (prepared.picture, prepared.mouth))
-        marks = torch.stack([prepared.landmarks.expand(count, -1, -1), landmarks], 1)[..., :2].float()
-        rings = rasterise(landmarks.float(), DRAWN, self.side)
-        lips = _Window(landmarks[:, list(INNER_LIPS)], fine)
-        skull, mouth = lips.cut(rigid_flow(marks[:, 0], marks[:, 1], fine)), lips.cut(self._mouth(landmarks, rings))
-        teeth = mouth * warp(still, skull, lips.box(1))
-        flow = resize(coarse, (fine, fine))
-        # What the portrait shows between its lips does not stretch with them.
-        flow = flow + lips.spread(teeth * (skull - lips.cut(flow)))
-        wide, places = resize(flow, (CROP, CROP)), F.avg_pool2d(flow, fine // self.side) if fine > self.side else flow
-        warped = warp_eyelids(picture, warp(picture, wide), marks)
-        x = torch.cat([_unshuffle(warped, block), places * 10, fold_mask(places), rings], 1)
-        codes = torch.cat(
-            [prepared.appearance.expand(count, -1), _code(motion), _code(prepared.motion).expand(count, -1)], 1
-        )
-        out = (unet or self._unet)(x, prepared.entry, codes).to(torch.float32, memory_format=torch.contiguous_format)
-        fresh = lips.enlarge(mouth - teeth, by)  # in their window of the crop
-        shadow = lips.spread(fresh, by)
-        pixels, logits = _shuffle(out[:, :-2], block).split(3, 1)
-        pixels = _tanh(pixels - DARK * shadow)
-        hidden = warp(prepared.teeth.expand(count, -1, -1, -1), lips.enlarge(skull, by), lips.box(by))
-        cover = fresh * hidden[:, 3:]
-        pixels = pixels + lips.spread(cover * (hidden[:, :3] - lips.cut(pixels, by)), by)
-        masks = torch.cat([logits[:, :2], logits[:, 2:] + OPENING * shadow], 1).softmax(1)
-        residual = self.config.max_residual * torch.tanh(out[:, -2:])
-        masks, pixels = _smooth(torch.cat([masks, pixels], 1)).split(3, 1)
-        return Layers(wide + resize(residual, (CROP, CROP)), masks, pixels, marks)
+        size = max(self.side, MIN_LIP_CELLS)  # cells a side of the finest maps
+        factor = CROP // size
+        picture, source_lips = (x.expand(count, -1, -1, -1) for x in (prepared.picture, prepared.inner_lips))
+        pair = torch.stack([prepared.landmarks.expand(count, -1, -1), landmarks], 1)[..., :2].float()
+        contours = rasterise(landmarks.float(), CONTOURS, self.side)
+        window = _Window(landmarks[:, list(INNER_LIPS)], size)
+        skull = window.cut(rigid_flow(pair[:, 0], pair[:, 1], size))
+        lips = window.cut(self._inner_lips(landmarks, contours))
+        shown = lips * warp(source_lips, skull, window.box(1))  # between the lips in target and portrait
+        flow = resize(coarse, (size, size))
+        # What the portrait shows between its lips moves with the skull and does not stretch with the lips.
+        flow = flow + window.pad(shown * (skull - window.cut(flow)))
+        full_flow = resize(flow, (CROP, CROP))
+        cell_flow = F.avg_pool2d(flow, size // self.side) if size > self.side else flow
+        warped = warp_eyelids(picture, warp(picture, full_flow), pair)
+        x = torch.cat([_unshuffle(warped, block), cell_flow * 10, fold_mask(cell_flow), contours], 1)
+        source_code = _motion_features(prepared.motion).expand(count, -1)
+        codes = torch.cat([prepared.appearance.expand(count, -1), _motion_features(motion), source_code], 1)
+        output = (unet or self._unet)(x, prepared.projection, codes)
+        output = output.to(torch.float32, memory_format=torch.contiguous_format)
+        opened = window.enlarge(lips - shown, factor)  # what the portrait does not show, in the window of the crop
+        opened_crop = window.pad(opened, factor)
+        synthesised, logits = _shuffle(output[:, :-2], block).split(3, 1)
+        synthesised = _tanh(synthesised - MOUTH_SHADOW * opened_crop)
+        teeth = warp(prepared.teeth.expand(count, -1, -1, -1), window.enlarge(skull, factor), window.box(factor))
+        teeth_mask = opened * teeth[:, 3:]
+        synthesised = synthesised + window.pad(teeth_mask * (teeth[:, :3] - window.cut(synthesised, factor)), factor)
+        masks = torch.cat([logits[:, :2], logits[:, 2:] + MOUTH_LOGIT * opened_crop], 1).softmax(1)
+        residual = self.config.max_residual * torch.tanh(output[:, -2:])
+        masks, synthesised = _smooth(torch.cat([masks, synthesised], 1)).split(3, 1)
+        return Layers(full_flow + resize(residual, (CROP, CROP)), masks, synthesised, pair)
 
-    def _entry(self, changing: Tensor | None, still: Tensor) -> Tensor:
-        """The first convolution, which is a sum over its inputs, of one part of them: of the portrait alone, done once
-        (changing: None, still [1,16,n,n]), or of what changes from frame to frame, with that result added."""
-        weight, colours, planes = self.entry.weight, self.colours, len(DRAWN)
-        if changing is None:
-            weight = torch.cat([weight[:, colours : 2 * colours], weight[:, -planes:]], 1)
-            return F.conv2d(still, weight, self.entry.bias, padding=1)
-        weight = torch.cat([weight[:, :colours], weight[:, 2 * colours : -planes]], 1)
-        changing = changing.to(weight.dtype, memory_format=torch.channels_last)
-        seen = F.conv2d(changing, weight, padding=1)
-        return seen + still.to(seen.dtype)
+    def _project(self, frame: Tensor | None, portrait: Tensor) -> Tensor:
+        """The input projection, which is a sum over input channels, of some of its channels.
 
-    def _unet(self, x: Tensor, still: Tensor, codes: Tensor) -> Tensor:
-        """What changes [B,.,n,n], what the portrait brings, codes [B,.] -> the planes of `exit`."""
-        on_processor = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        cast = on_processor and torch.get_autocast_dtype("cpu") == torch.bfloat16 and not torch.is_grad_enabled()
-        return (self._in_bfloat16() if cast else self)._network(x, still, codes)
+        frame None: of the portrait's channels [1,16,n,n], once. Otherwise: of a frame's channels [B,.,n,n], with the
+        portrait's result [1,24,n,n] added.
+        """
+        weight, channels, contours = self.entry.weight, self.block_channels, len(CONTOURS)
+        if frame is None:
+            weight = torch.cat([weight[:, channels : 2 * channels], weight[:, -contours:]], 1)
+            return F.conv2d(portrait, weight, self.entry.bias, padding=1)
+        weight = torch.cat([weight[:, :channels], weight[:, 2 * channels : -contours]], 1)
+        frame = frame.to(weight.dtype, memory_format=torch.channels_last)
+        projection = F.conv2d(frame, weight, padding=1)
+        return projection + portrait.to(projection.dtype)
+
+    def _unet(self, x: Tensor, projection: Tensor, codes: Tensor) -> Tensor:
+        """A frame's channels [B,.,n,n], the portrait's projection [1,24,n,n], codes [B,.] -> output maps [B,.,n,n]."""
+        on_cpu = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        convert = on_cpu and torch.get_autocast_dtype("cpu") == torch.bfloat16 and not torch.is_grad_enabled()
+        return (self._in_bfloat16() if convert else self)._network(x, projection, codes)
 
     def _in_bfloat16(self) -> Decoder:
-        """Itself with its products' weights in bfloat16, kept: autocast would cast each of them for every frame."""
+        """A copy whose convolutions and linear layers have bfloat16 weights, kept for the next call.
+
+        Equivalent to `self` under autocast, which would convert every weight again for every frame.
+        """
         state = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters()]
-        kept = self._cast
-        if kept is None or kept[0] != state:  # the first time, and when weights were changed since
+        kept = self._bfloat16
+        if kept is None or kept[0] != state:  # at first, and when weights have changed since
             network = copy.deepcopy(self)
-            network._cast = None
+            network._bfloat16 = None
             for layer in network.modules():
                 if isinstance(layer, nn.Conv2d | nn.Linear):
-                    layer.to(torch.bfloat16, memory_format=torch.channels_last)
-            kept = self._cast = state, network
+                    cast(Any, layer).to(torch.bfloat16, memory_format=torch.channels_last)
+            kept = self._bfloat16 = state, network
         return kept[1]
 
-    def _network(self, x: Tensor, still: Tensor, codes: Tensor) -> Tensor:
-        skips = [self._entry(x, still)]
+    def _network(self, x: Tensor, projection: Tensor, codes: Tensor) -> Tensor:
+        skips = [self._project(x, projection)]
         for down in self.down:
             skips.append(down(skips[-1]))
         scale, shift = self.modulate(codes.to(x.dtype))[..., None, None].chunk(2, 1)
@@ -207,74 +231,86 @@ class Decoder(nn.Module):
 
 
 class _Window:
-    """The box of some landmarks [B,P,>=2] among side x side places, two wider: what they bound ends within it, so that
-    it can be resized by itself. `by`: the same box in a picture `by` times as large."""
+    """The bounding box of landmarks [B,P,>=2] on a grid of size x size cells, wider by two cells.
 
-    def __init__(self, points: Tensor, side: int) -> None:
-        self.side, self.spans = side, [(0, side), (0, side)]  # rows, columns
-        if points.device.type == "cpu":  # elsewhere finding a box would make the device wait
-            places = points[..., :2].detach() * side
-            low, high = (ends.clamp(0, side).tolist() for ends in (places.amin((0, 1)) - 2, places.amax((0, 1)) + 3))
-            self.spans = [(min(int(a), side - 1), max(int(b), 1)) for a, b in zip(low[::-1], high[::-1], strict=True)]
+    What the landmarks bound ends within it, so a map of it can be resized on its own. `factor`: the same box in a map
+    that is `factor` times as large.
+    """
 
-    def box(self, by: int = 1) -> tuple[slice, slice]:
+    def __init__(self, points: Tensor, size: int) -> None:
+        self.size, self.spans = size, [(0, size), (0, size)]  # rows, columns
+        if points.device.type == "cpu":  # on other devices, reading a box would synchronise with the host
+            cells = points[..., :2].detach() * size
+            low, high = (ends.clamp(0, size).tolist() for ends in (cells.amin((0, 1)) - 2, cells.amax((0, 1)) + 3))
+            self.spans = [(min(int(a), size - 1), max(int(b), 1)) for a, b in zip(low[::-1], high[::-1], strict=True)]
+
+    def box(self, factor: int = 1) -> tuple[slice, slice]:
         """Its rows and columns."""
-        return tuple(slice(by * start, by * end) for start, end in self.spans)
+        (top, bottom), (left, right) = self.spans
+        return slice(factor * top, factor * bottom), slice(factor * left, factor * right)
 
-    def cut(self, field: Tensor, by: int = 1) -> Tensor:
-        """What of [B,C,H,W] lies in it."""
-        rows, columns = self.box(by)
+    def cut(self, field: Tensor, factor: int = 1) -> Tensor:
+        """The window of [B,C,H,W]."""
+        rows, columns = self.box(factor)
         return field[:, :, rows, columns]
 
-    def spread(self, part: Tensor, by: int = 1) -> Tensor:
-        """The inverse, nothing around it."""
+    def pad(self, content: Tensor, factor: int = 1) -> Tensor:
+        """The inverse of `cut`, zeros around the window."""
         (top, bottom), (left, right) = self.spans
-        return F.pad(part, [by * room for room in (left, self.side - right, top, self.side - bottom)])
+        return F.pad(content, [factor * width for width in (left, self.size - right, top, self.size - bottom)])
 
-    def enlarge(self, part: Tensor, by: int) -> Tensor:
-        """Its content for a picture `by` times as large."""
-        return resize(part, (by * part.shape[-2], by * part.shape[-1]))
+    def enlarge(self, content: Tensor, factor: int) -> Tensor:
+        """A map of the window, `factor` times as large."""
+        return resize(content, (factor * content.shape[-2], factor * content.shape[-1]))
 
 
-def _shuffle(places: Tensor, block: int) -> Tensor:
-    """`pixel_shuffle` of [B,C block^2,n,n] -> [B,C,n block,n block], as one copy: less than half of torch's time."""
-    parts = places.unflatten(1, (-1, block, block)).permute(0, 1, 4, 2, 5, 3)  # [B,C,n,block,n,block]
-    return parts.reshape(*parts.shape[:2], parts.shape[2] * block, parts.shape[4] * block)
+def _shuffle(cells: Tensor, block: int) -> Tensor:
+    """[B,C block^2,n,n] -> [B,C,n block,n block].
+
+    Equivalent to `F.pixel_shuffle(cells, block)`, as one copy, in less than half of its time.
+    """
+    split = cells.unflatten(1, (-1, block, block)).permute(0, 1, 4, 2, 5, 3)  # [B,C,n,block,n,block]
+    return split.reshape(*split.shape[:2], split.shape[2] * block, split.shape[4] * block)
 
 
 def _unshuffle(pixels: Tensor, block: int) -> Tensor:
-    """The inverse, `pixel_unshuffle`, a third of its time."""
-    parts = pixels.unflatten(3, (-1, block)).unflatten(2, (-1, block)).permute(0, 1, 3, 5, 2, 4)
-    return parts.flatten(1, 3)
+    """[B,C,n block,n block] -> [B,C block^2,n,n].
+
+    Equivalent to `F.pixel_unshuffle(pixels, block)`, in a third of its time.
+    """
+    split = pixels.unflatten(3, (-1, block)).unflatten(2, (-1, block)).permute(0, 1, 3, 5, 2, 4)
+    return split.flatten(1, 3)
 
 
 def _tanh(x: Tensor) -> Tensor:
-    """tanh as torch is quickest at it on processors: by sigmoid, a tenth of the time, within 3e-7."""
+    """Equivalent to `torch.tanh(x)` within 3e-7; on CPUs the sigmoid takes a tenth of its time."""
     return torch.sigmoid(2 * x) * 2 - 1
 
 
 def _smooth(fields: Tensor) -> Tensor:
-    """Binomial 3x3: takes away the pattern of two pixels that the shuffle of blocks leaves."""
+    """Binomial 3x3 filter, borders replicated: removes the two-pixel pattern that `_shuffle` leaves."""
     p = F.pad(fields, (1, 1, 1, 1), "replicate")
     p = torch.add(p[:, :, :-2], p[:, :, 1:-1], alpha=2).add_(p[:, :, 2:])
     return torch.add(p[..., :-2], p[..., 1:-1], alpha=2).add_(p[..., 2:]).mul_(1 / 16)
 
 
-def _code(motion: Tensor) -> Tensor:
-    """Motion without its place in the picture, of order one: angles and expression times 5."""
+def _motion_features(motion: Tensor) -> Tensor:
+    """Motion [B,M] with its position in the picture set to 0, times 5, so that angles and expression have order 1."""
     return torch.cat([motion[..., :3], motion[..., 3:POSE_SIZE] * 0, motion[..., POSE_SIZE:]], -1) * 5
 
 
 def compose(picture: Tensor, layers: Layers) -> Tensor:
     """Original crop region [1 or B,3,H,W] in [-1,1] at any resolution, and Layers -> frames [B,3,H,W] in [-1,1]."""
-    size = tuple(picture.shape[-2:])
+    height, width = picture.shape[-2:]
+    size = (height, width)
     picture = picture.expand(len(layers.flow), -1, -1, -1)
-    warped, drawn = resize(layers.masks[:, 1:], size).split(1, 1)  # the masks' sum is one
-    moved = warp(picture, resize(layers.flow, size))
-    moved = moved if layers.marks is None else warp_eyelids(picture, moved, layers.marks)
-    return blend(picture, moved, warped, drawn, resize(layers.pixels, size))
+    warped_mask, synthesised_mask = resize(layers.masks[:, 1:], size).split(1, 1)  # the masks' sum is one
+    warped = warp(picture, resize(layers.flow, size))
+    if layers.landmark_pair is not None:
+        warped = warp_eyelids(picture, warped, layers.landmark_pair)
+    return blend(picture, warped, warped_mask, synthesised_mask, resize(layers.synthesised, size))
 
 
-def blend(picture: Tensor, moved: Tensor, warped: Tensor, drawn: Tensor, pixels: Tensor) -> Tensor:
-    """Three layers [.,3,H,W] under the masks [.,1,H,W] of the second and the third -> frames."""
-    return torch.addcmul(picture, warped, moved - picture).addcmul(drawn, pixels - picture)
+def blend(rest: Tensor, warped: Tensor, warped_mask: Tensor, synthesised_mask: Tensor, synthesised: Tensor) -> Tensor:
+    """Three layers [.,3,H,W] under the masks [.,1,H,W] of the second and the third -> frames [.,3,H,W]."""
+    return torch.addcmul(rest, warped_mask, warped - rest).addcmul(synthesised_mask, synthesised - rest)

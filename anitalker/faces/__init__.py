@@ -1,1 +1,1 @@
-"""Faces in pictures: detection, landmarks, crops, and the way back."""
+"""Faces in pictures: detection, landmarks, crops, and pasting crops back."""

@@ -1,4 +1,4 @@
-"""Cut a face out of a picture; anitalker/faces/paste.py is the way back.
+"""Cut a square face crop out of a picture; anitalker/faces/paste.py pastes it back.
 
 Pictures are uint8 [H,W,3] RGB; landmarks float32 [468,3] in the picture's pixels, the centre of the first pixel at 0.5.
 """
@@ -12,17 +12,18 @@ from PIL import Image
 
 from anitalker.config import CROP
 from anitalker.faces.detection import Face
-from anitalker.faces.landmarks import FOREHEAD, face_height
+from anitalker.faces.landmarks import CHIN, FOREHEAD, face_height
 
 FACE_IN_CROP = 0.55  # face height over the crop's side, as in the training data
-MIDDLE_IN_CROP = (0.5, 0.575)  # where the middle of forehead and chin stands in the crop, as in the training data
+MIDDLE_IN_CROP = (0.5, 0.575)  # crop sides: position of the midpoint of forehead and chin, as in the training data
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of a picture: image uint8 [256,256,3], landmarks [468,3] in crop sides, and the way back.
+    """A square of a picture.
 
-    origin (x,y) and side are whole numbers of pixels; the square may leave the picture of size (height, width).
+    image: uint8 [256,256,3]; landmarks [468,3] in crop sides; origin (x,y) and side: whole numbers of the picture's
+    pixels; picture_size: (height, width) of the picture. The square may extend beyond the picture.
     """
 
     image: np.ndarray
@@ -35,21 +36,26 @@ class Crop:
 def crop_face(
     picture: np.ndarray, face: Face, height: float = FACE_IN_CROP, place: tuple[float, float] = MIDDLE_IN_CROP
 ) -> Crop:
-    """The square around a face, placed as in the training data; outside the picture its border is repeated.
+    """The square around a face, placed as in the training data; beyond the picture, its border is replicated.
 
-    height of the face and place of its middle (x,y), both in crop sides.
+    height: of the face; place: position (x,y) of the midpoint of forehead and chin. Both are in crop sides.
     """
     side = max(round(float(face_height(face.landmarks)) / height), 2)
-    middle = face.landmarks[[FOREHEAD, 152], :2].mean(0)
-    x, y = (round(float(m - share * side)) for m, share in zip(middle, place, strict=True))
+    middle = face.landmarks[[FOREHEAD, CHIN], :2].mean(0)
+    x, y = (round(float(m - offset * side)) for m, offset in zip(middle, place, strict=True))
     landmarks = (face.landmarks - np.array([x, y, 0])) / side
     empty = np.zeros((CROP, CROP, 3), np.uint8)
-    frame = Crop(empty, landmarks.astype(np.float32), (float(x), float(y)), float(side), picture.shape[:2])
+    frame = Crop(
+        empty, landmarks.astype(np.float32), (float(x), float(y)), float(side), (picture.shape[0], picture.shape[1])
+    )
     return recrop(picture, frame)
 
 
 def recrop(picture: np.ndarray, frame: Crop, landmarks: np.ndarray | None = None) -> Crop:
-    """The same square of another picture of the same size (a video's next frame); new landmarks [468,3] in pixels."""
+    """The same square of another picture of the same size, such as a video's next frame.
+
+    landmarks: new ones [468,3] in pixels; None keeps those of `frame`.
+    """
     image = Image.fromarray(crop_pixels(picture, frame)).resize((CROP, CROP), Image.Resampling.BICUBIC)
     points = frame.landmarks
     if landmarks is not None:
@@ -58,7 +64,7 @@ def recrop(picture: np.ndarray, frame: Crop, landmarks: np.ndarray | None = None
 
 
 def crop_pixels(picture: np.ndarray, frame: Crop) -> np.ndarray:
-    """The crop's own pixels, uint8 [side,side,3], the picture's border repeated outside of it."""
+    """The crop in the picture's own pixels, uint8 [side,side,3]; beyond the picture, its border is replicated."""
     x, y, side = int(frame.origin[0]), int(frame.origin[1]), int(frame.side)
     rows = np.arange(y, y + side).clip(0, picture.shape[0] - 1)
     columns = np.arange(x, x + side).clip(0, picture.shape[1] - 1)

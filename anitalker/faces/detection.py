@@ -1,4 +1,4 @@
-"""Find faces, choose one, and cut it out; anitalker/faces/paste.py is the way back.
+"""Find faces in pictures, follow one through a video, and select faces.
 
 Pictures are uint8 [H,W,3] RGB; landmarks float32 [468,3] in the picture's pixels, the centre of the first pixel at 0.5.
 """
@@ -6,7 +6,7 @@ Pictures are uint8 [H,W,3] RGB; landmarks float32 [468,3] in the picture's pixel
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,16 +19,16 @@ from anitalker.faces.face_network import MARGIN, Detections, FaceNetwork, crop_f
 from anitalker.faces.landmarks import FOREHEAD, OneEuro, face_height
 from anitalker.runtime.transfer import to_tensors
 
-SMALLEST = 20  # pixels of the face box's longer side; below, there is nothing to animate
-ASIDE = 0.6  # what is looked at beside a face box, in its longer sides: a turned crop reaches half as far
-STILL = 0.02  # crop sides: if the third look's crop would differ by less from the second's, there is no third
-SETTLED = 0.05  # face heights between the first and the last look, times score squared: faces move far less
-RECHECK = 12  # frames of a video between searches with the detector
+MIN_FACE_PIXELS = 20  # of the face box's longer side; a smaller face has nothing to animate
+BOX_MARGIN = 0.6  # longer sides of a face box that are cut out beyond each of its edges: a rotated crop needs half
+MIN_CROP_CHANGE = 0.02  # crop sides: landmarks are estimated once more only if their crop changes by more
+MAX_LANDMARK_SHIFT = 0.05  # face heights from first to last estimate, times score squared: faces shift far less
+DETECTION_INTERVAL = 12  # frames of a video between runs of the detector
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face: box (x0,y0,x1,y1) and landmarks [468,3] in pixels, score 0..1."""
+    """One face of a picture: box (x0,y0,x1,y1) and landmarks [468,3] in pixels, score 0..1."""
 
     box: tuple[float, float, float, float]
     score: float
@@ -41,42 +41,42 @@ class Face:
 
     @property
     def yaw(self) -> float:
-        """Degrees; positive turns the nose to the picture's left."""
+        """Yaw in degrees; positive turns the nose to the picture's left."""
         return self._angles()[0]
 
     @property
     def pitch(self) -> float:
-        """Degrees; positive looks down."""
+        """Pitch in degrees; positive looks down."""
         return self._angles()[1]
 
     @property
     def roll(self) -> float:
-        """Degrees; positive turns clockwise in the picture."""
+        """Roll in degrees; positive turns clockwise in the picture."""
         return self._angles()[2]
 
     @property
     def quality(self) -> dict[str, float]:
-        """Size in pixels, and how far the face looks away from the camera in degrees: what decides on a good result."""
+        """What the result depends on: the size in pixels, and the angle in degrees by which the face looks away."""
         return {"size": self.size, "away": math.hypot(self.yaw, self.pitch)}
 
     def _angles(self) -> tuple[float, float, float]:
-        """Yaw, pitch, roll as in `anitalker.faces.landmarks.rotation`, from the eye corners, temples and forehead."""
+        """Yaw, pitch, roll in degrees, as in `landmarks.rotation`, from the eye corners, temples and forehead."""
         points = self.landmarks.astype(np.float64)
-        across = sum(points[b] - points[a] for a, b in ((33, 263), (127, 356), (234, 454)))
+        across = (points[[263, 356, 454]] - points[[33, 127, 234]]).sum(0)
         across /= np.linalg.norm(across)
         down = points[[168, 6, 197]].mean(0) - points[FOREHEAD]
         down -= across * (down @ across)
         down /= np.linalg.norm(down)
-        ahead = np.cross(across, down)
+        forward = np.cross(across, down)
         yaw, roll = math.asin(np.clip(-across[2], -1, 1)), math.atan2(across[1], across[0])
-        pitch = math.atan2(down[2], ahead[2])
-        return tuple(math.degrees(angle) for angle in (yaw, pitch, roll))
+        pitch = math.atan2(down[2], forward[2])
+        return math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
 
 
 class FaceFinder:
-    """Our own detector and landmark regressor: `network` in evaluation mode, moved to `device`."""
+    """Our own detector and landmark regressor; a copy of `network` in evaluation mode runs on `device`."""
 
-    calibrated = True  # the motion prior knows its scores and how its landmarks settle
+    calibrated = True  # the limits of the motion prior were fitted to its scores and landmarks
 
     def __init__(self, network: FaceNetwork, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
@@ -84,13 +84,13 @@ class FaceFinder:
 
     @torch.inference_mode()
     def find(self, picture: np.ndarray) -> list[Face]:
-        """Every face of a picture, the largest first.
+        """All faces of a picture, uint8 [H,W,3], the largest first.
 
-        The picture is searched at the detector's scale; only if nothing was found finer, and then coarser (for a face
-        that fills the picture).
+        The detector runs at its own scale. If it finds nothing, it runs at a finer scale, and then at a coarser one
+        (for a face that fills the picture).
         """
         usual = self.network.detector.config.long_side
-        for long_side, threshold in ((usual, 0.5), (2 * usual, 0.8), (usual // 2, 0.8)):  # more looks, surer looks
+        for long_side, threshold in ((usual, 0.5), (2 * usual, 0.8), (usual // 2, 0.8)):  # retries need a higher score
             if faces := self._faces(picture, self._detect(picture, long_side, threshold)):
                 return sorted(faces, key=lambda face: face.size, reverse=True)
         return []
@@ -98,24 +98,25 @@ class FaceFinder:
     def track(self, frames: Iterable[np.ndarray], which: str | int = "largest", smooth: bool = True) -> Iterator[Face]:
         """One face through the frames of a video, followed from frame to frame and smoothed over time.
 
-        The detector looks again every RECHECK frames and when the face jumps; a frame without it repeats the last face
-        with score 0. InputError if the first frame has no such face.
+        The detector runs every DETECTION_INTERVAL frames and when the face jumps. A frame without the face repeats its
+        last position with score 0. which: as for `select_faces`, one face. InputError if the first frame has no such
+        face.
         """
-        face, soften, scale = None, OneEuro(), 1.0
+        face, smoother, scale = None, OneEuro(), 1.0
         for number, frame in enumerate(frames):
             if face is None:
-                face = choose(self.find(frame), which)[0]
+                face = select_faces(self.find(frame), which)[0]
                 scale = face_height(face.landmarks)
             else:
-                face = self._follow(frame, face, number % RECHECK == 0)
-            points = soften(face.landmarks / scale) * scale if smooth else face.landmarks
+                face = self._follow(frame, face, number % DETECTION_INTERVAL == 0)
+            points = smoother(face.landmarks / scale) * scale if smooth else face.landmarks
             yield Face(box_of(points), face.score, points.astype(np.float32))
 
     @torch.inference_mode()
     def refine(self, pictures: np.ndarray, landmarks: np.ndarray, passes: int = 1) -> np.ndarray:
-        """Landmarks [B,468,3] of faces that stand near `landmarks` in `pictures` uint8 [B,H,W,3]; pixels."""
+        """Landmarks [B,468,3] of the faces near `landmarks` [B,468,3] in `pictures` uint8 [B,H,W,3]; all in pixels."""
         points = torch.as_tensor(landmarks, dtype=torch.float32, device=self.device)
-        views = self._unit(np.asarray(pictures))
+        views = self._to_tensors(np.asarray(pictures))
         for _ in range(passes):
             points = self._regress(views, *crop_frame(points))
         return points.cpu().numpy()
@@ -124,103 +125,118 @@ class FaceFinder:
         points = self.refine(frame[None], face.landmarks[None])[0]
         if iou(box_of(points), face.box) > 0.6 and not check:
             return Face(box_of(points), face.score, points)
-        found = [(iou(other.box, face.box), other) for other in self.find(frame)]
-        best, other = max(found, key=lambda pair: pair[0], default=(0.0, None))
-        if best > 0.2:
-            return other
+        faces = self.find(frame)
+        overlaps = [iou(candidate.box, face.box) for candidate in faces]
+        if max(overlaps, default=0.0) > 0.2:
+            return faces[overlaps.index(max(overlaps))]
         return Face(face.box, 0.0, face.landmarks)
 
     def _detect(self, picture: np.ndarray, long_side: int, threshold: float = 0.5) -> Detections:
-        """Faces at one scale, in pixels of the picture; the sides are filled up to multiples of 32 with the border."""
+        """Detections at one scale, in pixels of the picture; the border is replicated to sides of multiples of 32."""
         height, width = picture.shape[:2]
         scale = long_side / max(height, width)
-        new = (max(round(width * scale), 1), max(round(height * scale), 1))
-        small = np.asarray(Image.fromarray(picture).resize(new, Image.Resampling.BILINEAR, reducing_gap=1.0))
-        pad_y, pad_x = -new[1] % 32, -new[0] % 32
-        small = np.pad(small, ((0, pad_y), (0, pad_x), (0, 0)), "edge")
-        found = self.network.detector.detect(self._unit(small[None]), threshold)[0]
-        back = torch.tensor([width / new[0], height / new[1]], device=self.device)
-        return Detections(found.boxes * back.repeat(2), found.scores, found.points * back)
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        resized = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0))
+        pad_y, pad_x = -size[1] % 32, -size[0] % 32
+        resized = np.pad(resized, ((0, pad_y), (0, pad_x), (0, 0)), "edge")
+        detections = self.network.detector.detect(self._to_tensors(resized[None]), threshold)[0]
+        factor = torch.tensor([width / size[0], height / size[1]], device=self.device)
+        return Detections(detections.boxes * factor.repeat(2), detections.scores, detections.points * factor)
 
-    def _faces(self, picture: np.ndarray, found: Detections) -> list[Face]:
-        """Landmarks of the faces found; what is too small is dropped, and where they do not settle there is no face."""
+    def _faces(self, picture: np.ndarray, detections: Detections) -> list[Face]:
+        """The detections with landmarks, without those that are too small or whose landmarks do not converge."""
         faces = []
-        for box, score, points in zip(found.boxes, found.scores, found.points, strict=True):
-            if float((box[2:] - box[:2]).max()) < SMALLEST:
+        for box, score, points in zip(detections.boxes, detections.scores, detections.points, strict=True):
+            if float((box[2:] - box[:2]).max()) < MIN_FACE_PIXELS:
                 continue
-            landmarks, moved = self._landmarks(picture, box, points)
-            if moved < SETTLED * float(score) ** 2 and iou(box_of(landmarks), tuple(box.tolist())) > 0.4:
+            landmarks, shift = self._landmarks(picture, box, points)
+            if shift < MAX_LANDMARK_SHIFT * float(score) ** 2 and iou(box_of(landmarks), tuple(box.tolist())) > 0.4:
                 faces.append(Face(box_of(landmarks), float(score), landmarks))
         return faces
 
     def _landmarks(self, picture: np.ndarray, box: Tensor, points: Tensor) -> tuple[np.ndarray, float]:
-        """A coarse look from the detector's box and eye-to-mouth line, then a full one from the landmarks themselves;
-        where that moved the crop by more than STILL, a third.
+        """Landmarks [468,3] in pixels, and how far they moved from the first estimate to the last, in face heights.
 
-        Also how far the points moved from the first look to the last, in face heights.
+        A coarse estimate on the crop of the detector's box and eye-to-mouth line, then a full one on the crop of these
+        landmarks. If its crop differs by more than MIN_CROP_CHANGE, there is a third estimate.
         """
-        view, shift, shrink = near(picture, box.tolist())
-        view = self._unit(view[None])
-        shift = torch.tensor(shift, device=self.device)
-        box, points = (box - shift.repeat(2)) / shrink, (points - shift) / shrink
+        region, (x, y), shrink = cut_surroundings(picture, box.tolist())
+        views = self._to_tensors(region[None])
+        offset = torch.tensor((x, y), device=self.device)
+        box, points = (box - offset.repeat(2)) / shrink, (points - offset) / shrink
         down = torch.nn.functional.normalize(points[3] - points[:2].mean(0), dim=0)
         axes = torch.stack([torch.stack([down[1], -down[0]]), down])[None]
-        upright = (box[2:] - box[:2]).max() / (down[1].abs() + 0.8 * down[0].abs())  # a turned face fills a larger box
-        frame = ((box[:2] + box[2:])[None] / 2, upright[None] * MARGIN, axes)
-        first = self._regress(view, *frame, self.network.landmarks.coarse)
+        side = (box[2:] - box[:2]).max() / (down[1].abs() + 0.8 * down[0].abs())  # a rotated face fills a larger box
+        frame = ((box[:2] + box[2:])[None] / 2, side[None] * MARGIN, axes)
+        first = self._regress(views, *frame, self.network.landmarks.coarse)
         frame = crop_frame(first)
-        landmarks = self._regress(view, *frame)
-        again = crop_frame(landmarks)
-        if apart(frame, again) > STILL:
-            landmarks = self._regress(view, *again)
-        moved = (landmarks - first)[0, :, :2].norm(dim=-1).mean() / face_height(landmarks)[0]
+        landmarks = self._regress(views, *frame)
+        next_frame = crop_frame(landmarks)
+        if crop_change(frame, next_frame) > MIN_CROP_CHANGE:
+            landmarks = self._regress(views, *next_frame)
+        shift = (landmarks - first)[0, :, :2].norm(dim=-1).mean() / face_height(landmarks)[0]
         landmarks = landmarks[0] * shrink
-        landmarks[:, :2] += shift
-        return landmarks.cpu().numpy(), float(moved)
+        landmarks[:, :2] += offset
+        return landmarks.cpu().numpy(), float(shift)
 
-    def _unit(self, pictures: np.ndarray) -> Tensor:
+    def _to_tensors(self, pictures: np.ndarray) -> Tensor:
         """uint8 [B,H,W,3] -> float [B,3,H,W] in [-1,1] on the device."""
         return to_tensors(torch.tensor(pictures, device=self.device))
 
-    def _regress(self, views: Tensor, centre: Tensor, side: Tensor, axes: Tensor, network=None) -> Tensor:
+    def _regress(
+        self,
+        views: Tensor,
+        centre: Tensor,
+        side: Tensor,
+        axes: Tensor,
+        network: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Landmarks [B,468,3] in the views' pixels, from square crops of views [B,3,H,W]."""
         crops = sample_crops(views, centre, side, axes, self.network.landmarks.config.size)
         return from_crop((network or self.network.landmarks)(crops), centre, side, axes)
 
 
-def apart(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> float:
-    """How much two squares (centre [1,2], side [1], axes [1,2,2]) differ in place, size and turn together, in sides."""
+def crop_change(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> float:
+    """The sum of shift, log scale and rotation between two squares (centre [1,2], side [1], axes [1,2,2]), in sides."""
     shift, size = (b[0] - a[0]).norm() / a[1], (b[1] / a[1]).log().abs()
     return float(shift + size + (b[2] - a[2])[0, 0].norm())
 
 
-def near(picture: np.ndarray, box: list[float]) -> tuple[np.ndarray, tuple[float, float], int]:
-    """The surroundings of a box, shrunk by a whole factor so that a face crop does not alias: view, (x,y), factor."""
+def cut_surroundings(picture: np.ndarray, box: list[float]) -> tuple[np.ndarray, tuple[float, float], int]:
+    """A box with its surroundings, reduced by a whole factor so that a face crop does not alias.
+
+    Returns the pixels uint8 [h,w,3], the position (x,y) of their corner in the picture, and the factor.
+    """
     side = max(box[2] - box[0], box[3] - box[1])
-    x0, y0 = (max(int(v - ASIDE * side), 0) for v in box[:2])
-    x1, y1 = (math.ceil(v + ASIDE * side) for v in box[2:])
-    view = Image.fromarray(np.ascontiguousarray(picture[y0:y1, x0:x1]))
+    x0, y0 = (max(int(v - BOX_MARGIN * side), 0) for v in box[:2])
+    x1, y1 = (math.ceil(v + BOX_MARGIN * side) for v in box[2:])
+    region = Image.fromarray(np.ascontiguousarray(picture[y0:y1, x0:x1]))
     factor = max(int(side * MARGIN / 200), 1)
-    return np.array(view.reduce(factor)), (float(x0), float(y0)), factor
+    return np.array(region.reduce(factor)), (float(x0), float(y0)), factor
 
 
 def box_of(landmarks: np.ndarray) -> tuple[float, float, float, float]:
-    """x0,y0,x1,y1 around landmarks [N,>=2]."""
+    """The box (x0,y0,x1,y1) around landmarks [N,>=2]."""
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
     return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 
 
 def iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """Intersection over union of two boxes."""
-    shared = max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
-    total = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
-    return shared / total if total > 0 else 0.0
+    """Intersection over union of two boxes (x0,y0,x1,y1)."""
+    intersection = max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - intersection
+    return intersection / union if union > 0 else 0.0
 
 
-def choose(faces: list[Face], which: str | int) -> list[Face]:
-    """`largest` (one), `all`, or an index in the order of `find` (one); InputError if there is no such face."""
+def select_faces(faces: list[Face], which: str | int) -> list[Face]:
+    """The faces named by `which`: `largest` (one face), `all`, or an index in the order of `find` (one face).
+
+    InputError if there is no such face.
+    """
     if not faces:
         raise InputError(
-            f"no face was found in the picture; give one that shows a face of at least {SMALLEST} pixels from the front"
+            "no face was found in the picture; give one that shows a face of at least "
+            f"{MIN_FACE_PIXELS} pixels from the front"
         )
     if which == "all":
         return list(faces)

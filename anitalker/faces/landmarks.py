@@ -1,9 +1,9 @@
-"""The 468 points of the face mesh: groups, rigid fit, openings, temporal smoothing, drawing.
+"""The 468 points of the face mesh: groups, rigid fit, openings, temporal smoothing, contour maps.
 
 Letters: B frames, N = 468 points. Landmarks are [B,N,3] in crop widths, x to the right, y down, z in the same unit
-(relative, negative towards the camera). A canonical shape has the origin between the eyes' stable points, a face
-height (forehead 10 to chin 152 of the mean face) of 1, and looks straight ahead. A pose is [B,6]: yaw, pitch, roll in
-radians, x and y in crop widths from the picture's middle, log of the face height in crop widths: point = exp(log
+(relative, negative towards the camera). A canonical shape has its origin between the eyes' stable points and a face
+height (forehead 10 to chin 152 of the mean face) of 1, and it looks straight ahead. A pose is [B,6]: yaw, pitch, roll
+in radians, x and y in crop widths from the picture's middle, log of the face height in crop widths: point = exp(log
 scale) * Rz(roll) Ry(yaw) Rx(pitch) * shape + (x + 1/2, y + 1/2, 0).
 """
 
@@ -24,9 +24,9 @@ FACE_OVAL += (152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21,
 RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 NOSE = (1, 2, 4, 5, 6, 19, 45, 48, 64, 94, 97, 98, 115, 168, 195, 197, 220, 275, 278, 294, 326, 327, 344, 440)
-# Nose bridge, temples, forehead and eye corners: what neither speech nor expression moves. Never the jaw.
+# Nose bridge, temples, forehead and eye corners: neither speech nor expression moves them. The jaw is not among them.
 STABLE = (168, 6, 197, 195, 33, 133, 362, 263, 127, 356, 162, 389, 21, 251, 54, 284, 103, 332, 10, 234, 454)
-# Upper and lower points that meet when lips or lids close.
+# Pairs of an upper and a lower point, which coincide when lips or eyelids close.
 LIP_PAIRS = ((13, 14), (82, 87), (81, 178), (80, 88), (191, 95), (312, 317), (311, 402), (310, 318), (415, 324))
 RIGHT_LID_PAIRS = ((246, 7), (161, 163), (160, 144), (159, 145), (158, 153), (157, 154), (173, 155))
 LEFT_LID_PAIRS = ((466, 249), (388, 390), (387, 373), (386, 374), (385, 380), (384, 381), (398, 382))
@@ -39,24 +39,24 @@ def _distance(landmarks, a: int, b: int):
 
 
 def face_height(landmarks):
-    """Forehead to chin in the picture plane; tensor or array [...,N,>=2] -> [...]."""
+    """Distance from forehead to chin in the picture plane; tensor or array [...,N,>=2] -> [...]."""
     return _distance(landmarks, FOREHEAD, CHIN)
 
 
 def lip_opening(landmarks):
-    """|13-14| / |10-152|, 0 for closed lips; tensor or array [...,N,>=2] -> [...]."""
+    """Lip opening in face heights, |13-14| / |10-152|, 0 for closed lips; tensor or array [...,N,>=2] -> [...]."""
     return _distance(landmarks, 13, 14) / face_height(landmarks)
 
 
 def eye_opening(landmarks):
-    """Mean lid distance over eye width of both eyes (the eye aspect ratio); tensor or array [...,N,>=2] -> [...]."""
+    """Eye aspect ratio, the lids' mean distance over the eye's width, mean of both eyes; [...,N,>=2] -> [...]."""
     right = (_distance(landmarks, 160, 144) + _distance(landmarks, 158, 153)) / (2 * _distance(landmarks, 33, 133))
     left = (_distance(landmarks, 385, 380) + _distance(landmarks, 387, 373)) / (2 * _distance(landmarks, 362, 263))
     return (right + left) / 2
 
 
 def rotation(angles: Tensor) -> Tensor:
-    """Rz(roll) Ry(yaw) Rx(pitch) of angles [B,3] = yaw, pitch, roll in radians -> [B,3,3]."""
+    """Rotation matrices Rz(roll) Ry(yaw) Rx(pitch) [B,3,3] of angles [B,3] = yaw, pitch, roll in radians."""
     (sy, sp, sr), (cy, cp, cr) = angles.sin().unbind(-1), angles.cos().unbind(-1)
     rows = [
         torch.stack([cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp], -1),
@@ -68,15 +68,15 @@ def rotation(angles: Tensor) -> Tensor:
 
 def from_canonical(shape: Tensor, pose: Tensor) -> Tensor:
     """Shape [B,N,3] in face heights under pose [B,6] -> landmarks [B,N,3] in crop widths."""
-    place = torch.cat([pose[..., 3:5] + 0.5, torch.zeros_like(pose[..., :1])], -1)
-    turned = shape @ rotation(pose[..., :3]).transpose(-1, -2)
-    return turned * pose[..., 5].exp()[..., None, None] + place[..., None, :]
+    position = torch.cat([pose[..., 3:5] + 0.5, torch.zeros_like(pose[..., :1])], -1)
+    rotated = shape @ rotation(pose[..., :3]).transpose(-1, -2)
+    return rotated * pose[..., 5].exp()[..., None, None] + position[..., None, :]
 
 
 def to_canonical(landmarks: Tensor, pose: Tensor) -> Tensor:
     """The inverse of `from_canonical`: landmarks [B,N,3] under pose [B,6] -> shape [B,N,3] in face heights."""
-    place = torch.cat([pose[..., 3:5] + 0.5, torch.zeros_like(pose[..., :1])], -1)
-    return ((landmarks - place[..., None, :]) / pose[..., 5].exp()[..., None, None]) @ rotation(pose[..., :3])
+    position = torch.cat([pose[..., 3:5] + 0.5, torch.zeros_like(pose[..., :1])], -1)
+    return ((landmarks - position[..., None, :]) / pose[..., 5].exp()[..., None, None]) @ rotation(pose[..., :3])
 
 
 def fit_pose(landmarks: Tensor, canonical: Tensor) -> Tensor:
@@ -84,37 +84,37 @@ def fit_pose(landmarks: Tensor, canonical: Tensor) -> Tensor:
 
     Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991, eq. 39-42.
     """
-    keep = list(STABLE)
-    target, source = landmarks[..., keep, :].double(), canonical[keep].double()
+    stable = list(STABLE)
+    target, source = landmarks[..., stable, :].double(), canonical[stable].double()
     target_mean, source_mean = target.mean(-2, keepdim=True), source.mean(-2, keepdim=True)
-    covariance = (target - target_mean).transpose(-1, -2) @ (source - source_mean) / len(keep)  # [B,3,3]
+    covariance = (target - target_mean).transpose(-1, -2) @ (source - source_mean) / len(stable)  # [B,3,3]
     u, s, vh = torch.linalg.svd(covariance)
     sign = torch.ones_like(s)
     sign[..., 2] = torch.det(u @ vh).sign()
     turn = u @ torch.diag_embed(sign) @ vh
     scale = (s * sign).sum(-1) / ((source - source_mean) ** 2).sum(-1).mean()
-    place = target_mean.squeeze(-2) - scale[..., None] * (turn @ source_mean.squeeze(-2)[..., None]).squeeze(-1)
+    position = target_mean.squeeze(-2) - scale[..., None] * (turn @ source_mean.squeeze(-2)[..., None]).squeeze(-1)
     yaw = torch.asin((-turn[..., 2, 0]).clamp(-1, 1))
     pitch = torch.atan2(turn[..., 2, 1], turn[..., 2, 2])
     roll = torch.atan2(turn[..., 1, 0], turn[..., 0, 0])
-    return torch.stack([yaw, pitch, roll, place[..., 0] - 0.5, place[..., 1] - 0.5, scale.log()], -1).float()
+    return torch.stack([yaw, pitch, roll, position[..., 0] - 0.5, position[..., 1] - 0.5, scale.log()], -1).float()
 
 
 def level_depth(landmarks: Tensor, pose: Tensor, canonical: Tensor) -> Tensor:
-    """Shift z of landmarks [B,N,3] so that the STABLE points lie as deep as the canonical shape under the same pose.
+    """Shift z of landmarks [B,N,3] so that the STABLE points have the mean depth of the canonical shape in that pose.
 
-    The depth of a face mesh has an arbitrary origin, which must not leak into x and y when the head turns.
+    The depth of a face mesh has an arbitrary origin, which must not affect x and y when the head turns.
     """
-    keep = list(STABLE)
-    expected = from_canonical(canonical.expand_as(landmarks), pose)[..., keep, 2].mean(-1)
-    shift = (landmarks[..., keep, 2].mean(-1) - expected)[..., None]
+    stable = list(STABLE)
+    expected = from_canonical(canonical.expand_as(landmarks), pose)[..., stable, 2].mean(-1)
+    shift = (landmarks[..., stable, 2].mean(-1) - expected)[..., None]
     return torch.cat([landmarks[..., :2], landmarks[..., 2:] - shift[..., None]], -1)
 
 
 def resolve_crossed_pairs(landmarks: Tensor) -> Tensor:
-    """Let lips and lids that have crossed meet in their middle instead; [B,N,3] -> [B,N,3].
+    """Move points of lips and eyelids that have crossed to the middle between them; [B,N,3] -> [B,N,3].
 
-    "Crossed" is judged along the face's own upright (forehead to chin), so a tilted head is no special case.
+    Order is measured along the line from forehead to chin, so a tilted head is no special case.
     """
     pairs = torch.tensor(LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS, device=landmarks.device)
     upper, lower = landmarks[:, pairs[:, 0]], landmarks[:, pairs[:, 1]]
@@ -128,20 +128,21 @@ def resolve_crossed_pairs(landmarks: Tensor) -> Tensor:
 
 
 class OneEuro:
-    """One-Euro filter over time for codes or landmarks of a video: still when slow, quick when fast.
+    """One-Euro filter over time for codes or landmarks of a video: strong smoothing at rest, little lag in fast motion.
 
-    Casiez, Roussel, Vogel, "1 euro filter", CHI 2012, eq. 1-5. cutoff in Hz at rest, beta its growth with speed
-    (Hz per unit and second).
+    Casiez, Roussel, Vogel, "1 euro filter", CHI 2012, eq. 1-5. cutoff: in Hz at rest; beta: its growth with speed (Hz
+    per unit and second).
     """
 
     def __init__(self, fps: float = 25, cutoff: float = 3.0, beta: float = 8.0) -> None:
         self.fps, self.cutoff, self.beta = fps, cutoff, beta
-        self.value = self.speed = None
+        self.value: np.ndarray | None = None
+        self.speed: np.ndarray | float = 0.0
 
     def __call__(self, value: np.ndarray) -> np.ndarray:
-        """The filtered value of the next frame; any shape, the same each time."""
+        """The next frame's value -> its filtered value; any shape, the same for all frames."""
         if self.value is None:
-            self.value, self.speed = value, np.zeros_like(value)
+            self.value = value
             return value
         weight = self._weight(1.0)
         self.speed = self.speed + weight * ((value - self.value) * self.fps - self.speed)
@@ -149,33 +150,34 @@ class OneEuro:
         return self.value
 
     def _weight(self, cutoff):
+        """Weight of the new value in an exponential average with this cutoff in Hz."""
         return 1 / (1 + self.fps / (2 * np.pi * cutoff))
 
 
 def rasterise(landmarks: Tensor, rings: tuple[tuple[int, ...], ...], size: int) -> Tensor:
-    """Filled rings of landmarks: [B,N,>=2] in crop widths -> coverage [B,len(rings),size,size] in 0..1.
+    """Contour maps of landmarks [B,N,>=2] in crop widths: coverage [B,len(rings),size,size] in 0..1 inside each ring.
 
-    Winding number by rays along each pixel column, with exact coverage in y: lips and lids are thin in y.
+    rings: closed polygons as indices of landmarks. Winding number by rays along each pixel column, with exact coverage
+    in y, because lips and eyelids are thin in y.
     """
-    if landmarks.device.type != "cpu":  # finding a box would make the device wait
-        whole = slice(0, size)
-        return torch.stack([_fill(landmarks[:, list(ring), :2], size, whole, whole) for ring in rings], 1)
-    planes = landmarks.new_zeros(len(landmarks), len(rings), size, size)
-    for number, ring in enumerate(rings):  # nothing is drawn outside of a ring's box
-        here = landmarks[:, list(ring), :2]
-        low = (here.detach().amin((0, 1)) * size).floor().clamp(0, size).tolist()
-        high = (here.detach().amax((0, 1)) * size).ceil().clamp(0, size).tolist()
+    if landmarks.device.type != "cpu":  # reading a bounding box would synchronise with the host
+        full = slice(0, size)
+        return torch.stack([_fill(landmarks[:, list(ring), :2], size, full, full) for ring in rings], 1)
+    maps = landmarks.new_zeros(len(landmarks), len(rings), size, size)
+    for index, ring in enumerate(rings):  # outside of a ring's bounding box its map stays 0
+        polygon = landmarks[:, list(ring), :2]
+        low = (polygon.detach().amin((0, 1)) * size).floor().clamp(0, size).tolist()
+        high = (polygon.detach().amax((0, 1)) * size).ceil().clamp(0, size).tolist()
         columns, rows = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        planes[:, number, rows, columns] = _fill(here, size, rows, columns)
-    return planes
+        maps[:, index, rows, columns] = _fill(polygon, size, rows, columns)
+    return maps
 
 
-def _fill(here: Tensor, size: int, rows: slice, columns: slice) -> Tensor:
-    """One closed line [B,P,2] in crop widths -> coverage [B,h,w] of these rows and columns of size x size pixels."""
-    places = torch.arange(size, device=here.device)
-    centre, bottom = (places[columns] + 0.5) / size, places[rows] / size + 1 / size
-    ahead = here.roll(-1, 1)
-    (x0, y0), (x1, y1) = here.unbind(-1), ahead.unbind(-1)  # [B,P]
+def _fill(polygon: Tensor, size: int, rows: slice, columns: slice) -> Tensor:
+    """Polygon [B,P,2] in crop widths -> coverage [B,h,w] of these rows and columns of size x size pixels."""
+    pixels = torch.arange(size, device=polygon.device)
+    centre, bottom = (pixels[columns] + 0.5) / size, pixels[rows] / size + 1 / size
+    (x0, y0), (x1, y1) = polygon.unbind(-1), polygon.roll(-1, 1).unbind(-1)  # [B,P], ends of each edge
     sign = (x0[..., None] <= centre).float() - (x1[..., None] <= centre).float()  # [B,P,w] 0 where not crossed
     run = torch.where(x1 == x0, torch.ones_like(x0), x1 - x0)
     crossing = y0[..., None] + (centre - x0[..., None]) * ((y1 - y0) / run)[..., None]  # y of the crossing

@@ -1,4 +1,4 @@
-"""The way back of a face crop into the full picture.
+"""Paste a face crop back into its picture; the inverse of anitalker/faces/crop.py.
 
 Pictures are uint8 [H,W,3] RGB.
 """
@@ -15,14 +15,14 @@ from anitalker.runtime.smoothstep import smoothstep
 if TYPE_CHECKING:
     from anitalker.faces.crop import Crop
 
-FEATHER = 0.06  # of the crop's side, where the picture shows through at the crop's border
+FEATHER = 0.06  # of the crop's side, over which the patch fades into the picture at the crop's border
 
 
 def paste_back(picture: np.ndarray, patch: np.ndarray, frame: Crop) -> np.ndarray:
-    """The picture with `patch` uint8 [side,side,3] in the crop's place -> a new picture.
+    """A new picture with `patch` uint8 [side,side,3] in place of the crop; the inverse of `crop_pixels`.
 
-    At the crop's border the picture is kept to the bit, and fades into the patch over FEATHER of the side; what lies
-    outside the picture is dropped. The inverse of `native`.
+    At the crop's border the picture is kept to the bit; it fades into the patch over FEATHER of the side. What lies
+    outside the picture is dropped.
     """
     side = int(frame.side)
     assert patch.shape == (side, side, 3), f"patch is {patch.shape}, the crop is {side} pixels wide"
@@ -38,7 +38,7 @@ def paste_back(picture: np.ndarray, patch: np.ndarray, frame: Crop) -> np.ndarra
     return out
 
 
-@lru_cache(8)  # the same for every frame of a video
+@lru_cache(8)  # every frame of a video has the same side
 def feather(side: int) -> np.ndarray:
     """Weight of the patch [side,side]: 0 at the border, 1 from FEATHER of the side inwards, smooth in between."""
     steps = np.minimum(np.arange(side), np.arange(side)[::-1]) / max(FEATHER * side, 1)

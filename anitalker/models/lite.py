@@ -192,7 +192,7 @@ class Lite:
         frames = [self._layers(subject, frame_motion) for frame_motion in motion.split(1)]
         if len(frames) == 1:
             return frames[0]
-        names = ("flow", "masks", "pixels", "marks")
+        names = ("flow", "masks", "synthesised", "landmark_pair")
         return Layers(*(torch.cat([getattr(layers, name) for layers in frames]) for name in names))
 
     def _layers(self, subject: LiteFace, motion: Tensor) -> Layers:

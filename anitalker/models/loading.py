@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from anitalker.config import (
+    Config,
     DecoderConfig,
     DetectorConfig,
     GeneratorConfig,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from anitalker.original.denoiser import Denoiser
     from anitalker.original.stage_one import StageOne
 
-ConfigT = TypeVar("ConfigT")
 MODEL_PARTS = ("motion_space", "decoder", "generator")
 
 
@@ -261,12 +261,12 @@ def fill(modules: dict[str, nn.Module], tensors: dict[str, Tensor], name: str) -
         module.eval().requires_grad_(False)
 
 
-def _config(kind: type[ConfigT], config: dict, part: str, name: str | os.PathLike) -> ConfigT:
+def _config(kind: type[Config], config: dict, part: str, name: str | os.PathLike) -> Config:
     """One part's config dataclass out of a weight file's config."""
     if not isinstance(config.get(part), dict):
         raise InputError(f"weights {str(name)!r} have no config of {part!r}; make them with scripts.export")
     tensor_io.check_sizes(name, config[part])
     try:
-        return cast(ConfigT, from_dict(kind, config[part]))
+        return from_dict(kind, config[part])
     except (TypeError, ValueError) as error:
         raise InputError(f"weights {str(name)!r}: config of {part!r} is wrong ({error}); export them again") from None

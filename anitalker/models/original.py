@@ -30,7 +30,7 @@ from anitalker.motion.samplers import ddim_sample, ddim_schedule
 from anitalker.original.denoiser import Denoiser
 from anitalker.original.speech_features import SpeechFrontend, load_speech_frontend
 from anitalker.original.stage_one import StageOne
-from anitalker.original.styled_decoder import Constants, Ready
+from anitalker.original.styled_decoder import Constants, PreparedPortrait
 from anitalker.runtime.cuda_graphs import as_cuda_graph
 from anitalker.runtime.device import draws_in_bfloat16
 from anitalker.runtime.matmul import bfloat16_is_faster
@@ -151,7 +151,7 @@ class Original:
         draw, signals = self.frame_decoder(prepared), portrait_signals(crop)
         return OriginalFace(crop, codes.image_code, codes.motion_code, codes.identity, draw, signals)
 
-    def frame_decoder(self, prepared: Ready) -> Callable[[Tensor], Tensor]:
+    def frame_decoder(self, prepared: PreparedPortrait) -> Callable[[Tensor], Tensor]:
         """The decoder of one portrait, motion [B,M] -> frames [B,3,n,n]; on an NVIDIA card a CUDA graph."""
         constants = self.constants  # the function keeps them alive: a graph reads them at their addresses
         return as_cuda_graph(lambda motion: self.stage_one.dec.draw(constants, prepared, motion).pictures, self.device)
@@ -190,7 +190,8 @@ class Original:
             start = motion[:, begin - 1] if begin else subject.motion
             controls = {name: signal[:, begin:end].to(self.device) for name, signal in signals.items()}
             speech = features[:, begin * rate : end * rate].to(self.device)
-            condition = self.denoiser.condition(speech, subject.image_code, start, controls, obey=bool(controls))
+            code, use_controls = subject.image_code, bool(controls)
+            condition = self.denoiser.condition(speech, code, start, controls, use_controls=use_controls)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=use_bfloat16):
                 window = ddim_sample(
                     lambda x, time, condition=condition: self.denoiser(condition, x, time),

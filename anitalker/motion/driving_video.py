@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from anitalker.faces.crop import Crop, crop_face, recrop
-from anitalker.faces.detection import Face, FaceFinder, choose
+from anitalker.faces.detection import Face, FaceFinder, select_faces
 from anitalker.faces.landmarks import OneEuro
 
 BATCH_SIZE = 16  # crops encoded at once
@@ -32,7 +32,7 @@ def crop_frames(
     first_crop = None
     for frame in frames:
         if first_crop is None:
-            first_crop = crop(frame, choose(finder.find(frame), which)[0])
+            first_crop = crop(frame, select_faces(finder.find(frame), which)[0])
         yield recrop(frame, first_crop).image
 
 

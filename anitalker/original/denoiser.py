@@ -1,16 +1,17 @@
-"""The original's motion generator: conformers over speech, control signals, noisy motion and time -> its noise.
+"""The original's motion generator: conformers over speech, control signals, noisy motion and time -> the noise.
 
 Letters: B clips, T video frames (25 per second), S speech features, W width of speech, D width of a conformer, H heads,
-d = D / H, R = 2T - 1 distances in time, M motion numbers.
+d = D / H, R = 2T - 1 distances in time, C queries at once, M motion numbers.
 
-Conformer: Gulati et al. 2020, with two changes of the original: norms come after the residual sums, and a fifth
-follows. Relative positions: Dai et al., "Transformer-XL", 2019, section 3.3. Modules are named as in the published
+Conformer: Gulati et al. 2020, with the original's two changes: norms come after the residual sums, and a fifth follows.
+Relative positions: Dai et al., "Transformer-XL", 2019, section 3.3. Modules are named as in the published
 weights.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,12 @@ from anitalker.config import DenoiserConfig
 from anitalker.runtime.matmul import Linear, linear, matmul_nt
 
 EPSILON = 1e-12  # of every layer norm
-ROWS = 256  # frames that attend at once: memory grows with T, not with its square
-SIGNALS = {"location": ("location", 1), "scale": ("face_scale", 1), "pose": ("pose", 3)}  # name in the weights, numbers
+QUERY_ROWS = 256  # frames whose attention is computed at once: memory grows with T, not with its square
+SIGNALS = {"location": ("location", 1), "scale": ("face_scale", 1), "pose": ("pose", 3)}  # name in the weights, width
 
 
 class RelativeAttention(nn.Module):
-    """Every frame attends to the whole clip: score(i,j) = [(q_i + u) k_j + (q_i + v) p_(i-j)] / sqrt(d)."""
+    """Self-attention over a whole clip: score(i,j) = [(q_i + u) k_j + (q_i + v) p_(i-j)] / sqrt(d)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -47,19 +48,19 @@ class RelativeAttention(nn.Module):
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B,H,T,d]
             for layer in (self.linear_q, self.linear_k, self.linear_v)
         )
-        k, v, rows = k.contiguous(), v.mT.contiguous(), range(0, x.shape[1], ROWS)  # v [B,H,d,T]
-        heard = [matmul_nt(self._weights(q[:, :, row : row + ROWS], k, table, row), v) for row in rows]
-        return self.linear_out(torch.cat(heard, 2).transpose(1, 2).flatten(2))
+        k, v, rows = k.contiguous(), v.mT.contiguous(), range(0, x.shape[1], QUERY_ROWS)  # v [B,H,d,T]
+        values = [matmul_nt(self._weights(q[:, :, row : row + QUERY_ROWS], k, table, row), v) for row in rows]
+        return self.linear_out(torch.cat(values, 2).transpose(1, 2).flatten(2))
 
     def _weights(self, q: Tensor, k: Tensor, table: Tensor, row: int) -> Tensor:
         """Attention weights [B,H,C,T] of queries [B,H,C,d], frames row, row + 1, ...; keys [B,H,T,d]."""
         count, frames = q.shape[2], k.shape[2]
         scale = q.shape[3] ** -0.5
         content = matmul_nt((q + self.pos_bias_u[:, None]) * scale, k)
-        # Column c of the product stands for distance row + C - 1 - c, so key j of query i is at c = C - 1 - i + j:
-        # each row starts one earlier than the one above, which is a stride and needs no copy.
-        near = table[:, :, frames - row - count : 2 * frames - 1 - row].expand(len(q), -1, -1, -1)
-        product = matmul_nt((q + self.pos_bias_v[:, None]) * scale, near)  # [B,H,C,T+C-1]
+        # Column c of the product belongs to distance row + C - 1 - c, so key j of query i is at c = C - 1 - i + j. Each
+        # row starts one column before the row above, which strides express without a copy.
+        distances = table[:, :, frames - row - count : 2 * frames - 1 - row].expand(len(q), -1, -1, -1)
+        product = matmul_nt((q + self.pos_bias_v[:, None]) * scale, distances)  # [B,H,C,T+C-1]
         *outer, line, step = product.stride()
         shifted = product.as_strided(content.shape, (*outer, line - step, step), product.storage_offset() + count - 1)
         return self.softmax(content + shifted)
@@ -73,6 +74,7 @@ class FeedForward(nn.Module):
         self.w_1, self.w_2 = Linear(width, hidden), Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B,T,D] -> [B,T,D]."""
         return self.w_2(F.silu(self.w_1(x)))
 
 
@@ -88,7 +90,7 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B,T,D] -> [B,T,D]."""
-        first, last = self.pointwise_conv1, self.pointwise_conv2  # of one frame each: plain products
+        first, last = self.pointwise_conv1, self.pointwise_conv2  # kernels of one frame: plain products
         x = F.glu(linear(x, first.weight[..., 0], first.bias)).transpose(1, 2)  # [B,D,T]
         x = F.silu(self.norm(self.depthwise_conv(x))).transpose(1, 2)
         return linear(x, last.weight[..., 0], last.bias)
@@ -102,10 +104,14 @@ class ConformerLayer(nn.Module):
         self.self_attn = RelativeAttention(width, heads)
         self.feed_forward, self.feed_forward_macaron = FeedForward(width, hidden), FeedForward(width, hidden)
         self.conv_module = Convolution(width, kernel)
-        for name in ("norm_ff", "norm_mha", "norm_ff_macaron", "norm_conv", "norm_final"):
-            self.add_module(name, nn.LayerNorm(width, eps=EPSILON))
+        self.norm_ff = nn.LayerNorm(width, eps=EPSILON)
+        self.norm_mha = nn.LayerNorm(width, eps=EPSILON)
+        self.norm_ff_macaron = nn.LayerNorm(width, eps=EPSILON)
+        self.norm_conv = nn.LayerNorm(width, eps=EPSILON)
+        self.norm_final = nn.LayerNorm(width, eps=EPSILON)
 
     def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        """x [B,T,D], table of `RelativeAttention.table` -> [B,T,D]."""
         x = self.norm_ff_macaron(x + 0.5 * self.feed_forward_macaron(x))
         x = self.norm_mha(x + self.self_attn(x, table))
         x = self.norm_conv(x + self.conv_module(x))
@@ -122,10 +128,11 @@ class Conformer(nn.Module):
         self.encoders = nn.ModuleList(ConformerLayer(width, hidden, heads, kernel) for _ in range(layers))
 
     def tables(self, frames: int) -> list[Tensor]:
-        """Relative positions of a clip of T frames, per layer [1,H,R,d]: once per clip, for any number of steps."""
-        weight = self.encoders[0].self_attn.linear_pos.weight
+        """Relative positions of a clip of T frames, per layer [1,H,R,d]; computed once per clip, for all steps."""
+        attentions = [cast(ConformerLayer, layer).self_attn for layer in self.encoders]
+        weight = attentions[0].linear_pos.weight
         waves = sinusoids(frames, self.width).to(weight.device, weight.dtype)
-        return [layer.self_attn.table(waves) for layer in self.encoders]
+        return [attention.table(waves) for attention in attentions]
 
     def forward(self, x: Tensor, tables: list[Tensor]) -> Tensor:
         """[B,T,D] and `tables(T)` -> [B,T,D]."""
@@ -136,7 +143,10 @@ class Conformer(nn.Module):
 
 
 def sinusoids(frames: int, width: int) -> Tensor:
-    """[2 frames - 1,width] of distances r = frames-1 ... 1-frames: sin(r w_m), cos(r w_m), w_m = 10000^(-2m/width)."""
+    """Sinusoids [2 frames - 1,width] of distances r = frames-1 ... 1-frames: sin(r w_m), cos(r w_m).
+
+    The rates are w_m = 10000^(-2m/width).
+    """
     distances = torch.arange(frames - 1, -frames, -1, dtype=torch.float64)
     rates = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angles = distances[:, None] * rates
@@ -144,7 +154,7 @@ def sinusoids(frames: int, width: int) -> Tensor:
 
 
 class Recurrence(nn.Module):
-    """A two-layer LSTM over the clip, one way, and a linear layer: [B,T,inputs] -> [B,T,outputs]."""
+    """A two-layer unidirectional LSTM over the clip, and a linear layer."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -152,20 +162,21 @@ class Recurrence(nn.Module):
         self.fc = nn.Linear(hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B,T,inputs] -> [B,T,outputs]."""
         return self.fc(self.lstm(x)[0])
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What the noise is estimated from besides the noisy motion and the time; made once per clip."""
+    """What the noise is estimated from beside the noisy motion and the time; computed once per clip."""
 
     fixed: Tensor  # [B,T,W+2*side]: speech with its control signals, the portrait's motion, its appearance
     tables: list[Tensor]  # relative positions, per layer of the decoder
-    signals: dict[str, Tensor]  # the control signals that were used, given or predicted: [B,T,1 or 3]
+    signals: dict[str, Tensor]  # the control signals that were used, passed or predicted: [B,T,1 or 3]
 
 
 class Denoiser(nn.Module):
-    """The network. `condition` once per clip, then a call per sampler step."""
+    """The network: call `condition` once per clip, then the network itself for each sampler step."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -183,7 +194,7 @@ class Denoiser(nn.Module):
             self.add_module(f"{name}_predictor", Recurrence(width, config.control, size))
             self.add_module(f"{name}_encoder", Recurrence(size, config.control, width))
         self.encoder_direction_code = nn.Linear(config.motion, side)
-        # The original wraps these three in sequences of one, and its names say so.
+        # The original wraps these three in sequences of a single layer, which shows in its names.
         self.init_code_proj = nn.Sequential(nn.Linear(config.start, side))
         self.noisy_encoder = nn.Sequential(nn.Linear(config.motion, side))
         self.t_encoder = nn.Sequential(nn.Linear(1, side))
@@ -193,7 +204,7 @@ class Denoiser(nn.Module):
         self.out_proj = nn.Linear(width + 4 * side, config.motion)
 
     def layer_weights(self) -> Tensor:
-        """How much each of HuBERT's hidden states counts: [hubert_layers], sum 1."""
+        """Weights of HuBERT's hidden states: [hubert_layers], sum 1."""
         return self.weights.softmax(0)
 
     def condition(
@@ -202,24 +213,24 @@ class Denoiser(nn.Module):
         start: Tensor,
         motion: Tensor,
         controls: dict[str, Tensor] | None = None,
-        obey: bool = True,
+        use_controls: bool = True,
     ) -> Condition:
         """Everything that depends on neither the step nor the noise.
 
-        sound: [B,2T,1024] weighted HuBERT states, or [B,25,2T,1024] all of them, at 50 Hz; or [B,4T,39] MFCC at 100 Hz;
-        what is left over behind a whole video frame is not used. start [B,512]: the portrait's appearance code; motion
+        sound: [B,2T,1024] weighted HuBERT states, or [B,25,2T,1024] all of them, at 50 Hz; or [B,4T,39] MFCC at 100 Hz.
+        Features beyond the last whole video frame are not used. start [B,512]: the portrait's appearance code; motion
         [B,20]: its motion code. controls: signals by name, [B,T,1] location and scale in 0..1 (nose across the picture,
-        height of the face), [B,T,3] pose in -1..1 (yaw, pitch, roll / 90 degrees). A signal that is missing or NaN is
-        predicted from the speech, as all are if not `obey`; what the variant does not know is ignored.
+        height of the face), [B,T,3] pose in -1..1 (yaw, pitch, roll / 90 degrees). Signals that are missing or NaN are
+        predicted from the speech; without use_controls, all are. Signals that the variant does not know are ignored.
         """
-        x, signals = self.control(self.speech(sound), controls if obey and controls else {})
+        x, signals = self.add_controls(self.encode_speech(sound), controls if use_controls and controls else {})
         size = max(len(x), len(start))
-        parts = x, self.encoder_direction_code(motion)[:, None], self.init_code_proj(start)[:, None]
-        fixed = torch.cat([part.expand(size, x.shape[1], -1) for part in parts], -1)
+        features = x, self.encoder_direction_code(motion)[:, None], self.init_code_proj(start)[:, None]
+        fixed = torch.cat([feature.expand(size, x.shape[1], -1) for feature in features], -1)
         return Condition(fixed, self.coarse_decoder.tables(x.shape[1]), signals)
 
-    def speech(self, sound: Tensor) -> Tensor:
-        """Speech features, as in `condition` -> [B,T,W]."""
+    def encode_speech(self, sound: Tensor) -> Tensor:
+        """Speech features, as for `condition` -> [B,T,W]. ValueError if they fill no video frame."""
         rate = self.config.sound_rate
         frames = sound.shape[-2] // rate
         if not frames:
@@ -232,8 +243,8 @@ class Denoiser(nn.Module):
             return self.down_sample2(x).transpose(1, 2)
         return self.speech_encoder(x.transpose(1, 2), self.speech_encoder.tables(frames))
 
-    def control(self, x: Tensor, controls: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Speech [B,T,W] -> the same with its control signals added, one after the other, and the signals used."""
+    def add_controls(self, x: Tensor, controls: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Speech [B,T,W] -> speech with the control signals added one after the other, and the signals used."""
         used = {}
         for signal in self.config.signals:
             name = SIGNALS[signal][0]
@@ -248,13 +259,13 @@ class Denoiser(nn.Module):
     def forward(self, condition: Condition, noisy: Tensor, time: Tensor) -> Tensor:
         """Estimate the noise [B,T,M] in `noisy` [B,T,M] at the original's `time` [B], 0 (clean) .. 999.
 
-        Under autocast the decoder runs in the short format; its inputs and output stay float32: time comes raw, and
-        bfloat16 does not know 979 from 980.
+        Under autocast only the decoder runs in bfloat16. Its inputs and output stay float32, because bfloat16 cannot
+        tell a time of 979 from 980.
         """
         with torch.autocast(noisy.device.type, enabled=False):
-            when = self.t_encoder(time.to(noisy).reshape(-1, 1, 1)).expand(*noisy.shape[:2], -1)
+            time_features = self.t_encoder(time.to(noisy).reshape(-1, 1, 1)).expand(*noisy.shape[:2], -1)
             fixed = condition.fixed.expand(len(noisy), -1, -1)
-            x = torch.cat([fixed, self.noisy_encoder(noisy), when], -1)
+            x = torch.cat([fixed, self.noisy_encoder(noisy), time_features], -1)
         x = self.coarse_decoder(x, condition.tables)
         with torch.autocast(noisy.device.type, enabled=False):
             return self.out_proj(x.float())

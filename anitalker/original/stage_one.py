@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import StageOneConfig
-from anitalker.original.styled_decoder import Drawn, StyledDecoder
-from encoders.pyramid import Look, StageOneEncoder
+from anitalker.original.styled_decoder import DecodedFrames, StyledDecoder
+from encoders.pyramid import StageOneEncoder, StageOneEncoding
 
 
 class StageOne(nn.Module):
-    """Encoder and decoder; keys of the state dict are those of the published file."""
+    """Encoder and decoder; the keys of the state dict are those of the published file."""
 
     def __init__(self, config: StageOneConfig) -> None:
         super().__init__()
@@ -23,11 +23,11 @@ class StageOne(nn.Module):
         self.dec = StyledDecoder(config)
 
     @torch.no_grad()
-    def encode(self, image: Tensor) -> Look:
-        """Pictures [B,3,n,n] in [-1,1] -> everything that the encoder says."""
+    def encode(self, image: Tensor) -> StageOneEncoding:
+        """Pictures [B,3,n,n] in [-1,1] -> all outputs of the encoder."""
         return self.enc(image)
 
-    def render(self, look: Look, motion: Tensor, dtype: torch.dtype = torch.float32) -> Drawn:
-        """One portrait, as `encode` saw it, under motion [B,M] -> pictures [B,3,n,n], not clamped, and raw flows."""
+    def render(self, encoding: StageOneEncoding, motion: Tensor, dtype: torch.dtype = torch.float32) -> DecodedFrames:
+        """One encoded portrait and motion [B,M] -> pictures [B,3,n,n], not clamped, and raw flows."""
         constants = self.dec.constants(dtype)
-        return self.dec.draw(constants, self.dec.prepare(constants, look.image_code, look.skips), motion)
+        return self.dec.draw(constants, self.dec.prepare(constants, encoding.image_code, encoding.skips), motion)

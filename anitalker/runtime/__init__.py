@@ -1,1 +1,1 @@
-"""The machine: devices, number formats, transfers, and what makes it quicker."""
+"""Devices, number formats, transfers between host and device, and faster equivalents of some torch calls."""

@@ -1,8 +1,9 @@
-"""CUDA graphs: the hundreds of small steps that a batch of frames takes on a card, recorded once, launched as one.
+"""CUDA graphs: the hundreds of small kernels that render a batch of frames are captured once and launched as one.
 
-After torch's notes on CUDA, section "CUDA graphs": a recording keeps shapes and addresses, the card says nothing to the
-host meanwhile, and no other thread has work for it, for which LAUNCHING stands. Never run on a card so far: anything
-that goes wrong ends in the plain function and one line in the log. ANITALKER_GRAPHS=0 leaves recordings away.
+Written after torch's notes on CUDA, section "CUDA graphs". A graph keeps shapes and addresses. While it is captured,
+the device must not synchronise with the host, and no other thread may launch work on it: LAUNCH_LOCK sees to that.
+None of this has run on a GPU so far. If anything fails, the plain function runs and one line is logged.
+ANITALKER_GRAPHS=0 switches graphs off.
 """
 
 from __future__ import annotations
@@ -20,48 +21,54 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-LAUNCHING = threading.RLock()  # held by the one thread that gives a card work for frames
-LEAST = 2  # rows of a batch; single frames belong to streams, whose other threads use the card at any time
-ROUNDS = 3  # on the recording's stream before it, as torch's own make_graphed_callables: libraries choose and allocate
-TOLERANCE = 1e-2  # of the largest value: TF32 rounds by 1e-3, a graph that read something else is off by about 1
+LAUNCH_LOCK = threading.RLock()  # held by the one thread that launches rendering work on a GPU
+MIN_ROWS = 2  # of a batch; single frames belong to streams, whose other threads may use the GPU at any time
+WARMUP_RUNS = 3  # before a capture, as in torch's make_graphed_callables: libraries select kernels and allocate
+RELATIVE_TOLERANCE = 1e-2  # of the largest value: TF32 rounds by 1e-3; a graph that read wrong memory is off by about 1
 
 Function = Callable[..., Tensor]
-Record = Callable[[Callable[[], Tensor], torch.device], tuple[Callable[[], object], Tensor]]
+Capture = Callable[[Callable[[], Tensor], torch.device], tuple[Callable[[], object], Tensor]]
 
 
 def launch_lock(device: torch.device) -> AbstractContextManager:
-    """Held while work for frames is launched: LAUNCHING on a card, nothing elsewhere."""
-    return LAUNCHING if device.type == "cuda" else nullcontext()
+    """The lock to hold while rendering work is launched: LAUNCH_LOCK on a GPU, none elsewhere.
+
+    Equivalent to `contextlib.nullcontext()` where no CUDA graph is captured.
+    """
+    return LAUNCH_LOCK if device.type == "cuda" else nullcontext()
 
 
 def as_cuda_graph(function: Function, device: torch.device) -> Function:
-    """`function` as `Graphed` on an NVIDIA card, itself elsewhere."""
-    wanted = device.type == "cuda" and os.environ.get("ANITALKER_GRAPHS") != "0"
-    return GraphedFunction(function, record) if wanted else function
+    """`function` as a GraphedFunction on an NVIDIA GPU; `function` itself elsewhere.
+
+    Equivalent to `function`.
+    """
+    enabled = device.type == "cuda" and os.environ.get("ANITALKER_GRAPHS") != "0"
+    return GraphedFunction(function, capture_graph) if enabled else function
 
 
-def record(
+def capture_graph(
     work: Callable[[], Tensor], device: torch.device, cuda: Any = torch.cuda
 ) -> tuple[Callable[[], object], Tensor]:
-    """Record what `work` launches on a card -> what launches it again, and the tensor that it fills each time."""
+    """Capture what `work` launches on a GPU -> a callable that replays it, and the tensor that each replay fills."""
     with cuda.device(device):
-        here, aside, graph = cuda.current_stream(), cuda.Stream(), cuda.CUDAGraph()
+        current, side, graph = cuda.current_stream(), cuda.Stream(), cuda.CUDAGraph()
         try:
-            aside.wait_stream(here)
-            with cuda.stream(aside):
-                for _ in range(ROUNDS):
+            side.wait_stream(current)
+            with cuda.stream(side):
+                for _ in range(WARMUP_RUNS):
                     work()
-            here.wait_stream(aside)
-            with cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+            current.wait_stream(side)
+            with cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
                 output = work()
         finally:
-            cuda.set_stream(here)  # a recording that fails can leave the thread on its stream
+            cuda.set_stream(current)  # a capture that fails can leave the thread on its stream
     return graph.replay, output
 
 
 @dataclass(frozen=True)
-class _Recorded:
-    """Inputs and output at fixed addresses, what launches the recording, and what it was made for."""
+class _CapturedGraph:
+    """A graph with its inputs and output at fixed addresses, and the key of the calls that it serves."""
 
     key: tuple
     inputs: tuple[Tensor, ...]
@@ -69,76 +76,80 @@ class _Recorded:
     output: Tensor
 
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        for own, given in zip(self.inputs, inputs, strict=True):
-            own.copy_(given)
+        for buffer, value in zip(self.inputs, inputs, strict=True):
+            buffer.copy_(value)
         self.replay()
         return self.output.clone()
 
 
 class GraphedFunction:
-    """`function` of tensors [B,...] on one card -> a tensor, from a recording where there is one.
+    """`function` of tensors [B,...] on one GPU -> a tensor, replayed from a CUDA graph where one was captured.
 
-    The first call runs the function as it is. The second in succession with the same shapes runs and records it;
-    calls with these shapes replay from then on. All else runs the function: other shapes (the last, smaller batch)
-    and less than LEAST rows. Where other shapes come twice in succession they take the recording's place.
+    Equivalent to `function(*inputs)`. The first call runs the function. The second call in succession with the same
+    shapes runs and captures it; later calls with these shapes replay the graph. The function runs for all other shapes
+    (the last, smaller batch) and for less than MIN_ROWS rows. If other shapes come twice in succession, their graph
+    replaces the first one.
 
-    Results are copies, the caller's own. Calls come from one stream (the default), from any thread. What the function
-    reads beside its inputs must stay where it is as long as this object lives, and so long the card keeps the memory
-    of one batch for it: keep it with one portrait. No gradients.
+    Results are copies that belong to the caller. Calls come from one stream (the default one) and from any thread.
+    What the function reads beside its inputs must keep its address as long as this object lives. The graph holds the
+    memory of one batch, so keep one object per portrait. There are no gradients.
 
-    One line in the log and never again a recording in this process, of whatever function, if recording or replaying
-    fails, or if the first replay differs by more than TOLERANCE from what the function says: torch may not get back the
-    memory of a recording that broke off. record: as the function of this name.
+    If a capture or a replay fails, or if the first replay differs from the function by more than RELATIVE_TOLERANCE,
+    one line is logged and nothing is captured in this process again: torch may not recover the memory of an aborted
+    capture. capture: the function that captures, as `capture_graph`.
     """
 
-    able = True  # of all of them
+    enabled = True  # shared by all instances
 
-    def __init__(self, function: Function, record: Record) -> None:
-        self.function, self.record = function, record
-        self.recorded: _Recorded | None = None
-        self.before: tuple = ()
+    def __init__(self, function: Function, capture: Capture) -> None:
+        self.function, self.capture = function, capture
+        self.graph: _CapturedGraph | None = None
+        self.previous_key: tuple = ()
 
     @torch.inference_mode()
     def __call__(self, *inputs: Tensor) -> Tensor:
-        with LAUNCHING:
+        """Inputs [B,...] -> what `function` returns for them."""
+        with LAUNCH_LOCK:
             key = _key(inputs)
-            again, self.before = key == self.before, key
-            if self.recorded is not None and key == self.recorded.key:
+            repeated, self.previous_key = key == self.previous_key, key
+            if self.graph is not None and key == self.graph.key:
                 try:
-                    return self.recorded.run(inputs)
+                    return self.graph.run(inputs)
                 except Exception as error:
-                    self._give_up(error)
-            made = self.function(*inputs)
-            if self.able and again and len(inputs[0]) >= LEAST:
+                    self._disable(error)
+            output = self.function(*inputs)
+            if self.enabled and repeated and len(inputs[0]) >= MIN_ROWS:
                 try:
-                    self.recorded = None  # its memory goes first
-                    self.recorded = self._checked(key, inputs, made)
+                    self.graph = None  # free its memory first
+                    self.graph = self._checked_graph(key, inputs, output)
                 except Exception as error:
-                    self._give_up(error)
-            return made
+                    self._disable(error)
+            return output
 
-    def _checked(self, key: tuple, inputs: tuple[Tensor, ...], wanted: Tensor) -> _Recorded:
-        """A recording whose replay says what the function said."""
+    def _checked_graph(self, key: tuple, inputs: tuple[Tensor, ...], expected: Tensor) -> _CapturedGraph:
+        """A graph whose replay agrees with the function's output."""
         device = inputs[0].device
-        # Zeros: a recording that keeps what it was made with, instead of what it is given, is found out.
-        own = tuple(torch.zeros_like(one) for one in inputs)
+        # Zeros: a graph that keeps the values of its capture instead of reading its inputs fails the check.
+        buffers = tuple(torch.zeros_like(value) for value in inputs)
         low = torch.get_autocast_dtype(device.type)
-        # What autocast caches it frees when its block ends: the recording would go on reading it.
+        # Autocast frees its cache at the end of its block, but the graph would go on reading it.
         with torch.autocast(device.type, low, torch.is_autocast_enabled(device.type), cache_enabled=False):
-            recorded = _Recorded(key, own, *self.record(lambda: self.function(*own), device))
-        made = recorded.run(inputs).float()
-        apart = float((made - wanted).abs().max() / wanted.float().abs().max().clamp(min=1e-6))
-        if not apart <= TOLERANCE:
-            raise ValueError(f"its first frames differ by {apart:.2g} of the largest value, allowed are {TOLERANCE}")
-        return recorded
+            graph = _CapturedGraph(key, buffers, *self.capture(lambda: self.function(*buffers), device))
+        replayed = graph.run(inputs).float()
+        error = float((replayed - expected).abs().max() / expected.float().abs().max().clamp(min=1e-6))
+        if not error <= RELATIVE_TOLERANCE:
+            raise ValueError(
+                f"its first frames differ by {error:.2g} of the largest value, allowed are {RELATIVE_TOLERANCE}"
+            )
+        return graph
 
-    def _give_up(self, error: Exception) -> None:
-        GraphedFunction.able, self.recorded = False, None
-        words = str(error).partition("\n")[0] or type(error).__name__
-        log.warning("frames are drawn without a CUDA graph from here on, which takes longer: %s", words)
+    def _disable(self, error: Exception) -> None:
+        GraphedFunction.enabled, self.graph = False, None
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        log.warning("frames are rendered without a CUDA graph from here on, which takes longer: %s", reason)
 
 
 def _key(inputs: tuple[Tensor, ...]) -> tuple:
-    """What a recording is bound to: shapes and formats, and whether autocast is on."""
+    """What a graph is bound to: shapes and dtypes, and whether autocast is on."""
     kind = inputs[0].device.type
-    return tuple((one.shape, one.dtype) for one in inputs), torch.is_autocast_enabled(kind)
+    return tuple((tensor.shape, tensor.dtype) for tensor in inputs), torch.is_autocast_enabled(kind)

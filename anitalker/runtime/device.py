@@ -1,4 +1,4 @@
-"""What this machine offers and what a job took of it: device, the quicker number format, memory, time."""
+"""The device of a job, its batch size and number format, and the memory and time that the job takes."""
 
 from __future__ import annotations
 
@@ -14,38 +14,44 @@ import torch
 
 from anitalker.config import InputError
 
-FRAMES = 8  # drawn at once where nothing else is known
-MOST_FRAMES, FRAME_MEMORY = 64, 2**28  # on an NVIDIA card: at most, and bytes for one of 256x256 with all of its layers
-KEPT, LARGEST, ROOM = 2**28, 2**25, 2**26  # bytes: of free memory, of one block, asked for at once; see `keep_memory`
-FASTER = 0.8  # share of the usual way's time that another may need at most: a tie keeps what is exact, or torch's own
+DEFAULT_BATCH_SIZE = 8  # frames, where the device's memory is not known
+MAX_BATCH_SIZE = 64  # frames, on an NVIDIA GPU
+BYTES_PER_FRAME = 2**28  # of GPU memory, for a frame of 256x256 pixels with all of its layers
+TRIM_THRESHOLD_BYTES = 2**28  # of free memory that malloc keeps; these three: see `tune_malloc`
+MMAP_THRESHOLD_BYTES = 2**25  # of a block; malloc maps larger ones separately and returns them at once
+TOP_PAD_BYTES = 2**26  # by which malloc extends its heap beyond a request
+MAX_TIME_RATIO = 0.8  # of the usual way's time: in a tie the exact result, or torch's own, is kept
 
 
 def choose_device(name: str) -> torch.device:
-    """auto (cuda, mps, cpu: the first that is here), or the named one; InputError if it is not here."""
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    """The named device; for auto the first of cuda, mps and cpu that is available. InputError if it is not."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    usable = [kind for kind, is_available in available.items() if is_available]
     if name == "auto":
-        return torch.device(next(kind for kind, found in here.items() if found))
-    if name not in here:
-        raise InputError(f"device is {name!r}; allowed are auto, {', '.join(here)}")
-    if not here[name]:
-        found = ", ".join(kind for kind, is_here in here.items() if is_here)
-        raise InputError(f"device {name!r} is not usable on this machine; usable are auto, {found}")
+        return torch.device(usable[0])
+    if name not in available:
+        raise InputError(f"device is {name!r}; allowed are auto, {', '.join(available)}")
+    if not available[name]:
+        raise InputError(f"device {name!r} is not usable on this machine; usable are auto, {', '.join(usable)}")
     return torch.device(name)
 
 
-def frames_at_once(device: torch.device, asked: int | None = None) -> int:
-    """How many frames are drawn at once: as asked for, else on an NVIDIA card what half of its free memory holds."""
-    if asked is not None:
-        return asked
+def choose_batch_size(device: torch.device, requested: int | None = None) -> int:
+    """Frames that are rendered at once: `requested`, or on an NVIDIA GPU as many as half of its free memory holds."""
+    if requested is not None:
+        return requested
     if device.type != "cuda":
-        return FRAMES
+        return DEFAULT_BATCH_SIZE
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(MOST_FRAMES, free // 2 // FRAME_MEMORY))
+    return max(1, min(MAX_BATCH_SIZE, free // 2 // BYTES_PER_FRAME))
 
 
 def draws_in_bfloat16(device: torch.device, channels: int) -> bool:
-    """Whether the decoder shall use bfloat16: on processors where it is clearly faster, on NVIDIA cards that have it
-    (never tried on one); other devices stay exact."""
+    """Whether the decoder runs in bfloat16: on CPUs where that is measurably faster, and on NVIDIA GPUs that support it
+    (not yet tried on one). Other devices stay in float32. channels: of the decoder's finest convolution.
+
+    Equivalent to `False`, in float32.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and _faster_in_bfloat16(channels)
@@ -53,54 +59,63 @@ def draws_in_bfloat16(device: torch.device, channels: int) -> bool:
 
 @functools.cache
 def _faster_in_bfloat16(channels: int) -> bool:
-    """Tried once per process on the layer that costs most, some 50 ms."""
+    """Measured once per process on the most expensive layer, in some 50 ms."""
     layer = torch.nn.Conv2d(2 * channels, channels, 3, padding=1)
     x = torch.zeros(1, 2 * channels, 128, 128).contiguous(memory_format=torch.channels_last)
 
-    def drawn(low: bool) -> None:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=low):
+    def run_layer(bfloat16: bool) -> None:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             torch.nn.functional.silu(layer(x))
 
-    return is_faster(lambda: drawn(True), lambda: drawn(False), 6)
+    return is_faster(lambda: run_layer(True), lambda: run_layer(False), 6)
 
 
-def is_faster(one: Callable[[], object], other: Callable[[], object], turns: int) -> bool:
-    """Whether one() takes at most FASTER of other()'s time by one thread: both in turn, and the quickest of each
-    counts, which other programs and threads that spin seldom touch."""
-    seconds, threads = dict.fromkeys((one, other), math.inf), torch.get_num_threads()
+def is_faster(candidate: Callable[[], object], baseline: Callable[[], object], rounds: int) -> bool:
+    """Whether candidate() takes at most MAX_TIME_RATIO of the time of baseline() on one thread.
+
+    The two run alternately, and the minimum of each over `rounds` counts: other load on the machine seldom affects it.
+    """
+    seconds, threads = dict.fromkeys((candidate, baseline), math.inf), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for _ in range(turns):
+        for _ in range(rounds):
             for work in seconds:
                 start = time.perf_counter()
                 work()
                 seconds[work] = min(seconds[work], time.perf_counter() - start)
     finally:
         torch.set_num_threads(threads)
-    return seconds[one] < FASTER * seconds[other]
+    return seconds[candidate] < MAX_TIME_RATIO * seconds[baseline]
 
 
 def tune_malloc() -> bool:
-    """Let the C library keep what a frame has freed for the next one; whether it does.
+    """Make glibc's malloc keep freed memory for the next frame; returns whether it does.
 
-    glibc often gives free memory of threads other than the main one back to the system: up to 5000 page faults and 10
-    to 25 ms of system time a frame. Other libraries, and whoever has set its environment variables, are left alone.
+    glibc often returns the free memory of threads other than the main one to the system, which costs up to 5000 page
+    faults and 10 to 25 ms of system time a frame. Nothing changes with other C libraries, or where the environment
+    sets malloc's parameters. Equivalent to `False`: without this call only the time per frame is longer.
     """
     if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return False
-    trim, top, separate = -1, -2, -3  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD of malloc.h
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_TRIM_THRESHOLD and so on in malloc.h
     try:
-        change = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):  # musl has none
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # musl has no mallopt
         return False
-    return all([change(trim, KEPT), change(top, ROOM), change(separate, LARGEST)])
+    return all(
+        [
+            mallopt(trim_threshold, TRIM_THRESHOLD_BYTES),
+            mallopt(top_pad, TOP_PAD_BYTES),
+            mallopt(mmap_threshold, MMAP_THRESHOLD_BYTES),
+        ]
+    )
 
 
 def peak_memory() -> float | None:
     """The largest resident memory of this process so far in MiB; None on Windows."""
     if sys.platform == "win32":
         return None
-    if sys.platform == "linux":  # where ru_maxrss begins with what the parent process had
+    if sys.platform == "linux":  # ru_maxrss starts from the parent process's value here
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:
             for line in file:
                 if line.startswith("VmHWM:"):
@@ -119,6 +134,7 @@ class Clock:
         self._start = self._last = time.perf_counter()
 
     def __call__(self, stage: str) -> None:
+        """Record the seconds since the last stage ended."""
         now = time.perf_counter()
         self.stages[stage], self._last = round(now - self._last, 3), now
 

@@ -1,10 +1,10 @@
-"""Matrix products in float32 by the quicker of the two libraries that torch brings for processors.
+"""Matrix products in float32 on a CPU, by the faster of the two libraries that torch ships: MKL or oneDNN.
 
-torch multiplies by MKL, which gives processors that are not Intel's its AVX2 code. oneDNN, which torch uses for
-convolutions, takes what is there: on a Zen 5 with AVX-512 it multiplies twice as fast (206 against 94 GFLOP/s and
-core). Which one is quicker here is tried once per process.
+torch multiplies with MKL, which runs its AVX2 code on CPUs that are not Intel's. oneDNN, which torch uses for
+convolutions, takes the best instructions there are: on a Zen 5 with AVX-512 it is twice as fast (206 against 94 GFLOP/s
+and core). Each process measures once which of the two is faster.
 
-Letters: ... any leading sizes, M rows, K numbers in, N numbers out.
+Letters: ... any leading sizes, M rows, K inputs, N outputs.
 """
 
 from __future__ import annotations
@@ -13,57 +13,66 @@ import functools
 
 import torch
 from torch import Tensor, nn
+from torch.jit._trace import is_tracing
 from torch.nn import functional as F
 
 from anitalker.runtime.device import is_faster
 
-TURNS = 16
+TIMING_ROUNDS = 16
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [...,M,K], weight [N,K] -> x weight^T + bias [...,M,N], as `F.linear` within rounding.
+    """x [...,M,K], weight [N,K], bias [N] -> x weight^T + bias [...,M,N].
 
-    Only float32 on a processor, without gradients and autocast, takes oneDNN; all else, and what is traced for another
-    program, is torch's own.
+    Equivalent to `F.linear(x, weight, bias)` within rounding. oneDNN serves float32 on a CPU without gradients and
+    autocast; torch's own product serves everything else, and models that are being traced or exported.
     """
     exact = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
-    free = not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if exact and free and not traced and onednn_is_faster():
+    plain = not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
+    traced = torch.compiler.is_compiling() or is_tracing()
+    if exact and plain and not traced and onednn_is_faster():
         return _onednn(x.contiguous(), weight.contiguous(), bias)
     return F.linear(x, weight, bias)
 
 
 def matmul_nt(a: Tensor, b: Tensor) -> Tensor:
-    """a [B,H,M,K], b [B,H,N,K] -> a b^T [B,H,M,N]."""
-    rows = [linear(x, y) for x, y in zip(a.flatten(0, 1), b.flatten(0, 1), strict=True)]
-    return torch.stack(rows).unflatten(0, a.shape[:2])
+    """a [B,H,M,K], b [B,H,N,K] -> a b^T [B,H,M,N].
+
+    Equivalent to `a @ b.mT` within rounding.
+    """
+    products = [linear(x, y) for x, y in zip(a.flatten(0, 1), b.flatten(0, 1), strict=True)]
+    return torch.stack(products).unflatten(0, a.shape[:2])
 
 
 class Linear(nn.Linear):
-    """torch's layer by `linear`; the same names in a state dict."""
+    """`torch.nn.Linear` whose product is `linear`; the names in a state dict are the same.
 
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+    Equivalent to `nn.Linear(inputs, outputs)` within rounding.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[...,K] -> [...,N]."""
+        return linear(input, self.weight, self.bias)
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Equivalent to `F.linear(x, weight, bias)`, by a private operator of torch."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 @functools.cache
 def onednn_is_faster() -> bool:
-    """Whether oneDNN multiplies in float32 sooner; no where this torch has no such product."""
+    """Whether oneDNN multiplies in float32 faster than MKL here; False where this torch has no such operator."""
     x, weight = torch.zeros(128, 512), torch.zeros(512, 512)
     try:
-        return is_faster(lambda: _onednn(x, weight, None), lambda: F.linear(x, weight), TURNS)
-    except (AttributeError, RuntimeError):  # it stands in no contract of torch's
+        return is_faster(lambda: _onednn(x, weight, None), lambda: F.linear(x, weight), TIMING_ROUNDS)
+    except (AttributeError, RuntimeError):  # the operator is private, so a torch may lack it
         return False
 
 
 @functools.cache
 @torch.inference_mode()
 def bfloat16_is_faster() -> bool:
-    """Whether a product of five seconds of motion is made sooner in bfloat16, weights turned into it included."""
+    """Whether a product of five seconds of motion is faster in bfloat16, the conversion of its weights included."""
     x, weight = torch.zeros(128, 1024), torch.zeros(1024, 1024)
-    return is_faster(lambda: F.linear(x.bfloat16(), weight.bfloat16()), lambda: linear(x, weight), TURNS)
+    return is_faster(lambda: F.linear(x.bfloat16(), weight.bfloat16()), lambda: linear(x, weight), TIMING_ROUNDS)

@@ -1,4 +1,4 @@
-"""Pictures and frames between the host and a device: uint8 arrays here, float tensors in [-1,1] there."""
+"""Pictures and frames between host and device: uint8 arrays on the host, float tensors in [-1,1] on the device."""
 
 from __future__ import annotations
 
@@ -26,41 +26,46 @@ def to_tensors(pictures: Tensor) -> Tensor:
 
 
 def to_pictures(frames: Tensor) -> np.ndarray:
-    """[B,3,h,w] in [-1,1] -> uint8 [B,h,w,3]."""
+    """[B,3,h,w] in [-1,1] -> uint8 [B,h,w,3] on the host."""
     return to_bytes(frames).cpu().numpy()
 
 
 def to_bytes(frames: Tensor) -> Tensor:
-    """The same on the frames' device."""
-    whole = torch.add(127.5, frames, alpha=127.5).round_().clamp_(0, 255)
-    return whole.permute(0, 2, 3, 1).to(torch.uint8, memory_format=torch.contiguous_format)
+    """[B,3,h,w] in [-1,1] -> uint8 [B,h,w,3] on the same device."""
+    scaled = torch.add(127.5, frames, alpha=127.5).round_().clamp_(0, 255)
+    return scaled.permute(0, 2, 3, 1).to(torch.uint8, memory_format=torch.contiguous_format)
 
 
 def to_host(draw: Callable[[], Tensor], device: torch.device, send: Send | None = None) -> np.ndarray:
-    """What draw() makes on a device, [B,3,h,w] in [-1,1] -> uint8 [B,h,w,3].
+    """The result of draw() on a device, [B,3,h,w] in [-1,1] -> uint8 [B,h,w,3] on the host.
 
-    On a card one thread at a time launches; while it waits for its bytes, the next one does. send: as `send_aside`.
+    Equivalent to `to_pictures(draw())`. On a GPU one thread at a time launches work; while it waits for its bytes, the
+    next thread launches. send: the function that copies to the host, as `copy_async`.
     """
     if device.type != "cuda":
         return to_pictures(draw())
     with launch_lock(device):
         host, wait = (send or copy_async)(to_bytes(draw()))
     wait()
-    return host.numpy().copy()  # what is pinned is the next batch's
+    return host.numpy().copy()  # the pinned buffer is used again by the next batch
 
 
-def copy_async(whole: Tensor, cuda: Any = torch.cuda) -> tuple[Tensor, Callable[[], None]]:
-    """Start to copy a card's tensor to the host, on a stream of copies -> pinned memory, what waits until it is filled.
+def copy_async(source: Tensor, cuda: Any = torch.cuda) -> tuple[Tensor, Callable[[], None]]:
+    """Start to copy a GPU's tensor to the host on a separate stream -> pinned tensor, and a callable that waits for it.
 
-    Torch keeps pinned memory that is let go for the next one of its size, so two threads alternate between two buffers.
+    Equivalent to `source.cpu()` once the callable has returned. Torch reuses freed pinned memory for the next request
+    of its size, so two threads alternate between two buffers.
     """
-    host, stream = torch.empty(whole.shape, dtype=whole.dtype, pin_memory=whole.is_cuda), _copies(whole.device, cuda)
-    stream.wait_stream(cuda.current_stream(whole.device))
+    host, stream = (
+        torch.empty(source.shape, dtype=source.dtype, pin_memory=source.is_cuda),
+        _copies(source.device, cuda),
+    )
+    stream.wait_stream(cuda.current_stream(source.device))
     with cuda.stream(stream):
-        host.copy_(whole, non_blocking=True)
+        host.copy_(source, non_blocking=True)
         done = stream.record_event(cuda.Event(blocking=True))  # blocking: the waiting thread sleeps
 
-    def wait(sent: Tensor = whole) -> None:  # `sent` is kept until then
+    def wait(sent: Tensor = source) -> None:  # the default keeps `source` alive until the copy is done
         done.synchronize()
 
     return host, wait
@@ -68,4 +73,5 @@ def copy_async(whole: Tensor, cuda: Any = torch.cuda) -> tuple[Tensor, Callable[
 
 @functools.cache
 def _copies(device: torch.device, cuda: Any) -> torch.cuda.Stream:
+    """The stream of a device's copies."""
     return cuda.Stream(device)

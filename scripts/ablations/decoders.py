@@ -131,7 +131,7 @@ def read_decoder(folder: Path) -> TrainedDecoder:
     return TrainedDecoder(
         256,
         lambda pictures, landmarks: draw_lite(space, decoder, pictures, landmarks),
-        lambda: decoder.frames(prepared, marks, motion),
+        lambda: decoder.layers(prepared, marks, motion),
         decoder,
     )
 
@@ -158,7 +158,7 @@ def draw_lite(space: MotionSpace, decoder: Decoder, pictures: Tensor, marks: Ten
     prepared = decoder.prepare(pictures[:1], marks[:1], codes.motion[:1], codes.appearance[:1])
     flow = resize(landmark_flow(source, target, config.grid, config.smoothing), tuple(pictures.shape[-2:]))
     return {
-        "model": compose(pictures[:1], decoder.frames(prepared, target, codes.motion)),
+        "model": compose(pictures[:1], decoder.layers(prepared, target, codes.motion)),
         "warp": warp(pictures[:1].expand_as(pictures), flow),
     }
 

@@ -131,7 +131,7 @@ class ModelUnderTest(FaceReader):
         subject, frames = self._portrait(source).faces[0], []
         motion = np.concatenate([self.poses(landmarks), motion[:, POSE_SIZE:]], 1)
         for points, code in zip(self._tensor(landmarks), self._tensor(motion), strict=True):
-            layers = self.talker.model.decoder.frames(subject.prepared, points[None], code[None])
+            layers = self.talker.model.decoder.layers(subject.prepared, points[None], code[None])
             frames.append(to_pictures(compose(subject.compositor.source, layers))[0])
         return np.stack(frames)
 

@@ -19,7 +19,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
-from anitalker.decoder.detail import moving
+from anitalker.decoder.detail import motion_mask
 from anitalker.faces.crop import Crop
 from anitalker.faces.landmarks import CHIN, EYES, FACE_OVAL, FOREHEAD, LIPS
 from anitalker.media.video import read_audio
@@ -80,7 +80,7 @@ def mask_of(model, subject, motion: torch.Tensor, size: tuple[int, int]) -> np.n
     side, x, y = int(crop.side), int(crop.origin[0]), int(crop.origin[1])
     inside = np.ones((side, side), np.float32)
     if subject.compositor.detail is not None:
-        inside = moving(model.layers(subject, motion), (side, side))[0, 0].numpy()
+        inside = motion_mask(model.layers(subject, motion), (side, side))[0, 0].numpy()
     rows, columns = crop_slices(crop, size)
     mask[rows, columns] = inside[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
     return mask

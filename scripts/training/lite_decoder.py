@@ -86,20 +86,20 @@ class DecoderObjective(nn.Module):
         portrait = pairs.picture_a, landmarks, motion_a.detach(), codes.appearance[:count]
         prepared = self.decoder.prepare(*portrait)
         with torch.autocast(device, torch.bfloat16):
-            layers = self.decoder.frames(prepared, target, motion_b.detach())
+            layers = self.decoder.layers(prepared, target, motion_b.detach())
         frames = compose(pairs.picture_a, layers)
         losses, total, outputs = self.terms(frames, pairs, target, self.decoder.exit.weight, step)
         weight, features = importance(pairs.landmarks_b, CROP)
         terms = {
             "flow_smoothness": sum(layers.flow.diff(dim=d).diff(dim=d).abs().mean() for d in (2, 3)) * CROP,
             "synthesis_area": (layers.masks[:, 2:] * (1 - features)).mean(),
-            "synthesis_l1": ((layers.pixels - pairs.picture_b).abs().mean(1, keepdim=True) * weight).mean(),
+            "synthesis_l1": ((layers.synthesised - pairs.picture_b).abs().mean(1, keepdim=True) * weight).mean(),
             "landmark": landmark_loss(target, pairs.landmarks_b, self.weights).mean(),
             "code": self._code(pairs, codes),
         }
         if self.teacher is not None:
             with torch.no_grad(), torch.autocast(device, torch.bfloat16):
-                taught = self.teacher.frames(self.teacher.prepare(*portrait), target.detach(), motion_b.detach())
+                taught = self.teacher.layers(self.teacher.prepare(*portrait), target.detach(), motion_b.detach())
             terms["distillation"] = _distillation(layers, taught)
         if self.separation is not None:
             motion = standard(self.space, codes.motion)
@@ -140,7 +140,7 @@ def _distillation(layers: Layers, teacher: Layers) -> Tensor:
     mouth = drawn / drawn.mean().clamp(min=1e-3)
     masks = (layers.masks - teacher.masks).abs()
     flow = ((layers.flow - teacher.flow).abs() * warped).mean() * CROP
-    return flow + (masks * (3 + mouth)).mean() + ((layers.pixels - teacher.pixels).abs() * mouth).mean()
+    return flow + (masks * (3 + mouth)).mean() + ((layers.synthesised - teacher.synthesised).abs() * mouth).mean()
 
 
 def _places(flow: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ def score_pictures(
             first, source = codes.motion[:1].expand(len(numbers), -1), landmarks[:1].expand_as(landmarks)
             target = space.landmarks(source, first, codes.motion)
             prepared = decoder.prepare(pictures[:1], landmarks[:1], codes.motion[:1], codes.appearance[:1])
-            predicted = compose(pictures[:1], decoder.frames(prepared, target, codes.motion))
+            predicted = compose(pictures[:1], decoder.layers(prepared, target, codes.motion))
         flow = resize(landmark_flow(source, target, config.grid, config.smoothing), (CROP, CROP))
         return {"warp": warp(pictures[:1].expand_as(pictures), flow), "model": predicted}
 

@@ -17,7 +17,7 @@ from torchvision.models import VGG19_Weights, squeezenet1_0, vgg19
 from torchvision.transforms import v2
 
 from anitalker.config import LANDMARKS, InputError
-from anitalker.decoder.flow import SEAM
+from anitalker.decoder.flow import CLOSED_GAP
 from anitalker.faces.landmarks import EYES, LEFT_LID_PAIRS, LIP_PAIRS, LIPS, RIGHT_LID_PAIRS, face_height, rotation
 from scripts.training.pairs import Pairs
 
@@ -96,11 +96,11 @@ class LandmarkFlow(nn.Module):
 
 
 def _open(landmarks: Tensor) -> Tensor:
-    """[B,468,3] -> [B,468]: 0 for points of inner lips and lids that are shut (closer than SEAM), else 1."""
+    """[B,468,3] -> [B,468]: 0 for points of inner lips and lids that are shut (closer than CLOSED_GAP), else 1."""
     pairs = torch.tensor(LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS, device=landmarks.device)
     gap = (landmarks[:, pairs[:, 0], :2] - landmarks[:, pairs[:, 1], :2]).norm(dim=-1)
     keep = torch.ones_like(landmarks[..., 0])
-    return keep.scatter(1, pairs.T.reshape(1, -1).expand(len(keep), -1), (gap > SEAM).float().repeat(1, 2))
+    return keep.scatter(1, pairs.T.reshape(1, -1).expand(len(keep), -1), (gap > CLOSED_GAP).float().repeat(1, 2))
 
 
 class Features(nn.Module):

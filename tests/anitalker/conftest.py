@@ -38,7 +38,7 @@ def new_card():
 @pytest.fixture
 def able(monkeypatch):
     """No graph has failed yet in this process."""
-    monkeypatch.setattr(GraphedFunction, "able", True)
+    monkeypatch.setattr(GraphedFunction, "enabled", True)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_a_card_draws_the_next_batch_while_one_is_copied():
     """Two threads in turns: no batch's bytes are waited for before the next one's are on their way."""
     import threading
 
-    from anitalker.runtime.cuda_graphs import LAUNCHING
+    from anitalker.runtime.cuda_graphs import LAUNCH_LOCK
 
     begun = [threading.Event() for _ in range(4)] + [threading.Event()]
     begun[4].set()  # nothing comes after the last one
@@ -109,8 +109,8 @@ def test_a_card_draws_the_next_batch_while_one_is_copied():
     assert [int(frame[0, 0, 0]) for frame in frames] == [0, 0, 1, 1, 2, 2, 3, 3]
     for number in range(3):
         assert model.order.index(("drawn", number + 1)) < model.order.index(("here", number))
-    assert LAUNCHING.acquire(blocking=False)
-    LAUNCHING.release()
+    assert LAUNCH_LOCK.acquire(blocking=False)
+    LAUNCH_LOCK.release()
 
 
 def test_bytes_are_read_when_they_are_there_and_their_memory_is_used_again():
@@ -160,7 +160,7 @@ def test_crops_that_overlap_add_their_changes():
 
 
 def test_large_crops_go_in_pieces(monkeypatch):
-    monkeypatch.setattr(compositor, "PIXELS_AT_ONCE", 3 * 50 * 50)
+    monkeypatch.setattr(compositor, "MAX_COMPOSED_PIXELS", 3 * 50 * 50)
     picture = np.zeros((50, 50, 3), np.uint8)
     frames = list(rendering.render(Painter(), [subject_at(0, 0, 50, (50, 50))], [levels(8)], 8, picture))
     assert [frame[25, 25, 0] for frame in frames] == [round((v + 1) * 127.5) for v in np.linspace(-1, 1, 8)]

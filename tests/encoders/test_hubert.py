@@ -1,4 +1,4 @@
-"""HuBERT's weighted states: frame counts, windows without seams, weights of the states, messages of what is missing."""
+"""HuBERT's weighted states: frame counts, windows without seams, weights of the states, error messages."""
 
 import json
 import sys
@@ -39,13 +39,13 @@ class StandIn(nn.Module):
         )
         self.encoder = nn.Module()
         self.encoder.layers = nn.ModuleList(Layer(width) for _ in range(3))
-        self.heard, self.states = [], []
+        self.lengths, self.states = [], []
 
     def forward(self, sound):
         x = sound[:, None]
         for convolution in self.front:
             x = torch.tanh(3 * convolution(x))
-        self.heard.append(x.shape[-1])
+        self.lengths.append(x.shape[-1])
         self.states = [x.transpose(1, 2)]
         for layer in self.encoder.layers:
             self.states.append(layer(self.states[-1]))
@@ -59,43 +59,43 @@ def noise(samples: int) -> torch.Tensor:
 @pytest.mark.parametrize(("samples", "frames"), [(1, 2), (399, 2), (400, 2), (719, 2), (720, 3), (16_000, 50)])
 def test_frames_and_the_last_once_more(samples, frames):
     """50 per second: one is lost to the convolutions, and the last one is repeated, as the original does."""
-    made = hubert.Hubert(StandIn(), WEIGHTS).features(noise(samples))
-    assert made.shape == (frames, 6) and made.dtype == torch.float32
-    assert torch.equal(made[-1], made[-2]) and made.isfinite().all()
+    features = hubert.Hubert(StandIn(), WEIGHTS).features(noise(samples))
+    assert features.shape == (frames, 6) and features.dtype == torch.float32
+    assert torch.equal(features[-1], features[-2]) and features.isfinite().all()
 
 
 def test_every_state_counts_by_its_weight():
     network = StandIn()
-    made = hubert.Hubert(network, WEIGHTS).features(noise(8000))
+    features = hubert.Hubert(network, WEIGHTS).features(noise(8000))
     wanted = sum(weight * state[0] for weight, state in zip(WEIGHTS, network.states, strict=True))
     assert len(network.states) == 4
-    assert torch.allclose(made[:-1], wanted, atol=1e-6)
+    assert torch.allclose(features[:-1], wanted, atol=1e-6)
 
 
 def test_recordings_are_levelled():
-    ear = hubert.Hubert(StandIn(), WEIGHTS)
+    model = hubert.Hubert(StandIn(), WEIGHTS)
     sound = noise(8000)
-    made = ear.features(sound)
-    assert torch.allclose(ear.features(0.1 * sound - 0.5), made, atol=1e-3)
+    features = model.features(sound)
+    assert torch.allclose(model.features(0.1 * sound - 0.5), features, atol=1e-3)
     plain = hubert.Hubert(StandIn(), WEIGHTS, normalise=False)
     level = (sound - sound.mean()) / (sound.var(correction=0) + 1e-7).sqrt()
-    assert torch.allclose(plain.features(level), made, atol=1e-5)
-    assert not torch.allclose(plain.features(sound), made, atol=0.1)
+    assert torch.allclose(plain.features(level), features, atol=1e-5)
+    assert not torch.allclose(plain.features(sound), features, atol=0.1)
 
 
 @pytest.mark.parametrize("seconds", [0.4, 0.42, 0.9, 1.0, 2.0, 3.33])
 def test_windows_leave_no_seam(monkeypatch, seconds):
-    """As if heard whole, where the context covers what layers see; every window but an only one is of full length."""
+    """As in one window, where the context covers the receptive field; several windows all have full length."""
     sound = noise(int(16_000 * seconds))
     whole = hubert.Hubert(StandIn(), WEIGHTS).features(sound)
     monkeypatch.setattr(hubert, "WINDOW_FRAMES", 20)
     monkeypatch.setattr(hubert, "CONTEXT_FRAMES", 4)
     network = StandIn()
-    made = hubert.Hubert(network, WEIGHTS).features(sound)
-    assert made.shape == whole.shape
-    assert torch.allclose(made, whole, atol=1e-5)
-    assert network.heard == [min(20, len(whole) - 1)] * len(network.heard)
-    assert len(network.heard) == max(1, -(-(len(whole) - 1 - 8) // 12))
+    features = hubert.Hubert(network, WEIGHTS).features(sound)
+    assert features.shape == whole.shape
+    assert torch.allclose(features, whole, atol=1e-5)
+    assert network.lengths == [min(20, len(whole) - 1)] * len(network.lengths)
+    assert len(network.lengths) == max(1, -(-(len(whole) - 1 - 8) // 12))
 
 
 def test_without_context_there_would_be_seams(monkeypatch):
@@ -182,13 +182,13 @@ def test_all_states_of_transformers(saved):
         encoder = network.encoder
         states = [x + encoder.pos_conv_embed(x)]
         for layer in encoder.layers:
-            made = layer(states[-1])
-            states.append(made[0] if isinstance(made, tuple) else made)
+            output = layer(states[-1])
+            states.append(output[0] if isinstance(output, tuple) else output)
         states[-1] = encoder.layer_norm(states[-1])
     wanted = sum(weight * state[0] for weight, state in zip(WEIGHTS, states, strict=True))
-    made = hubert.load(folder, WEIGHTS).features(sound)
-    assert made.shape == (25, 16)
-    assert torch.allclose(made[:-1], wanted, atol=1e-5)
+    features = hubert.load(folder, WEIGHTS).features(sound)
+    assert features.shape == (25, 16)
+    assert torch.allclose(features[:-1], wanted, atol=1e-5)
 
 
 def test_the_feature_extractor_may_switch_levelling_off(saved, tmp_path):

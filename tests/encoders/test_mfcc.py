@@ -42,34 +42,34 @@ def by_the_book(sound: np.ndarray) -> np.ndarray:
     ("samples", "count"), [(1, 1), (399, 1), (400, 1), (401, 2), (560, 2), (561, 3), (16_000, 99), (48_000, 299)]
 )
 def test_one_row_per_ten_milliseconds(samples, count):
-    made = mfcc.features(noise(samples))
-    assert made.shape == (count, mfcc.SIZE) == (mfcc.frame_count(samples), 39)
-    assert made.dtype == torch.float32 and made.isfinite().all()
+    result = mfcc.features(noise(samples))
+    assert result.shape == (count, mfcc.SIZE) == (mfcc.frame_count(samples), 39)
+    assert result.dtype == torch.float32 and result.isfinite().all()
 
 
 @pytest.mark.parametrize("samples", [1, 300, 400, 401, 3210])
 def test_cepstra_are_those_of_the_book(samples):
     sound = noise(samples)
-    made = mfcc.features(sound)[:, :13].numpy()
-    np.testing.assert_allclose(made, by_the_book(sound.numpy()), rtol=1e-5, atol=1e-5)
+    result = mfcc.features(sound)[:, :13].numpy()
+    np.testing.assert_allclose(result, by_the_book(sound.numpy()), rtol=1e-5, atol=1e-5)
 
 
 def test_silence_has_a_floor():
     """Exact zeros count as the smallest step of a float64 above 1; sound around them stays what it is."""
     sound = noise(4000)
     sound[1000:2500] = 0
-    made = mfcc.features(sound)[:, :13].numpy()
-    np.testing.assert_allclose(made, by_the_book(sound.numpy()), rtol=1e-5, atol=1e-4)
-    assert made[8, 0] == np.float32(math.log(2.0**-52))  # samples 1280 to 1679
-    assert np.abs(made[8, 1:]).max() < 1e-4
+    result = mfcc.features(sound)[:, :13].numpy()
+    np.testing.assert_allclose(result, by_the_book(sound.numpy()), rtol=1e-5, atol=1e-4)
+    assert result[8, 0] == np.float32(math.log(2.0**-52))  # samples 1280 to 1679
+    assert np.abs(result[8, 1:]).max() < 1e-4
 
 
 def test_slopes_are_of_the_cepstra_and_repeat_the_edges():
-    made = mfcc.features(noise(3210)).numpy().astype(np.float64)
-    rows = np.pad(made[:, :13], ((2, 2), (0, 0)), "edge")
-    np.testing.assert_allclose(made[:, 13:26], (rows[3:-1] - rows[1:-3]) / 2, atol=1e-5)
+    result = mfcc.features(noise(3210)).numpy().astype(np.float64)
+    rows = np.pad(result[:, :13], ((2, 2), (0, 0)), "edge")
+    np.testing.assert_allclose(result[:, 13:26], (rows[3:-1] - rows[1:-3]) / 2, atol=1e-5)
     both = (rows[3:-1] - rows[1:-3] + 2 * (rows[4:] - rows[:-4])) / 10
-    np.testing.assert_allclose(made[:, 26:], both, atol=1e-5)
+    np.testing.assert_allclose(result[:, 26:], both, atol=1e-5)
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1000])

@@ -1,4 +1,4 @@
-"""The original's encoder and its layers, against the plain way of writing them down."""
+"""The original's encoder and its layers against their plain form."""
 
 import math
 
@@ -26,7 +26,7 @@ def encoder():
 def fir(x, kernel, before, after):
     """Zeros around, then the same 4x4 kernel on every channel, one by one."""
     padded = F.pad(x, (before, after, before, after))
-    return torch.cat([F.conv2d(one, kernel[None, None]) for one in padded.split(1, 1)], 1)
+    return torch.cat([F.conv2d(channel, kernel[None, None]) for channel in padded.split(1, 1)], 1)
 
 
 def test_weights_are_divided_by_the_root_of_their_inputs():
@@ -81,11 +81,11 @@ def test_the_pyramid_step_by_step(encoder):
     torch.testing.assert_close(F.conv2d(y, w["convs.4.weight"]), stages[4])
 
 
-def test_hal_weighs_every_stage(encoder):
-    look = encoder(torch.randn(3, 3, 32, 32))
-    assert look.stages.shape == (3, 5, 16) and look.weights.shape == (5,)
-    assert float(look.weights.sum()) == pytest.approx(1)
-    torch.testing.assert_close(torch.einsum("bsc,s->bc", look.stages, look.weights), look.image_code)
+def test_hal_weights_every_stage(encoder):
+    encoding = encoder(torch.randn(3, 3, 32, 32))
+    assert encoding.stages.shape == (3, 5, 16) and encoding.weights.shape == (5,)
+    assert float(encoding.weights.sum()) == pytest.approx(1)
+    torch.testing.assert_close(torch.einsum("bsc,s->bc", encoding.stages, encoding.weights), encoding.image_code)
     assert set(encoder.net_app.lifts) == {0, 1}  # widths 8 and 12 are lifted, 16 is the code's own
     encoder.net_app.ws.weights[:] = torch.tensor([0, 0, 0, 0, 100.0])
     torch.testing.assert_close(
@@ -94,8 +94,8 @@ def test_hal_weighs_every_stage(encoder):
 
 
 def test_skips_go_from_small_to_large(encoder):
-    look = encoder(torch.randn(1, 3, 32, 32))
-    assert [skip.shape[-1] for skip in look.skips] == [8, 16, 32]
+    encoding = encoder(torch.randn(1, 3, 32, 32))
+    assert [skip.shape[-1] for skip in encoding.skips] == [8, 16, 32]
 
 
 def test_the_motion_code_is_affine_in_its_feature(encoder):
@@ -108,9 +108,9 @@ def test_a_batch_is_many_singles(encoder):
     pictures = torch.randn(3, 3, 32, 32)
     many = encoder(pictures)
     for i in range(3):
-        one = encoder(pictures[i : i + 1])
-        torch.testing.assert_close(one.motion_code[0], many.motion_code[i], atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(one.skips[-1][0], many.skips[-1][i], atol=1e-5, rtol=1e-5)
+        single = encoder(pictures[i : i + 1])
+        torch.testing.assert_close(single.motion_code[0], many.motion_code[i], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(single.skips[-1][0], many.skips[-1][i], atol=1e-5, rtol=1e-5)
 
 
 def test_names_are_the_published_ones():

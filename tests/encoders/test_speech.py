@@ -24,9 +24,9 @@ def voice(seconds: float, pitch: float = 120.0) -> torch.Tensor:
 
 @pytest.mark.parametrize("samples", [1, 639, 640, 641, 16_000, 16_001])
 def test_one_row_per_video_frame(features, samples):
-    made = features(torch.randn(samples))
-    assert made.shape == (math.ceil(25 * samples / 16_000), features.size)
-    assert made.isfinite().all()
+    result = features(torch.randn(samples))
+    assert result.shape == (math.ceil(25 * samples / 16_000), features.size)
+    assert result.isfinite().all()
 
 
 def test_size_is_what_the_sizes_say():
@@ -96,9 +96,9 @@ def test_level_fades_from_the_features(features):
 
 
 def test_silence_is_quiet_and_flat(features):
-    made = features(torch.zeros(48_000))
-    assert made.isfinite().all() and made.abs().max() <= CLIP
-    assert made.std(0).max() < 0.01
+    result = features(torch.zeros(48_000))
+    assert result.isfinite().all() and result.abs().max() <= CLIP
+    assert result.std(0).max() < 0.01
     after_speech = features(torch.cat([voice(3), torch.zeros(48_000)]))[80:]
     assert after_speech[:, -2:].abs().max() == 0  # neither voice nor pitch
     assert after_speech[:, : features.size - 2].mean() < -2

@@ -1,4 +1,4 @@
-"""Decoder: shapes, layers that add up, the portrait at any resolution, batches, gradients."""
+"""Decoder: shapes, masks whose sum is one, the portrait at any resolution, batches, gradients."""
 
 import pytest
 import torch
@@ -20,8 +20,8 @@ def prepared(face, decoder):
 def test_layers_have_their_shapes_and_masks_add_up(face):
     decoder = Decoder(SMALL).eval()
     ready, placed = prepared(face, decoder)
-    layers = decoder.frames(ready, placed.expand(3, -1, -1), torch.randn(3, 20))
-    assert layers.flow.shape == (3, 2, 256, 256) and layers.pixels.shape == (3, 3, 256, 256)
+    layers = decoder.layers(ready, placed.expand(3, -1, -1), torch.randn(3, 20))
+    assert layers.flow.shape == (3, 2, 256, 256) and layers.synthesised.shape == (3, 3, 256, 256)
     assert torch.allclose(layers.masks.sum(1), torch.ones(3, 256, 256), atol=1e-5)
 
 
@@ -30,9 +30,9 @@ def test_batch_of_three_is_three_batches_of_one(face):
     ready, placed = prepared(face, decoder)
     moved = placed + torch.tensor([0.0, 0.01, 0.0])
     motion = torch.randn(3, 20) * 0.1
-    together = compose(ready.picture, decoder.frames(ready, moved.expand(3, -1, -1), motion))
-    apart = torch.cat([compose(ready.picture, decoder.frames(ready, moved, m[None])) for m in motion])
-    assert (together - apart).abs().max() < 2 / 255 / 2
+    together = compose(ready.picture, decoder.layers(ready, moved.expand(3, -1, -1), motion))
+    separate = torch.cat([compose(ready.picture, decoder.layers(ready, moved, m[None])) for m in motion])
+    assert (together - separate).abs().max() < 2 / 255 / 2
 
 
 def test_compose_keeps_the_pictures_own_pixels_at_any_resolution():
@@ -40,14 +40,14 @@ def test_compose_keeps_the_pictures_own_pixels_at_any_resolution():
     rest = Layers(torch.zeros(1, 2, 256, 256), torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256))
     rest.masks[:, 0] = 1
     assert (compose(big, rest) - big).abs().max() < 1e-6  # masks are interpolated: one unit in the last place
-    still = Layers(rest.flow, rest.masks.roll(1, 1), rest.pixels)  # the warped layer, with no flow
+    still = Layers(rest.flow, rest.masks.roll(1, 1), rest.synthesised)  # the warped layer, with no flow
     assert (compose(big, still) - big).abs().max() < 1e-4
 
 
 def test_gradient_reaches_every_parameter(face):
     decoder = Decoder(SMALL)
     ready, placed = prepared(face, decoder)
-    layers = decoder.frames(ready, placed + torch.randn_like(placed) * 1e-2, torch.randn(1, 20))
+    layers = decoder.layers(ready, placed + torch.randn_like(placed) * 1e-2, torch.randn(1, 20))
     (compose(ready.picture, layers) - torch.rand(1, 3, 256, 256)).square().mean().backward()
     assert [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
@@ -58,7 +58,7 @@ def test_state_dict_names_are_frozen():
     assert {"narrow.2.weight", "up.0.norm.weight"} <= names and len(names) == 54
 
 
-def test_a_mouth_that_opens_is_drawn_and_one_that_was_open_keeps_its_own_pixels(face):
+def test_an_opening_mouth_is_synthesised_and_one_that_was_open_keeps_its_own_pixels(face):
     torch.manual_seed(0)
     decoder = Decoder(SMALL).eval()
     shut = from_canonical(face[None], torch.tensor([[0.0, 0, 0, 0, 0, -0.6]]))
@@ -73,18 +73,18 @@ def test_a_mouth_that_opens_is_drawn_and_one_that_was_open_keeps_its_own_pixels(
     shares = []
     for portrait in (shut, opened):
         ready = decoder.prepare(torch.zeros(1, 3, 256, 256), portrait, torch.zeros(1, 20), torch.zeros(1, 256))
-        shares.append(decoder.frames(ready, opened, torch.zeros(1, 20)).masks[0, 2, y, x].item())
+        shares.append(decoder.layers(ready, opened, torch.zeros(1, 20)).masks[0, 2, y, x].item())
     assert shares[0] > 0.9 and shares[0] > shares[1] + 0.1
 
 
 def test_the_first_convolution_is_the_sum_of_its_two_parts(face):
-    """What the portrait brings is convolved once; the weights are those of one convolution over all inputs."""
+    """The portrait's channels are convolved once; the weights are those of one convolution over all channels."""
     decoder = Decoder(SMALL).eval()
     ready, _ = prepared(face, decoder)
-    changing = torch.randn(2, 12 + 3 + 4, 128, 128)
+    frame = torch.randn(2, 12 + 3 + 4, 128, 128)
     blocks = torch.nn.functional.pixel_unshuffle(ready.picture, 2)
-    x = [changing[:, :12], blocks.expand(2, -1, -1, -1), changing[:, 12:], ready.rings.expand(2, -1, -1, -1)]
-    torch.testing.assert_close(decoder._entry(changing, ready.entry), decoder.entry(torch.cat(x, 1)))
+    x = [frame[:, :12], blocks.expand(2, -1, -1, -1), frame[:, 12:], ready.contours.expand(2, -1, -1, -1)]
+    torch.testing.assert_close(decoder._project(frame, ready.projection), decoder.entry(torch.cat(x, 1)))
 
 
 @pytest.mark.parametrize("place", [(0.0, 0.0), (0.3, -0.25), (0.0, 0.55), (2.0, 2.0)])
@@ -97,14 +97,14 @@ def test_lips_are_drawn_in_their_window_as_in_the_whole_picture(face, monkeypatc
     motion, flow = torch.zeros(1, 20), torch.zeros(1, 2, 96, 96)
     inside = decoder.refine(ready, target, motion, flow)
     monkeypatch.setattr(
-        _Window, "__init__", lambda window, _, side: vars(window).update(side=side, spans=2 * [(0, side)])
+        _Window, "__init__", lambda window, _, size: vars(window).update(size=size, spans=2 * [(0, size)])
     )
     whole = decoder.refine(ready, target, motion, flow)
-    for name in ("flow", "masks", "pixels"):
+    for name in ("flow", "masks", "synthesised"):
         torch.testing.assert_close(getattr(inside, name), getattr(whole, name), atol=1e-5, rtol=0)
 
 
-def test_weights_kept_in_bfloat16_are_what_autocast_makes_of_them_and_follow_changes():
+def test_weights_kept_in_bfloat16_equal_autocast_and_follow_changes():
     decoder = Decoder(SMALL).eval().requires_grad_(False)
     inputs = torch.randn(2, 19, 128, 128), torch.randn(1, 8, 128, 128), torch.randn(2, 296)
 
@@ -121,13 +121,13 @@ def test_weights_kept_in_bfloat16_are_what_autocast_makes_of_them_and_follow_cha
     assert torch.equal(*both()) and len(decoder.state_dict()) == 54
 
 
-def test_a_rendering_in_bfloat16_leaves_nothing_that_a_training_trips_over():
+def test_training_works_after_a_rendering_in_bfloat16():
     decoder = Decoder(SMALL)
-    x, still, codes = torch.randn(1, 19, 128, 128), torch.randn(1, 8, 128, 128), torch.randn(1, 296)
+    x, projection, codes = torch.randn(1, 19, 128, 128), torch.randn(1, 8, 128, 128), torch.randn(1, 296)
     with torch.autocast("cpu", torch.bfloat16):
         with torch.inference_mode():
-            decoder._unet(x, still, codes)
-        decoder._unet(x, still, codes).float().square().mean().backward()
+            decoder._unet(x, projection, codes)
+        decoder._unet(x, projection, codes).float().square().mean().backward()
     assert decoder.entry.weight.grad.abs().sum() > 0
 
 

@@ -1,4 +1,4 @@
-"""Detail that follows the flow: still parts to the bit, moved parts as sharp, drawn parts without it."""
+"""Detail follows the flow: what rests is equal to the bit, what moves stays as sharp, synthesised parts have none."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,15 @@ import torch
 from torch.nn import functional as F
 
 from anitalker.decoder.decoder import Layers, compose
-from anitalker.decoder.detail import _join, blur, draw_frames, laplacian, mean, moving, prepare_detail
+from anitalker.decoder.detail import (
+    _sliding_reduce,
+    blur,
+    box_mean,
+    draw_frames,
+    laplacian,
+    motion_mask,
+    prepare_detail,
+)
 
 
 @pytest.fixture
@@ -17,11 +25,11 @@ def source():
     return (coarse + 0.1 * blur(torch.randn(1, 1, 300, 300))).clamp(-1, 1)
 
 
-def layers(shift=0.0, rest=0.3, drawn=0.0, where=slice(64, 192)):
+def layers(shift=0.0, rest=0.3, synthesised=0.0, where=slice(64, 192)):
     """Half a pixel of flow and more inside a square of the decoder's 256 pixels; nothing elsewhere."""
     flow, masks = torch.zeros(1, 2, 256, 256), torch.zeros(1, 3, 256, 256)
     flow[:, 0, where, where] = shift / 256
-    masks[:, 2, where, where] = drawn
+    masks[:, 2, where, where] = synthesised
     masks[:, 0] = rest * (1 - masks[:, 2])
     masks[:, 1] = 1 - masks[:, 0] - masks[:, 2]
     return Layers(flow, masks, torch.full((1, 3, 256, 256), 0.5))
@@ -49,40 +57,42 @@ def test_what_moves_stays_sharp(source, shift):
     assert 0.85 < sharpness(draw_frames(prepare_detail(source), many)) / sharpness(source) < 1.25
 
 
-def test_what_is_drawn_has_no_grain_of_the_portrait(source):
-    frame = draw_frames(prepare_detail(source), layers(shift=4.4, drawn=1.0))
+def test_synthesised_parts_have_no_grain_of_the_portrait(source):
+    frame = draw_frames(prepare_detail(source), layers(shift=4.4, synthesised=1.0))
     assert sharpness(frame) < 0.02 * sharpness(source)
     assert frame[:, :, 150, 150].mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_the_mask_follows_what_moves():
-    left, right = (moving(layers(3.0, where=where), (300, 300))[0, 0] for where in (slice(20, 90), slice(150, 220)))
+    left, right = (
+        motion_mask(layers(3.0, where=where), (300, 300))[0, 0] for where in (slice(20, 90), slice(150, 220))
+    )
     assert left[60, 60] == 1 and left[200, 200] == 0 and right[200, 200] == 1 and right[60, 60] == 0
     steps = np.abs(np.diff(left[60].numpy()))
     assert 0 < steps.max() < 0.35  # a soft edge
 
 
 def test_batch_does_not_matter(source):
-    one, other = layers(3.3), layers(-2.1, drawn=0.2)
+    first, second = layers(3.3), layers(-2.1, synthesised=0.2)
     both = Layers(
-        *(torch.cat(pair) for pair in zip(list(vars(one).values())[:3], list(vars(other).values())[:3], strict=True))
+        *(torch.cat(pair) for pair in zip(list(vars(first).values())[:3], list(vars(second).values())[:3], strict=True))
     )
     together = draw_frames(prepare_detail(source), both)
-    torch.testing.assert_close(together[:1], draw_frames(prepare_detail(source), one))
-    torch.testing.assert_close(together[1:], draw_frames(prepare_detail(source), other))
+    torch.testing.assert_close(together[:1], draw_frames(prepare_detail(source), first))
+    torch.testing.assert_close(together[1:], draw_frames(prepare_detail(source), second))
 
 
 def test_small_helpers():
     flat = torch.full((1, 1, 12, 12), 0.7)
-    for same in (blur(flat), mean(flat, 5)):
-        torch.testing.assert_close(same, flat)
+    for filtered in (blur(flat), box_mean(flat, 5)):
+        torch.testing.assert_close(filtered, flat)
     assert laplacian(flat).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("side", [3, 7, 9])
 def test_windows_are_torchs_pools(side):
-    """Sums and maxima of windows by doubling are what the slower pools of torch give, borders too."""
+    """Sums and maxima of windows by doubling equal those of torch's slower pools, at borders too."""
     field, half = torch.rand(2, 1, 20, 33), side // 2
-    torch.testing.assert_close(mean(field, side), F.avg_pool2d(field, side, 1, half, count_include_pad=False))
-    wide = _join(_join(F.pad(field, (half,) * 4), side, 2, torch.maximum), side, 3, torch.maximum)
+    torch.testing.assert_close(box_mean(field, side), F.avg_pool2d(field, side, 1, half, count_include_pad=False))
+    wide = _sliding_reduce(_sliding_reduce(F.pad(field, (half,) * 4), side, 2, torch.maximum), side, 3, torch.maximum)
     assert torch.equal(wide, F.max_pool2d(field, side, 1, half))

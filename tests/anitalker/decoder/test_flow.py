@@ -1,9 +1,9 @@
-"""Landmark flow and warping: nothing moves without reason, what moves arrives."""
+"""Landmark flow and warping: no motion gives no flow, and moved points arrive at their targets."""
 
 import torch
 
-from anitalker.decoder import flow as warps
-from anitalker.decoder.flow import UPPER_LIP, fold_mask, landmark_flow, part, resize, rigid_flow, warp
+from anitalker.decoder import flow as flows
+from anitalker.decoder.flow import UPPER_LIP, fold_mask, landmark_flow, resize, rigid_flow, separate_closed_pairs, warp
 from anitalker.faces.landmarks import from_canonical
 
 STRAIGHT = torch.tensor([[0.0, 0, 0, 0, 0, -0.6]])
@@ -67,7 +67,7 @@ def test_lower_precision_around_it_does_not_reach_the_flow(face):
         assert torch.equal(landmark_flow(source, target, 48, 1e-3), exact)
 
 
-def test_lids_that_close_press_the_eye_into_a_line(face):
+def test_closing_lids_compress_the_eye_into_a_line(face):
     """Both lids came to one place, neither was followed, and nobody blinked."""
     source = from_canonical(face[None], STRAIGHT)
     target = source.clone()
@@ -83,11 +83,11 @@ def test_lids_that_close_press_the_eye_into_a_line(face):
 def test_lips_that_are_shut_stay_as_they_are(face):
     source = from_canonical(face[None], STRAIGHT)
     source[0, 14] = source[0, 13]
-    assert torch.equal(part(source, source.clone())[0, [13, 14]], source[0, [13, 14]])
+    assert torch.equal(separate_closed_pairs(source, source.clone())[0, [13, 14]], source[0, [13, 14]])
 
 
 def test_teeth_stay_with_the_skull(face):
-    """Nothing moves but the jaw: the skull's flow is nought, and what it shows between the lips does not stretch."""
+    """If only the jaw moves, the skull's flow is zero, and what shows between the lips does not stretch."""
     face = from_canonical(face[None], STRAIGHT)
     opened = face.clone()
     opened[:, [14, 87, 317, 17, 152], 1] += 0.05
@@ -110,8 +110,8 @@ def test_teeth_stay_behind_a_rising_upper_lip(face):
     assert torch.allclose(flow[:, 1], torch.full_like(flow[:, 1], 0.02), atol=2e-3)
 
 
-def test_what_is_kept_from_a_rendering_serves_a_training(face):
-    for kept in (warps._pins, warps._points, warps._still):
+def test_caches_of_a_rendering_serve_training(face):
+    for kept in (flows._pins, flows._point_indices, flows._identity_grid):
         kept.cache_clear()
     source = from_canonical(face[None], STRAIGHT)
     with torch.inference_mode():

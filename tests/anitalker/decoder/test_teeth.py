@@ -4,7 +4,7 @@ import torch
 
 from anitalker.config import DecoderConfig
 from anitalker.decoder.decoder import Decoder, compose
-from anitalker.decoder.teeth import LENGTH, UPPER, upper_teeth
+from anitalker.decoder.teeth import TOOTH_LENGTH, UPPER_LIP, upper_teeth
 from anitalker.faces.landmarks import INNER_LIPS, from_canonical, rasterise
 
 ABOVE, BELOW = [13, 82, 81, 80, 191, 312, 311, 310, 415], [14, 87, 178, 88, 95, 317, 402, 318, 324]
@@ -20,9 +20,9 @@ def placed(face):
 def test_they_hang_below_the_upper_lip(face):
     landmarks = placed(face)
     coverage = upper_teeth(torch.zeros(1, 3, 256, 256), landmarks)[0, 3]
-    column = int(landmarks[0, UPPER, 0] * 256)
-    lip, height = float(landmarks[0, UPPER, 1]), float(landmarks[0, 152, 1] - landmarks[0, 10, 1])
-    inside, below = int((lip + 0.5 * LENGTH * height) * 256), int((lip + 1.5 * LENGTH * height) * 256)
+    column = int(landmarks[0, UPPER_LIP, 0] * 256)
+    lip, height = float(landmarks[0, UPPER_LIP, 1]), float(landmarks[0, 152, 1] - landmarks[0, 10, 1])
+    inside, below = int((lip + 0.5 * TOOTH_LENGTH * height) * 256), int((lip + 1.5 * TOOTH_LENGTH * height) * 256)
     assert coverage[inside, column] > 0.9 and coverage[below + 1, column] == 0
     outside = int(landmarks[0, 61, 0] * 256) - 2  # the mouth's outer corner
     assert coverage[:, outside].max() == 0
@@ -32,7 +32,7 @@ def test_brighter_skin_has_brighter_teeth_and_dark_skin_teeth_brighter_than_itse
     landmarks = placed(face)
     levels = [upper_teeth(torch.full((1, 3, 256, 256), tone), landmarks) for tone in (-0.6, 0.0, 0.6)]
     shown = levels[0][0, 3] > 0.9
-    means = [float(one[0, :3, shown].mean()) for one in levels]
+    means = [float(teeth[0, :3, shown].mean()) for teeth in levels]
     assert means[0] < means[1] < means[2] and means[0] > -0.6 + 0.2
 
 
@@ -47,8 +47,8 @@ def test_only_an_opening_shows_them(face):
     mouth = rasterise(opened, (INNER_LIPS,), 256)[0, 0] > 0.9
     with torch.no_grad():
         for target, expected in ((shut, False), (opened, True)):
-            change = compose(picture, decoder.frames(ready, target, torch.zeros(1, 20)))
-            change = (change - compose(picture, decoder.frames(bare, target, torch.zeros(1, 20)))).abs()
+            change = compose(picture, decoder.layers(ready, target, torch.zeros(1, 20)))
+            change = (change - compose(picture, decoder.layers(bare, target, torch.zeros(1, 20)))).abs()
             assert bool((change[0, :, mouth] > 0.2).any()) is expected
             away = torch.nn.functional.max_pool2d(mouth[None, None].float(), 9, 1, 4)[0, 0] == 0
             assert change[0, :, away].max() < 1e-5

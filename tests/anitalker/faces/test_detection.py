@@ -1,4 +1,4 @@
-"""Finding with a fake network, choosing, cutting out."""
+"""Detection with a fake network, selection, cropping."""
 
 import math
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from PIL import Image
 from anitalker.config import InputError
 from anitalker.faces import detection
 from anitalker.faces.crop import crop_face, crop_pixels, recrop
-from anitalker.faces.detection import SMALLEST, FaceFinder, apart, choose
+from anitalker.faces.detection import MIN_FACE_PIXELS, FaceFinder, crop_change, select_faces
 from anitalker.faces.face_network import Detections, crop_frame, to_crop
 from anitalker.faces.landmarks import face_height
 
@@ -56,45 +56,45 @@ def with_square(x, y, side, size=(300, 400)):
 
 
 def test_found_in_the_pictures_own_pixels(face):
-    found = FaceFinder(Bright(face)).find(with_square(240, 60, 80))
-    assert len(found) == 1 and found[0].score == pytest.approx(0.8)
-    x0, y0, x1, y1 = found[0].box
+    faces = FaceFinder(Bright(face)).find(with_square(240, 60, 80))
+    assert len(faces) == 1 and faces[0].score == pytest.approx(0.8)
+    x0, y0, x1, y1 = faces[0].box
     assert (x0 + x1) / 2 == pytest.approx(280, abs=4) and (y0 + y1) / 2 == pytest.approx(100, abs=4)
-    assert 60 < found[0].size < 100
+    assert 60 < faces[0].size < 100
 
 
-def test_a_second_scale_only_if_nothing_is_found(face):
+def test_other_scales_only_if_nothing_is_found(face):
     network = Bright(face)
     FaceFinder(network).find(with_square(240, 60, 80))
     assert network.scales == [160]
     network.scales.clear()
     assert FaceFinder(network).find(np.zeros((300, 400, 3), np.uint8)) == []
-    assert network.scales == [160, 320, 96]  # filled up to a multiple of 32
+    assert network.scales == [160, 320, 96]  # padded to a multiple of 32
 
 
-def test_what_does_not_settle_is_no_face(face):
+def test_landmarks_that_do_not_converge_are_no_face(face):
     assert FaceFinder(Bright(face, jitter=0.1)).find(with_square(240, 60, 80)) == []
 
 
-def test_a_third_look_only_where_the_second_moved_the_crop(face, monkeypatch):
+def test_a_third_estimate_only_where_the_second_moved_the_crop(face, monkeypatch):
     """The fake's answer is the crop's own shape, which fits the detector's square box by chance alone."""
-    looks, finder = [], FaceFinder(Bright(face))
+    estimates, finder = [], FaceFinder(Bright(face))
     regress = FaceFinder._regress
-    monkeypatch.setattr(FaceFinder, "_regress", lambda *a: looks.append(a) or regress(*a))
+    monkeypatch.setattr(FaceFinder, "_regress", lambda *a: estimates.append(a) or regress(*a))
     for far, expected in ((math.inf, 2), (-1.0, 3)):
-        looks.clear()
-        monkeypatch.setattr(detection, "STILL", far)
+        estimates.clear()
+        monkeypatch.setattr(detection, "MIN_CROP_CHANGE", far)
         assert len(finder.find(with_square(240, 60, 80))) == 1
-        assert len(looks) == expected
+        assert len(estimates) == expected
 
 
-def test_how_far_two_crops_are_apart():
-    one = (torch.tensor([[50.0, 50]]), torch.tensor([100.0]), torch.eye(2)[None])
+def test_change_of_a_crop():
+    square = (torch.tensor([[50.0, 50]]), torch.tensor([100.0]), torch.eye(2)[None])
     turned = torch.tensor([[[math.cos(0.03), math.sin(0.03)], [-math.sin(0.03), math.cos(0.03)]]])
-    assert apart(one, one) == 0
-    assert apart(one, (one[0] + torch.tensor([3.0, 4.0]), one[1], one[2])) == pytest.approx(0.05)
-    assert apart(one, (one[0], one[1] * 0.9, one[2])) == pytest.approx(-math.log(0.9), rel=1e-4)
-    assert apart(one, (one[0], one[1], turned)) == pytest.approx(0.03, rel=1e-3)
+    assert crop_change(square, square) == 0
+    assert crop_change(square, (square[0] + torch.tensor([3.0, 4.0]), square[1], square[2])) == pytest.approx(0.05)
+    assert crop_change(square, (square[0], square[1] * 0.9, square[2])) == pytest.approx(-math.log(0.9), rel=1e-4)
+    assert crop_change(square, (square[0], square[1], turned)) == pytest.approx(0.03, rel=1e-3)
 
 
 def test_tiny_pictures_have_no_face(face):
@@ -119,24 +119,24 @@ def test_angles_have_the_signs_of_the_pose(make_face):
     assert make_face(yaw=40).quality["away"] > 35 > rest.quality["away"]
 
 
-def test_choose(make_face):
+def test_selection(make_face):
     big, small = make_face(height=100), make_face(height=50)
-    assert choose([big, small], "largest") == [big]
-    assert choose([big, small], "all") == [big, small]
-    assert choose([big, small], "1") == choose([big, small], 1) == [small]
-    for found, which, words in (([], "largest", "no face"), ([big], 3, "1 face was found"), ([big], "left", "largest")):
+    assert select_faces([big, small], "largest") == [big]
+    assert select_faces([big, small], "all") == [big, small]
+    assert select_faces([big, small], "1") == select_faces([big, small], 1) == [small]
+    for faces, which, words in (([], "largest", "no face"), ([big], 3, "1 face was found"), ([big], "left", "largest")):
         with pytest.raises(InputError, match=words):
-            choose(found, which)
+            select_faces(faces, which)
 
 
 def test_the_crop_is_placed_as_in_the_data(picture, make_face):
-    one = make_face()
-    cut = crop_face(picture, one)
+    face = make_face()
+    cut = crop_face(picture, face)
     assert cut.image.shape == (256, 256, 3) and cut.picture_size == (300, 400)
     assert float(face_height(cut.landmarks)) == pytest.approx(0.55, abs=0.01)
     assert cut.landmarks[[10, 152], 0].mean() == pytest.approx(0.5, abs=0.01)
     back = cut.landmarks * cut.side + np.array([*cut.origin, 0])
-    assert np.allclose(back, one.landmarks, atol=1e-3)
+    assert np.allclose(back, face.landmarks, atol=1e-3)
 
 
 def test_the_same_square_of_another_frame(picture, make_face):
@@ -168,4 +168,4 @@ def test_shipped_network_finds_the_example(example_portrait):
     assert both[0].yaw == pytest.approx(-both[1].yaw, abs=4)
     assert finder.find(np.full((200, 300, 3), 128, np.uint8)) == []
     assert finder.find(portrait[:20, :20]) == []
-    assert alone[0].size >= SMALLEST
+    assert alone[0].size >= MIN_FACE_PIXELS

@@ -1,4 +1,4 @@
-"""The second backend with a fake package: 468 points, and what is said where it cannot be had."""
+"""The face-alignment backend with a fake package: 468 points, and errors where package or weights are missing."""
 
 import math
 import sys
@@ -11,19 +11,19 @@ import torch
 
 from anitalker.config import InputError
 from anitalker.faces.face_alignment_backend import FaceAlignmentFinder
-from anitalker.faces.landmarks68 import POINTS, fit_ridge, widen
+from anitalker.faces.landmarks68 import IBUG_POINTS, expand_to_mesh, fit_ridge
 
 
 def test_68_points_turn_with_the_face(face):
     torch.manual_seed(0)
     many = face[None] + torch.randn(200, 468, 1) * torch.randn(200, 1, 1) * 0.02
     fit = fit_ridge(many, noise=0.01)
-    points = many[:2, list(POINTS), :2]
-    straight = widen(fit, points)
+    points = many[:2, list(IBUG_POINTS), :2]
+    straight = expand_to_mesh(fit, points)
     assert (straight - many[:2])[..., :2].norm(dim=-1).mean() < 0.02
     angle = 0.7
     turn = torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    turned = widen(fit, points @ turn * 3 + 50)
+    turned = expand_to_mesh(fit, points @ turn * 3 + 50)
     assert torch.allclose(turned[..., :2], straight[..., :2] @ turn * 3 + 50, atol=1e-3)
     assert torch.allclose(turned[..., 2], straight[..., 2] * 3, atol=1e-3)
 
@@ -48,21 +48,21 @@ def test_second_backend_gives_468_points(monkeypatch, fit, make_face):
 
         def get_landmarks_from_image(self, picture, detected_faces=None, return_bboxes=False):
             if detected_faces is not None:
-                return [truth[1].landmarks[list(POINTS), :2]]
+                return [truth[1].landmarks[list(IBUG_POINTS), :2]]
             if not picture.any():
                 return None, None, None
-            boxes = [np.array([*one.box, 0.99]) for one in truth]
-            return [one.landmarks[list(POINTS), :2] for one in truth], None, boxes
+            boxes = [np.array([*face.box, 0.99]) for face in truth]
+            return [face.landmarks[list(IBUG_POINTS), :2] for face in truth], None, boxes
 
     fake_package(monkeypatch, Aligner)
     finder = FaceAlignmentFinder(fit, "cpu")
-    found = finder.find(np.ones((300, 400, 3), np.uint8))
-    assert [one.score for one in found] == [0.99, 0.99]
-    for one, expected in zip(found, truth[::-1], strict=True):  # the largest first
-        assert np.abs(one.landmarks - expected.landmarks)[:, :2].mean() < 0.02 * expected.size
+    faces = finder.find(np.ones((300, 400, 3), np.uint8))
+    assert [face.score for face in faces] == [0.99, 0.99]
+    for face, expected in zip(faces, truth[::-1], strict=True):  # the largest first
+        assert np.abs(face.landmarks - expected.landmarks)[:, :2].mean() < 0.02 * expected.size
     assert finder.find(np.zeros((300, 400, 3), np.uint8)) == []
     refined = finder.refine(np.ones((1, 300, 400, 3), np.uint8), truth[1].landmarks[None])
-    assert np.allclose(refined[0], found[0].landmarks, atol=1e-3)
+    assert np.allclose(refined[0], faces[0].landmarks, atol=1e-3)
 
 
 @pytest.mark.parametrize("fault", [URLError("no route"), FileNotFoundError("gone"), EOFError("half a file")])

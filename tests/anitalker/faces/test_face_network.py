@@ -35,8 +35,8 @@ def regressor(face):
     torch.manual_seed(0)
     network = LandmarkRegressor(SMALL_LANDMARKS)
     network.set_shape(face * 0.7 - torch.tensor([0.0, 0.15, 0.0]), torch.randn(6, 468, 3) * 0.01)
-    for part in network.parts.values():
-        torch.nn.init.normal_(part.head.weight, std=0.01)
+    for refiner in network.parts.values():
+        torch.nn.init.normal_(refiner.head.weight, std=0.01)
     return network
 
 
@@ -77,9 +77,9 @@ def test_double_detections_are_suppressed(detector, monkeypatch):
     deltas = torch.zeros(1, len(anchors), 4)
     deltas[0, :3] = encode_boxes(anchors[:3], boxes)
     monkeypatch.setattr(detector, "forward", lambda pictures: (logits, deltas, torch.zeros(1, len(anchors), 4, 2)))
-    found = detector.detect(torch.zeros(1, 3, 64, 64))[0]
-    assert torch.allclose(found.boxes, boxes[[1, 2]], atol=1e-3)
-    assert found.points.shape == (2, 4, 2)
+    detections = detector.detect(torch.zeros(1, 3, 64, 64))[0]
+    assert torch.allclose(detections.boxes, boxes[[1, 2]], atol=1e-3)
+    assert detections.points.shape == (2, 4, 2)
 
 
 def test_suppression_is_torchvisions():
@@ -95,7 +95,7 @@ def test_suppression_is_torchvisions():
 
 
 def test_regressor_moves_every_parameter(regressor):
-    first, refined = regressor.both(torch.rand(3, 3, 64, 64))
+    first, refined = regressor.coarse_and_refined(torch.rand(3, 3, 64, 64))
     assert first.shape == refined.shape == (3, 468, 3)
     (first.square().sum() + refined.square().sum()).backward()
     still = [name for name, p in regressor.named_parameters() if p.grad is None or not p.grad.any()]
@@ -115,7 +115,7 @@ def test_the_coarse_look_is_the_first_of_both(regressor):
     regressor.eval()
     crops = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        assert torch.equal(regressor.coarse(crops), regressor.both(crops)[0])
+        assert torch.equal(regressor.coarse(crops), regressor.coarse_and_refined(crops)[0])
 
 
 def test_folding_norms_away_keeps_the_numbers():
@@ -136,16 +136,16 @@ def test_folding_norms_away_keeps_the_numbers():
             assert torch.allclose(mine, theirs, atol=1e-3, rtol=1e-3)
 
 
-def test_a_search_of_another_size_takes_other_anchors(detector):
+def test_pictures_of_another_size_have_other_anchors(detector):
     for size in ((64, 64), (32, 96), (32, 96), (64, 64)):
         detector.detect(torch.zeros(1, 3, *size), 0.5)
-        assert torch.equal(detector._searched[1], detector.anchors(*size))
+        assert torch.equal(detector._cached_anchors[1], detector.anchors(*size))
 
 
-def test_second_look_corrects_lips_and_eyes_only(regressor):
+def test_only_lips_and_eyes_are_refined(regressor):
     regressor.eval()
     with torch.no_grad():
-        first, refined = regressor.both(torch.rand(1, 3, 64, 64))
+        first, refined = regressor.coarse_and_refined(torch.rand(1, 3, 64, 64))
     changed = (first != refined).any(-1)[0].nonzero().squeeze(-1).tolist()
     assert set(changed) == set(LIPS + EYES)
 
@@ -160,7 +160,7 @@ def test_the_left_eye_is_the_right_eye_in_a_mirror(regressor, face):
     landmarks[:, 10, 0] = landmarks[:, 152, 0] = 0.5  # upright
     refined = landmarks.clone()
     with torch.no_grad():
-        regressor._look_again(near, landmarks, refined, "eye", ((RIGHT_EYE, 1.0), (LEFT_EYE, -1.0)))
+        regressor._refine(near, landmarks, refined, "eye", ((RIGHT_EYE, 1.0), (LEFT_EYE, -1.0)))
     move = refined - landmarks
     assert move[:, RIGHT_EYE].abs().max() > 1e-4
     assert torch.allclose(move[:, LEFT_EYE], move[:, RIGHT_EYE] * mirrored, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Landmark geometry: inverse pairs, known poses, openings, the One-Euro filter, drawing."""
+"""Landmark geometry: inverse pairs, known poses, openings, the One-Euro filter, contour maps."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_rigid_fit_recovers_the_pose(face):
     assert torch.allclose(fit_pose(from_canonical(face.expand(16, -1, -1), pose), face), pose, atol=1e-4)
 
 
-def test_rigid_fit_does_not_listen_to_the_jaw(face):
+def test_rigid_fit_does_not_depend_on_the_jaw(face):
     pose = poses(4)
     placed = from_canonical(face.expand(4, -1, -1), pose)
     placed[:, [152, 14, 17, 61, 291]] += 0.05
@@ -66,17 +66,17 @@ def test_crossed_lips_meet_and_open_lips_stay(face):
     assert torch.equal(resolve_crossed_pairs(opened)[0, [13, 14]], opened[0, [13, 14]])
 
 
-def test_one_euro_calms_noise_and_follows_a_jump():
+def test_one_euro_reduces_noise_and_follows_a_jump():
     noise = np.random.default_rng(0).normal(0, 0.01, 200)
     smooth = OneEuro()
-    calm = np.array([smooth(np.array([value]))[0] for value in noise])
-    assert calm[20:].std() < 0.7 * noise[20:].std()
+    filtered = np.array([smooth(np.array([value]))[0] for value in noise])
+    assert filtered[20:].std() < 0.7 * noise[20:].std()
     smooth = OneEuro()
     jump = [smooth(np.array([value]))[0] for value in [0.0] * 10 + [1.0] * 5]
     assert jump[-1] > 0.95
 
 
-def test_drawn_ring_has_the_area_of_its_polygon():
+def test_contour_map_has_the_area_of_its_polygon():
     ring = tuple(range(4))
     points = torch.zeros(1, 4, 2)
     points[0] = torch.tensor([[0.2, 0.25], [0.8, 0.25], [0.8, 0.5], [0.2, 0.5]])
@@ -84,7 +84,7 @@ def test_drawn_ring_has_the_area_of_its_polygon():
     assert rasterise(points.flip(1), (ring,), 64).mean().item() == pytest.approx(0.15, rel=0.03)
 
 
-def test_thin_lips_are_still_seen(face):
+def test_thin_lips_are_not_lost(face):
     placed = from_canonical(face[None], torch.tensor([[0.0, 0, 0, 0, 0, -0.6]]))
     gap = 0.4 / 128  # less than half a pixel
     for upper, lower in (

@@ -1,4 +1,4 @@
-"""GFPGAN's way in and back with networks whose answer is known; its real loading code with random weights (slow)."""
+"""Restoration with networks whose output is known, and the real loading code with random weights (slow)."""
 
 import sys
 from dataclasses import replace
@@ -30,19 +30,19 @@ def same(square):
 
 @pytest.mark.parametrize("roll", [0, 30, -80])
 def test_the_square_is_the_one_that_the_network_expects(make_face, roll):
-    """Eyes, nose and mouth lie in it where PLACES say, as nearly as a face can that is nobody's."""
+    """Eyes, nose and mouth lie in it near TEMPLATE_POINTS, as nearly as the shape of this synthetic face allows."""
     points = make_face(roll=roll).landmarks
-    centre, side, axes = restoration.square(points)
-    rings = [points[list(ring), :2].mean(0) for ring in (restoration.RIGHT_EYE, restoration.LEFT_EYE)]
-    own = np.stack([*rings, *points[[1, 61, 291], :2]])
-    there = (own - centre) @ axes.T / side * restoration.SIZE + restoration.SIZE / 2
-    assert np.abs(there - np.array(restoration.PLACES)).max() < 25  # of 512
+    centre, side, axes = restoration.aligned_square(points)
+    eyes = [points[list(contour), :2].mean(0) for contour in (restoration.RIGHT_EYE, restoration.LEFT_EYE)]
+    points = np.stack([*eyes, *points[[1, 61, 291], :2]])
+    aligned = (points - centre) @ axes.T / side * restoration.SIZE + restoration.SIZE / 2
+    assert np.abs(aligned - np.array(restoration.TEMPLATE_POINTS)).max() < 25  # of 512
     assert np.allclose(axes @ axes.T, np.eye(2), atol=1e-5) and np.linalg.det(axes) > 0  # not mirrored
 
 
 @pytest.mark.parametrize("roll", [0, 40])
 def test_what_the_network_does_not_change_stays(smooth, make_face, roll):
-    """The way in and back is no shift and no blur worth a word."""
+    """Sampling the square and pasting it back neither shifts nor blurs."""
     out = restoration.restore(smooth, [make_face(roll=roll).landmarks], same)
     assert np.abs(out.astype(int) - smooth).max() <= 2 and out is not smooth
 
@@ -89,7 +89,7 @@ def test_other_weights_are_refused(tmp_path, monkeypatch):
 
 
 def test_a_missing_package_names_its_extra(tmp_path, monkeypatch):
-    torch.save({"params_ema": dict.fromkeys(restoration.SIGNS, torch.zeros(3))}, tmp_path / "GFPGANv1.4.pth")
+    torch.save({"params_ema": dict.fromkeys(restoration.GFPGAN_KEYS, torch.zeros(3))}, tmp_path / "GFPGANv1.4.pth")
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(InputError, match=r"anitalker\[enhance\]"):
         restoration.load(tmp_path / "GFPGANv1.4.pth")
@@ -111,9 +111,9 @@ def test_the_portrait_is_drawn_again_once(talker, example_portrait, monkeypatch)
 
     monkeypatch.setattr(restoration, "load", lambda *_: count)
     plain = talker.portrait(example_portrait)
-    made = list(talker.frames(example_portrait, np.ones(1500, np.float32), RenderOptions(enhance="gfpgan")))
-    assert seen == [(1, 3, 512, 512)] and len(made) == 3
-    assert made[0].mean() > plain.picture.mean() + 5
+    frames = list(talker.frames(example_portrait, np.ones(1500, np.float32), RenderOptions(enhance="gfpgan")))
+    assert seen == [(1, 3, 512, 512)] and len(frames) == 3
+    assert frames[0].mean() > plain.picture.mean() + 5
 
 
 @pytest.mark.slow
@@ -128,5 +128,5 @@ def test_gfpgan_s_own_architecture(tmp_path, smooth, make_face, monkeypatch):
     monkeypatch.setitem(registry.REGISTRY, "gfpgan", entry)
     monkeypatch.setenv("ANITALKER_CHECKPOINTS", str(tmp_path))
     network = restoration.load()
-    one, two = (restoration.restore(smooth, [make_face().landmarks], network) for _ in range(2))
-    assert one.shape == smooth.shape and np.array_equal(one, two) and (one != smooth).any()
+    first, second = (restoration.restore(smooth, [make_face().landmarks], network) for _ in range(2))
+    assert first.shape == smooth.shape and np.array_equal(first, second) and (first != smooth).any()

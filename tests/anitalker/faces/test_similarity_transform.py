@@ -1,4 +1,4 @@
-"""Similarity transforms: picture and landmarks move alike, and a pose finds its way back."""
+"""Similarity transforms: pictures and landmarks move alike, and poses are mapped back."""
 
 import torch
 
@@ -18,8 +18,8 @@ def test_pictures_and_landmarks_move_alike(face):
     x, y = (marks[:, 1, :2] * 128).long().unbind(-1)
     pictures[torch.arange(4), 0, y, x] = 1
     peak = change.pictures(torch.nn.functional.avg_pool2d(pictures, 5, 1, 2)).flatten(1).argmax(1)
-    found = torch.stack([peak % 128, peak // 128], -1) / 128
-    assert (found - change.landmarks(marks)[:, 1, :2]).abs().max() < 0.04
+    position = torch.stack([peak % 128, peak // 128], -1) / 128
+    assert (position - change.landmarks(marks)[:, 1, :2]).abs().max() < 0.04
 
 
 def test_pose_read_after_the_change_is_the_pose_before(face):

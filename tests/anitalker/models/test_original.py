@@ -84,7 +84,7 @@ def test_a_short_clip_is_made_whole(model, subject, sound):
     motion = model.generate_motion(sound, subject, QUICK, seed=7)
     noise = torch.randn(1, 25, 20, generator=torch.Generator().manual_seed(7))
     with torch.inference_mode():
-        condition = model.denoiser.condition(sound, subject.image_code, subject.motion, {}, obey=False)
+        condition = model.denoiser.condition(sound, subject.image_code, subject.motion, {}, use_controls=False)
         wanted = ddim_sample(lambda x, time: model.denoiser(condition, x, time), noise, 2)
     torch.testing.assert_close(motion, wanted[0])
     assert torch.equal(motion, model.generate_motion(sound, subject, QUICK, seed=7))

@@ -41,9 +41,9 @@ def tensors_of(config):
 
 def tiny(variant):
     """A narrow denoiser with the sizes that its variant has and the published ones for the rest."""
-    heard = VARIANTS[variant][0]
+    speech = VARIANTS[variant][0]
     unused = (
-        ("mfcc", "mfcc_hidden") if heard == "hubert" else ("hubert", "hubert_layers", "speech_layers", "speech_hidden")
+        ("mfcc", "mfcc_hidden") if speech == "hubert" else ("hubert", "hubert_layers", "speech_layers", "speech_hidden")
     )
     sizes = {name: size for name, size in TINY.items() if name not in unused}
     if not VARIANTS[variant][1]:
@@ -73,10 +73,10 @@ def stage_two(tmp_path):
     return tmp_path / "stage2.ckpt", live
 
 
-def same(found, wanted):
-    assert found.keys() == wanted.keys()
+def same(actual, wanted):
+    assert actual.keys() == wanted.keys()
     for name, tensor in wanted.items():
-        assert torch.equal(found[name], tensor), name
+        assert torch.equal(actual[name], tensor), name
 
 
 def refused(words, read, path):
@@ -96,8 +96,8 @@ def changed(path, change):
 
 def test_stage_one_as_published(stage_one):
     path, live = stage_one
-    config, found = checkpoints.read_stage_one(path)
-    same(found, live)
+    config, actual = checkpoints.read_stage_one(path)
+    same(actual, live)
     assert config["kind"] == "original_stage1" and from_dict(StageOneConfig, config["stage1"]) == STAGE_ONE
 
 
@@ -115,8 +115,8 @@ def test_stage_one_as_trained(stage_one, tmp_path, wrapped):
 def test_stage_two_is_recognised(tmp_path, variant):
     live = tensors_of(tiny(variant))
     torch.save(spelled(live), tmp_path / "x.ckpt")
-    config, found = checkpoints.read_stage_two(tmp_path / "x.ckpt")
-    same(found, live)
+    config, actual = checkpoints.read_stage_two(tmp_path / "x.ckpt")
+    same(actual, live)
     assert config["kind"] == "original_stage2" and from_dict(DenoiserConfig, config["stage2"]) == tiny(variant)
 
 
@@ -132,8 +132,8 @@ READ = {"stage1": checkpoints.read_stage_one, "stage2": checkpoints.read_stage_t
 FILES = [("stage_one", READ["stage1"], "stage1"), ("stage_two", READ["stage2"], "stage2")]
 
 
-@pytest.mark.parametrize(("which", "read", "part"), FILES)
-def test_conversion(which, read, part, request, tmp_path, capsys):
+@pytest.mark.parametrize(("which", "read", "config_key"), FILES)
+def test_conversion(which, read, config_key, request, tmp_path, capsys):
     path, live = request.getfixturevalue(which)
     output = tmp_path / "slim.safetensors"
     assert main(["models", "convert", str(path), str(output), "--json"]) == 0
@@ -143,7 +143,7 @@ def test_conversion(which, read, part, request, tmp_path, capsys):
     with safe_open(output, "pt") as file:
         assert set(file.keys()) == set(live)
         assert file.metadata()["config"] == json.dumps(read(path)[0])
-        assert read(path)[0]["kind"] == f"original_{part}"
+        assert read(path)[0]["kind"] == f"original_{config_key}"
     same(read(output)[1], live)
     assert read(output)[0] == read(path)[0]
     again = checkpoints.convert(open_weights(output), tmp_path / "again.safetensors")  # nothing is left to drop
@@ -191,8 +191,8 @@ def test_stages_are_not_confused(stage_one, stage_two, tmp_path):
         refused(words, read, tmp_path / "slim.safetensors")
 
 
-@pytest.mark.parametrize(("which", "read", "part"), FILES)
-def test_missing_keys_are_named(which, read, part, request):
+@pytest.mark.parametrize(("which", "read", "config_key"), FILES)
+def test_missing_keys_are_named(which, read, config_key, request):
     path, live = request.getfixturevalue(which)
     whole = torch.load(path)
     for name in list(live)[:: len(live) // 12]:
@@ -200,8 +200,8 @@ def test_missing_keys_are_named(which, read, part, request):
         assert f"missing: {name}" in refused("do not fit the original's stage", read, path)
 
 
-@pytest.mark.parametrize(("which", "read", "part"), FILES)
-def test_wrong_widths_are_named(which, read, part, request):
+@pytest.mark.parametrize(("which", "read", "config_key"), FILES)
+def test_wrong_widths_are_named(which, read, config_key, request):
     path, live = request.getfixturevalue(which)
     whole = torch.load(path)
     for name, tensor in list(live.items())[3 :: len(live) // 12]:

@@ -1,4 +1,4 @@
-"""The original's motion generator: names, relative positions by the book, signals, what is made once per clip."""
+"""The original's motion generator: names, relative positions by the equation, signals, the condition of a clip."""
 
 import math
 
@@ -12,13 +12,18 @@ SIZES = dict(motion=6, start=10, hubert=12, hubert_layers=4, mfcc=9, mfcc_hidden
 MORE = dict(speech_hidden=20, decoder_hidden=24, side=4, control=5, kernel=5)
 LINEAR = ("weight", "bias")
 LAYER = [
-    *(f"self_attn.linear_{name}.{part}" for name in ("q", "k", "v", "out") for part in LINEAR),
+    *(f"self_attn.linear_{name}.{suffix}" for name in ("q", "k", "v", "out") for suffix in LINEAR),
     *("self_attn.linear_pos.weight", "self_attn.pos_bias_u", "self_attn.pos_bias_v"),
-    *(f"{name}.w_{i}.{part}" for name in ("feed_forward", "feed_forward_macaron") for i in (1, 2) for part in LINEAR),
-    *(f"conv_module.{name}.{part}" for name in ("pointwise_conv1", "depthwise_conv", "norm") for part in LINEAR),
-    *(f"conv_module.pointwise_conv2.{part}" for part in LINEAR),
+    *(
+        f"{name}.w_{i}.{suffix}"
+        for name in ("feed_forward", "feed_forward_macaron")
+        for i in (1, 2)
+        for suffix in LINEAR
+    ),
+    *(f"conv_module.{name}.{suffix}" for name in ("pointwise_conv1", "depthwise_conv", "norm") for suffix in LINEAR),
+    *(f"conv_module.pointwise_conv2.{suffix}" for suffix in LINEAR),
     *(f"conv_module.norm.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")),
-    *(f"norm_{name}.{part}" for name in ("ff", "mha", "ff_macaron", "conv", "final") for part in LINEAR),
+    *(f"norm_{name}.{suffix}" for name in ("ff", "mha", "ff_macaron", "conv", "final") for suffix in LINEAR),
 ]
 LSTM = [f"lstm.{name}_{side}_l{i}" for name in LINEAR for side in ("ih", "hh") for i in (0, 1)]
 ENDS = ("encoder_direction_code", "init_code_proj.0", "noisy_encoder.0", "t_encoder.0", "out_proj")
@@ -49,15 +54,15 @@ def inputs(net: denoiser.Denoiser, frames: int, batch: int = 1):
 def test_names_are_those_of_the_published_weights(variant):
     hears, signals = VARIANTS[variant]
     wanted = [f"coarse_decoder.encoders.{i}.{name}" for i in (0, 1) for name in LAYER]
-    wanted += [f"{name}.{part}" for name in (*ENDS, "down_sample1") for part in LINEAR]
+    wanted += [f"{name}.{suffix}" for name in (*ENDS, "down_sample1") for suffix in LINEAR]
     if hears == "hubert":
         wanted += ["weights", *(f"speech_encoder.encoders.{i}.{name}" for i in (0, 1) for name in LAYER)]
     else:
         wanted += ["down_sample2.weight", "down_sample2.bias"]
     spelled = {"location": "location", "scale": "face_scale", "pose": "pose"}
     for signal in signals:
-        for part in ("predictor", "encoder"):
-            wanted += [f"{spelled[signal]}_{part}.{name}" for name in (*LSTM, "fc.weight", "fc.bias")]
+        for suffix in ("predictor", "encoder"):
+            wanted += [f"{spelled[signal]}_{suffix}.{name}" for name in (*LSTM, "fc.weight", "fc.bias")]
     assert set(build(variant).state_dict()) == set(wanted)
 
 
@@ -88,15 +93,15 @@ def by_the_book(layer: denoiser.RelativeAttention, x: torch.Tensor) -> torch.Ten
     q, k, v = layer.linear_q(x), layer.linear_k(x), layer.linear_v(x)
     out = torch.zeros(frames, width)
     for head in range(layer.heads):
-        part = slice(head * size, (head + 1) * size)
+        columns = slice(head * size, (head + 1) * size)
         u, w = layer.pos_bias_u[head], layer.pos_bias_v[head]
         scores = torch.zeros(frames, frames)
         for i in range(frames):
             for j in range(frames):
                 wave = [f((i - j) * rate) for rate in rates for f in (math.sin, math.cos)]
-                place = layer.linear_pos(torch.tensor(wave))[part]
-                scores[i, j] = ((q[i, part] + u) @ k[j, part] + (q[i, part] + w) @ place) / size**0.5
-        out[:, part] = scores.softmax(-1) @ v[:, part]
+                place = layer.linear_pos(torch.tensor(wave))[columns]
+                scores[i, j] = ((q[i, columns] + u) @ k[j, columns] + (q[i, columns] + w) @ place) / size**0.5
+        out[:, columns] = scores.softmax(-1) @ v[:, columns]
     return layer.linear_out(out)
 
 
@@ -104,13 +109,13 @@ def by_the_book(layer: denoiser.RelativeAttention, x: torch.Tensor) -> torch.Ten
 @pytest.mark.parametrize("rows", [1, 3, 256])
 @torch.no_grad()
 def test_attention_is_that_of_the_equation(monkeypatch, frames, rows):
-    """However many frames attend at once; distances have a sign, and heads a bias of their own."""
-    monkeypatch.setattr(denoiser, "ROWS", rows)
+    """However many frames attend at once; distances have a sign, and each head has its bias."""
+    monkeypatch.setattr(denoiser, "QUERY_ROWS", rows)
     layer = build("mfcc_pose_only").coarse_decoder.encoders[0].self_attn
     x = torch.randn(2, frames, 32)
-    made = layer(x, layer.table(denoiser.sinusoids(frames, 32)))
+    attended = layer(x, layer.table(denoiser.sinusoids(frames, 32)))
     for clip in (0, 1):
-        assert torch.allclose(made[clip], by_the_book(layer, x[clip]), atol=1e-5)
+        assert torch.allclose(attended[clip], by_the_book(layer, x[clip]), atol=1e-5)
 
 
 @torch.no_grad()
@@ -152,8 +157,8 @@ def test_batch_equals_one_by_one(variant):
     times = torch.tensor([980.0, 500.0, 0.0])
     together = net(net.condition(sound, start, motion, controls), noisy, times)
     for i in range(3):
-        one = {name: value[i : i + 1] for name, value in controls.items()}
-        condition = net.condition(sound[i : i + 1], start[i : i + 1], motion[i : i + 1], one)
+        row = {name: value[i : i + 1] for name, value in controls.items()}
+        condition = net.condition(sound[i : i + 1], start[i : i + 1], motion[i : i + 1], row)
         assert torch.allclose(net(condition, noisy[i : i + 1], times[i : i + 1]), together[i : i + 1], atol=1e-4)
 
 
@@ -162,8 +167,8 @@ def test_one_sound_serves_many_portraits():
     net = build("hubert_audio_only")
     sound, start, motion, _, noisy = inputs(net, 6, batch=2)
     shared = net(net.condition(sound[:1], start, motion), noisy, torch.tensor([500, 500]))
-    own = net(net.condition(sound[:1].expand(2, -1, -1), start, motion), noisy, torch.tensor([500, 500]))
-    assert torch.allclose(shared, own, atol=1e-5)
+    expanded = net(net.condition(sound[:1].expand(2, -1, -1), start, motion), noisy, torch.tensor([500, 500]))
+    assert torch.allclose(shared, expanded, atol=1e-5)
 
 
 @torch.no_grad()
@@ -186,27 +191,27 @@ def test_features_behind_the_last_video_frame_are_not_used(variant):
     net = build(variant)
     sound, start, motion, _, _ = inputs(net, 4)
     rate = net.config.sound_rate
-    assert torch.equal(net.speech(sound[:, :-1]), net.speech(sound[:, :-rate]))
+    assert torch.equal(net.encode_speech(sound[:, :-1]), net.encode_speech(sound[:, :-rate]))
     with pytest.raises(ValueError, match="a video frame needs"):
         net.condition(sound[:, : rate - 1], start, motion)
 
 
 @torch.no_grad()
-def test_signals_given_missing_or_in_part():
-    """Given ones are used as they are; what is missing, NaN, or not to be obeyed is predicted from the speech."""
+def test_signals_passed_missing_or_incomplete():
+    """Signals are used as they are; those that are missing, NaN or switched off are predicted from the speech."""
     net = build("mfcc_full_control")
     sound, start, motion, controls, _ = inputs(net, 6)
-    given = net.condition(sound, start, motion, controls).signals
-    assert all(torch.equal(given[name], controls[name]) for name in controls)
+    passed = net.condition(sound, start, motion, controls).signals
+    assert all(torch.equal(passed[name], controls[name]) for name in controls)
     free = net.condition(sound, start, motion).signals
-    ignored = net.condition(sound, start, motion, controls, obey=False).signals
+    ignored = net.condition(sound, start, motion, controls, use_controls=False).signals
     assert all(torch.equal(free[name], ignored[name]) for name in controls)
     pose = controls["pose"].clone()
     pose[..., 1:] = math.nan
-    part = net.condition(sound, start, motion, {"pose": pose}).signals
-    assert torch.equal(part["location"], free["location"])
-    assert torch.equal(part["pose"][..., :1], controls["pose"][..., :1])
-    assert torch.equal(part["pose"][..., 1:], free["pose"][..., 1:])
+    partial = net.condition(sound, start, motion, {"pose": pose}).signals
+    assert torch.equal(partial["location"], free["location"])
+    assert torch.equal(partial["pose"][..., :1], controls["pose"][..., :1])
+    assert torch.equal(partial["pose"][..., 1:], free["pose"][..., 1:])
 
 
 @torch.no_grad()
@@ -231,20 +236,20 @@ def test_audio_only_ignores_signals():
 
 
 @torch.no_grad()
-def test_time_comes_raw_and_stays_exact_in_the_short_format():
-    """979 and 980 differ under autocast as they do without: the time's own layer runs in float32."""
+def test_time_stays_exact_in_bfloat16():
+    """979 and 980 differ under autocast as they do without: the layer of the time runs in float32."""
     net = build("mfcc_pose_only")
     sound, start, motion, controls, noisy = inputs(net, 6)
     condition, seen = net.condition(sound, start, motion, controls), []
-    net.coarse_decoder.register_forward_pre_hook(lambda module, given: seen.append(given[0][..., -4:]))
+    net.coarse_decoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0][..., -4:]))
     exact = net(condition, noisy, torch.tensor([980]))
     with torch.autocast("cpu", torch.bfloat16):
-        short = net(condition, noisy, torch.tensor([980]))
+        low = net(condition, noisy, torch.tensor([980]))
         net(condition, noisy, torch.tensor([979]))
     assert torch.equal(seen[0], seen[1])
     assert torch.allclose(seen[1] - seen[2], net.t_encoder[0].weight[:, 0].expand(1, 6, -1), atol=1e-3)
-    assert short.dtype == torch.float32
-    assert 0 < (short - exact).norm() < 0.05 * exact.norm()
+    assert low.dtype == torch.float32
+    assert 0 < (low - exact).norm() < 0.05 * exact.norm()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

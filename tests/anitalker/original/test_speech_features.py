@@ -1,4 +1,4 @@
-"""What the original's variants hear: features for whole video frames that cover the sound, and errors in one line."""
+"""Speech features of the original's variants: whole video frames that cover the sound, and errors in one line."""
 
 import sys
 from types import SimpleNamespace
@@ -20,28 +20,28 @@ def denoiser(variant: str) -> Denoiser:
 
 
 @pytest.fixture
-def deaf(monkeypatch):
-    """HuBERT that counts as the real one and says which frame it is; where and with what weights it was asked for."""
-    asked = []
+def fake_hubert(monkeypatch):
+    """A HuBERT with the real frame counts, whose features are frame indices; the (source, weights) of its loads."""
+    loads = []
 
     def features(samples):
         count = max(0, (len(samples) - 400) // 320) + 2
         return torch.arange(count).float()[:, None].expand(-1, 6)
 
     def load(source, weights):
-        asked.append((source, weights))
+        loads.append((source, weights))
         network = torch.nn.Module()
         network.config = SimpleNamespace(hidden_size=6)
         return SimpleNamespace(network=network, features=features)
 
     monkeypatch.setattr(hubert, "load", load)
-    return asked
+    return loads
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("samples", [1, 640, 641, 15_999, 16_000, 16_001])
 @torch.no_grad()
-def test_motion_is_not_shorter_than_sound(variant, samples, deaf):
+def test_motion_is_not_shorter_than_sound(variant, samples, fake_hubert):
     """T = ceil(25 seconds) frames, where the original stops up to 60 ms early."""
     net = denoiser(variant)
     sound = speech_features.load_speech_frontend(net)(0.1 * torch.randn(samples))
@@ -51,27 +51,27 @@ def test_motion_is_not_shorter_than_sound(variant, samples, deaf):
     assert condition.fixed.shape[1] == frames
 
 
-def test_only_the_end_is_repeated(deaf):
-    """All features but the added ones are those of the original."""
+def test_only_the_end_is_repeated(fake_hubert):
+    """All features but the repeated ones are those of the original."""
     samples = 0.1 * torch.randn(16_000)
-    made, plain = (
+    features, plain = (
         speech_features.load_speech_frontend(denoiser("mfcc_pose_only"))(samples)[0],
         mfcc.features(samples),
     )
-    assert len(plain) == 99 and torch.equal(made[:99], plain) and torch.equal(made[99], plain[98])
-    heard = speech_features.load_speech_frontend(denoiser("hubert_pose_only"))(torch.zeros(1000))[0]
-    assert heard[:, 0].tolist() == [0, 1, 2, 2]
+    assert len(plain) == 99 and torch.equal(features[:99], plain) and torch.equal(features[99], plain[98])
+    padded = speech_features.load_speech_frontend(denoiser("hubert_pose_only"))(torch.zeros(1000))[0]
+    assert padded[:, 0].tolist() == [0, 1, 2, 2]
 
 
-def test_hubert_is_weighed_by_the_generator(deaf):
+def test_hubert_is_weighted_by_the_generator(fake_hubert):
     net = denoiser("hubert_pose_only")
     speech_features.load_speech_frontend(net, "somewhere")
-    assert deaf[0][0] == "somewhere" and torch.equal(deaf[0][1], net.layer_weights())
+    assert fake_hubert[0][0] == "somewhere" and torch.equal(fake_hubert[0][1], net.layer_weights())
 
 
-def test_errors_are_one_line_and_name_the_way_out(monkeypatch, tmp_path, deaf):
+def test_errors_are_one_line_and_name_the_way_out(monkeypatch, tmp_path, fake_hubert):
     wide = Denoiser(DenoiserConfig(**{**TINY, "hubert": 12}, speech_layers=1, decoder_layers=1))
-    with pytest.raises(InputError, match="is 6 wide, the motion generator hears 12; use TencentGameMate"):
+    with pytest.raises(InputError, match="is 6 wide, the motion generator needs 12; use TencentGameMate"):
         speech_features.load_speech_frontend(wide, tmp_path)
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "transformers", None)

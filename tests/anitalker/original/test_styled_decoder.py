@@ -1,4 +1,4 @@
-"""The original's decoder: the quick way against the format written down plainly, batches, formats, sampling."""
+"""The original's decoder: the fast form against the plain one, batches, dtypes, sampling."""
 
 import math
 
@@ -47,8 +47,8 @@ def fir(x, before, after):
     return F.conv2d(F.pad(x, (before, after, before, after)), TAP.expand(x.shape[1], 1, 4, 4), groups=x.shape[1])
 
 
-def plainly(decoder, image_code, skips, motion):
-    """One frame and its flows, step by step as the format says it: modulated weights, full skips, no folding."""
+def plain_decoder(decoder, image_code, skips, motion):
+    """One frame and its flows, step by step as published: modulated weights, full skips, nothing precomputed."""
     q = torch.from_numpy(np.linalg.qr(decoder.direction.weight.numpy() + 1e-8)[0])
     latent = image_code + motion @ q.T
 
@@ -87,9 +87,9 @@ def plainly(decoder, image_code, skips, motion):
     return picture, flows
 
 
-def test_the_quick_way_is_the_plain_one(decoder, portrait, drawn):
+def test_the_fast_form_equals_the_plain_one(decoder, portrait, drawn):
     motion = torch.randn(1, 4)
-    picture, flows = plainly(decoder, *portrait, motion)
+    picture, flows = plain_decoder(decoder, *portrait, motion)
     quick = drawn(motion)
     torch.testing.assert_close(quick.pictures, picture, atol=1e-4, rtol=1e-4)
     assert [flow.shape[-1] for flow in quick.flows] == [8, 16, 32]
@@ -101,12 +101,12 @@ def test_the_quick_way_is_the_plain_one(decoder, portrait, drawn):
 def test_a_batch_is_many_singles(drawn):
     motion = torch.randn(5, 4)
     many = drawn(motion).pictures
-    one = torch.cat([drawn(row[None]).pictures for row in motion])
-    torch.testing.assert_close(many, one, atol=1e-4, rtol=1e-4)
+    singles = torch.cat([drawn(row[None]).pictures for row in motion])
+    torch.testing.assert_close(many, singles, atol=1e-4, rtol=1e-4)
     assert (many[0] - many[1]).abs().mean() > 0.01
 
 
-def test_bfloat16_draws_the_same_picture(decoder, portrait, drawn):
+def test_bfloat16_renders_the_same_picture(decoder, portrait, drawn):
     motion, low = torch.randn(3, 4), decoder.constants(torch.bfloat16)
     ready = decoder.prepare(low, *portrait)
     assert low.levels[-1].flat.weight.dtype == low.levels[-1].up.weight.dtype == torch.bfloat16

@@ -1,4 +1,4 @@
-"""What of the two families is recorded as CUDA graphs: with a stand-in, on a device without content, on a card."""
+"""CUDA graphs of the two model families: on a stand-in, on the meta device, and on a GPU."""
 
 import copy
 import dataclasses
@@ -39,18 +39,18 @@ def motions(subject, seed, rows=3):
     return subject.motion + 0.05 * noise
 
 
-def test_the_original_is_drawn_by_graphs_on_cards(original, monkeypatch, new_card):
+def test_the_original_renders_by_graphs_on_gpus(original, monkeypatch, new_card):
     model, subject = original
-    card, made = new_card(), []
-    monkeypatch.setattr(cuda_graphs, "record", card)
+    card, results = new_card(), []
+    monkeypatch.setattr(cuda_graphs, "capture_graph", card)
     monkeypatch.setattr(model, "device", torch.device("cuda"))
     ready = model.stage_one.dec.prepare(model.constants, subject.image_code, random_skips(model))
     drawing = model.frame_decoder(ready)
     for seed in range(3):
-        made.append(drawing(motions(subject, seed)))
+        results.append(drawing(motions(subject, seed)))
         wanted = model.stage_one.dec.draw(model.constants, ready, motions(subject, seed)).pictures
-        torch.testing.assert_close(made[-1], wanted)
-    assert (card.recordings, card.replays) == (1, 2) and (made[0] - made[2]).abs().max() > 1e-4
+        torch.testing.assert_close(results[-1], wanted)
+    assert (card.recordings, card.replays) == (1, 2) and (results[0] - results[2]).abs().max() > 1e-4
 
 
 def random_skips(model):
@@ -58,48 +58,48 @@ def random_skips(model):
     return tuple(torch.randn(1, width, 8 * 2**level, 8 * 2**level) for level, width in enumerate(channels))
 
 
-def test_lite_is_drawn_by_graphs_of_its_network(lite, monkeypatch, new_card):
+def test_lite_renders_by_graphs_of_its_network(lite, monkeypatch, new_card):
     model, subject = lite
-    assert subject.unet is None or subject.unet == model.decoder._unet  # on a processor it is the network itself
+    assert subject.unet is None or subject.unet == model.decoder._unet  # on a CPU it is the network itself
     card = new_card()
-    drawn = dataclasses.replace(subject, unet=GraphedFunction(model.decoder._unet, card))
+    graphed = dataclasses.replace(subject, unet=GraphedFunction(model.decoder._unet, card))
     for seed in range(3):
         with torch.inference_mode():
-            made, wanted = (model._layers(one, motions(subject, seed)) for one in (drawn, subject))
-        for name in ("flow", "masks", "pixels", "marks"):
-            torch.testing.assert_close(getattr(made, name), getattr(wanted, name))
+            layers, wanted = (model._layers(face, motions(subject, seed)) for face in (graphed, subject))
+        for name in ("flow", "masks", "synthesised", "landmark_pair"):
+            torch.testing.assert_close(getattr(layers, name), getattr(wanted, name))
     assert (card.recordings, card.replays) == (1, 2)
 
 
 class OnDevice(TorchDispatchMode):
-    """Every tensor stays where it is: a card would have to wait for the host, or the host for it."""
+    """Asserts that every tensor is on the meta device: on a GPU, host and device would have to synchronise."""
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        made = operation(*args, **(kwargs or {}))
-        for one in tree_leaves((args, kwargs, made)):
-            assert not isinstance(one, torch.Tensor) or one.device.type == "meta", f"{operation} is on the host"
-        return made
+        result = operation(*args, **(kwargs or {}))
+        for leaf in tree_leaves((args, kwargs, result)):
+            assert not isinstance(leaf, torch.Tensor) or leaf.device.type == "meta", f"{operation} is on the host"
+        return result
 
 
-def elsewhere(thing):
-    """The same on a device without content, where a value cannot be read."""
+def on_meta(thing):
+    """The same on the meta device, where no value can be read."""
     if isinstance(thing, torch.Tensor):
         return thing.to("meta")
     if isinstance(thing, nn.Module):
         return copy.deepcopy(thing).to("meta")
     if isinstance(thing, tuple):
-        return tuple(elsewhere(one) for one in thing)
+        return tuple(on_meta(item) for item in thing)
     if dataclasses.is_dataclass(thing):
-        return type(thing)(*(elsewhere(getattr(thing, one.name)) for one in dataclasses.fields(thing)))
+        return type(thing)(*(on_meta(getattr(thing, field.name)) for field in dataclasses.fields(thing)))
     return thing
 
 
-def test_what_is_recorded_of_the_original_never_waits(original):
-    """Once what it keeps is made, which the call before the recording does."""
+def test_the_captured_part_of_the_original_never_synchronises(original):
+    """Once its caches are filled, which the call before the capture does."""
     model, subject = original
     draw = model.stage_one.dec.draw
-    constants = elsewhere(model.constants)
-    ready = elsewhere(model.stage_one.dec.prepare(model.constants, subject.image_code, random_skips(model)))
+    constants = on_meta(model.constants)
+    ready = on_meta(model.stage_one.dec.prepare(model.constants, subject.image_code, random_skips(model)))
     motion = torch.empty(3, 20, device="meta")
     equalized._doubling.cache_clear()
     with pytest.raises(AssertionError, match="on the host"), OnDevice():
@@ -109,51 +109,54 @@ def test_what_is_recorded_of_the_original_never_waits(original):
         assert draw(constants, ready, motion).pictures.shape == (3, 3, 32, 32)
 
 
-def test_what_is_recorded_of_lite_never_waits(lite):
+def test_the_captured_part_of_lite_never_synchronises(lite):
     model, subject = lite
-    decoder, side = elsewhere(model.decoder), model.decoder.side
-    x = torch.empty(3, decoder.entry.in_channels - decoder.colours - 4, side, side, device="meta")
-    codes, entry = torch.empty(3, decoder.modulate.in_features, device="meta"), elsewhere(subject.prepared.entry)
+    decoder, side = on_meta(model.decoder), model.decoder.side
+    x = torch.empty(3, decoder.entry.in_channels - decoder.block_channels - 4, side, side, device="meta")
+    codes, projection = (
+        torch.empty(3, decoder.modulate.in_features, device="meta"),
+        on_meta(subject.prepared.projection),
+    )
     with torch.inference_mode(), OnDevice():
-        assert decoder._unet(x, entry, codes).shape[2:] == (side, side)
+        assert decoder._unet(x, projection, codes).shape[2:] == (side, side)
 
 
 @pytest.mark.cuda
 @NO_CARD
-def test_a_card_replays_what_the_function_says(caplog):
+def test_a_gpu_replays_the_function(caplog):
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 3, 3)).cuda().eval()
-    one, drawn = as_cuda_graph(network, torch.device("cuda")), []
+    graphed, pairs = as_cuda_graph(network, torch.device("cuda")), []
     for seed in range(5):
         x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(seed)).cuda()
         with torch.inference_mode():
-            drawn.append((one(x), network(x)))
-    for made, wanted in drawn:
-        torch.testing.assert_close(made, wanted, atol=1e-3, rtol=1e-3)
-    assert one.recorded is not None and not caplog.records
+            pairs.append((graphed(x), network(x)))
+    for result, wanted in pairs:
+        torch.testing.assert_close(result, wanted, atol=1e-3, rtol=1e-3)
+    assert graphed.graph is not None and not caplog.records
 
 
 @pytest.mark.cuda
 @NO_CARD
-def test_a_card_draws_on_where_recording_fails(caplog):
-    """.item() makes the host wait, which no recording allows; the thread's stream is what it was."""
-    one, before = as_cuda_graph(lambda x: x * x.sum().item(), torch.device("cuda")), torch.cuda.current_stream()
+def test_a_gpu_renders_on_where_a_capture_fails(caplog):
+    """.item() makes the host wait, which no capture allows; the thread's stream is what it was."""
+    graphed, before = as_cuda_graph(lambda x: x * x.sum().item(), torch.device("cuda")), torch.cuda.current_stream()
     for value in (1.0, 2.0, 3.0):
         x = torch.full((2, 2), value, device="cuda")
-        torch.testing.assert_close(one(x), x * 4 * value)
+        torch.testing.assert_close(graphed(x), x * 4 * value)
     assert len(caplog.records) == 1 and torch.cuda.current_stream() == before
-    assert not GraphedFunction.able
+    assert not GraphedFunction.enabled
 
 
 @pytest.mark.cuda
 @NO_CARD
 @pytest.mark.parametrize("family", ["original", "lite"])
-def test_a_card_s_frames_are_those_without_graphs(
+def test_a_gpus_frames_are_those_without_graphs(
     family, original_networks, untrained_model, picture, fixed_finder, monkeypatch, caplog
 ):
     """Whole renders, batches of two, the last one smaller; twice, so that the second begins with a replay."""
-    made = []
-    for wanted in ("1", "0"):
-        monkeypatch.setenv("ANITALKER_GRAPHS", wanted)
+    videos = []
+    for enabled in ("1", "0"):
+        monkeypatch.setenv("ANITALKER_GRAPHS", enabled)
         model = (
             Original(*original_networks(), "cuda")
             if family == "original"
@@ -162,9 +165,9 @@ def test_a_card_s_frames_are_those_without_graphs(
         subject = model.prepare(picture, model.crop(picture, fixed_finder().find(picture)[0]))
         motion = subject.motion + 0.05 * torch.randn(13, 20, generator=torch.Generator().manual_seed(0)).cuda()
         frames = [list(rendering.render(model, [subject], [motion], 2, picture)) for _ in range(2)]
-        made += [np.stack(one).astype(int) for one in frames]
+        videos += [np.stack(video).astype(int) for video in frames]
         drawing = subject.draw if family == "original" else subject.unet
-        assert (wanted == "1") == (getattr(drawing, "recorded", None) is not None)
-    for one in made[1:]:
-        assert np.abs(one - made[0]).mean() < 0.05
-    assert made[0].std() > 1 and not caplog.records
+        assert (enabled == "1") == (getattr(drawing, "graph", None) is not None)
+    for video in videos[1:]:
+        assert np.abs(video - videos[0]).mean() < 0.05
+    assert videos[0].std() > 1 and not caplog.records

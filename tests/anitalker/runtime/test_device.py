@@ -20,19 +20,19 @@ def test_auto_prefers_the_accelerator(monkeypatch):
         device.choose_device("cuda")
 
 
-def test_frames_at_once_follow_a_cards_free_memory(monkeypatch):
+def test_batch_size_follows_a_gpus_free_memory(monkeypatch):
     card, free = torch.device("cuda"), {"GiB": 1000}
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free["GiB"] * 2**30, 2**40))
-    assert device.frames_at_once(card) == device.MOST_FRAMES and device.frames_at_once(card, 5) == 5
+    assert device.choose_batch_size(card) == device.MAX_BATCH_SIZE and device.choose_batch_size(card, 5) == 5
     free["GiB"] = 4
-    assert device.frames_at_once(card) == 8
+    assert device.choose_batch_size(card) == 8
     free["GiB"] = 0
-    assert device.frames_at_once(card) == 1
-    assert device.frames_at_once(torch.device("cpu")) == device.FRAMES
+    assert device.choose_batch_size(card) == 1
+    assert device.choose_batch_size(torch.device("cpu")) == device.DEFAULT_BATCH_SIZE
 
 
-def test_what_draws_in_bfloat16(monkeypatch):
-    """Cards that multiply in it, processors where it is quicker, nothing else."""
+def test_devices_that_render_in_bfloat16(monkeypatch):
+    """GPUs that support it, CPUs where it is faster, nothing else."""
     for able in (True, False):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, able=able: able)
         assert device.draws_in_bfloat16(torch.device("cuda"), 8) == able
@@ -49,12 +49,12 @@ def test_peak_memory_is_in_mib():
 
 
 @pytest.mark.parametrize("refused", [0, -2])
-def test_memory_that_a_thread_frees_is_kept_for_it(monkeypatch, refused):
-    """glibc is told what malloc.h numbers -1 (trim), -2 (top pad), -3 (mmap); a library may refuse, or have no word."""
-    told = {}
+def test_malloc_keeps_freed_memory(monkeypatch, refused):
+    """The settings are those that malloc.h numbers -1 (trim), -2 (top pad), -3 (mmap); mallopt may be missing."""
+    settings = {}
 
     def mallopt(setting, value):
-        told[setting] = value
+        settings[setting] = value
         return int(setting != refused)
 
     for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
@@ -62,11 +62,15 @@ def test_memory_that_a_thread_frees_is_kept_for_it(monkeypatch, refused):
     monkeypatch.setattr(device.sys, "platform", "linux")
     monkeypatch.setattr(device.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
     assert device.tune_malloc() == (not refused)
-    assert told == {-1: device.KEPT, -2: device.ROOM, -3: device.LARGEST}
+    assert settings == {
+        -1: device.TRIM_THRESHOLD_BYTES,
+        -2: device.TOP_PAD_BYTES,
+        -3: device.MMAP_THRESHOLD_BYTES,
+    }
     monkeypatch.setattr(device.ctypes, "CDLL", lambda _: SimpleNamespace())
     assert not device.tune_malloc()
 
 
-def test_whoever_has_set_the_c_librarys_memory_is_left_alone(monkeypatch):
+def test_malloc_settings_of_the_environment_stay(monkeypatch):
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
     assert not device.tune_malloc()
