@@ -26,8 +26,7 @@ from anitalker.runtime.device import choose_device
 from encoders.image import HRNETS
 from scripts import train_motion_space
 from scripts.ablations import decoders, encoders, stage_one
-from scripts.ablations.base import Study
-from scripts.ablations.page import page, summary
+from scripts.ablations.study import Study, page
 
 STUDIES = {"stage-one": stage_one.STUDY, "decoders": decoders.STUDY, "encoders": encoders.STUDY}
 MINUTES = {"cpu": 110.0, "cuda": 9.0, "mps": 30.0}  # for all arms, scoring included
@@ -55,7 +54,7 @@ def ablate(study: Study, options: argparse.Namespace) -> int:
         if stored is None:
             return 130
         arms[arm] = stored
-        print(f"{arm}: {summary(study, stored)}", flush=True)
+        print(f"{arm} is scored after {stored['minutes']} minutes", flush=True)
     report = {"plan": plan, "arms": arms, **study.baselines(options)}
     table.parent.mkdir(parents=True, exist_ok=True)
     table.with_suffix(".json").write_text(json.dumps(report, indent=1))
@@ -117,7 +116,7 @@ def run_training(study: Study, options: argparse.Namespace, arm: str, folder: Pa
 
 
 def steps_of(folder: Path) -> int:
-    """Steps that a run folder's weights have seen; a training that was told to stop has done fewer than asked."""
+    """Steps that a run folder's weights have seen: fewer than asked where the training was told to stop."""
     with safe_open(folder / "weights.safetensors", "pt") as file:
         return int(file.metadata()["step"])
 

@@ -19,11 +19,11 @@ import torch
 
 from anitalker.config import FPS, ORIGINAL_STEPS, InputError
 from anitalker.runtime.device import choose_device
-from scripts.benchmarks import machine, ours, whole
+from scripts.benchmarks import ours, whole
 from scripts.benchmarks.reference import STEPS, Reference
-from scripts.benchmarks.report import Report
+from scripts.benchmarks.report import DTYPES, Report, by_turns, machine, peaks, ratio
+from scripts.evaluation import metrics
 
-FORMATS = ("float32", "bfloat16")
 ON_CARDS = 512  # frames, several batches: CUDA graphs are recorded in the second
 REFERENCE_SECONDS = 36  # the reference attends to the whole clip: beyond this it takes gigabytes
 
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> Report:
     """Everything that was asked for."""
     device = choose_device(options.device)
-    report = Report(machine.facts(), machine.peaks(device))
+    report = Report(machine(), peaks(device))
     with tempfile.TemporaryDirectory() as folder:
         if "lite" in options.models:
             measure_lite(options, device, report, Path(folder))
@@ -55,7 +55,7 @@ def measure(options: argparse.Namespace) -> Report:
         if options.whole:
             speech = ours.recording(options.whole, Path(folder))
             whole.compare(speech, options.whole, 1 if options.quick else 2, options.reference, report)
-    report.facts["machine"]["load_at_the_end"] = machine.facts()["load"]
+    report.facts["machine"]["load_at_the_end"] = machine()["load"]
     return report
 
 
@@ -69,19 +69,17 @@ def measure_lite(options: argparse.Namespace, device: torch.device, report: Repo
     for seconds in options.lengths:
         report.time("lite", f"motion, {seconds:g} s", "", 1, lambda s=seconds: model.move(s), "per second", seconds)
     motion = motion[torch.arange(count) % len(motion)]
-    for form in FORMATS:
+    frames = {}
+    for form in DTYPES:
         list(model.frames(motion[:3], form))  # warms up
         gflop = ours.flops(lambda form=form: list(model.frames(motion[:1], form)))
-        frames = report.time(
-            "lite", "frames", form, rounds, lambda f=form: list(model.frames(motion, f)), "per frame", count, gflop
-        )
-        without_graphs(report, "lite", form, rounds, model, motion, device)
+        work = lambda form=form: list(model.frames(motion, form))  # noqa: E731
+        frames[form] = report.time("lite", "frames", form, rounds, work, "per frame", count, gflop)
         report.time("lite", "first frame", form, rounds, lambda f=form: next(model.frames(motion, f)), "")
-        if form == "float32":
-            kept = frames
-    report.time("lite", "encode video", "", rounds, lambda: ours.write(kept, folder / "frames.mp4"), "per frame", count)
+    work = lambda: ours.write(frames["float32"], folder / "frames.mp4")  # noqa: E731
+    report.time("lite", "encode video", "", rounds, work, "per frame", count)
     for seconds in (10.0, *([30.0, 600.0] if options.memory else [])):
-        job = ours.whole(seconds, folder, str(device))
+        job = ours.render_job(seconds, folder, str(device))
         row = {"model": "lite", "stage": f"whole job, {seconds:g} s", "format": "", "unit": "per second"}
         row |= {"seconds": job["whole_rtf"], "rendering": job["real_time_factor"], "peak_mb": job["peak_rss_mb"]}
         report.rows.append(row | {"timings": job["timings"]})
@@ -98,13 +96,12 @@ def measure_original(options: argparse.Namespace, device: torch.device, report: 
     encodes = {"original": model.encode} | ({"reference": reference.encode} if reference else {})
     report.compare("encode", "float32", rounds, encodes, "per portrait")
     drawn = {}
-    for form in FORMATS:
+    for form in DTYPES:
         drawn[form] = list(model.frames(motion, form))
         gflop = ours.flops(lambda form=form: list(model.frames(motion[:1], form)))
         works = {"original": lambda form=form: list(model.frames(motion, form))}
         works |= {"reference": lambda: reference.frames(motion)} if reference else {}
         report.compare("frames", form, rounds, works, "per frame", count, gflop)
-        without_graphs(report, "original", form, rounds, model, motion, device)
     exact = reference.frames(motion) if reference else drawn["float32"]
     report.facts["psnr"] = {form: psnr(frames, exact) for form, frames in drawn.items()}
     if reference and reference.stage_two is None:
@@ -122,28 +119,20 @@ def measure_motion(report: Report, model, reference, seconds: float, steps: int,
     works = {"usual": lambda: model.move(frames, ORIGINAL_STEPS), "equal": lambda: model.move(frames, steps)}
     if reference:
         works["reference"] = lambda: reference.move(frames, steps)
-    times, _ = machine.by_turns(works, rounds)
+    times, _ = by_turns(works, rounds)
     usual, equal, long = f"{name}, {ORIGINAL_STEPS} steps", f"{name}, {STEPS} steps", share * seconds
     report.add("original", usual, "", times["usual"], "per second", seconds)
     report.add("original", equal, "", times["equal"], "per second", long)
     if reference:
         report.add("reference", equal, "float32", times["reference"], "per second", long)
-        report.ratios[f"{usual} for {STEPS}"] = machine.ratio(times["reference"], times["usual"], share)
-        report.ratios[f"{name}, step for step"] = machine.ratio(times["reference"], times["equal"])
-
-
-def without_graphs(report: Report, name: str, form: str, rounds: int, model, motion, device: torch.device) -> None:
-    """On a card one more row: frames without CUDA graphs."""
-    if device.type == "cuda":
-        work = lambda: list(model.frames(motion, form, graphs=False))  # noqa: E731
-        report.time(name, "frames without graphs", form, rounds, work, "per frame", len(motion))
+        report.ratios[f"{usual} for {STEPS}"] = ratio(times["reference"], times["usual"], share)
+        report.ratios[f"{name}, step for step"] = ratio(times["reference"], times["equal"])
 
 
 def psnr(frames: list[np.ndarray], exact: list[np.ndarray]) -> dict[str, float]:
     """dB of 8 bit frames against others: median and worst."""
-    errors = [np.square(a.astype(float) - b).mean() for a, b in zip(frames, exact, strict=True)]
-    values = 10 * np.log10(255**2 / np.maximum(errors, 1e-9))
-    return {"median": float(np.median(values)), "worst": float(values.min())}
+    values = [metrics.psnr(metrics.squared_error(a, b).mean()) for a, b in zip(frames, exact, strict=True)]
+    return {"median": float(np.median(values)), "worst": min(values)}
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -12,15 +12,26 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from anitalker.config import InputError
-from scripts.evaluation.external_videos import ExternalVideos
+from scripts.evaluation import codes, reenactment, speaking, stills
+from scripts.evaluation.clips import ExternalVideos
 from scripts.evaluation.pipeline_adapter import FaceReader, ModelUnderTest, face_reader
-from scripts.evaluation.report import flat, write
+from scripts.evaluation.report import page, write
 from scripts.evaluation.session import Session
-from scripts.evaluation.suites import OF_VIDEOS, SUITES, run_suite
-from scripts.evaluation.targets import check_targets
+
+SUITES: dict[str, Callable[[Session], dict]] = {  # in the order in which they run
+    "reenactment": reenactment.run_self,
+    "codes": codes.run_accuracy,
+    "audio": speaking.run,
+    "silence": stills.run_silence,
+    "cross": reenactment.run_cross,
+    "held": stills.run_held_still,
+    "hal": codes.run_hal,
+}
+OF_VIDEOS = ("reenactment", "audio")  # those that can score another system's videos
 
 
 def evaluate(
@@ -45,14 +56,21 @@ def evaluate(
     return report | {"seconds": round(time.monotonic() - session.started, 1)}
 
 
-def show(report: dict) -> None:
-    """The report as a table for people."""
-    for name, values in report.items():
-        print(name if isinstance(values, dict) else f"{name}: {values}")
-        for key, value, interval in flat(values) if isinstance(values, dict) else ():
-            print(f"  {key:44} {value:>10}  {interval}")
-    for what, value, limit, reached in check_targets(report):
-        print(f"{'reached' if reached else 'MISSED ':8}{what:48} {value:8.3f}  {limit}")
+def run_suite(name: str, session: Session) -> dict:
+    """A suite's share of the report, kept in OUT/parts; --resume takes it from there if the settings are the same."""
+    if not session.arguments.out:
+        return SUITES[name](session)
+    path = Path(session.arguments.out) / "parts" / f"{name}.json"
+    settings = {k: v for k, v in vars(session.arguments).items() if k not in ("out", "parts", "json", "resume")}
+    settings["weights"] = getattr(session.model, "sha256", None)
+    if session.arguments.resume and path.is_file():
+        stored = json.loads(path.read_text())
+        if stored["settings"] == settings:
+            return stored["result"]
+    result = SUITES[name](session)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"settings": settings, "result": result}))
+    return result
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -82,7 +100,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--inception", metavar="FILE", help="TorchScript Inception: adds FID")
     parser.add_argument("--i3d", metavar="FILE", help="TorchScript I3D: adds FVD")
     parser.add_argument("--syncnet", metavar="FILE", help="syncnet_v2.model: adds LSE-C and LSE-D")
-    parser.add_argument("--out", default=None, help="folder for contact sheets, report.json and report.html")
+    parser.add_argument("--out", default=None, help="folder for contact sheets, report.json and report.md")
     parser.add_argument("--resume", action="store_true", help="take parts from --out that are done with these settings")
     arguments = parser.parse_args(argv)
     for name in ("samples", "stride", "stills", "faces"):
@@ -111,10 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if arguments.out:
         print(f"{write(report, arguments.out)} written", file=sys.stderr)
-    if arguments.json:
-        print(json.dumps(report))
-    else:
-        show(report)
+    print(json.dumps(report) if arguments.json else page(report, []))
     return 0
 
 

@@ -1,7 +1,7 @@
 """The shipped face network on composed scenes of people that it never saw: precision, landmarks, time, size.
 
     python -m scripts.evaluate_faces --cache runs/cache [--scenes 128] [--hard 60] [--threads 2] [--json FILE]
-    python -m scripts.evaluate_faces --compare RUN [RUN ...] [--table FILE.md]
+    python -m scripts.evaluate_faces --compare RUN [RUN ...]
 
 AP over overlaps of 0.5 to 0.95 (COCO's AP50:95) of the detector alone at the size it works at; landmark error over the
 distance of the outer eye corners on val stills; milliseconds of the whole search of a picture of 640 pixels.
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +29,7 @@ from anitalker.faces.detection import FaceFinder
 from anitalker.faces.face_network import Detector, fold_norms
 from anitalker.models import loading
 from anitalker.weights import registry
+from scripts.benchmarks.report import by_turns
 from scripts.evaluation.hard_faces import hard_faces
 from scripts.export import slim
 from scripts.markdown import table as markdown_table
@@ -39,7 +39,6 @@ from scripts.training.loop import load_module
 
 OVERLAPS = tuple(round(0.5 + 0.05 * n, 2) for n in range(10))
 COLUMNS = ("detector", "steps", "AP50", "AP50:95", "million parameters", "MB", "processor ms", "clock ms, 2 threads")
-BEGIN, END = "<!-- made by scripts.evaluate_faces -->", "<!-- until here -->"
 
 
 def precisions(detector: nn.Module, cache: FrameCache, scenes: int) -> dict:
@@ -59,25 +58,22 @@ def padded_still(cache: FrameCache) -> np.ndarray:
     return np.pad(still, ((192, 192), (192, 192), (0, 0)), "edge")
 
 
-def milliseconds(work: Callable[[], object], repeats: int = 15) -> dict[str, float]:
+def milliseconds(work: Callable[[], object], threads: int, repeats: int = 15) -> dict[str, float]:
     """Medians of processor time (all threads together) and of the clock, in ms, after three warming calls."""
-    times = []
-    for _ in range(repeats + 3):
-        clock, processor = time.perf_counter(), time.process_time()
-        work()
-        times.append((time.process_time() - processor, time.perf_counter() - clock))
-    middle = 1000 * np.median(times[3:], axis=0)
-    return {"processor": float(middle[0]), "clock": float(middle[1])}
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    times, _ = by_turns({"work": work}, repeats + 3)
+    torch.set_num_threads(before)
+    clock, processor = 1000 * np.median(times["work"][3:], axis=0)
+    return {"processor": float(processor), "clock": float(clock)}
 
 
 def trained(run: str) -> tuple[str, int, nn.Module]:
     """A run folder of `train_face_network --part detector` -> its name and steps, and the detector."""
     path = Path(run) / "weights.safetensors"
-    if not path.is_file():
-        raise InputError(f"no {path}; --compare takes run folders of scripts.train_face_network --part detector")
-    config, _ = loading.read(path)
+    config = loading.read(path)[0] if path.is_file() else {}
     if "detector" not in config:
-        raise InputError(f"{path} has no detector; --compare takes runs of --part detector")
+        raise InputError(f"no detector in {path}; --compare takes run folders of train_face_network --part detector")
     network = Detector(from_dict(DetectorConfig, config["detector"]))
     load_module(network, run, "detector")
     return "own", int(config["steps"]), network
@@ -92,20 +88,8 @@ def row(name: str, steps: int | None, network: nn.Module, cache: FrameCache, sce
     alone = SimpleNamespace(detector=folded)  # what `FaceFinder` asks of a network, without landmarks
     alone.folded = alone.to = lambda *device: alone
     finder, pixels = FaceFinder(alone), padded_still(cache)
-    return facts | {"milliseconds": speeds(lambda: finder._detect(pixels, network.config.long_side))}
-
-
-def speeds(work: Callable[[], object]) -> dict[str, float | None]:
-    """Processor time on one thread and the clock on two, in ms; no clock (None) where more wants to run than there are
-    processors: it would measure the others."""
-    before, busy = torch.get_num_threads(), os.getloadavg()[0] > (os.cpu_count() or 1)
-    try:
-        torch.set_num_threads(1)
-        processor = milliseconds(work)["processor"]
-        torch.set_num_threads(2)
-        return {"processor": processor, "clock": None if busy else milliseconds(work)["clock"]}
-    finally:
-        torch.set_num_threads(before)
+    times = [milliseconds(lambda: finder._detect(pixels, network.config.long_side), threads) for threads in (1, 2)]
+    return facts | {"milliseconds": {"processor": times[0]["processor"], "clock": times[1]["clock"]}}
 
 
 def table(rows: list[dict], scenes: int) -> str:
@@ -114,32 +98,18 @@ def table(rows: list[dict], scenes: int) -> str:
     for facts in rows:
         if "coco_ap50" not in facts:
             raise InputError('the table needs torchmetrics and pycocotools; pip install -e ".[train]"')
-        spent = facts["milliseconds"]
-        cells = [facts["detector"], facts["steps"] or "shipped"]
-        cells += [f"{facts['coco_ap50']:.3f}", f"{facts['coco_ap50_95']:.3f}", f"{facts['parameters'] / 1e6:.2f}"]
-        cells += [f"{facts['megabytes']:.2f}", f"{spent['processor']:.1f}"]
-        lines.append([*cells, "busy" if spent["clock"] is None else f"{spent['clock']:.1f}"])
+        cells = [f"{facts['coco_ap50']:.3f}", f"{facts['coco_ap50_95']:.3f}", f"{facts['parameters'] / 1e6:.2f}"]
+        cells += [f"{facts['megabytes']:.2f}", *(f"{value:.1f}" for value in facts["milliseconds"].values())]
+        lines.append([facts["detector"], facts["steps"] or "shipped", *cells])
     load = f"load of the machine {os.getloadavg()[0]:.1f}."
     return f"{markdown_table(COLUMNS, lines)}\n\n{scenes} scenes of val stills with {rows[0]['faces']} faces; {load}"
 
 
-def insert_table(text: str, file: Path) -> None:
-    """Between the two marks of a Markdown file, in place of what stands there; InputError if it has no marks."""
-    before = file.read_text(encoding="utf-8") if file.is_file() else ""
-    if before.count(BEGIN) != 1 or before.count(END) != 1:
-        raise InputError(f"{file} does not have the lines {BEGIN!r} and {END!r} once each; add them for the table")
-    head, _, rest = before.partition(BEGIN)
-    file.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-
-
 def compare(options: argparse.Namespace, cache: FrameCache) -> list[dict]:
-    """The shipped detector and those of the runs, as rows; into --table if that is given."""
+    """The shipped detector and those of the runs, as rows."""
     detectors = [("own", None, loading.load_face().detector), *map(trained, options.compare)]
     rows = [row(name, steps, detector.eval(), cache, options.scenes) for name, steps, detector in detectors]
-    text = table(rows, options.scenes)
-    print(text)
-    if options.table:
-        insert_table(text, Path(options.table))
+    print(table(rows, options.scenes))
     return rows
 
 
@@ -156,13 +126,14 @@ def shipped(options: argparse.Namespace, cache: FrameCache) -> dict:
     )
     if options.hard:
         facts["hard"] = hard_faces(finder, [(Image.fromarray(s), truth) for s, truth in pictures[: options.hard]])
-    facts |= {"milliseconds": milliseconds(lambda: finder.find(pixels)), "threads": torch.get_num_threads()}
-    facts |= {"megabytes": registry.resolve("face")[0].stat().st_size / 1e6, "load": os.getloadavg()[0]}
+    facts["milliseconds"] = milliseconds(lambda: finder.find(pixels), options.threads)
+    facts |= {"threads": options.threads, "load": os.getloadavg()[0]}
+    facts["megabytes"] = registry.resolve("face")[0].stat().st_size / 1e6
     print(json.dumps(facts, indent=1))
     return facts
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", default="runs/cache", help="made by scripts.training.data")
     parser.add_argument("--scenes", type=int, default=128)
@@ -170,18 +141,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--hard", type=int, default=0, metavar="N", help="also N stills turned, small, covered ...")
     parser.add_argument("--threads", type=int, default=1, help="of the search that is timed")
     parser.add_argument("--compare", nargs="+", metavar="RUN", help="detectors beside the shipped one")
-    parser.add_argument("--table", metavar="FILE", help="Markdown file that takes the table of --compare")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    facts = (compare if options.compare else shipped)(options, FrameCache(options.cache, "val"))
+    try:
+        facts = (compare if options.compare else shipped)(options, FrameCache(options.cache, "val"))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if options.json:
         Path(options.json).write_text(json.dumps(facts))
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(main())

@@ -24,7 +24,7 @@ from anitalker.config import VARIANTS, DenoiserConfig, StageOneConfig
 from anitalker.original import checkpoints
 from anitalker.original.stage_one import StageOne
 from anitalker.weights.weight_file import open_weights
-from scripts.evaluation import motion_parity, picture_parity, synthetic_weights
+from scripts.evaluation import original_values, synthetic_weights
 
 Arrays = dict[str, np.ndarray]
 GOLDEN = Path(__file__).resolve().parent.parent / "tests/original_golden.npz"
@@ -82,9 +82,9 @@ def outputs(section: str, scratch: Path, folder: Path | None = None) -> Iterator
     """What ours makes of the recorded inputs, once per spelling of the weight file."""
     golden = recorded(section, folder)
     if section == "sched":
-        yield "", motion_parity.schedules(golden)
+        yield "", original_values.schedules(golden)
     elif section == "mfcc":
-        yield "", motion_parity.cepstra(golden, synthetic_weights.tone_wave(), speech(folder))
+        yield "", original_values.cepstra(golden, synthetic_weights.tone_wave(), speech(folder))
     else:
         for spelling, path in spelled(section, scratch, folder):
             yield spelling, run(checkpoints.load(open_weights(path), f"original_{section[:6]}"), golden)
@@ -93,8 +93,8 @@ def outputs(section: str, scratch: Path, folder: Path | None = None) -> Iterator
 def run(network: torch.nn.Module, golden: Arrays) -> Arrays:
     """What a loaded network makes of the synthetic inputs: the keys of `golden`."""
     if isinstance(network, StageOne):
-        return picture_parity.pictures(network, synthetic_weights.portrait_u8(), golden["render_motion"])
-    return motion_parity.motion(network, golden)
+        return original_values.pictures(network, synthetic_weights.portrait_u8(), golden["render_motion"])
+    return original_values.motion(network, golden)
 
 
 def spelled(section: str, scratch: Path, folder: Path | None = None) -> Iterator[tuple[str, Path]]:

@@ -6,21 +6,15 @@ A study is a module of scripts/studies with `add_arguments(parser)` and `run(arg
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib
+import pkgutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from anitalker.config import InputError
+from scripts import studies
 
-FOLDER = Path(__file__).with_name("studies")
-STUDIES = tuple(sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__"))
-
-
-def describe(name: str) -> str:
-    """First line of a study's docstring; the module is not imported."""
-    return ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))).splitlines()[0]
+STUDIES = tuple(sorted(module.name for module in pkgutil.iter_modules(studies.__path__)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = parser.parse_args(argv[:1]).study
     if name is None:
         for study in STUDIES:
-            print(f"{study:18}{describe(study)}")
+            print(f"{study:18}{importlib.import_module(f'scripts.studies.{study}').__doc__.splitlines()[0]}")
         return 0
     module = importlib.import_module(f"scripts.studies.{name}")
     parser = argparse.ArgumentParser(

@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +18,9 @@ from anitalker.decoder.decoder import Decoder, compose
 from anitalker.decoder.flow import landmark_flow, resize, warp
 from anitalker.motion.motion_space import MotionSpace
 from anitalker.original.stage_one import StageOne
-from scripts.ablations.base import Column, Study
-from scripts.ablations.scoring import clip_scores, load_network, milliseconds
-from scripts.evaluation.perception import PARTS, Perception, features_file, patch
+from scripts.ablations.scoring import load_network, milliseconds
+from scripts.ablations.study import Column, Study, clip_scores
+from scripts.evaluation.perception import PARTS, Perception, features_file
 from scripts.training.data import FrameCache
 from scripts.training.pictures import score_frames
 from scripts.training.pixels import reenact
@@ -66,8 +66,7 @@ def settings(options: Namespace, steps: int) -> dict:
     return {"features": features, "warm": max(1, steps // 10), "decay": 0.98}
 
 
-@dataclass(frozen=True)
-class TrainedDecoder:
+class TrainedDecoder(NamedTuple):
     """A decoder for pictures of s pixels.
 
     draw: pictures [n,3,s,s] and landmarks [n,468,3] -> by name [n,3,s,s], the first picture under the motion of each;
@@ -92,10 +91,12 @@ def score(folder: Path, options: Namespace) -> dict:
     def draw(_: np.ndarray, pictures: Tensor, marks: Tensor) -> dict[str, Tensor]:
         drawn = decoder.draw(pictures, marks)
         if perception is not None:
-            copied = distances(perception, pictures[:1].expand_as(pictures), pictures, marks)
+            later = slice(1, None)
+            copied = perception.parts(pictures[:1].expand_as(pictures)[later], pictures[later], marks[later])
             for who, frames in drawn.items():
-                for part, distance in distances(perception, frames.float().clamp(-1, 1), pictures, marks).items():
-                    shares.setdefault(f"{who}_{part}", []).append(distance / copied[part])
+                distances = perception.parts(frames[later].float().clamp(-1, 1), pictures[later], marks[later])
+                for name, values in distances.items():
+                    shares.setdefault(f"{who}_{name}", []).append(float(values.mean() / copied[name].mean()))
         return drawn
 
     rows = score_frames(FrameCache(options.cache, "val", decoder.size), torch.device("cpu"), draw)
@@ -103,7 +104,7 @@ def score(folder: Path, options: Namespace) -> dict:
     for who in ("model", "warp"):
         if f"{who}_whole" in rows:
             gains = {key: np.subtract(rows[f"{who}_{key}"], rows[f"copy_{key}"]).tolist() for key in ("whole", "face")}
-            gains |= {part: shares[f"{who}_{part}"] for part in PARTS if f"{who}_{part}" in shares}
+            gains |= {name: shares[f"{who}_{name}"] for name in PARTS if f"{who}_{name}" in shares}
             scores[who] = {key: clip_scores(values) for key, values in gains.items()}
     return {
         **scores,
@@ -122,7 +123,15 @@ def references(report: dict) -> dict[str, dict]:
 def read_decoder(folder: Path) -> TrainedDecoder:
     """The networks of a run of stage `decoder` or `pixels`."""
     if "stage1" in json.loads((folder / "config.json").read_text()):
-        return _pyramid(load_network(folder, "stage1", StageOne, StageOneConfig))
+        network = load_network(folder, "stage1", StageOne, StageOneConfig)
+        size = network.config.size
+        look, motion = network.encode(torch.zeros(1, 3, size, size)), torch.zeros(1, 20)
+        return TrainedDecoder(
+            size,
+            lambda pictures, _: {"model": reenact(network, pictures)},
+            lambda: network.render(look, motion),
+            network.dec,
+        )
     space = load_network(folder, "motion_space", MotionSpace, MotionSpaceConfig)
     decoder = load_network(folder, "decoder", Decoder, DecoderConfig)
     marks = space.canonical[None] * 0.5 + torch.tensor([0.5, 0.5, 0.0])
@@ -133,18 +142,6 @@ def read_decoder(folder: Path) -> TrainedDecoder:
         lambda pictures, landmarks: draw_lite(space, decoder, pictures, landmarks),
         lambda: decoder.layers(prepared, marks, motion),
         decoder,
-    )
-
-
-def _pyramid(network: StageOne) -> TrainedDecoder:
-    """The original's decoder."""
-    size = network.config.size
-    look, motion = network.encode(torch.zeros(1, 3, size, size)), torch.zeros(1, 20)
-    return TrainedDecoder(
-        size,
-        lambda pictures, _: {"model": reenact(network, pictures)},
-        lambda: network.render(look, motion),
-        network.dec,
     )
 
 
@@ -161,15 +158,6 @@ def draw_lite(space: MotionSpace, decoder: Decoder, pictures: Tensor, marks: Ten
         "model": compose(pictures[:1], decoder.layers(prepared, target, codes.motion)),
         "warp": warp(pictures[:1].expand_as(pictures), flow),
     }
-
-
-def distances(perception: Perception, frames: Tensor, true: Tensor, marks: Tensor) -> dict[str, float]:
-    """Mean perceptual distance of later frames on mouth and eyes by themselves."""
-    means = {}
-    for name, groups in PARTS.items():
-        patches = [(patch(frames, marks, *group), patch(true, marks, *group)) for group in groups]
-        means[name] = float(np.mean([perception.distance(a[1:], b[1:]).mean() for a, b in patches]))
-    return means
 
 
 STUDY = Study(

@@ -16,9 +16,8 @@ from torch import Tensor
 from anitalker.config import POSE_SIZE, MotionSpaceConfig
 from anitalker.faces.landmarks import eye_opening, lip_opening
 from anitalker.motion.motion_space import MotionSpace, upright
-from scripts.ablations.base import Column, Study
-from scripts.ablations.page import cell
-from scripts.ablations.scoring import Reading, clip_scores, load_network, milliseconds, read_clips, ridge_probe
+from scripts.ablations.scoring import Reading, load_network, milliseconds, read_clips, ridge_probe
+from scripts.ablations.study import Column, Study, cell, clip_scores
 from scripts.markdown import table
 from scripts.training.data import FrameCache
 from scripts.training.labels import MotionLabels

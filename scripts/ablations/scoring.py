@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from anitalker.config import from_dict
 from encoders.image import to_tensor
-from scripts.evaluation.metrics import bootstrap, interval, r2
+from scripts.benchmarks.report import by_turns
+from scripts.evaluation.metrics import bootstrap, r2
 from scripts.training.data import FrameCache
 from scripts.training.labels import MotionLabels
 from scripts.training.loop import load_module
 
 TIMED = 7  # calls, of which the quickest counts
+
+Targets = list[tuple[np.ndarray, dict[str, np.ndarray]]]  # of each clip a code [n,D], and by name what it should tell
 
 
 def load_network(folder: Path, name: str, network: type[nn.Module], sizes: type) -> nn.Module:
@@ -67,45 +71,29 @@ def read_clips(
     return clips
 
 
-def ridge_probe(
-    train: list[tuple[np.ndarray, dict[str, np.ndarray]]],
-    val: list[tuple[np.ndarray, dict[str, np.ndarray]]],
-    penalty: float,
-) -> dict[str, dict]:
-    """What ridge regression reads from a code, R2 with an interval over clips.
+def ridge_probe(train: Targets, val: Targets, penalty: float) -> dict[str, dict]:
+    """What ridge regression reads from a code, R2 with an interval over clips."""
+    scaler, scores = StandardScaler().fit(np.concatenate([code for code, _ in train]).astype(np.float64)), {}
 
-    train, val: of each clip the code [n,D] and what is to be read by name, [n,K].
-    """
-    codes = np.concatenate([code for code, _ in train]).astype(np.float64)
-    mean, spread = codes.mean(0), codes.std(0) + 1e-8
-
-    def design(code: np.ndarray) -> np.ndarray:
-        return np.concatenate([(code - mean) / spread, np.ones((len(code), 1))], 1)
+    def design(clips: Targets) -> np.ndarray:
+        codes = scaler.transform(np.concatenate([code for code, _ in clips]))
+        return np.c_[codes, np.ones(len(codes))]
 
     def explained(clips: list[tuple[np.ndarray, np.ndarray]]) -> float:
         predicted, true = (np.concatenate(side) for side in zip(*clips, strict=True))
         return float(r2(predicted, true).mean())
 
-    x, scores = design(codes), {}
-    gram = x.T @ x + penalty * len(x) * np.eye(x.shape[1])
+    x = design(train)
     for name in train[0][1]:
-        weights = np.linalg.solve(gram, x.T @ np.concatenate([targets[name] for _, targets in train]))
-        clips = [(design(code) @ weights, targets[name]) for code, targets in val]
+        ridge = Ridge(penalty * len(x), fit_intercept=False, solver="cholesky")
+        ridge.fit(x, np.concatenate([targets[name] for _, targets in train]))
+        clips = [(ridge.predict(design([clip])).reshape(clip[1][name].shape), clip[1][name]) for clip in val]
         scores[name] = {"mean": explained(clips), "interval": bootstrap(clips, explained)}
     return scores
-
-
-def clip_scores(values: list[float]) -> dict:
-    """One number per clip -> mean, interval over clips, and the numbers themselves."""
-    return {"mean": float(np.mean(values)), "interval": interval(values), "clips": values}
 
 
 @torch.no_grad()
 def milliseconds(work: Callable[[], object]) -> float:
     """Processor time of one call, the least of TIMED."""
-    times = []
-    for _ in range(TIMED):
-        started = time.process_time()
-        work()
-        times.append(time.process_time() - started)
-    return 1000 * min(times)
+    times, _ = by_turns({"work": work}, TIMED)
+    return 1000 * float(times["work"][:, 1].min())

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from anitalker.config import POSE_SIZE, StageOneConfig
 from anitalker.original.stage_one import StageOne
-from scripts.ablations.base import Column, Study
-from scripts.ablations.scoring import Reading, clip_scores, load_network, read_clips, ridge_probe
+from scripts.ablations.scoring import Reading, load_network, read_clips, ridge_probe
+from scripts.ablations.study import Column, Study, clip_scores
+from scripts.evaluation.codes import leakage
 from scripts.evaluation.identity import Person, gather, similarities
-from scripts.evaluation.leakage import leakage
 from scripts.evaluation.metrics import bootstrap
 from scripts.training.augment import colour, random_similarity
 from scripts.training.data import FrameCache

@@ -1,1 +1,1 @@
-"""The benchmark in pieces: the machine, our models, the public original."""
+"""The benchmark in pieces: stopwatch and table, our models, the public original, whole jobs."""

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +26,32 @@ from anitalker.models.original import OriginalFace
 from anitalker.original.denoiser import Denoiser
 from anitalker.original.stage_one import StageOne
 from anitalker.runtime.cuda_graphs import as_cuda_graph
+from scripts.benchmarks.report import DTYPES
 from scripts.evaluation import synthetic_weights
 
 EXAMPLES = Path(__file__).parents[2] / "app/examples"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def fill(module: nn.Module, prefix: str = "") -> nn.Module:
     """The module with made-up weights, the same on every machine."""
-    names = module.state_dict()
-    made = {k: synthetic_weights.weight(prefix + k, v.shape, not v.is_floating_point()) for k, v in names.items()}
-    # Low-pass kernels are constants that the public code saves as weights.
-    kept = {k: names[k] if k.endswith("kernel") else torch.from_numpy(v) for k, v in made.items()}
-    module.load_state_dict(kept)
+    weights = module.state_dict()
+    for name, tensor in weights.items():
+        if not name.endswith("kernel"):  # low-pass kernels are constants that the public code saves as weights
+            integer = not tensor.is_floating_point()
+            weights[name] = torch.from_numpy(synthetic_weights.weight(prefix + name, tensor.shape, integer))
+    module.load_state_dict(weights)
     return module.eval()
+
+
+def portrait() -> Tensor:
+    """The made-up portrait: [1,3,256,256] in [-1,1]."""
+    return torch.from_numpy(synthetic_weights.portrait_u8()).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+def speech_and_portrait(frames: int) -> list[Tensor]:
+    """Made-up cepstra [1,4T,39], identity code [1,512] and motion code [1,20] of the portrait."""
+    arrays = synthetic_weights.mfcc_feats(frames), synthetic_weights.start_code(), synthetic_weights.start_motion()
+    return list(map(torch.from_numpy, arrays))
 
 
 def motion(frames: int) -> Tensor:
@@ -51,8 +62,7 @@ def motion(frames: int) -> Tensor:
 
 def speech(seconds: float) -> np.ndarray:
     """The example's speech, repeated or cut: float32 [N]."""
-    own = read_audio(EXAMPLES / "speech.flac")
-    return np.resize(own, round(seconds * SAMPLE_RATE))
+    return np.resize(read_audio(EXAMPLES / "speech.flac"), round(seconds * SAMPLE_RATE))
 
 
 class Original:
@@ -63,7 +73,8 @@ class Original:
         self.stage_one, denoiser = fill(StageOne(StageOneConfig())), Denoiser(DenoiserConfig("mfcc_full_control"))
         self.denoiser = fill(denoiser, "ema_model.").to(device)
         self.model = OriginalModel(self.stage_one, self.denoiser, device)
-        self.picture = torch.from_numpy(synthetic_weights.portrait_u8()).to(device).permute(2, 0, 1)[None] / 127.5 - 1
+        self.picture = portrait().to(device)
+        self.renderers: dict[str, Callable[[Tensor], Tensor]] = {}  # by number format
 
     @torch.inference_mode()
     def encode(self) -> None:
@@ -71,36 +82,23 @@ class Original:
         self.look = self.stage_one.encode(self.picture)
 
     @torch.inference_mode()
-    def frames(self, moved: Tensor, dtype: str, graphs: bool = True) -> Iterator[np.ndarray]:
-        """Motion [T,20] -> frames uint8 [256,256,3], drawn as the pipeline draws; graphs: on a card, CUDA graphs."""
-        known = self.__dict__.setdefault("drawing", {})
-        if (dtype, graphs) not in known:
-            known[dtype, graphs] = self._drawing(DTYPES[dtype], graphs)
-        subject = OriginalFace(
-            None, self.look.image_code, self.look.motion_code, self.look.identity, known[dtype, graphs], {}
-        )
+    def frames(self, moved: Tensor, dtype: str) -> Iterator[np.ndarray]:
+        """Motion [T,20] -> frames uint8 [256,256,3], drawn as the pipeline draws."""
+        look, dec = self.look, self.stage_one.dec
+        if dtype not in self.renderers:
+            constants = dec.constants(DTYPES[dtype])
+            ready = dec.prepare(constants, look.image_code, look.skips)
+            self.renderers[dtype] = as_cuda_graph(lambda row: dec.draw(constants, ready, row).pictures, self.device)
+        subject = OriginalFace(None, look.image_code, look.motion_code, look.identity, self.renderers[dtype], {})
         return rendering.render(self.model, [subject], [moved.to(self.device)], RenderOptions().batch_size, None)
-
-    def _drawing(self, dtype: torch.dtype, graphs: bool) -> Callable[[Tensor], Tensor]:
-        dec = self.stage_one.dec
-        constants = dec.constants(dtype)
-        ready = dec.prepare(constants, self.look.image_code, self.look.skips)
-        plain = lambda motion: dec.draw(constants, ready, motion).pictures  # noqa: E731
-        return as_cuda_graph(plain, self.device) if graphs else plain
 
     @torch.inference_mode()
     def move(self, frames: int, steps: int) -> Tensor:
         """Made-up speech of T frames -> motion [T,20], in windows as the pipeline makes it."""
-        sound, start, portrait = (
-            torch.from_numpy(x).to(self.device)
-            for x in (
-                synthetic_weights.mfcc_feats(frames),
-                synthetic_weights.start_code(),
-                synthetic_weights.start_motion(),
-            )
+        sound, start, pose = (tensor.to(self.device) for tensor in speech_and_portrait(frames))
+        return self.model.generate_motion(
+            sound, OriginalFace(None, start, pose, start, None, {}), RenderOptions(steps=steps)
         )
-        subject = OriginalFace(None, start, portrait, start, None, {})
-        return self.model.generate_motion(sound, subject, RenderOptions(steps=steps))
 
 
 class Lite:
@@ -118,16 +116,13 @@ class Lite:
         """Speech of so many seconds -> motion [T,20]."""
         return self.talker.motion(self.portrait, speech(seconds))[0]
 
-    def frames(self, moved: Tensor, dtype: str, graphs: bool = True) -> Iterator[np.ndarray]:
-        """Motion [T,20] -> whole frames in one number format; graphs: on a card, CUDA graphs."""
+    def frames(self, moved: Tensor, dtype: str) -> Iterator[np.ndarray]:
+        """Motion [T,20] -> whole frames in one number format."""
         lite.draws_in_bfloat16 = lambda device, channels: dtype == "bfloat16"
-        portrait = self.portrait
-        if not graphs:
-            portrait = replace(portrait, faces=tuple(replace(one, unet=None) for one in portrait.faces))
-        return self.talker.draw(portrait, [moved.to(self.device)])
+        return self.talker.draw(self.portrait, [moved.to(self.device)])
 
 
-def flops(work) -> float:
+def flops(work: Callable[[], object]) -> float:
     """GFLOP of products and convolutions in one call; a multiplication with its addition counts 2."""
     custom = {}
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # what anitalker.runtime.matmul multiplies by
@@ -151,11 +146,10 @@ def recording(seconds: float, folder: Path) -> Path:
     return file
 
 
-def whole(seconds: float, folder: Path, device: str) -> dict:
+def render_job(seconds: float, folder: Path, device: str) -> dict:
     """The command line in a process of its own, loading included: facts of --json and its whole real-time factor."""
     command = [sys.executable, "-m", "anitalker", "render", str(EXAMPLES / "portrait.webp")]
     command += [str(recording(seconds, folder)), "-o", str(folder / "out.mp4"), "--device", device, "--json"]
     start = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    elapsed = time.perf_counter() - start
-    return {**json.loads(done.stdout), "elapsed": elapsed, "whole_rtf": elapsed / seconds}
+    job = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {**json.loads(job.stdout), "whole_rtf": (time.perf_counter() - start) / seconds}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from anitalker.config import InputError
-from scripts.benchmarks.ours import fill
+from scripts.benchmarks.ours import fill, portrait, speech_and_portrait
 from scripts.evaluation import synthetic_weights
 
 STEPS = 50  # of its sampler, in its demo
@@ -42,37 +42,27 @@ class Reference:
             config = SimpleNamespace(infer_type="mfcc_full_control", decoder_layers=2, motion_dim=20)
             with contextlib.redirect_stdout(io.StringIO()):
                 self.stage_two = fill(DiffusionPredictor(config), "ema_model.")
-        self.picture = torch.from_numpy(synthetic_weights.portrait_u8()).permute(2, 0, 1)[None] / 127.5 - 1
+        self.picture = portrait()
 
     def encode(self) -> None:
         """The demo's way: the same portrait four times, with gradients."""
-        image = self.picture
-        self.start, self.motion, self.features = self.stage_one.get_start_direction_code(image, image, image, image)
+        self.start, self.motion, self.features = self.stage_one.get_start_direction_code(*[self.picture] * 4)
 
     def frames(self, moved: Tensor) -> list[np.ndarray]:
         """The demo's way, one by one, with gradients, without its PNG files: [T,20] -> uint8 [256,256,3], rounded."""
-        made = []
+        frames = []
         for row in moved:
             picture = self.stage_one.render(self.start, row[None], self.features).clamp(-1, 1).detach()
-            made.append(((picture[0].permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy())
-        return made
+            frames.append(((picture[0].permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy())
+        return frames
 
     @torch.no_grad()
     def move(self, frames: int, steps: int) -> None:
         """`steps` calls of the network, which is all that its sampler's time goes into."""
-        sound, start, portrait, noise = (
-            torch.from_numpy(x)
-            for x in (
-                synthetic_weights.mfcc_feats(frames),
-                synthetic_weights.start_code(),
-                synthetic_weights.start_motion(),
-                synthetic_weights.noise(frames),
-            )
-        )
-        signal = torch.zeros(1, frames, 1)
+        sound, start, pose = speech_and_portrait(frames)
+        noise, signal = torch.from_numpy(synthetic_weights.noise(frames)), torch.zeros(1, frames, 1)
+        controls = signal, signal, signal.expand(-1, -1, 3)
         with contextlib.redirect_stdout(io.StringIO()):
             for step in range(steps):
                 time = torch.full((1,), float(step))
-                self.stage_two(
-                    start, portrait, sound, signal, signal, signal.expand(-1, -1, 3), noise, time, control_flag=False
-                )
+                self.stage_two(start, pose, sound, *controls, noise, time, control_flag=False)

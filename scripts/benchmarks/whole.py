@@ -22,34 +22,30 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
 from anitalker.config import RenderOptions
 from anitalker.media.video import ffmpeg, read_audio
+from anitalker.pipeline import Talker
 from anitalker.runtime.device import peak_memory
+from encoders import mfcc
 from scripts.benchmarks import ours
-from scripts.benchmarks.machine import Times, ratio
-from scripts.benchmarks.report import Report
-
-FORMATS = ("float32", "bfloat16")
+from scripts.benchmarks.reference import STEPS, Reference
+from scripts.benchmarks.report import DTYPES, Report, ratio
 
 
-def run_ours(speech: Path, output: Path, form: str) -> dict:
-    """The pipeline, in one number format."""
-    from anitalker.pipeline import Talker
-
+def run_ours(speech: Path, output: Path, form: str):
+    """A job: the pipeline, in one number format."""
     model = ours.Original(torch.device("cpu")).model
-    model.__dict__["constants"] = model.stage_one.dec.constants(ours.DTYPES[form])
-    work = lambda: Talker(model).render(ours.EXAMPLES / "portrait.webp", speech, output, RenderOptions(frame="crop"))  # noqa: E731
-    return measured(work)
+    model.__dict__["constants"] = model.stage_one.dec.constants(DTYPES[form])
+    options = RenderOptions(frame="crop")
+    return lambda: Talker(model).render(ours.EXAMPLES / "portrait.webp", speech, output, options)
 
 
-def run_reference(speech: Path, output: Path, checkout: str) -> dict:
-    """The demo: four times the portrait, cepstra, motion, frame by frame to PNG, PNG to H.264."""
-    from encoders import mfcc
-    from scripts.benchmarks.reference import STEPS, Reference
-
+def run_reference(speech: Path, output: Path, checkout: str):
+    """A job: the demo's four times the portrait, cepstra, motion, frame by frame to PNG, PNG to H.264."""
     theirs = Reference(checkout)
     if theirs.stage_two is None:
         raise SystemExit(f"error: the reference's motion needs espnet on PYTHONPATH ({theirs.missing})")
@@ -66,53 +62,40 @@ def run_reference(speech: Path, output: Path, checkout: str) -> dict:
             coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", str(output)]
             subprocess.run([ffmpeg(), "-v", "error", "-y", *pictures, *coded], check=True)
 
-    return measured(work)
-
-
-def measured(work) -> dict:
-    """Clock and processor time of a call, its children's included."""
-    clock, processor = time.perf_counter(), _processor()
-    work()
-    spent = time.perf_counter() - clock, _processor() - processor
-    return {"clock": spent[0], "processor": spent[1], "peak_mb": peak_memory()}
-
-
-def _processor() -> float:
-    spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
+    return work
 
 
 def compare(speech: Path, seconds: float, rounds: int, checkout: str | None, report: Report) -> None:
     """Rows of whole jobs, each in a fresh process, taken in turn; ratios where a checkout is given."""
-    jobs = {f"ours {form}": ("ours", form) for form in FORMATS}
-    jobs |= {"reference": ("reference", checkout)} if checkout else {}
-    times, peaks = {name: Times() for name in jobs}, dict.fromkeys(jobs, 0.0)
+    jobs = [("original", form, ["ours", str(speech), str(speech.with_suffix(".mp4")), form]) for form in DTYPES]
+    if checkout:
+        jobs.append(("reference", "float32", ["reference", *jobs[0][2][1:3], checkout]))
+    spent: list[list[dict]] = [[] for _ in jobs]
     for _ in range(rounds):
-        for name, (kind, more) in jobs.items():
-            command = [sys.executable, "-m", "scripts.benchmarks.whole", kind, str(speech)]
-            done = subprocess.run([*command, str(speech.with_suffix(".mp4")), more], capture_output=True, text=True)
-            if done.returncode:
-                reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
-                report.facts["not_run"] = f"whole job of {name}: {reason}"
-                break
-            spent = json.loads(done.stdout.splitlines()[-1])
-            times[name].clock.append(spent["clock"])
-            times[name].processor.append(spent["processor"])
-            peaks[name] = max(peaks[name], spent["peak_mb"] or 0.0)
-    for name, (kind, more) in jobs.items():
-        if not times[name].clock:
-            continue
-        model, form = ("original", more) if kind == "ours" else ("reference", "float32")
-        report.add(model, f"whole job, {seconds:g} s", form, times[name], "per second", seconds)
-        report.rows[-1]["peak_mb"] = peaks[name]
-        if kind == "ours" and checkout and len(times["reference"].clock) == len(times[name].clock):
-            report.ratios[f"whole job {form}"] = ratio(times["reference"], times[name])
+        for (model, form, arguments), measured in zip(jobs, spent, strict=True):
+            command = [sys.executable, "-m", "scripts.benchmarks.whole", *arguments]
+            process = subprocess.run(command, capture_output=True, text=True)
+            if process.returncode:
+                reason = (process.stderr.strip() or "no reason given").splitlines()[-1]
+                report.facts["not_run"] = f"whole job of {model} {form}: {reason}"
+                return
+            measured.append(json.loads(process.stdout.splitlines()[-1]))
+    times = [np.array([[job["clock"], job["processor"]] for job in measured]) for measured in spent]
+    for (model, form, _), measured, seconds_spent in zip(jobs, spent, times, strict=True):
+        report.add(model, f"whole job, {seconds:g} s", form, seconds_spent, "per second", seconds)
+        report.rows[-1]["peak_mb"] = max(job["peak_mb"] or 0.0 for job in measured)
+        if checkout and model == "original":
+            report.ratios[f"whole job {form}"] = ratio(times[-1], seconds_spent)
 
 
 def main(arguments: list[str]) -> None:
-    kind, speech, output, *more = arguments
-    run = {"ours": run_ours, "reference": run_reference}[kind]
-    print(json.dumps(run(Path(speech), Path(output), *more)))
+    kind, speech, output, more = arguments
+    work = {"ours": run_ours, "reference": run_reference}[kind](Path(speech), Path(output), more)
+    clock, before = time.perf_counter(), os.times()
+    work()
+    clock, after = time.perf_counter() - clock, os.times()
+    processor = sum(after[:4]) - sum(before[:4])  # user and system, of this process and of its children
+    print(json.dumps({"clock": clock, "processor": processor, "peak_mb": peak_memory()}))
 
 
 if __name__ == "__main__":

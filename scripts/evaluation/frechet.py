@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import InputError
-from scripts.evaluation.torchscript import load_torchscript
+from scripts.evaluation.perception import load_torchscript
 
 WINDOW = 16  # scored frames of a video, and pictures at once
 

@@ -23,10 +23,9 @@ Still = tuple[Image.Image, np.ndarray]
 def rolled(image: Image.Image, points: np.ndarray, degrees: float) -> Still:
     """Turned in the picture's plane, clockwise."""
     turned = image.rotate(-degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=GREY)
-    angle, moved = math.radians(degrees), points.copy()
-    x, y = (points[:, :2] - np.array(image.size) / 2).T
-    moved[:, 0] = math.cos(angle) * x - math.sin(angle) * y + turned.width / 2
-    moved[:, 1] = math.sin(angle) * x + math.cos(angle) * y + turned.height / 2
+    cosine, sine, moved = math.cos(math.radians(degrees)), math.sin(math.radians(degrees)), points.copy()
+    offset = (points[:, :2] - np.array(image.size) / 2) @ np.array([[cosine, sine], [-sine, cosine]])
+    moved[:, :2] = offset + np.array(turned.size) / 2
     return turned, moved
 
 
@@ -53,11 +52,6 @@ def covered(image: Image.Image, points: np.ndarray, top: float, bottom: float) -
     bar = (x0, y0 + top * (y1 - y0), x1, y0 + bottom * (y1 - y0))
     ImageDraw.Draw(done).rectangle(bar, fill=(40, 60, 90))
     return done, points
-
-
-def painted(image: Image.Image, points: np.ndarray) -> Still:
-    """Flat patches of few colours."""
-    return ImageOps.posterize(image.filter(ImageFilter.ModeFilter(7)), 3), points
 
 
 def drawn(image: Image.Image, points: np.ndarray) -> Still:
@@ -89,7 +83,8 @@ KINDS: dict[str, Callable[[Image.Image, np.ndarray], Still]] = {
     "mouth covered": partial(covered, top=0.65, bottom=0.9),
     "eyes covered": partial(covered, top=0.2, bottom=0.42),
     "lower half covered": partial(covered, top=0.5, bottom=1.0),
-    "painting": painted,
+    # Flat patches of few colours.
+    "painting": lambda image, points: (ImageOps.posterize(image.filter(ImageFilter.ModeFilter(7)), 3), points),
     "drawing": drawn,
     "dark": dark,
     "JPEG 8": recompressed,

@@ -9,10 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import find_objects, gaussian_filter1d, label
 
-from scripts.evaluation import events
 from scripts.evaluation.metrics import MAX_LAG, bootstrap, interval, lagged, mean, pearson, with_interval
+
+CLOSED_SHARE = 0.15  # of a clip's range: lips under it are closed
+LEAST_RANGE = 1e-4  # range under which a curve does not move
+TOLERANCE = 2  # frames
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,15 @@ def lip_report(clips: Clips, stride: int) -> dict:
         **with_interval("spread_ratio", clips, spread),
         "correlation_at_best_lag": float(mean_curve[best]),
         "scorer_lip_correlation": mean(scorer),
-        "per_clip": at_zero.tolist(),
         "interval": interval(at_zero),
         "above_loudness": mean(at_zero - loud),
         "above_loudness_interval": interval(at_zero - loud),
-        "shuffled_interval": interval(shuffled) if shuffled else None,
         "clips": len(clips),
     }
-    if complete(clips, [clip.every_frame for clip in clips]):
-        lips = [clip.every_frame for clip in clips]
-        report["closures"] = closures(clips, lips) | {"stretches": closures(clips, lips, events.closed_stretches)}
+    lips = [clip.every_frame for clip in clips]
+    if complete(clips, lips):
+        report["closures"] = closure_scores(clips, lips)
+        report["closures"]["stretches"] = closure_scores(clips, lips, closed_stretches)
     return report | {"table": table(clips)}
 
 
@@ -90,20 +92,6 @@ def shuffled_correlation(clip: LipCurves, clips: Clips, stride: int) -> float | 
     return mean(values) if values else None
 
 
-def closures(clips: Clips, curves: list[np.ndarray], find: Callable = events.closures) -> dict:
-    """Closures of curves [T], one per clip, against the true ones: F1, its interval, precision and recall."""
-    pairs = [(find(curve), find(clip.truth)) for curve, clip in zip(curves, clips, strict=True)]
-    counts = [(events.matches(generated, true), len(generated), len(true)) for generated, true in pairs]
-    matched, generated, true = np.sum(counts, 0)
-    return {
-        "f1": events.f1(counts),
-        "interval": bootstrap(counts, events.f1),
-        "precision": float(matched / max(generated, 1)),
-        "recall": float(matched / max(true, 1)),
-        "true": int(true),
-    }
-
-
 def table(clips: Clips) -> dict:
     """Every system that has all frames: correlation at zero lag and F1 of the closures, each with its interval."""
     rng = np.random.default_rng(0)
@@ -121,14 +109,9 @@ def table(clips: Clips) -> dict:
     for name, curves in systems.items():
         if complete(clips, curves):
             values = [pearson(curve, clip.truth) for curve, clip in zip(curves, clips, strict=True)]
-            events_of = closures(clips, curves)
-            rows[name] = {
-                "lip_correlation": mean(values),
-                "interval": interval(values),
-                "closure_f1": events_of["f1"],
-                "closure_f1_interval": events_of["interval"],
-                "stretch_f1": closures(clips, curves, events.closed_stretches)["f1"],
-            }
+            scores = closure_scores(clips, curves)
+            rows[name] = {"lip_correlation": mean(values), "interval": interval(values)}
+            rows[name] |= {"closure_f1": scores["f1"], "closure_f1_interval": scores["interval"]}
     return rows
 
 
@@ -142,3 +125,56 @@ def lips_of_another(clip: LipCurves, clips: Clips) -> np.ndarray:
     """The model's lips for the next clip of another person, cut or held to the length; empty without every frame."""
     curve = (others(clip, clips) or [clip])[0].every_frame[: len(clip.truth)]
     return np.pad(curve, (0, len(clip.truth) - len(curve)), mode="edge") if len(curve) else curve
+
+
+def closures(curve: np.ndarray) -> list[tuple[int, int]]:
+    """The local minima under CLOSED_SHARE of the range, frame twice; of two within TOLERANCE the lower one counts."""
+    low, high = np.min(curve), np.max(curve)
+    if high - low < LEAST_RANGE:
+        return []
+    padded = np.pad(np.asarray(curve, np.float64), 1, constant_values=np.inf)  # so that both ends can be minima
+    minima = (curve <= padded[:-2]) & (curve <= padded[2:]) & (curve < low + CLOSED_SHARE * (high - low))
+    kept: list[int] = []
+    for frame in sorted(np.flatnonzero(minima).tolist(), key=lambda frame: curve[frame]):
+        if all(abs(frame - other) > TOLERANCE for other in kept):
+            kept.append(frame)
+    return [(frame, frame) for frame in sorted(kept)]
+
+
+def stretches(below: np.ndarray) -> list[tuple[int, int]]:
+    """Runs of True in bool [T]: first and last frame of each."""
+    return [(frames.start, frames.stop - 1) for (frames,) in find_objects(label(below)[0])]
+
+
+def closed_stretches(curve: np.ndarray) -> list[tuple[int, int]]:
+    """Runs of frames with lips under CLOSED_SHARE of the range; a pause counts once, however its noise trembles."""
+    low, high = np.min(curve), np.max(curve)
+    return stretches(curve < low + CLOSED_SHARE * (high - low)) if high - low >= LEAST_RANGE else []
+
+
+def matches(predicted: Sequence[tuple[int, int]], true: Sequence[tuple[int, int]]) -> int:
+    """How many events, (first, last) frame in order, can be paired one to one within TOLERANCE frames."""
+    count = i = j = 0
+    while i < len(predicted) and j < len(true):
+        if predicted[i][1] + TOLERANCE < true[j][0]:
+            i += 1
+        elif true[j][1] + TOLERANCE < predicted[i][0]:
+            j += 1
+        else:
+            count, i, j = count + 1, i + 1, j + 1
+    return count
+
+
+def f1(counts: Sequence[tuple[int, int, int]]) -> float:
+    """F1 over clips of (matched, predicted, true): 2 matched / (predicted + true); 0 if there was nothing at all."""
+    matched, predicted, true = np.sum(counts, 0)
+    return float(2 * matched / (predicted + true)) if predicted + true else 0.0
+
+
+def closure_scores(clips: Clips, curves: list[np.ndarray], find: Callable = closures) -> dict:
+    """Closures of curves [T], one per clip, against the true ones: F1, its interval, precision and recall."""
+    pairs = [(find(curve), find(clip.truth)) for curve, clip in zip(curves, clips, strict=True)]
+    counts = [(matches(generated, true), len(generated), len(true)) for generated, true in pairs]
+    matched, generated, true = np.sum(counts, 0)
+    scores = {"f1": f1(counts), "interval": bootstrap(counts, f1)}
+    return scores | {"precision": float(matched / max(generated, 1)), "recall": float(matched / max(true, 1))}

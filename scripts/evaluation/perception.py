@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anitalker.config import InputError
 from anitalker.faces.landmarks import LEFT_EYE, LIPS, RIGHT_EYE, face_height
 from encoders.image import to_tensor
-from scripts.evaluation.torchscript import load_torchscript
 from scripts.training.losses import PerceptualLoss, feature_network
 
 BATCH = 16
@@ -31,6 +31,17 @@ def features_file(data_dir: str, chosen: str | None) -> str:
     """What was asked for, else the data folder's own SqueezeNet, else `none`: no perceptual distance is measured."""
     shipped = Path(data_dir) / SQUEEZENET
     return chosen or (str(shipped) if shipped.is_file() else "none")
+
+
+def load_torchscript(path: str, option: str) -> torch.jit.ScriptModule:
+    """The network in a file for a command-line option; InputError if it is none."""
+    try:
+        return torch.jit.load(path, map_location="cpu").eval()
+    except (RuntimeError, ValueError, OSError) as error:
+        line = " ".join(str(error).split())[:100]
+        raise InputError(
+            f"{option} is {path!r}, which is no TorchScript file ({line}); export the network with torch.jit.save"
+        ) from None
 
 
 class Perception:
@@ -55,9 +66,13 @@ class Perception:
         """
         a, b, points = (torch.from_numpy(np.array(array)) for array in (output, target, labels))
         a, b = to_tensor(a), to_tensor(b)
-        values = {"perceptual": self.distance(a, b)}
+        return {"perceptual": self.distance(a, b), **self.parts(a, b, points)}
+
+    def parts(self, output: Tensor, target: Tensor, points: Tensor) -> dict[str, np.ndarray]:
+        """[T,3,H,W] twice in [-1,1], points [T,468,3] -> distances [T] of mouth and eyes by themselves."""
+        values = {}
         for name, groups in PARTS.items():
-            cuts = [(patch(a, points, *group), patch(b, points, *group)) for group in groups]
+            cuts = [(patch(output, points, *group), patch(target, points, *group)) for group in groups]
             values[name] = np.mean([self.distance(*cut) for cut in cuts], 0)
         return values
 

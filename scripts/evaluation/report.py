@@ -1,53 +1,68 @@
-"""The report as a page: targets, tables and contact sheets in one folder that opens in any browser."""
+"""The report for people: figures with their intervals, targets, and a Markdown page beside the contact sheets."""
 
 from __future__ import annotations
 
-import html
 import json
 from pathlib import Path
+from typing import Any
 
-from scripts.evaluation.targets import check_targets
+from scripts.markdown import table
 
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; margin: .6em 0 1.6em } td, th { padding: .15em .9em .15em 0; text-align: left }
-td.number { text-align: right; font-variant-numeric: tabular-nums } tr { border-bottom: 1px solid #ddd }
-.missed { color: #a00; font-weight: 600 } .reached { color: #060 } img { max-width: 100%; margin: .2em 0 1em }
-"""
-SHEETS = (  # beginning of the file name, heading
-    ("held-worst", "Held still: the faces that look least like themselves (the still first)"),
-    ("open-mouths", "Open mouths in silence: the still above, after three seconds below"),
-    ("speaking-", "Speaking: true above, generated below"),
-    ("cross-", "Cross-reenactment: the driver above, generated below"),
-    ("", "Self-reenactment: true above, generated below"),
+# What; where in the report; at least (>=) or at most (<=); limit. A key that a report lacks is left out.
+TARGETS = (
+    ("gain on copying, whole crop (dB)", "gain.psnr.mean", ">=", 3.0),
+    ("gain on copying, face (dB)", "gain.psnr_face.mean", ">=", 7.5),
+    ("landmark distance (face heights)", "self_reenactment.landmark", "<=", 0.018),
+    ("landmark distance over copying's", "gain.landmark_ratio", "<=", 1 / 3),
+    ("mouth, perceptual distance over the warp's", "warp.share.mouth", "<=", 0.5),
+    ("eyes, perceptual distance over the warp's", "warp.share.eyes", "<=", 0.5),
+    ("identity, percentile among different people", "identity.made.percentile", ">=", 90),
+    ("cost of the mean code, face (dB)", "mean_code.cost_psnr_face", ">=", 2),
+    *((f"pose R2, {axis}", f"codes.pose_r2.{axis}", ">=", 0.9) for axis in ("yaw", "pitch", "roll", "x", "y", "scale")),
+    ("lip opening from codes, r", "codes.lip_r", ">=", 0.9),
+    ("cross-reenactment, identity percentile", "cross.identity.made.percentile", ">=", 90),
+    ("open mouths in silence, mean opening after 1 s", "open_mouths.opening_after_1s", "<=", 0.025),
+    ("lip correlation", "audio_driven.lip_correlation", ">=", 0.55),
+    ("lip correlation above loudness", "audio_driven.above_loudness", ">=", 0.3),
+    ("lips of shuffled speech, correlation", "audio_driven.shuffled", "<=", 0.1),
+    ("spread of the opening", "audio_driven.spread_ratio", ">=", 0.8),
+    ("spread of the opening", "audio_driven.spread_ratio", "<=", 1.25),
+    ("closures of the lips, F1", "audio_driven.closures.f1", ">=", 0.7),
+    ("lips in silence over lips in speech", "audio_driven.silence_ratio", "<=", 0.08),
+    ("blinks a minute", "audio_driven.presence.made.blinks_per_minute", ">=", 5),
+    ("blinks a minute", "audio_driven.presence.made.blinks_per_minute", "<=", 30),
+    ("background outside the head (of 255)", "audio_driven.presence.made.background_change", "<=", 1),
+    ("seams, percentile of their speed", "audio_driven.seams.percentile", "<=", 95),
+    ("held still, identity percentile", "held_still.percentile", ">=", 90),
 )
 MAIN = ("lip_correlation", "percentile", "mean", "difference", "accuracy", "f1", "value")  # whose is plain `interval`
+
+
+def check_targets(report: dict) -> list[tuple[str, float, str, bool]]:
+    """(what, value, limit, reached) of every target whose figure is in the report."""
+    rows = []
+    for what, path, side, limit in TARGETS:
+        value: Any = report
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            rows.append((what, float(value), f"{side} {limit:.3g}", value >= limit if side == ">=" else value <= limit))
+    return rows
 
 
 def flat(values: dict, prefix: str = "") -> list[tuple[str, str, str]]:
     """(name, value, interval) of every figure of a part; lists of figures per clip are left to the JSON."""
     rows = []
     for key, value in values.items():
-        name = f"{prefix}{key}"
-        if key == "interval" or key.endswith("_interval"):
-            continue
-        if isinstance(value, dict):
-            rows += flat(value, f"{name}.")
-        elif not isinstance(value, list):
-            rows.append((name, number(value), interval_of(key, values)))
-        elif value and all(isinstance(item, str) for item in value):
-            rows.append((name, ", ".join(value), ""))
+        if isinstance(value, dict) and key != "interval":
+            rows += flat(value, f"{prefix}{key}.")
+        elif not isinstance(value, dict | list) and not key.endswith("_interval"):
+            intervals = values.get("interval")
+            if not isinstance(intervals, dict):
+                intervals = {key: intervals if key in MAIN else values.get(f"{key}_interval")}
+            bounds = intervals.get(key)
+            rows.append((f"{prefix}{key}", number(value), f"[{', '.join(map(number, bounds))}]" if bounds else ""))
     return rows
-
-
-def interval_of(key: str, values: dict) -> str:
-    """The interval of a figure: in the dict `interval`, as NAME_interval, or plain `interval` for the main figure."""
-    interval = values.get("interval")
-    if isinstance(interval, dict):
-        interval = interval.get(key)
-    elif key not in MAIN:
-        interval = values.get(f"{key}_interval")
-    return f"[{number(interval[0])}, {number(interval[1])}]" if interval else ""
 
 
 def number(value: object) -> str:
@@ -55,43 +70,26 @@ def number(value: object) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def table(rows: list[tuple], heads: tuple[str, ...] = ("", "value", "95% interval")) -> str:
-    """Rows of texts -> an HTML table; all but the first column are numbers, or coloured "reached" and "missed"."""
-    top = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
-    lines = []
-    for first, *cells in rows:
-        marks = (cell if cell in ("reached", "missed") else "number" for cell in cells)
-        columns = "".join(f"<td class={m}>{html.escape(c)}</td>" for m, c in zip(marks, cells, strict=True))
-        lines.append(f"<tr><td>{html.escape(first)}</td>{columns}</tr>")
-    return f"<table><tr>{top}</tr>{''.join(lines)}</table>"
-
-
 def page(report: dict, sheets: list[str]) -> str:
-    """The whole page; sheets: names of PNG files beside it."""
-    title = html.escape(f"{report.get('model')} on {report.get('split')}")
-    verdicts = [
-        (what, f"{value:.3f}", limit, "reached" if reached else "missed")
+    """The report in Markdown. sheets: names of PNG files beside it."""
+    targets = [
+        (what, number(value), limit, "reached" if reached else "missed")
         for what, value, limit, reached in check_targets(report)
     ]
-    sections = [f"<h1>{title}</h1>", table([(k, str(v)) for k, v in report.items() if not isinstance(v, dict)])]
-    sections += ["<h2>Targets</h2>", table(verdicts, ("", "value", "wanted", ""))]
+    facts = [(name, value) for name, value in report.items() if not isinstance(value, dict)]
+    blocks = [f"# {report['model']} on {report['split']}", table(("", ""), facts)]
+    blocks += ["## Targets", table(("", "value", "wanted", ""), targets)]
     for name, values in report.items():
         if isinstance(values, dict):
-            sections += [f"<h2>{html.escape(name)}</h2>", table(flat(values))]
-    for start, heading in SHEETS:
-        chosen = [name for name in sorted(sheets) if name.startswith(start)]
-        sheets = [name for name in sheets if name not in chosen]
-        sections += [f"<h2>{html.escape(heading)}</h2>"] if chosen else []
-        sections += [f'<p>{html.escape(n)}<br><img loading="lazy" src="{html.escape(n)}"></p>' for n in chosen]
-    head = f"<meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
-    return f"<!doctype html><html><head>{head}</head><body>{''.join(sections)}</body></html>\n"
+            blocks += [f"## {name}", table(("", "value", "95% interval"), flat(values))]
+    return "\n\n".join([*blocks, *(f"![{sheet}]({sheet})" for sheet in sheets)]) + "\n"
 
 
 def write(report: dict, folder: str | Path) -> Path:
-    """FOLDER/report.json, and FOLDER/report.html beside the sheets that are there; the path of the page."""
+    """FOLDER/report.json, and FOLDER/report.md beside the sheets that are there; the path of the page."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=1))
-    path = folder / "report.html"
-    path.write_text(page(report, [file.name for file in folder.glob("*.png")]), encoding="utf-8")
+    path = folder / "report.md"
+    path.write_text(page(report, sorted(file.name for file in folder.glob("*.png"))), encoding="utf-8")
     return path

@@ -5,17 +5,49 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from anitalker.config import InputError
 from scripts.contact_sheet import evenly, save, sheet
-from scripts.evaluation.clips import EvalClip, Source, read_clips
-from scripts.evaluation.external_videos import ExternalVideos
-from scripts.evaluation.metric_networks import MetricNetworks, load_metric_networks
+from scripts.evaluation.clips import EvalClip, ExternalVideos, Source, read_clips
+from scripts.evaluation.frechet import FrechetDistance
+from scripts.evaluation.identity import Similarities, gather, similarities
+from scripts.evaluation.perception import Perception, features_file
 from scripts.evaluation.pipeline_adapter import FaceReader, ModelUnderTest
+from scripts.evaluation.sync import SyncNet
+from scripts.evaluation.verifier import Verifier
+from scripts.training.data import load_stills
+
+FRAMES_OF_A_PERSON = 12  # of a clip, in the distributions of identity
+
+
+@dataclass
+class MetricNetworks:
+    """Each is optional: perception(output, target, labels), verifier(frames, points), Fréchet distances, SyncNet.
+
+    clips: similarities between frames of the clips' people; stills: same pairs as in clips, different people from the
+    stills.
+    """
+
+    perception: Callable | None = None
+    verifier: Callable | None = None
+    clips: Similarities | None = None
+    stills: Similarities | None = None
+    frechet: Sequence[FrechetDistance] = ()
+    syncnet: Callable | None = None
+
+    def about(self) -> dict:
+        """The verifier's errors when it was published, and on this split."""
+        if self.verifier is None:
+            return {}
+        report = {"network": self.verifier.name, "published": self.verifier.config.get("equal_error", {})}
+        people = {"clips": self.clips, "stills": self.stills}
+        return {"verifier": report | {name: known.result() for name, known in people.items() if known is not None}}
 
 
 class Session:
@@ -36,16 +68,51 @@ class Session:
     @cached_property
     def codes(self) -> dict[str, np.ndarray]:
         """Motion codes [T,20] of every clip by its id, filtered."""
-        codes = {clip.row["id"]: self.model.codes(clip.frames) for clip in self.clips()}
-        self.progress(f"codes of {len(codes)} clips read")
-        return codes
+        return {clip.row["id"]: self.model.codes(clip.frames) for clip in self.clips()}
 
     @cached_property
     def networks(self) -> MetricNetworks:
-        """The metric networks, loaded once."""
-        networks = load_metric_networks(self.arguments, self.clips)
-        self.progress("metric networks ready")
+        """The metric networks that the arguments name and their suites need, loaded once."""
+        networks, arguments, suites = MetricNetworks(), self.arguments, set(self.arguments.parts)
+        features = features_file(arguments.data, arguments.features)
+        if features != "none" and suites & {"reenactment", "hal"}:
+            networks.perception = Perception(features)
+        if arguments.identity_network != "none" and suites & {"reenactment", "cross", "held"}:
+            try:
+                verifier = Verifier(arguments.identity_network)
+            except InputError as error:
+                if arguments.identity_network != "verifier":
+                    raise
+                print(f"identity is left out: {error}", file=sys.stderr)  # train_verifier makes it, it is not shipped
+            else:
+                networks.clips, networks.stills = self.known_people(verifier)
+                networks.verifier = verifier if networks.clips else None
+        if "reenactment" in suites:
+            paths = {"fid": arguments.inception, "fvd": arguments.i3d}
+            networks.frechet = [FrechetDistance(name, path) for name, path in paths.items() if path]
+        if "audio" in suites and arguments.syncnet:
+            networks.syncnet = SyncNet(arguments.syncnet)
         return networks
+
+    def known_people(self, verifier: Callable) -> tuple[Similarities | None, Similarities | None]:
+        """Similarities among the people of the clips; and of the split's stills, whose same pairs are the clips'.
+
+        None where the clips show fewer than two people, or nobody for more than a second: nothing to compare with.
+        """
+        entries = []
+        for number, clip in enumerate(self.clips()):
+            numbers, frames, landmarks = clip.spread(FRAMES_OF_A_PERSON)
+            entries.append((clip.row["identity"], number, numbers, verifier(frames, landmarks)))
+        people = similarities(gather(entries))
+        if not len(people.same) or not len(people.different):
+            return None, None
+        stills = list(load_stills(self.arguments.data, (self.arguments.split,)))
+        if len(stills) < 2:
+            return people, people
+        rows, images, points = zip(*stills, strict=True)
+        embeddings = verifier(np.stack(images), np.stack(points))
+        shown = [(row["id"], -1 - n, np.zeros(1, int), embeddings[n : n + 1]) for n, row in enumerate(rows)]
+        return people, Similarities(people.same, similarities(gather(shown)).different)
 
     def source(self, clip: EvalClip) -> Source:
         """The first frame of a clip as the portrait."""

@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Iterable
 
 import numpy as np
+from scipy.ndimage import convolve1d
+from scipy.signal import savgol_filter
 
 PASSED = 128  # numbers of the noisy motion in the denoiser's concatenation
 MOTION = 20
@@ -75,14 +77,9 @@ def _of_stage_two(name: str, leaf: str, normal: np.ndarray) -> np.ndarray:
 
 
 def _basis(name: str) -> np.ndarray:
-    """Orthonormal [128,20], one per model: modified Gram-Schmidt, twice."""
-    vectors = _normal(f"{name.split('.')[0]}.passthrough", (PASSED, MOTION))
-    for column in range(MOTION):
-        vector = vectors[:, column].copy()
-        for _ in range(2):
-            vector -= vectors[:, :column] @ (vectors[:, :column].T @ vector)
-        vectors[:, column] = vector / np.sqrt(vector @ vector)
-    return vectors
+    """Orthonormal [128,20], one per model, as Gram-Schmidt would make it."""
+    basis, triangle = np.linalg.qr(_normal(f"{name.split('.')[0]}.passthrough", (PASSED, MOTION)))
+    return basis * np.sign(np.diag(triangle))
 
 
 def portrait_u8() -> np.ndarray:
@@ -125,12 +122,7 @@ def mfcc_feats(frames: int) -> np.ndarray:
     mean = np.concatenate([[-4.0], np.linspace(-8, 2, 12)])
     spread = np.concatenate([[3.0], np.linspace(14, 6, 12)])
     static = _smooth(_normal(f"input.mfcc.{frames}", (4 * frames, 13)), 9) * spread + mean
-    slopes = []
-    for reach in (1, 2):
-        padded = np.pad(static, ((reach, reach), (0, 0)), "edge")
-        moved = {n: padded[reach + n : len(padded) - reach + n] for n in range(-reach, reach + 1)}
-        total = sum(n * (moved[n] - moved[-n]) for n in range(1, reach + 1))
-        slopes.append(total / (2 * sum(n * n for n in range(1, reach + 1))))
+    slopes = [savgol_filter(static, width, 1, deriv=1, axis=0, mode="nearest") for width in (3, 5)]
     return np.concatenate([static, *slopes], 1)[None].astype(np.float32)
 
 
@@ -161,5 +153,4 @@ def start_motion() -> np.ndarray:
 def _smooth(values: np.ndarray, width: int) -> np.ndarray:
     """Along the first axis, by a Hann window of unit energy."""
     window = np.hanning(width + 2)[1:-1]
-    full = np.apply_along_axis(np.convolve, 0, values, window / np.sqrt(window @ window))
-    return full[(width - 1) // 2 :][: len(values)]
+    return convolve1d(values, window / np.sqrt(window @ window), axis=0, mode="constant")

@@ -18,7 +18,7 @@ from anitalker.config import LANDMARKS, InputError
 from anitalker.faces.landmarks import FACE_OVAL, STABLE, rasterise
 from anitalker.models import loading
 from encoders.image import to_tensor
-from scripts.evaluation.torchscript import load_torchscript
+from scripts.evaluation.perception import load_torchscript
 
 SIDE = 64  # of the aligned crop, pixels
 WIDTHS = (56, 112, 144)  # of the network at 16, 8 and 4 pixels

@@ -6,13 +6,13 @@ python -m scripts.study measure_marks --data DATA [--outputs 50] [--real 200]
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,34 +25,34 @@ from anitalker.pipeline import load
 from anitalker.provenance import marks, watermark
 from anitalker.provenance.credentials import Generator, sign_video, signing_identity
 from anitalker.provenance.verify import verify
+from scripts.evaluation.metrics import psnr, squared_error
 from scripts.training.data import load_clips, load_stills
 
+SECONDS = 2.4  # of each output
+HALF = "scale=trunc(iw/4)*2:trunc(ih/4)*2"
 # What happens to videos, as arguments of ffmpeg; {start} and {length} are the middle half in seconds.
 ATTACKS = {
     "as made": None,
     "CRF 28": ["-crf", "28"],
-    "half size": ["-vf", "scale=trunc(iw/4)*2:trunc(ih/4)*2"],
+    "half size": ["-vf", HALF],
     "crop to 80%": ["-vf", "crop=trunc(iw*0.4)*2:trunc(ih*0.4)*2"],
     "middle half": ["-ss", "{start}", "-t", "{length}"],
-    "half size, CRF 28": ["-vf", "scale=trunc(iw/4)*2:trunc(ih/4)*2", "-crf", "28"],  # beyond what is asked
+    "half size, CRF 28": ["-vf", HALF, "-crf", "28"],  # beyond what is asked
     "mirrored": ["-vf", "hflip"],
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DIR")
-    parser.add_argument("--model", default="lite")
     parser.add_argument("--outputs", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each output")
     parser.add_argument("--real", type=int, default=200, help="clips, and as many stills")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure both and print them as JSON."""
     with tempfile.TemporaryDirectory() as folder:
-        report = {"real": real(arguments, Path(folder))} if arguments.real else {}
-        print(json.dumps(report), file=sys.stderr, flush=True)
-        report |= outputs(arguments, Path(folder)) if arguments.outputs else {}
+        report = {"real": real(arguments.data, arguments.real, Path(folder))} if arguments.real else {}
+        report |= outputs(arguments.data, arguments.outputs, Path(folder)) if arguments.outputs else {}
     print(json.dumps(report, indent=2))
     return 0
 
@@ -67,16 +67,17 @@ def attacked(video: Path, name: str, target: Path) -> Path:
     return target
 
 
-def outputs(arguments: argparse.Namespace, folder: Path) -> dict:
-    """Renders, each of another face and voice, marked and attacked -> what was found, PSNR [dB], share of time."""
-    talker = load(arguments.model, "cpu")
-    voices = sorted((Path(arguments.data) / "speech").glob("*.flac"))
-    verdicts = {name: [] for name in ATTACKS}
-    psnr, share = [], []
-    for number, (_, picture, _) in enumerate(itertools.islice(load_stills(arguments.data, ("val",)), 0, None, 3)):
-        if len(psnr) == arguments.outputs:
+def outputs(data: str, count: int, folder: Path) -> dict:
+    """Renders, each of another face and voice, marked and attacked -> verdicts, PSNR in dB, share of time."""
+    talker = load("lite", "cpu")
+    voices = sorted((Path(data) / "speech").glob("*.flac"))
+    verdicts: dict[str, list[dict]] = {name: [] for name in ATTACKS}
+    ratios, shares = [], []
+    plain, video = folder / "plain.mp4", folder / "video.mp4"
+    for number, (_, picture, _) in enumerate(islice(load_stills(data, ("val",)), 0, None, 3)):
+        if len(shares) == count:
             break
-        speech = read_audio(voices[number % len(voices)])[: round(SAMPLE_RATE * arguments.seconds)]
+        speech = read_audio(voices[number % len(voices)])[: round(SAMPLE_RATE * SECONDS)]
         start = time.process_time()
         try:
             frames = list(talker.frames(talker.portrait(picture), speech, RenderOptions(seed=number)))
@@ -84,65 +85,56 @@ def outputs(arguments: argparse.Namespace, folder: Path) -> dict:
             print(f"left out: {error}", file=sys.stderr)
             continue
         origin = Generator(talker.name, talker.model.fingerprint, number)
-        plain, video = folder / "plain.mp4", folder / "video.mp4"
         write(plain, frames, None)
-        work = time.process_time() - start
-        mark, start = watermark.Watermarker(), time.process_time()
+        rendered, mark = time.process_time(), watermark.Watermarker()
         marked = [mark(frame) for frame in frames]
         sign_video(plain, video, origin, signing_identity(), video.name)
-        share.append((time.process_time() - start) / work)
-        errors = [np.square(a.astype(float) - b).mean() for a, b in zip(marked, frames, strict=True)]
-        psnr.append(10 * np.log10(255**2 / max(errors)))
+        shares.append((time.process_time() - rendered) / (rendered - start))
+        ratios.append(psnr(max(squared_error(a, b).mean() for a, b in zip(marked, frames, strict=True))))
         write(video, frames, origin)
         for name, kept in verdicts.items():
             kept.append(verify(attacked(video, name, folder / "attacked.mp4")))
-        print(f"outputs {len(psnr)}/{arguments.outputs}", file=sys.stderr, flush=True)
     return {
-        "outputs": len(psnr),
-        "psnr_min": min(psnr),
-        "psnr_mean": float(np.mean(psnr)),
-        "marking_share_of_job": float(np.mean(share)),
+        "outputs": len(shares),
+        "psnr_min": min(ratios),
+        "psnr_mean": float(np.mean(ratios)),
+        "marking_share_of_job": float(np.mean(shares)),
         "attacks": {name: tally(kept) for name, kept in verdicts.items()},
     }
 
 
 def write(path: Path, frames: Sequence[np.ndarray], origin: Generator | None) -> None:
-    """Frames to an MP4."""
+    """Frames to an MP4, with the marks of an origin if there is one."""
     height, width = frames[0].shape[:2]
-    marked = {} if origin is None else {"filters": marks.frame_filters(width, height, False, True)}
-    finish = None if origin is None else marks.signing_step(origin)
-    with VideoWriter(path, width, height, finish=finish, **marked) as writer:
+    marked = {"filters": marks.frame_filters(width, height, False, True)} if origin else {}
+    with VideoWriter(path, width, height, finish=marks.signing_step(origin) if origin else None, **marked) as writer:
         for frame in frames:
             writer.write(frame)
 
 
 def tally(verdicts: Sequence[dict]) -> dict:
-    """Of one attack: how many were found, the lowest score, how many verdicts were `intact`."""
+    """Of one attack: how many watermarks were found, the lowest score, how many verdicts were `intact`."""
     watermarks = [verdict["watermark"] for verdict in verdicts]
     return {
         "files": len(verdicts),
         "watermark_found": sum(mark["found"] for mark in watermarks),
         "lowest_score": min(mark["score"] for mark in watermarks),
         "credentials_intact": sum(verdict["state"] == "intact" for verdict in verdicts),
-        "made_by_anitalker": sum(verdict["made_by"] == "anitalker" for verdict in verdicts),
     }
 
 
-def real(arguments: argparse.Namespace, folder: Path) -> dict:
+def real(data: str, count: int, folder: Path) -> dict:
     """Videos and pictures that are not ours: how often the watermark is found, and the highest scores."""
-    clip, still = folder / "clip.mp4", folder / "still.png"
-    scores: dict[str, list[float]] = {"clips": [], "stills": []}
-    for stored in itertools.islice(load_clips(arguments.data, ("val", "train")), 0, 3 * arguments.real, 3):
-        clip.write_bytes(stored.mp4)
-        scores["clips"].append(verify(clip)["watermark"]["score"])
-    for _, picture, _ in itertools.islice(load_stills(arguments.data, ("val", "train")), arguments.real):
-        Image.fromarray(picture).save(still)
-        scores["stills"].append(verify(still)["watermark"]["score"])
-    return {
-        kind: {
-            "files": len(values),
-            "false_alarms": sum(value >= watermark.THRESHOLD for value in values),
-            "highest_score": max(values),
-        }
-        for kind, values in scores.items()
-    }
+    file = {"clips": folder / "clip.mp4", "stills": folder / "still.png"}
+    scores: dict[str, list[float]] = {kind: [] for kind in file}
+    for stored in islice(load_clips(data, ("val", "train")), 0, 3 * count, 3):
+        file["clips"].write_bytes(stored.mp4)
+        scores["clips"].append(verify(file["clips"])["watermark"]["score"])
+    for _, picture, _ in islice(load_stills(data, ("val", "train")), count):
+        Image.fromarray(picture).save(file["stills"])
+        scores["stills"].append(verify(file["stills"])["watermark"]["score"])
+    report = {}
+    for kind, values in scores.items():
+        alarms = sum(value >= watermark.THRESHOLD for value in values)
+        report[kind] = {"files": len(values), "false_alarms": alarms, "highest_score": max(values)}
+    return report

@@ -1,12 +1,12 @@
 """Is there a seam where the moving face ends, and does its colour stay? Frames beside their picture.
 
-    python -m scripts.study seams PICTURES... | --data DIR [--stills 20]   [--speech FILE --seconds 2 --every 10]
+    python -m scripts.study seams --data DIR [--stills 20]
 
-For each picture, before encoding: mean absolute step between neighbouring pixels across the border of the moving mask,
-in the frames and at the same places in the picture (a seam is a larger step); the same at the neck alone, and across
-the border of the face's crop; mean gradient in the band where frame and picture fade into each other; mean colour of
-the face's skin, where it is in each frame, less that in the picture, per channel. All of 255. With --data the pictures
-are stills of `val`, enlarged to 512 to 1024 pixels: good for seams and colours, not for sharpness.
+Stills of `val` are enlarged to 512 to 1024 pixels, spoken, and measured before encoding: mean absolute step between
+neighbouring pixels across the border of the moving mask, in the frames and at the same places in the picture (a seam is
+a larger step); the same at the neck alone, and across the border of the face's crop; mean gradient in the band where
+frame and picture fade into each other; mean colour of the face's skin in each frame, less that in the picture. All of
+255.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
+from anitalker.config import SAMPLE_RATE, RenderOptions
 from anitalker.decoder.detail import motion_mask
 from anitalker.faces.crop import Crop
 from anitalker.faces.landmarks import CHIN, EYES, FACE_OVAL, FOREHEAD, LIPS
@@ -31,30 +31,25 @@ BAND = (0.02, 0.98)  # of the mask: where frame and picture fade into each other
 NECK = 0.45  # face heights to both sides of the chin, below it
 SIDES = (512, 1024)  # pixels of enlarged stills
 PLACES = ("border", "middle", "neck", "crop", "band")
+SECONDS, EVERY = 2.0, 10  # of speech; frames from one that is measured to the next
+SPEECH = "app/examples/speech.flac"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pictures", nargs="*")
-    parser.add_argument("--data", help="folder laid out as scripts.prepare_data writes it: take its val stills")
+    parser.add_argument("--data", required=True, help="folder laid out as scripts.prepare_data writes it")
     parser.add_argument("--stills", type=int, default=20)
-    parser.add_argument("--speech", default="app/examples/speech.flac")
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--every", type=int, default=10, help="frames")
-    parser.add_argument("--model", default="lite")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """One line of JSON per picture, then their summary."""
-    if bool(arguments.pictures) == bool(arguments.data):
-        raise InputError("seams takes either pictures or --data; give one of them")
-    talker, options = load(arguments.model, "cpu"), RenderOptions(seed=1, batch_size=2)
-    speech = read_audio(arguments.speech)[: int(SAMPLE_RATE * arguments.seconds)]
-    pictures = [(path, path) for path in arguments.pictures]
-    if arguments.data:
-        pictures = enlarged(arguments.data, arguments.stills)
-    rows = []
-    for name, picture in pictures:
-        rows.append({"picture": name, **measure(talker, picture, speech, arguments.every, options)})
+    """One line of JSON per still, then their summary."""
+    talker, options = load("lite", "cpu"), RenderOptions(seed=1, batch_size=2)
+    speech = read_audio(SPEECH)[: int(SAMPLE_RATE * SECONDS)]
+    stills, rows = list(load_stills(arguments.data, ("val",))), []
+    sides = np.linspace(*SIDES, arguments.stills).round().astype(int)
+    for number, side in zip(evenly(len(stills), arguments.stills), sides, strict=False):
+        row, pixels, _ = stills[number]
+        picture = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
+        rows.append({"picture": row["id"], **measure(talker, picture, speech, EVERY, options)})
         print(json.dumps(rows[-1]), flush=True)
     print(json.dumps(summary(rows)))
     return 0
@@ -132,7 +127,7 @@ def moved_points(model, subject, motion: torch.Tensor) -> np.ndarray:
 
 @torch.inference_mode()
 def measure(talker, picture, speech: np.ndarray, every: int, options: RenderOptions) -> dict:
-    """One picture (a path or pixels): steps (frames, picture), the ratio of gradients, and shifts of colour."""
+    """One picture (a path or pixels) -> means per place in frames and picture (None where there is none), colours."""
     portrait = talker.portrait(picture)
     subject, still = portrait.faces[0], portrait.picture
     size, points = still.shape[:2], crop_points(subject.crop)
@@ -144,44 +139,31 @@ def measure(talker, picture, speech: np.ndarray, every: int, options: RenderOpti
     for number, frame in enumerate(talker.draw(portrait, [motion], options)):
         codes = motion[number : number + 1]
         mask = mask_of(talker.model, subject, codes, size)
-        band = (mask > BAND[0]) & (mask < BAND[1])
         for kind, pixels in (("frames", frame), ("picture", still)):
             steps["border"][kind].append(steps_across(pixels, mask > 0))
             steps["middle"][kind].append(steps_across(pixels, mask > 0.5))
             steps["neck"][kind].append(steps_across(pixels, mask > 0.5, neck))
             steps["crop"][kind].append(steps_across(pixels, square))
-            steps["band"][kind].append(gradients(pixels, band))
+            steps["band"][kind].append(gradients(pixels, (mask > BAND[0]) & (mask < BAND[1])))
         skin_now = skin_mask(moved_points(talker.model, subject, codes), size)
         shifts.append(frame[skin_now].mean(0) - still[skin].mean(0))
-    facts = {"size": size[::-1], "side": int(subject.crop.side), "frames": len(shifts)}
+    facts = {"frames": len(shifts), "colour": np.mean(shifts, 0).tolist(), "colour_most": float(np.abs(shifts).max())}
     for place, kinds in steps.items():
-        facts[place] = {kind: _mean(np.concatenate(values)) for kind, values in kinds.items()}
-    return facts | {"colour": np.mean(shifts, 0).tolist(), "colour_most": float(np.abs(shifts).max())}
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if len(values) else None
+        values = {kind: np.concatenate(values) for kind, values in kinds.items()}
+        facts[place] = {kind: float(each.mean()) if len(each) else None for kind, each in values.items()}
+    return facts
 
 
 def summary(rows: list[dict]) -> dict:
     """Means over the pictures, and the largest shift of colour."""
     facts = {"pictures": len(rows)}
     for place in PLACES:
-        pairs = [row[place] for row in rows if row[place]["picture"] is not None]
-        if pairs:
-            frames, picture = (float(np.mean([pair[kind] for pair in pairs])) for kind in ("frames", "picture"))
-            worst = max(pair["frames"] - pair["picture"] for pair in pairs)
-            facts[place] = {"frames": round(frames, 2), "picture": round(picture, 2), "worst_excess": round(worst, 2)}
-    facts["colour"] = [round(shift, 2) for shift in np.mean([row["colour"] for row in rows], 0)]
-    facts["colour_size"] = round(float(np.mean(np.abs([row["colour"] for row in rows]))), 2)
+        means = [(row[place]["frames"], row[place]["picture"]) for row in rows if row[place]["picture"] is not None]
+        if means:
+            frames, picture = np.array(means).T
+            values = {"frames": frames.mean(), "picture": picture.mean(), "worst_excess": (frames - picture).max()}
+            facts[place] = {name: round(float(value), 2) for name, value in values.items()}
+    colours = np.array([row["colour"] for row in rows])
+    facts["colour"] = [round(float(shift), 2) for shift in colours.mean(0)]
+    facts["colour_size"] = round(float(np.abs(colours).mean()), 2)
     return facts | {"colour_most": round(max(row["colour_most"] for row in rows), 2)}
-
-
-def enlarged(data: str, count: int) -> list[tuple[str, np.ndarray]]:
-    """(id, pixels) of `count` val stills, spread over the manifest, as squares of SIDES pixels."""
-    stills = list(load_stills(data, ("val",)))
-    pictures = []
-    for number, side in zip(evenly(len(stills), count), np.linspace(*SIDES, count).round().astype(int), strict=True):
-        row, pixels, _ = stills[number]
-        pictures.append((row["id"], np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))))
-    return pictures

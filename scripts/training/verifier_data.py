@@ -16,7 +16,7 @@ from anitalker.decoder.flow import landmark_flow, resize, warp
 from anitalker.faces.landmarks import from_canonical
 from anitalker.faces.similarity_transform import Similarity
 from encoders.image import to_tensor
-from scripts.evaluation.identity_preservation import group_of
+from scripts.evaluation.stills import group_of
 from scripts.evaluation.verifier import SIDE, face_crops
 from scripts.training.augment import apply_to_share, gamma, noise, resample
 from scripts.training.data import FrameCache, manifest

@@ -15,8 +15,7 @@ from safetensors.torch import load_file, save_file
 from anitalker.faces.landmarks import from_canonical, lip_opening
 from scripts.evaluate import parse
 from scripts.evaluation.clips import EvalClip
-from scripts.evaluation.metric_networks import MetricNetworks
-from scripts.evaluation.session import Session
+from scripts.evaluation.session import MetricNetworks, Session
 from scripts.training.labels import MotionLabels
 
 FRAMES = 40

@@ -1,6 +1,7 @@
 """The arithmetic of the benchmark, on made-up times and a reference that is not there."""
 
 import json
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,25 +9,25 @@ import pytest
 import torch
 
 from scripts import benchmark
-from scripts.benchmarks import machine, ours, whole
-from scripts.benchmarks.report import Report
+from scripts.benchmarks import ours, whole
+from scripts.benchmarks import report as timing
+from scripts.benchmarks.report import Report, by_turns, ratio
 
 
 def times(*clock):
-    return machine.Times(list(clock), [2 * value for value in clock])
+    return np.array([(value, 2 * value) for value in clock])
 
 
 def test_ratios_are_taken_round_by_round():
-    found = machine.ratio(times(8.0, 9.0, 20.0), times(1.0, 3.0, 4.0))
+    found = ratio(times(8.0, 9.0, 20.0), times(1.0, 3.0, 4.0))
     assert found["clock"] == {"median": 5.0, "least": 3.0, "most": 8.0} == found["cpu"]
 
 
 def test_a_stopwatch_tells_waiting_from_working():
-    import time
-
-    watch = machine.Times()
-    assert watch.run(lambda: time.sleep(0.05) or 7) == 7
-    assert watch.clock[0] >= 0.05 > watch.processor[0]
+    seconds, results = by_turns({"nap": lambda: time.sleep(0.05) or 7}, 1)
+    assert results == {"nap": 7}
+    ((clock, processor),) = seconds["nap"]
+    assert clock >= 0.05 > processor
 
 
 def empty_report():
@@ -38,7 +39,7 @@ def test_rows_say_the_share_of_the_peak():
     report.add("original", "frames", "float32", times(4.0), "per frame", 4, 30.0)
     row = report.facts["rows"][0]
     assert row["seconds"] == 1.0 and row["share_of_peak"] == pytest.approx(0.3)
-    report.ratios["frames float32"] = machine.ratio(times(8.0), times(4.0))
+    report.ratios["frames float32"] = ratio(times(8.0), times(4.0))
     report.facts["psnr"] = {"float32": {"median": 90.0, "worst": 80.0}}
     text = report.table()
     assert "| original | frames | float32 | 1.0000 |" in text and "30%" in text and "2.0 (2.0 to 2.0)" in text
@@ -74,7 +75,7 @@ def test_speech_has_the_length_asked_for():
 
 
 def test_a_wrong_reference_is_told(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(machine, "peaks", lambda device: {})
+    monkeypatch.setattr(benchmark, "peaks", lambda device: {})
     monkeypatch.setattr(ours, "Original", lambda device: type("Small", (), {"encode": lambda self: None})())
     assert benchmark.main(["--models", "original", "--reference", str(tmp_path), "--quick"]) == 2
     assert "LIA_Model.py" in capsys.readouterr().err
@@ -113,31 +114,21 @@ def test_a_whole_job_that_fails_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(whole.subprocess, "run", lambda *a, **k: failed)
     report = empty_report()
     whole.compare(tmp_path / "speech.wav", 5.0, 1, None, report)
-    assert report.facts["not_run"] == "whole job of ours float32: error: no espnet" and not report.rows
+    assert report.facts["not_run"] == "whole job of original float32: error: no espnet" and not report.rows
 
 
-def test_cards_get_a_row_without_graphs():
-    report, asked = empty_report(), []
-    model = SimpleNamespace(frames=lambda moved, form, graphs: asked.append((len(moved), form, graphs)) or iter(moved))
-    for kind in ("cpu", "cuda"):
-        benchmark.without_graphs(report, "lite", "float32", 2, model, torch.zeros(8, 20), torch.device(kind))
-    assert asked == [(8, "float32", False)] * 2
-    assert [(row["stage"], row["unit"]) for row in report.rows] == [("frames without graphs", "per frame")]
-
-
-def test_made_up_frames_with_and_without_graphs(original_networks):
-    """The original's rows draw by `rendering.render`; on a processor both are the same."""
+def test_made_up_frames_in_both_formats(original_networks):
+    """The original's rows draw by `rendering.render`."""
     model = ours.Original.__new__(ours.Original)
     model.stage_one, model.denoiser = original_networks()
     model.device = torch.device("cpu")
     model.model = ours.OriginalModel(model.stage_one, model.denoiser)
+    model.renderers = {}
     model.picture = torch.randn(1, 3, model.model.size, model.model.size)
     model.encode()
-    made = [list(model.frames(ours.motion(3), form, graphs)) for form in ours.DTYPES for graphs in (True, False)]
-    assert len(made[0]) == 3 and made[0][0].shape == (32, 32, 3) and len(model.drawing) == 4
-    np.testing.assert_array_equal(made[0], made[1])
-    np.testing.assert_array_equal(made[2], made[3])
-    assert np.abs(np.stack(made[0]).astype(int) - made[2]).max() > 0
+    exact, short = (np.stack(list(model.frames(ours.motion(3), form))) for form in ours.DTYPES)
+    assert exact.shape == (3, 32, 32, 3)
+    assert np.abs(exact.astype(int) - short).max() > 0
 
 
 def test_motion_is_compared_in_usual_steps_and_step_for_step(monkeypatch):
@@ -147,8 +138,8 @@ def test_motion_is_compared_in_usual_steps_and_step_for_step(monkeypatch):
     def work(seconds):
         clock[0] += seconds
 
-    monkeypatch.setattr(benchmark.machine.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(benchmark.machine.time, "process_time", lambda: clock[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(timing.time, "process_time", lambda: clock[0])
     model = SimpleNamespace(move=lambda frames, steps: work(2.0 * steps))
     theirs = SimpleNamespace(move=lambda frames, steps: work(10.0 * steps))
     report = empty_report()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scripts import contact_sheet, evaluate
-from scripts.evaluation.external_videos import ExternalVideos
-from scripts.evaluation.targets import check_targets
+from scripts.evaluation.clips import ExternalVideos
+from scripts.evaluation.report import check_targets
 
 READ_CLIPS = "scripts.evaluation.session.read_clips"
 
@@ -57,7 +57,7 @@ def test_a_part_that_is_done_is_not_done_again(monkeypatch, tmp_path, fakes):
 def test_videos_of_another_system_get_the_same_table(monkeypatch, tmp_path, fakes):
     known = fakes.clip()
     monkeypatch.setattr(READ_CLIPS, lambda *_: iter([known]))
-    monkeypatch.setattr("scripts.evaluation.external_videos.read_frames", lambda *_: iter(known.frames))
+    monkeypatch.setattr("scripts.evaluation.clips.read_frames", lambda *_: iter(known.frames))
     (tmp_path / "0.mp4").touch()
     arguments = evaluate.parse(
         ["--data", "none", "--stride", "5", "--outputs", str(tmp_path), "--identity-network", "none"]

@@ -3,10 +3,8 @@
 import json
 
 import pytest
-import torch
 
 from anitalker.config import POSE_SIZE
-from anitalker.faces.landmarks import LIPS
 from scripts import ablate
 from scripts.ablations import decoders
 from scripts.train_motion_space import parse
@@ -25,22 +23,6 @@ def test_an_arm_has_networks_of_its_own(arm):
     assert not (recipe.learned and arguments.frozen)
     plain = arm in ("shipped", "learning", "learned-4")
     assert ((config.channels, config.block) == ((24, 48, 96, 128), 2)) == plain
-
-
-def test_distances_are_of_mouth_and_eyes_by_themselves(face):
-    """Later frames are wrong about the mouth alone; the first, which is given, does not count."""
-
-    class Difference:
-        def distance(self, frames, true):
-            return (frames - true).abs().mean((1, 2, 3)).numpy()
-
-    marks = (face * 0.6 + torch.tensor([0.5, 0.4, 0.0]))[None].repeat(3, 1, 1)
-    x, y = (marks[0, list(LIPS), :2].mean(0) * 256).round().int().tolist()
-    true, frames = torch.zeros(3, 3, 256, 256), torch.zeros(3, 3, 256, 256)
-    frames[1:, :, y - 5 : y + 5, x - 5 : x + 5] = 1.0
-    frames[0] = 1.0
-    means = decoders.distances(Difference(), frames, true, marks)
-    assert means["mouth"] > 0.01 and means["eyes"] == 0
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import pytest
 
 from scripts.evaluation import identity
 from scripts.evaluation.identity import Similarities
-from scripts.evaluation.metric_networks import MetricNetworks
+from scripts.evaluation.session import MetricNetworks
 
 
 def test_equal_error_of_known_overlap():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from scripts.evaluation import lips
 from scripts.evaluation.lips import LipCurves, lip_report, mean_of_others, others
 
 
@@ -35,7 +36,7 @@ def test_the_truth_wins_everything():
     for name in ("copy", "mean_motion", "loudness", "trembling", "shuffled"):
         assert table[name]["lip_correlation"] < 0.35 and table[name]["closure_f1"] < 0.6, name
     assert table["copy"] == {
-        "lip_correlation": 0, "interval": [0, 0], "closure_f1": 0, "closure_f1_interval": [0, 0], "stretch_f1": 0
+        "lip_correlation": 0, "interval": [0, 0], "closure_f1": 0, "closure_f1_interval": [0, 0]
     }  # fmt: skip
 
 
@@ -68,3 +69,63 @@ def test_the_mean_of_others_leaves_the_person_out():
         clips.append(LipCurves(person, curve, [curve], curve, np.ones(5), curve))
     assert mean_of_others(clips[0], clips).tolist() == [3.0] * 5
     assert others(clips[1], clips) == [clips[3], clips[0]]  # those that come after it first
+
+
+def closing(at, frames=100, width=1.5):
+    """Lips that are open (1) and close at the frames `at`."""
+    time = np.arange(frames)
+    return 1 - sum(np.exp(-((time - t) ** 2) / (2 * width**2)) for t in at)
+
+
+def frames_of(curve):
+    return [first for first, _ in lips.closures(curve)]
+
+
+def counts(made, true):
+    made, true = lips.closures(made), lips.closures(true)
+    return lips.matches(made, true), len(made), len(true)
+
+
+def test_closures_are_found_where_they_are():
+    assert frames_of(closing([10, 30, 55, 90])) == [10, 30, 55, 90]
+    shallow = closing([10, 30]) + 0.2 * (closing([60]) - 1)  # a dip to 80% is no closure
+    assert frames_of(shallow) == [10, 30]
+
+
+def test_a_mouth_that_is_held_shut_closes_every_third_frame():
+    held = np.concatenate([np.ones(10), np.zeros(9), np.ones(10)])
+    assert frames_of(held) == [10, 13, 16]
+    assert lips.closed_stretches(held) == [(10, 18)]
+
+
+def test_closures_at_both_ends_count_and_a_still_mouth_has_none():
+    assert frames_of(closing([0, 50, 99])) == [0, 50, 99]
+    assert len(lips.closures(np.full(50, 0.3))) == 0
+
+
+@pytest.mark.parametrize(("late", "expected"), [(0, 1.0), (2, 1.0), (3, 0.0)])
+def test_f1_of_late_closures(late, expected):
+    true, made = closing([20, 40, 60]), closing([20 + late, 40 + late, 60 + late])
+    assert lips.f1([counts(made, true)]) == expected
+
+
+def test_trembling_does_not_win():
+    true = closing(range(10, 390, 20), frames=400)
+    noise = np.random.default_rng(0).normal(size=400)
+    assert lips.f1([counts(noise, true)]) < 0.35
+    shaking = np.tile([0.0, 1.0], 200)  # closed in every second frame: everything is met, most of it for nothing
+    assert lips.f1([counts(shaking, true)]) < 0.35
+
+
+def test_events_pair_one_to_one():
+    assert lips.matches([(10, 10), (11, 11), (12, 12)], [(11, 11)]) == 1
+    assert lips.matches([(10, 10), (14, 14)], [(12, 12), (16, 16)]) == 2
+    assert lips.matches([(5, 9)], [(11, 20)]) == 1 and lips.matches([(5, 8)], [(11, 20)]) == 0
+    assert lips.f1([(1, 1, 2), (0, 1, 0)]) == pytest.approx(0.5)
+
+
+def test_a_pause_is_one_stretch_however_it_trembles():
+    curve = np.where((np.arange(100) > 40) & (np.arange(100) < 60), 0.0, 1.0)
+    curve += 0.02 * np.random.default_rng(0).random(100)
+    assert lips.closed_stretches(curve) == [(41, 59)]
+    assert len(lips.closures(curve)) > 1

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from anitalker.faces.landmarks import face_height
+from scripts.evaluation import liveliness as suite
 from scripts.evaluation.clips import Source
 from scripts.evaluation.liveliness import liveliness, measure, seam_check
 
@@ -51,3 +53,40 @@ def test_seams_that_jump_are_found(fakes, monkeypatch):
     assert smooth["seams"] == 18 and smooth["within"] == 1 and smooth["percentile"] < 100
     assert jumping["within"] == 0 and jumping["speed"] == pytest.approx(5 * jumping["speed_elsewhere"], rel=0.01)
     assert jumping["percentile"] == 100
+
+
+def test_blinks_are_counted_sleep_is_not():
+    eyes = np.full(500, 0.3)
+    for start in (50, 150, 300):
+        eyes[start : start + 5] = 0.05
+    eyes[152] = 0.2  # lids tremble in one of them
+    eyes[400:440] = 0.05  # shut for 1.6 s
+    assert suite.blinks(eyes) == [(50, 54), (150, 154), (300, 304)]
+
+
+def test_head_range_in_degrees():
+    poses = np.zeros((101, 6))
+    poses[:, 0] = np.deg2rad(np.linspace(-10, 10, 101))
+    np.testing.assert_allclose(suite.head_range(poses), [18, 0, 0], atol=1e-6)
+
+
+def test_speed_and_jitter_of_known_motion(fakes):
+    points = np.repeat(fakes.face()[None], 10, 0)
+    height = float(face_height(points[0]))
+    points[:, :, 0] += 0.01 * height * np.arange(10)[:, None]
+    np.testing.assert_allclose(suite.speed(points), 1.0, rtol=1e-4)  # percent of the face height per frame
+    assert suite.speed(points, 2).mean() == pytest.approx(0, abs=1e-4)
+    points[::2, :, 0] += 0.01 * height
+    assert suite.speed(points, 2).mean() == pytest.approx(2.0, rel=1e-3)
+
+
+def test_background_counts_only_what_is_outside_the_head(fakes):
+    points = np.repeat(fakes.face()[None] * [0.4, 0.4, 1] + [0.3, 0.3, 0], 3, 0)  # a small face in the middle
+    frames = np.full((3, 64, 64, 3), 100, np.uint8)
+    mask = suite.background_mask(points, 64)
+    assert 0.05 < mask.mean() < 0.9 and not mask[-1].any()  # below the chin are shoulders
+    frames[1:, ~mask] = 0
+    assert suite.background_change(frames, points) == 0
+    frames[1:, mask] = 105
+    assert suite.background_change(frames, points) == pytest.approx(5)
+    assert suite.background_change(frames, np.repeat(fakes.face()[None] * 3 - 1, 3, 0)) is None

@@ -1,4 +1,4 @@
-"""Recomposed pictures through the pipeline: rendered, compared, resumed; what fails is counted."""
+"""Recomposed pictures through the pipeline: rendered, compared; what fails is counted."""
 
 import json
 from types import SimpleNamespace
@@ -20,34 +20,34 @@ def test_counts_of_found_faces(face):
 
 
 @pytest.fixture
-def made(tmp_path, talker, fixed_finder, monkeypatch, make_wav):
+def made(tmp_path, talker, fixed_finder, monkeypatch):
     """main over scenes in which the fake finder's face is where it was put."""
 
     def scene(stills, landmarks, seed, number):
         pixels = np.random.default_rng(number).integers(0, 256, (120, 150, 3), np.uint8)
-        return composed.Scene(pixels, tuple(one.landmarks[:, :2] for one in fixed_finder().find(pixels)), {"faces": 1})
+        return composed.Scene(
+            pixels, tuple(face.landmarks[:, :2] for face in fixed_finder().find(pixels)), {"faces": 1}
+        )
 
     still = ({}, np.zeros((256, 256, 3), np.uint8), np.zeros((468, 3), np.float32))
     monkeypatch.setattr(compose_pictures, "load_stills", lambda data, splits: [still])
     monkeypatch.setattr(compose_pictures, "compose", scene)
     monkeypatch.setattr(compose_pictures, "load", lambda *_: talker)
     monkeypatch.setattr(compose_pictures, "FRAMES", 2)
-    speech = make_wav(tmp_path / "speech.wav", np.random.default_rng(0).normal(0, 0.1, 3200))
+    speech = np.random.default_rng(0).normal(0, 0.1, 3200).astype(np.float32)
+    monkeypatch.setattr(compose_pictures, "read_audio", lambda path: speech)
 
     def run(count):
-        options = ["--data", "x", "-o", str(tmp_path), "--count", str(count), "--render", "--speech", str(speech)]
+        options = ["--data", "x", "-o", str(tmp_path), "--count", str(count)]
         return study.main(["compose_pictures", *options]), json.loads((tmp_path / "summary.json").read_text())
 
     return run
 
 
-def test_pictures_are_rendered_compared_and_resumed(made, tmp_path, monkeypatch):
-    status, facts = made(1)
-    assert status == 0 and facts["ok"] == facts["rendered"] == 1 and facts["videos_whole_of"] == [1, 1]
-    assert facts["outside_the_mask"] == 0 and facts["changed_share"] > 0
+def test_pictures_are_rendered_and_compared(made, tmp_path):
     status, facts = made(4)
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
-    assert [row["number"] for row in rows] == [0, 1, 2, 3] and facts["ok"] == 4 and facts["lossless"] == 1
+    assert status == 0 and facts["ok"] == facts["rendered"] == 4 and facts["video_whole_of"] == [1, 1]
+    assert facts["outside_the_mask"] == 0 and facts["changed_share"] > 0 and facts["read_right_of"] == [1, 1]
     assert (tmp_path / "sheet.jpg").stat().st_size > 1000 and not list(tmp_path.glob("*.mp4"))
 
 
@@ -61,7 +61,7 @@ def test_what_changes_outside_the_mask_is_counted(made, talker, monkeypatch):
 
     monkeypatch.setattr(talker, "draw", leaky)
     monkeypatch.setattr(compose_pictures, "VIDEO_EVERY", 100)
-    monkeypatch.setattr(compose_pictures, "as_video", lambda *_: {"whole": True})
+    monkeypatch.setattr(compose_pictures, "video_is_whole", lambda *_: True)
     status, facts = made(1)
     assert status == 1 and facts["outside_the_mask"] == 2 and facts["ok"] == 0
 

@@ -37,7 +37,6 @@ def test_files_without_marks_are_counted(data, tmp_path, monkeypatch):
     monkeypatch.setattr(measure_marks, "verify", lambda path: {"watermark": {"score": 0.1}})
     clips = [type("Stored", (), {"mp4": b"a"}) for _ in range(7)]
     monkeypatch.setattr(measure_marks, "load_clips", lambda data, splits: iter(clips))
-    arguments = type("Arguments", (), {"data": "x", "real": 2})
-    report = measure_marks.real(arguments, tmp_path)
+    report = measure_marks.real("x", 2, tmp_path)
     assert report["clips"] == {"files": 2, "false_alarms": 0, "highest_score": 0.1}
     assert report["stills"]["files"] == 1

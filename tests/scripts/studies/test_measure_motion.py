@@ -34,16 +34,10 @@ def clips(face, prior):
     return made
 
 
-@pytest.fixture
-def measured(talker, prior, monkeypatch):
-    monkeypatch.setattr(talker.model, "prior", prior)
-    return talker
-
-
 def test_steps_and_sway(prior):
     motion = torch.zeros(4, 20)
     motion[1, 0], motion[2, 10], motion[3] = 0.1, 0.1, 5.0
-    steps = measure_motion.steps_of(motion, prior, np.array([True, True, True, False]))
+    steps = measure_motion.steps_of(motion[:3], prior)
     assert torch.allclose(steps, torch.tensor([[2.0, 2.0, 5.7296], [8**0.5, 2.0, 5.7296]]), atol=1e-3)
     turning = torch.zeros(100, 20)
     turning[::2, 1] = 0.2
@@ -56,15 +50,15 @@ def test_frames_that_were_not_read_do_not_count(prior, clips):
     assert float(likely.min()) > -100 and float(steps[:, 0].max()) < 20
 
 
-def test_idle_motion_beside_true_motion(measured, clips):
-    lines = measure_motion.measure_idle(measured, clips, 2.0).splitlines()
+def test_idle_motion_beside_true_motion(prior, clips):
+    lines = measure_motion.measure_idle(prior, clips, 50).splitlines()
     assert len(lines) == 6 and all(line.count("|") == lines[0].count("|") for line in lines)
-    true, *sampled = [[float(one) for one in line.split("|")[4:7]] for line in lines[2:]]
+    true, *sampled = [[float(cell) for cell in line.split("|")[4:7]] for line in lines[2:]]
     assert all(most[0] < true[0] for most in sampled), "sampled motion jumps"
 
 
-def test_between_says_which_way_is_likelier(measured, clips):
-    line = measure_motion.measure_between(measured, clips, pairs=20)
+def test_between_says_which_way_is_likelier(prior, clips):
+    line = measure_motion.measure_between(prior, clips, pairs=20)
     assert "20 pairs of val" in line and "nan" not in line
 
 
@@ -75,11 +69,9 @@ def test_factors_are_told_beside_what_was_made():
     assert lines[3].startswith("| --lips 0 | 0.15 | 0.10 [0.10, 0.10] | 3.00 | 1.00 [1.00, 1.00] | 2.00 |")
 
 
-def test_what_is_missing_is_told(untrained_model, capsys):
-    assert study.main(["measure_motion", "factors", "--model", str(untrained_model)]) == 2
+def test_factors_need_a_data_folder(capsys):
+    assert study.main(["measure_motion", "factors"]) == 2
     assert "factors came without --data" in capsys.readouterr().err
-    assert study.main(["measure_motion", "idle", "--model", str(untrained_model)]) == 2
-    assert "has no motion prior; take --model lite" in capsys.readouterr().err
 
 
 @pytest.mark.slow

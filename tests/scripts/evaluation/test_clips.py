@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from anitalker.config import InputError
-from scripts.evaluation.external_videos import ExternalVideos
+from scripts.evaluation.clips import ExternalVideos
 
-READ_FRAMES = "scripts.evaluation.external_videos.read_frames"
+READ_FRAMES = "scripts.evaluation.clips.read_frames"
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Pages of the studies from made-up scores: cells with intervals, differences clip by clip, rows beside the arms."""
 
 from scripts.ablate import STUDIES
-from scripts.ablations.page import page
+from scripts.ablations.study import page
 
 
 def score(*clips):

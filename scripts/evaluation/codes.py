@@ -1,25 +1,84 @@
-"""What the Hierarchical Aggregation Layer is worth, and what its codes give away.
-
-Stages: codes are read again with one stage's weight at zero and the others scaled up, and from the last stage alone.
-Shuffling: the decoder gets the HAL code of another person. scripts.ablate trains models without HAL.
-"""
+"""What the codes say: pose and lips against the labels, HAL's stages one by one, and, by linear probes, who it is."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from anitalker.config import FPS, POSE_SIZE
 from anitalker.faces.landmarks import lip_opening
 from scripts.evaluation.clips import EvalClip
-from scripts.evaluation.leakage import leakage
-from scripts.evaluation.metrics import columns, face_psnr, interval, mean, pearson, r2, with_interval
+from scripts.evaluation.metrics import bootstrap, columns, face_psnr, interval, mean, pearson, r2, with_interval
 from scripts.evaluation.session import Session
 
+POSE_NAMES = ("yaw", "pitch", "roll", "x", "y", "scale")
+TRAIN, TEST = 0.4, 0.6  # a person's frames up to here teach the probe, those from there on judge it
+WEIGHT_DECAY = 1e-2
+LEAST = 10  # frames of a person
 
-def run(session: Session) -> dict:
-    """weights; per variant pose_r2 and lip_r with intervals over clips; what shuffling costs; leakage."""
+
+def run_accuracy(session: Session) -> dict:
+    """pose_r2 per component and lip_r over all frames of all clips; lip_r_within_clips is the mean over clips.
+
+    The lips are those of the first frame's label moved by the codes relative to the first frame's code, so that the
+    expression directions, not the picture, are judged.
+    """
+    model, poses, label_poses, lips, label_lips = session.model, [], [], [], []
+    for clip in session.clips():
+        codes = session.codes[clip.row["id"]]
+        poses.append(codes[:, :POSE_SIZE])
+        label_poses.append(model.poses(clip.landmarks))
+        lips.append(lip_opening(model.posed(clip.landmarks[0], codes[0], codes)))
+        label_lips.append(lip_opening(clip.landmarks))
+    pose_r2 = r2(np.concatenate(poses), np.concatenate(label_poses))
+    report = {
+        "pose_r2": dict(zip(POSE_NAMES, pose_r2.tolist(), strict=True)),
+        "pose_r2_mean": mean(pose_r2),
+        "lip_r": pearson(np.concatenate(lips), np.concatenate(label_lips)),
+        "lip_r_within_clips": mean([pearson(a, b) for a, b in zip(lips, label_lips, strict=True)]),
+    }
+    return {"codes": report}
+
+
+def linear_probe(features: np.ndarray, people: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Softmax regression on standardised features [N,D] of people 0..K-1 [N] -> answers for test [M,D]: [M].
+
+    Every person counts alike, however many frames there are.
+    """
+    strength = 1 / (WEIGHT_DECAY * len(features))
+    regression = LogisticRegression(C=strength, class_weight="balanced", tol=1e-8, max_iter=10_000)
+    return make_pipeline(StandardScaler(), regression).fit(features, people).predict(test)
+
+
+def leakage(clips: Sequence[tuple[str, np.ndarray]]) -> dict:
+    """(person, features [T,D] in order of time) of clips -> accuracy of the probe, people counting alike.
+
+    The first TRAIN of everybody's frames teach it, those from TEST on are asked, so that neighbours in time are not on
+    both sides. What a person does all the time, a pose or a smile, counts as leakage too.
+    """
+    by_person = defaultdict(list)
+    for name, features in clips:
+        by_person[name].append(features)
+    people = [rows for rows in map(np.concatenate, by_person.values()) if len(rows) >= LEAST]
+    if len(people) < 2:
+        return {}
+    known = [rows[: int(TRAIN * len(rows))] for rows in people]
+    asked = [rows[int(TEST * len(rows)) :] for rows in people]
+    known_names, asked_names = (np.repeat(np.arange(len(people)), list(map(len, side))) for side in (known, asked))
+    answers = linear_probe(np.concatenate(known), known_names, np.concatenate(asked))
+    right = [mean(answers[asked_names == n] == n) for n in range(len(people))]
+    return {"accuracy": mean(right), "interval": bootstrap(right), "chance": 1 / len(people), "people": len(people)}
+
+
+def run_hal(session: Session) -> dict:
+    """What the Hierarchical Aggregation Layer is worth, and what its codes give away (docs/evaluation.md).
+
+    weights; per variant pose_r2 and lip_r with intervals over clips; what shuffling costs; leakage."""
     model, stride = session.model, session.arguments.stride
     variants = stage_variants(model.hal_weights())
     strangers = [(c.row["identity"], model.looks(c.frames[:1])["appearance"][0]) for c in session.clips()]

@@ -1,12 +1,13 @@
-"""The held-still check with an oracle and a planted verifier; which stills are chosen."""
+"""Stills that speak, with an oracle and a planted verifier; open mouths in silence; which stills are chosen."""
 
 import numpy as np
 import pytest
 
-from scripts.evaluation import identity_preservation
+from anitalker.faces.landmarks import lip_opening
+from scripts.evaluation import stills as suite
 from scripts.evaluation.identity import Similarities
-from scripts.evaluation.identity_preservation import diverse, turned
-from scripts.evaluation.metric_networks import MetricNetworks
+from scripts.evaluation.session import MetricNetworks
+from scripts.evaluation.stills import diverse, turned
 
 
 def by_colour(frames, points):
@@ -45,14 +46,32 @@ def test_the_face_that_became_another_is_the_worst(fakes, monkeypatch):
         image[255, 255] = 0
         known.frames[:, 255, 255] = shown
         stills.append(({"id": f"s{number}"}, image, known.landmarks[0]))
-    monkeypatch.setattr(identity_preservation, "load_stills", lambda *_: iter(stills))
-    monkeypatch.setattr(identity_preservation, "diverse", lambda stills, count: stills)
-    monkeypatch.setattr(identity_preservation, "first_speech", lambda session: np.ones(4 * 16_000, np.float32))
+    monkeypatch.setattr(suite, "load_stills", lambda *_: iter(stills))
+    monkeypatch.setattr(suite, "diverse", lambda stills, count: stills)
+    monkeypatch.setattr(suite, "first_speech", lambda session: np.ones(4 * 16_000, np.float32))
     people = Similarities(same=np.linspace(0.9, 1, 101), different=np.linspace(-0.5, 0.5, 101))
     networks = MetricNetworks(verifier=by_colour, clips=people, stills=people)
     session, sheets = fakes.session(fakes.Oracle(*clips), clips, networks=networks), {}
     session.save_sheet = lambda name, rows: sheets.update({name: rows})
-    report = identity_preservation.run(session)["held_still"]
+    report = suite.run_held_still(session)["held_still"]
     assert report["faces"] == 3 and report["worst"] == ["s1", "s2", "s0"] and report["under_90"] == 1
-    assert report["per_face"][1]["percentile"] == pytest.approx(51, abs=2) and report["percentile"] == 100
+    assert report["percentile"] == 100
     assert next(iter(sheets)) == "held-worst-1-s1" and sheets["held-worst-1-s1"][0][1].shape[1:] == (256, 256, 3)
+
+
+def test_open_mouths_report_what_the_lips_do_in_silence(fakes, monkeypatch):
+    known = fakes.clip()
+    stills = {"val": [({}, known.frames[0], fakes.face(0.06))], "train": [({}, known.frames[1], fakes.face(0.08))] * 3}
+    monkeypatch.setattr(suite, "load_stills", lambda data, splits: iter(stills[splits[0]]))
+    result = suite.run_silence(fakes.session(fakes.Oracle(known), [], "--stills", "2"))["open_mouths"]
+    # The oracle's silence repeats the clip's first frame.
+    assert result["opening_after_1s"] == pytest.approx(float(lip_opening(known.landmarks[0])), abs=1e-6)
+    assert result["opening_before"] == pytest.approx(0.07, abs=1e-4)
+    assert result["stills"] == 2 and result["from_train"] == 1
+
+
+def test_widest_mouths_come_first(fakes, monkeypatch):
+    stills = [({}, None, fakes.face(opening)) for opening in (0.02, 0.06, 0.09, 0.07)]
+    monkeypatch.setattr(suite, "load_stills", lambda *_: iter(stills))
+    widest = [round(float(lip_opening(points)), 2) for *_, points in suite.widest("", "val", 2)]
+    assert widest == [0.09, 0.07] and len(suite.widest("", "val", 9)) == 3  # the first is closed

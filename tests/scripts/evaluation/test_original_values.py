@@ -7,7 +7,7 @@ import torch
 from anitalker.config import DenoiserConfig
 from anitalker.motion import samplers
 from anitalker.original.denoiser import Denoiser
-from scripts.evaluation import motion_parity as parity
+from scripts.evaluation import original_values as parity
 
 TINY = dict(width=8, speech_hidden=8, decoder_hidden=8, side=2, control=4, mfcc_hidden=4, hubert=6, hubert_layers=4)
 KEYS = [
