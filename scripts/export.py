@@ -2,8 +2,8 @@
 
 `--kind stage1|stage2`: a run of `full-256`, or of `train_denoiser` -> a stage of the original's family, in float32,
 under its names.
-`--preset NAME -o FILE.json`: a preset's recipes and network sizes, to be changed and trained by `--preset FILE.json`.
-`MODEL --onnx DIR`: the networks of a model as ONNX files, for other programs (scripts/onnx_files.py).
+`--preset NAME -o FILE.json`: a preset's recipes, to be changed and trained by `--preset FILE.json`.
+`MODEL --onnx DIR`: the networks of a model as ONNX files, for other programs.
 """
 
 from __future__ import annotations
@@ -11,20 +11,26 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from anitalker.config import InputError
+from anitalker.models.lite import Networks
 from anitalker.models.loading import MODEL_PARTS, load_face, load_model, read
+from anitalker.motion.generator import CONTROLS
 from anitalker.original.checkpoints import read_stage_one, read_stage_two
 from anitalker.weights.registry import sha256
-from scripts import onnx_files
 from scripts.training.loop import weights_of, write_whole
 from scripts.training.presets import describe
+from scripts.training.recipe import command
 
 KINDS = {
     "model": (MODEL_PARTS, ("speech",), load_model),
@@ -35,21 +41,24 @@ KINDS = {
 ORIGINAL = ("stage1", "stage2")
 SMALL = 4096  # elements: biases, norms and the like stay in float32
 EXACT = ("directions", "canonical", "motion_mean", "motion_std", "mean", "std", "spoken")  # measured, not learned
+OPSET = 17
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse(argv)
     if options.register:
         register(Path(__file__).resolve().parent.parent)
     elif options.onnx and options.runs:
-        for file in onnx_files.write(load_model(options.runs[0]), Path(options.onnx)):
+        for file in write_onnx(load_model(options.runs[0]), Path(options.onnx)):
             print(f"{file}: {file.stat().st_size / 2**20:.2f} MiB")
     elif options.preset and options.output:
-        write_preset(Path(options.output), options.preset)
+        Path(options.output).write_text(json.dumps(describe(options.preset), indent=1) + "\n", encoding="utf-8")
+        print(f"python -m scripts.train_motion_space --preset {options.output} --data DIR --out RUN trains it")
     elif options.runs and options.output:
         export([weights_of(run) for run in options.runs], options.kind, Path(options.output))
     else:
-        raise SystemExit("error: give RUN and -o FILE.safetensors, --preset NAME and -o FILE.json, or --register")
+        raise InputError("give RUN and -o FILE.safetensors, --preset NAME and -o FILE.json, or --register")
 
 
 def export(files: list[Path], kind: str, output: Path) -> None:
@@ -72,7 +81,7 @@ def collect(files: list[Path], kind: str) -> tuple[dict, dict[str, Tensor]]:
                 tensors[module], config[module] = trained, run_config[module]
         config |= {name: run_config[name] for name in settings if name in run_config}
     if missing := [name for name in (*modules, *settings) if name not in config]:
-        raise SystemExit(f"error: no run has {', '.join(missing)}; name the runs that trained them")
+        raise InputError(f"no run has {', '.join(missing)}; name the runs that trained them")
     if kind in ORIGINAL:  # as anitalker.original.checkpoints reads it
         stage = {key.removeprefix(f"{kind}."): tensor.contiguous() for key, tensor in tensors[kind].items()}
         return {"kind": f"original_{kind}", kind: config[kind]}, stage
@@ -91,16 +100,6 @@ def write(path: Path, config: dict, tensors: dict[str, Tensor]) -> None:
     write_whole(path, lambda partial: save_file(tensors, partial, {"config": json.dumps(config)}))
 
 
-def write_preset(path: Path, name: str) -> None:
-    """A preset as JSON: what `train_motion_space --preset FILE.json` reads, and beside it the sizes that follow."""
-    try:
-        text = json.dumps(describe(name), indent=1)
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from None
-    path.write_text(text + "\n", encoding="utf-8")
-    print(f"{path}: python -m scripts.train_motion_space --preset {path} --data DIR --out RUN")
-
-
 def register(root: Path) -> None:
     """Put size and SHA-256 of every shipped file into the registry and into the model card's table."""
     registry, card = root / "anitalker/weights/registry.py", root / "checkpoints/README.md"
@@ -111,10 +110,108 @@ def register(root: Path) -> None:
         code, known = re.subn(rf'("{name}",\s*)"[0-9a-f]*"', rf'\g<1>"{digest}"', code)
         text, listed = re.subn(rf"(\| `{name}` \|[^|]*\|)[^|]*\|[^|]*\|", rf"\g<1> {size} | `{digest}` |", text)
         if not known or not listed:
-            raise SystemExit(f"error: {path.name} has no line in {registry.name} or in {card}; add one first")
+            raise InputError(f"{path.name} has no line in {registry.name} or in {card}; add one first")
         print(f"{path.name}: {size}, {digest}")
     registry.write_text(code, encoding="utf-8")
     card.write_text(text, encoding="utf-8")
+
+
+class Part(nn.Module):
+    """A method of a network as a module that can be traced, with inputs of its shapes; `free`: sizes left open."""
+
+    def __init__(
+        self, network: nn.Module, method: Callable, inputs: dict[str, Tensor], outputs: tuple[str, ...], free: dict
+    ) -> None:
+        super().__init__()
+        self.network, self.method = network, method
+        self.inputs, self.outputs, self.free = inputs, outputs, free
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.method(*inputs)
+
+
+def encoder(networks: Networks) -> Part:
+    """`MotionSpace.look`: pictures [B,3,256,256] in [-1,1] -> appearance, motion and identity codes."""
+    space = networks.motion_space
+
+    def look(image: Tensor) -> tuple[Tensor, ...]:
+        codes = space.look(image)
+        return codes.appearance, codes.motion, codes.identity
+
+    inputs, outputs = {"image": torch.rand(2, 3, 256, 256) * 2 - 1}, ("appearance", "motion", "identity")
+    return Part(space, look, inputs, outputs, {name: {0: "B"} for name in ("image", *outputs)})
+
+
+def speech(networks: Networks) -> Part:
+    """`MotionGenerator.encode_speech`: speech features [B,L,S] -> heard [B,L,W]."""
+    network = networks.generator
+    free = {key: {0: "B", 1: "L"} for key in ("speech", "heard")}
+    return Part(
+        network, network.encode_speech, {"speech": torch.randn(2, 14, network.config.speech_size)}, ("heard",), free
+    )
+
+
+def generator(networks: Networks) -> Part:
+    """`MotionGenerator.forward`, one step of the sampler: noisy motion and conditions -> clean motion [B,n,M]."""
+    network = networks.generator
+    size, width, controls = network.config.motion_size, network.config.width, len(CONTROLS)
+    inputs = {
+        "noisy": torch.randn(2, 9, size),
+        "time": torch.rand(2),
+        "heard": torch.randn(2, 14, width),
+        "start": torch.randn(2, size),
+        "previous": torch.randn(2, 5, size),
+        "controls": torch.randn(2, 14, controls),
+        "given": torch.ones(2, 14, controls),
+    }
+    lengths = {"noisy": "n", "heard": "L", "previous": "p", "controls": "L", "given": "L", "clean": "n"}
+    free = {name: {0: "B"} for name in (*inputs, "clean")}
+    for name, length in lengths.items():
+        free[name][1] = length
+    return Part(network, network.forward, inputs, ("clean",), free)
+
+
+def unet(networks: Networks) -> Part:
+    """The decoder's U-Net: what changes, what the portrait brings and codes -> pixels, logits, residual flow."""
+    network = networks.decoder
+    with torch.no_grad():
+        entry = network._project(None, torch.rand(1, network.block_channels + 4, network.side, network.side))
+    inputs = {
+        "x": torch.randn(1, network.entry.in_channels - network.block_channels - 4, network.side, network.side),
+        "entry": entry,
+        "codes": 0.3 * torch.randn(1, network.modulate.in_features),
+    }
+    return Part(network, network._unet, inputs, ("out",), {key: {0: "B"} for key in ("x", "codes", "out")})
+
+
+PARTS = {"encoder": encoder, "speech": speech, "generator": generator, "unet": unet}
+
+
+def write_onnx(networks: Networks, folder: Path) -> list[Path]:
+    """Every part into its file in `folder`, float32."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, build in PARTS.items():
+        part, file = build(networks), folder / f"{name}.onnx"
+        with torch.no_grad(), warnings.catch_warnings(), mock.patch.object(F, "layer_norm", _layer_norm):
+            warnings.simplefilter("ignore")  # the exporter by tracing is told to be the older one, and what it fixes
+            torch.onnx.export(
+                part.eval(),
+                tuple(part.inputs.values()),
+                str(file),
+                input_names=list(part.inputs),
+                output_names=list(part.outputs),
+                dynamic_axes=part.free,
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        files.append(file)
+    return files
+
+
+def _layer_norm(x: Tensor, width, *rest, norm=F.layer_norm) -> Tensor:
+    """torch's, with the width as a plain number: the exporter takes x.shape[-1:] for a size that may vary."""
+    return norm(x, [int(size) for size in width], *rest)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -131,4 +228,4 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

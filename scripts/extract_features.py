@@ -33,7 +33,7 @@ from scripts.training.recipe import add_old_names, command
 
 
 def features_of(clip: Clip, labels: MotionLabels, stage_one: StageOne | None = None) -> dict[str, Tensor]:
-    """One clip's tensors, as scripts.training.motion_data and denoiser_data name them."""
+    """One clip's tensors, as scripts.training.motion_data and train_denoiser name them."""
     sound = decode_speech(clip.mp4) if clip.row["has_audio"] == "yes" else np.zeros(0, np.float32)
     codes = labels.codes(clip.landmarks, clip.row["identity"]).contiguous()
     return {
@@ -90,8 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for clip in load_clips(options.data, tuple(options.splits)):
         save_file(features_of(clip, labels, stage_one), out / f"{clip.row['id']}.safetensors")
         rows.append(clip.row)
-        if len(rows) % 100 == 0:
-            print(f"{len(rows)} clips", flush=True)
     directions = labels.directions.T.unflatten(1, (LANDMARKS, 3)).contiguous()
     save_file({"directions": directions}, out / "space.safetensors")
     (out / "clips.json").write_text(json.dumps(rows))

@@ -5,8 +5,8 @@
 VIDEOS is a folder (searched with its subfolders) or a file. DATA/video gets manifest.csv and tar shards with, per clip,
 ID.mp4 (256x256, 25 fps, H.264, AAC 16 kHz mono), ID.lm.xz (468 landmarks per frame) and ID.wav where there is sound.
 One fixed square per clip, the face about 0.55 of it high; cut where the scene changes or the face is lost. A subfolder
-is a person; a video that lies in VIDEOS itself is a person of its own, unless --person name takes the part of its name
-before the first _ or -. A second run continues: videos that are in the manifest already are skipped.
+is a person; a video that lies in VIDEOS itself is a person of its own. A second run continues: videos that are in the
+manifest already are skipped.
 """
 
 from __future__ import annotations
@@ -20,32 +20,121 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import imageio_ffmpeg
 import numpy as np
+from PIL import Image
+from scipy.interpolate import interp1d
 from scipy.io import wavfile
 
-from anitalker.config import CROP, FPS, SAMPLE_RATE, InputError
+from anitalker.config import CROP, FPS, LANDMARKS, SAMPLE_RATE, InputError
 from anitalker.faces import face_alignment_backend
-from anitalker.faces.detection import FaceFinder
-from anitalker.faces.landmarks import face_height
+from anitalker.faces.crop import FACE_IN_CROP, MIDDLE_IN_CROP
+from anitalker.faces.detection import FaceFinder, iou
+from anitalker.faces.landmarks import CHIN, FOREHEAD, OneEuro, face_height
 from anitalker.media.video import probe, read_audio, read_frames
 from anitalker.models import loading
-from scripts.face_track import bridge, cut, segments, smooth, square, track
-from scripts.training.data import encode_landmarks
+from scripts.training.data import encode_landmarks, manifest
 from scripts.training.recipe import command
 
 COLUMNS = ("id", "split", "shard", "identity", "frames", "seconds", "has_audio", "speaking_visible", "generated")
 COLUMNS += ("face_px_in_source", "licence", "source", "source_path", "bad_frames_hex", "notes")
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".ts"}
 SHARD_BYTES = 48_000_000
+GAP = 5  # frames without a face that are bridged
+SCENE_CUT = 25  # mean grey change between two frames, 0..255
+
+
+class Track(NamedTuple):
+    """A video frame by frame; change: mean grey difference to the frame before, 0..255; landmarks in pixels."""
+
+    change: np.ndarray  # float32 [T]
+    landmarks: np.ndarray  # float32 [T,468,3], 0 where there is none
+    has_face: np.ndarray  # bool [T]
+
+
+def track(frames: Iterable[np.ndarray], finder) -> Track:
+    """Follow one face through uint8 [H,W,3] frames: the largest at first, then the one that overlaps its last place."""
+    change, landmarks, has_face = [], [], []
+    before, box = None, None
+    for frame in frames:
+        small = frame[:: max(1, frame.shape[0] // 48), :: max(1, frame.shape[1] // 48)].mean(-1)
+        change.append(0.0 if before is None else float(np.abs(small - before).mean()))
+        before = small
+        faces = finder.find(frame)
+        if faces and box is not None and iou(faces[0].box, box) < 0.3:
+            faces = sorted(faces, key=lambda face: -iou(face.box, box))
+        has_face.append(bool(faces))
+        landmarks.append(faces[0].landmarks if faces else np.zeros((LANDMARKS, 3), np.float32))
+        box = faces[0].box if faces else box
+    return Track(np.float32(change), np.float32(landmarks).reshape(-1, LANDMARKS, 3), np.array(has_face, bool))
+
+
+def segments(video: Track, shortest: float, longest: float, smallest: float) -> list[tuple[int, int]]:
+    """Stretches [start,end) of one scene and face, `shortest` to `longest` seconds, face `smallest` pixels or higher.
+
+    A new stretch begins where the picture changes (a cut), where the face jumps by a third of its height,
+    and after more than GAP frames without it; no stretch begins or ends without a face.
+    """
+    seen = np.flatnonzero(video.has_face)
+    breaks = [i for i, (last, t) in enumerate(pairwise(seen), 1) if _is_cut(video, last, t)]
+    stretches = []
+    for frames in np.split(seen, breaks) if len(seen) else ():
+        start, end = frames[0], frames[-1] + 1
+        edges = np.linspace(start, end, max(1, int(np.ceil((end - start) / (longest * FPS)))) + 1).round().astype(int)
+        for stretch in pairwise(edges.tolist()):
+            has_face = video.has_face[slice(*stretch)]
+            height = np.median(face_height(video.landmarks[slice(*stretch)])[has_face])
+            if len(has_face) >= shortest * FPS and has_face.mean() > 0.8 and height >= smallest:
+                stretches.append(stretch)
+    return stretches
+
+
+def _is_cut(video: Track, last: int, t: int) -> bool:
+    """Whether something other begins between two frames with a face."""
+    step = np.linalg.norm(video.landmarks[t, :, :2].mean(0) - video.landmarks[last, :, :2].mean(0))
+    jump = step > face_height(video.landmarks[t]) / 3
+    return t - last > GAP + 1 or jump or video.change[last + 1 : t + 1].max() > SCENE_CUT
+
+
+def bridge(landmarks: np.ndarray, has_face: np.ndarray) -> np.ndarray:
+    """Landmarks [T,468,3] with the frames that have none filled linearly from their neighbours in time."""
+    known, filled = np.flatnonzero(has_face), landmarks.copy()
+    ends = (landmarks[known[0]], landmarks[known[-1]])
+    between = interp1d(known, landmarks[known], axis=0, bounds_error=False, fill_value=ends)
+    filled[~has_face] = between(np.flatnonzero(~has_face))
+    return filled
+
+
+def smooth(landmarks: np.ndarray, height: float) -> np.ndarray:
+    """One-Euro filter over time, in face heights, so that its strength does not depend on the resolution."""
+    one_euro = OneEuro(FPS)
+    return np.stack([one_euro(frame) for frame in landmarks / height]).astype(np.float32) * height
+
+
+def square(landmarks: np.ndarray) -> tuple[float, float, float]:
+    """The fixed crop of landmarks [T,468,3] in pixels, placed as by `crop_face`: left, top, side."""
+    side = float(np.median(face_height(landmarks))) / FACE_IN_CROP
+    x, y = np.median(landmarks[:, [FOREHEAD, CHIN], :2].mean(1), axis=0)
+    return float(x - side * MIDDLE_IN_CROP[0]), float(y - side * MIDDLE_IN_CROP[1]), side
+
+
+def cut(frame: np.ndarray, left: float, top: float, side: float) -> np.ndarray:
+    """That square of uint8 [H,W,3] as [256,256,3]; beyond the picture its border is repeated."""
+    height, width = frame.shape[:2]
+    edge = int(np.ceil(max(0, -left, -top, left + side - width, top + side - height)))
+    padded = np.pad(frame, ((edge, edge), (edge, edge), (0, 0)), mode="edge")
+    box = (left + edge, top + edge, left + edge + side, top + edge + side)
+    return np.asarray(Image.fromarray(padded).resize((CROP, CROP), Image.Resampling.LANCZOS, box=box))
 
 
 def prepare_video(path: Path, finder, options: argparse.Namespace) -> Iterator[tuple[dict, dict[str, bytes]]]:
     """The clips of one video: rows of the manifest without split and shard, and the files of each by name."""
     video = track(read_frames(path), finder)
-    stretches = segments(video, options.scene, options.min_seconds, options.max_seconds, options.min_face)
+    stretches = segments(video, options.min_seconds, options.max_seconds, options.min_face)
     sound = read_audio(path) if stretches and probe(path).audio_codec else np.zeros(0, np.float32)
     frames = enumerate(read_frames(path))
     stem = f"{re.sub('[^A-Za-z0-9]+', '-', path.stem).strip('-')[:40]}_{digest(str(path.resolve()))[:5]}"
@@ -68,8 +157,8 @@ def prepare_video(path: Path, finder, options: argparse.Namespace) -> Iterator[t
             "speaking_visible": options.speaking if audible else "no",
             "generated": options.generated,
             "face_px_in_source": round(height),
-            "licence": options.licence,
-            "source": options.source or path.parent.name,
+            "licence": "unknown",
+            "source": path.parent.name,
             "bad_frames_hex": "" if has_face.all() else np.packbits(has_face).tobytes().hex(),
             "notes": "",
         }
@@ -100,11 +189,9 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def person(path: Path, root: Path, rule: str) -> str:
-    """Who a video shows: its subfolder of root; else its own name (rule file) or the name's first word (rule name)."""
-    if path.parent != root:
-        return path.relative_to(root).parts[0]
-    return re.split("[_-]", path.stem)[0] if rule == "name" else path.stem
+def person(path: Path, root: Path) -> str:
+    """Who a video shows: its subfolder of root, else its own name."""
+    return path.relative_to(root).with_suffix("").parts[0]
 
 
 def assign_splits(people: Iterable[str], share: float, known: dict[str, str]) -> dict[str, str]:
@@ -125,10 +212,7 @@ class Shards:
         self.folder = folder / "video"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.manifest = self.folder / "manifest.csv"
-        self.rows: list[dict] = []
-        if self.manifest.is_file():
-            with open(self.manifest, newline="", encoding="utf-8") as file:
-                self.rows = list(csv.DictReader(file))
+        self.rows = manifest(folder, "video") if self.manifest.is_file() else []
         self.known = {row["identity"]: row["split"] for row in self.rows}
 
     def add(self, row: dict, files: dict[str, bytes]) -> None:
@@ -182,7 +266,7 @@ def prepare(options: argparse.Namespace, finder) -> int:
         before = len(shards.rows)
         try:
             for row, files in prepare_video(path, finder, options):
-                shards.add(row | {"identity": person(path, home, options.person), "source_path": name}, files)
+                shards.add(row | {"identity": person(path, home), "source_path": name}, files)
         except InputError as error:
             print(f"skipped {name}: {error}", file=sys.stderr)
         shards.save(options.val)
@@ -196,16 +280,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--out", required=True, help="the data folder to make or continue")
     parser.add_argument("--face-backend", choices=("own", "face-alignment"), default="own")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--person", choices=("file", "name"), default="file", help="who a video in VIDEOS itself shows")
     parser.add_argument("--val", type=float, default=0.1, help="share of the people in the split val")
     parser.add_argument("--min-seconds", type=float, default=2.0)
     parser.add_argument("--max-seconds", type=float, default=12.0)
     parser.add_argument("--min-face", type=float, default=80, help="forehead to chin in pixels of the source")
-    parser.add_argument("--scene", type=float, default=25, help="mean grey change of a scene cut, 0..255")
     parser.add_argument("--speaking", choices=("yes", "no", "unknown"), default="yes", help="speaker seen where heard")
     parser.add_argument("--generated", choices=("yes", "no", "unknown"), default="no", help="made by a machine")
-    parser.add_argument("--licence", default="unknown")
-    parser.add_argument("--source", default="", help="where the videos come from; the default is their folder's name")
     return parser.parse_args(argv)
 
 

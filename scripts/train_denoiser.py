@@ -1,5 +1,7 @@
 """Train stage two of the original's family: its conformer estimates the noise in motion codes from speech (MFCC).
 
+Letters: B windows, n frames each, T frames of a clip, M motion numbers, A numbers of an appearance code.
+
     python -m scripts.extract_features --data DIR --labels runs/cache/labels.npz --stage1 stage1.safetensors
     python -m scripts.train_denoiser --features-dir runs/features --out runs/denoiser
     python -m scripts.export runs/denoiser --kind stage2 -o FILE.safetensors
@@ -16,26 +18,83 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from anitalker.config import VARIANTS, DenoiserConfig, InputError, to_dict
+from anitalker.config import FPS, VARIANTS, DenoiserConfig, InputError, to_dict
 from anitalker.motion.samplers import BETA_FIRST, BETA_LAST, TRAINED_STEPS
 from anitalker.original.denoiser import Denoiser
-from scripts.training.denoiser_data import SIGNALS, Scale, Windows, load_denoiser_clips
+from encoders import mfcc
+from encoders.audio import SAMPLES_PER_FRAME
 from scripts.training.engine import fit, open_run, start
-from scripts.training.generator_objective import weighted_mean
 from scripts.training.loop import load_module
+from scripts.training.losses import weighted_mean
 from scripts.training.motion_data import load_motion
-from scripts.training.motion_statistics import measure
 from scripts.training.recipe import Recipe, add_dtype, add_features_dir, command, take_recipe, training_parser
 
 RECIPE = Recipe(steps=100_000, batch=16, lr=2e-4, clip=1.0)
+WINDOWS = (50, 125)  # frames of a window, least and most
+SIGNALS = {"location": slice(0, 1), "scale": slice(1, 2), "pose": slice(2, 5)}  # columns of what is stored
 VELOCITY, CONTROL = 0.5, 1.0  # weights beside the noise's 1
 TEACHER_FORCED = 0.5  # share of windows whose control signals are given; the others' are predicted from speech
 SIZES = ("width", "side", "mfcc_hidden", "decoder_hidden", "decoder_layers", "control", "heads", "kernel")
 MFCC_VARIANTS = [name for name, (hears, _) in VARIANTS.items() if hears == "mfcc"]
+
+
+class Windows:
+    """Draws batches of windows of clips whose speaker is seen; a seed repeats them.
+
+    folder: what `scripts.extract_features --stage1 FILE` wrote, which has, of every clip, the codes that a stage one
+    reads, `motion` [T,M] and `appearance` [one a second,A], and the control signals, `signals` [T,5].
+    """
+
+    def __init__(self, folder: str | Path, split: str) -> None:
+        self.clips = [clip for clip in load_motion(folder, split) if clip.speaks and len(clip.codes) >= WINDOWS[0]]
+        self.stored = [load_file(Path(folder) / f"{clip.row['id']}.safetensors") for clip in self.clips]
+        if not self.clips:
+            raise InputError(f"no {split} clip of {WINDOWS[0]} frames or more shows its speaker; give more data")
+        if not all({"motion", "appearance", "signals"} <= stored.keys() for stored in self.stored):
+            raise InputError(
+                f"{folder} lacks codes of a stage one; run python -m scripts.extract_features --stage1 FILE"
+            )
+        self.lengths = np.array([len(clip.codes) for clip in self.clips])
+        self.weights = np.array([clip.weight for clip in self.clips]) * self.lengths**0.5
+
+    def batch(self, size: int, seed: int | list[int]) -> dict[str, Tensor]:
+        """motion [B,n,M], portrait [B,M], appearance [B,A], sound [B,4n,39], signals [B,n,5], good [B,n]."""
+        rng = np.random.default_rng(seed)
+        n = int(min(rng.integers(WINDOWS[0], WINDOWS[1] + 1), self.lengths.max()))
+        weights = self.weights * (self.lengths >= n)
+        windows = [self._window(i, n, rng) for i in rng.choice(len(self.clips), size, p=weights / weights.sum())]
+        return {name: torch.stack([window[name] for window in windows]) for name in windows[0]}
+
+    def _window(self, number: int, n: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        clip, stored = self.clips[number], self.stored[number]
+        first = int(rng.integers(0, len(clip.codes) - n + 1))
+        motion, second = (
+            stored["motion"][first : first + n].clamp(-1, 1),
+            min(first // FPS, len(stored["appearance"]) - 1),
+        )
+        sound = clip.sound[first * SAMPLES_PER_FRAME : (first + n) * SAMPLES_PER_FRAME]
+        sound = sound * 10 ** (rng.uniform(-10, 6) / 20) + rng.standard_normal(len(sound)) * 10 ** rng.uniform(-5, -3)
+        return {
+            "motion": motion,
+            "portrait": motion[0],
+            "appearance": stored["appearance"][second].float(),
+            "sound": cepstra(sound.astype(np.float32), n),
+            "signals": stored["signals"][first : first + n],
+            "good": torch.from_numpy(clip.good[first : first + n]).float(),
+        }
+
+
+def cepstra(sound: np.ndarray, frames: int) -> Tensor:
+    """Samples [N] -> [4 frames,39], the last one repeated."""
+    features = mfcc.features(torch.from_numpy(sound))[: 4 * frames]
+    return torch.cat([features, features[-1:].expand(4 * frames - len(features), -1)])
 
 
 class DenoiserObjective(nn.Module):
@@ -93,18 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     recipe, folder = take_recipe(options, RECIPE), options.features_dir
     engine = start(options)
-    clips = load_motion(folder, "train")
-    examples, space = load_denoiser_clips(folder, clips), measure(folder, clips)
-    scale = Scale(space.mean, space.std)
     sizes = dict(options.sizes)
     if unknown := [name for name in sizes if name not in SIZES]:
         raise InputError(f"--sizes has no {unknown[0]}; allowed are {', '.join(SIZES)}, like width=256")
-    if appearances := [clip.appearance.shape[1] for clip in examples if clip.appearance is not None]:
-        sizes = {"start": appearances[0], "motion": examples[0].motion.shape[1], **sizes}
-    config = DenoiserConfig(options.variant, **sizes)
-    windows = Windows(examples, scale, config.start)
-    held_out = load_motion(folder, "val")
-    held_out = Windows(load_denoiser_clips(folder, held_out), scale, config.start) if held_out else None
+    windows = Windows(folder, "train")
+    held_out = Windows(folder, "val") if load_motion(folder, "val") else None
+    motion, appearance = (windows.stored[0][name].shape[1] for name in ("motion", "appearance"))
+    config = DenoiserConfig(options.variant, start=appearance, motion=motion, **sizes)
     network = Denoiser(config)
     if options.start:
         load_module(network, options.start, "stage2")

@@ -19,22 +19,184 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from anitalker.config import GeneratorConfig, SpeechConfig, to_dict
-from anitalker.motion.generator import MotionGenerator
-from anitalker.motion.windows import SamplingParams
+from anitalker.config import POSE_SIZE, GeneratorConfig, SpeechConfig, to_dict
+from anitalker.faces.landmarks import LIPS, lip_opening
+from anitalker.motion import samplers
+from anitalker.motion.generator import CONTROL_INDICES, MotionGenerator
+from anitalker.motion.windows import SamplingParams, generate_motion
+from encoders.audio import normalise_level
 from encoders.speech import SpeechFeatures
+from scripts.evaluation.metrics import pearson
 from scripts.training.engine import fit, open_run, start
-from scripts.training.generator_objective import GeneratorObjective, MotionLoss, draw_window
-from scripts.training.generator_scores import Speaker, apply_sync, measure_sync, validate
 from scripts.training.loop import load_module
-from scripts.training.motion_data import MotionExamples, load_motion
-from scripts.training.motion_statistics import blink_course, measure
+from scripts.training.losses import weighted_mean
+from scripts.training.motion_data import MotionClip, MotionExamples, Space, blink_course, load_motion, measure
 from scripts.training.recipe import Recipe, add_dtype, add_features_dir, command, take_recipe, training_parser
 
 RECIPE = Recipe(steps=4000, batch=32, lr=6e-4, clip=1.0)
 LIPS_WIDTH = 160  # of the regression
+LIPS_NOISE = 0.1  # added to the features that the regression hears, whose spread is about one
+ONE_STEP = SamplingParams(steps=1, guidance=1.0, temperature=0.0)
+
+
+class MotionLoss(nn.Module):
+    """Squared error of normalised motion and of its velocity: every number, the lips' landmarks, and their opening.
+
+    Each term is 1 for a prediction of nothing, so all count alike.
+    """
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        spread = space.std[POSE_SIZE:]
+        lips = space.directions[:, list(LIPS)].reshape(len(spread), -1) * spread[:, None]
+        opening = (space.opening * spread)[:, None]
+        for name, rows in (("lips", lips), ("opening", opening)):
+            self.register_buffer(name, torch.tensor(rows / np.linalg.norm(rows), dtype=torch.float32))
+
+    def terms(self, error: Tensor) -> Tensor:
+        """Error [B,n,20] -> [B,n]."""
+        face = error[..., POSE_SIZE:]
+        landmarks = sum((face @ rows).square().sum(-1) for rows in (self.lips, self.opening))
+        return error.square().mean(-1) + landmarks
+
+    def forward(self, estimate: Tensor, clean: Tensor, good: Tensor) -> dict[str, Tensor]:
+        """Position and velocity losses of [B,n,20]; good [B,n] frames count."""
+        error = estimate - clean
+        place = weighted_mean(self.terms(error), good)
+        return {"place": place, "velocity": weighted_mean(self.terms(error.diff(dim=1)), good[:, 1:] * good[:, :-1])}
+
+
+def draw_window(rng: np.random.Generator, config: GeneratorConfig) -> tuple[int, int]:
+    """(p, n): frames before and frames to make. Any n, so that look-ahead may be short; p = 1 is the portrait alone.
+
+    Of a network with lips: two frames before, so that nothing is changed to begin at a portrait.
+    """
+    if config.lips_width:
+        return 2, int(rng.integers(30, 110))
+    before = [1, config.previous, int(rng.integers(2, config.previous + 1))]
+    window = [config.window, int(rng.integers(30, config.window)), int(rng.integers(2, 30))]
+    return before[rng.choice(3, p=[0.3, 0.55, 0.15])], window[rng.choice(3, p=[0.3, 0.5, 0.2])]
+
+
+def draw_controls(motion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Variance controls of normalised motion [B,L,20], drawn at random: (motion, controls [B,L,5], given [B,L,5]).
+
+    Most windows have none; the others some: the mean of the window or the course itself. A tenth holds the head still.
+    """
+    size, length, _ = motion.shape
+
+    def chance(share: float, columns: int = 1) -> Tensor:
+        return torch.rand(size, 1, columns, device=motion.device) < share
+
+    course = motion[:, :, list(CONTROL_INDICES)]
+    controls = torch.where(chance(0.5), course.mean(1, keepdim=True), course)
+    given = chance(0.5, len(CONTROL_INDICES)) & chance(0.4)
+    still = chance(0.1)
+    pose = torch.arange(motion.shape[-1], device=motion.device) < POSE_SIZE
+    motion = motion.masked_fill(still & pose, 0)
+    return motion, controls.masked_fill(still, 0), (given | still).float().expand(-1, length, -1)
+
+
+class GeneratorObjective(nn.Module):
+    """Network and losses as one module, for DistributedDataParallel; of a network with `lips`, those alone learn."""
+
+    def __init__(self, network: MotionGenerator, loss: MotionLoss, dtype: str = "float32") -> None:
+        super().__init__()
+        self.network, self.loss, self.bf16 = network, loss, dtype == "bfloat16"
+
+    def forward(self, batch: dict[str, Tensor], step: int) -> tuple[dict[str, Tensor], dict]:
+        """Windows as `MotionExamples.batch` makes them -> losses with their `total`, and nothing else."""
+        with torch.autocast(batch["motion"].device.type, torch.bfloat16, enabled=self.bf16):
+            losses = self._motion(batch) if self.network.lips is None else self._lips(batch)
+        return losses | {"total": sum(losses.values())}, {}
+
+    def _motion(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Flow matching (Lipman et al. 2023) of the frames to make, behind those before."""
+        network, before, start = self.network, batch["good"].shape[1] - batch["frames"], batch["start"]
+        motion = network.normalise(batch["motion"], start).clamp(-6, 6)
+        size, device = len(motion), motion.device
+        motion, controls, given = draw_controls(motion)
+        previous, clean = motion[:, :before], motion[:, before:]
+        if before > 1:
+            previous = previous + 0.12 * torch.rand(size, 1, 1, device=device) * torch.randn_like(previous)
+        time = torch.rand(size, device=device) ** 1.5  # the beginning decides what is said; the end only polishes
+        time = torch.where(torch.rand(size, device=device) < 0.25, 0.0, time)
+        deaf = batch["deaf"] | (torch.rand(size, device=device) < 0.12)
+        noisy = samplers.interpolate(clean, torch.randn_like(clean), time)
+        estimate = network(noisy, time, network.encode_speech(batch["speech"]), start, previous, controls, given, deaf)
+        return self.loss(estimate, clean, batch["good"][:, before:].float())
+
+    def _lips(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The regression from speech to expression, the frames before included; only speakers who are seen count."""
+        truth = self.network.normalise(batch["motion"], batch["start"]).clamp(-6, 6)
+        speech = batch["speech"] + LIPS_NOISE * torch.randn_like(batch["speech"])
+        error = self.network.lips(speech).float() - truth
+        error = torch.cat([torch.zeros_like(error[..., :POSE_SIZE]), error[..., POSE_SIZE:]], -1)
+        good = batch["good"].float() * (~batch["deaf"]).float()[:, None]
+        return {"lips": weighted_mean(self.loss.terms(error), good)}
+
+
+def openings(clip: MotionClip, codes: Tensor, space: Space) -> np.ndarray:
+    """Lip opening of codes [T,20] on this clip's own neutral face."""
+    return lip_opening(clip.neutral + np.einsum("tk,knc->tnc", codes[:, POSE_SIZE:].numpy(), space.directions))
+
+
+class Speaker:
+    """A generator that speaks clips: lip openings [T] on a clip's face under speech features [1,T,S]."""
+
+    def __init__(self, network: MotionGenerator, features: SpeechFeatures, space: Space) -> None:
+        self.network, self.features, self.space = network.eval(), features, space
+
+    def hear(self, sound: np.ndarray) -> Tensor:
+        """float32 [N] at 16 kHz -> features [1,T,S]."""
+        return self.features(normalise_level(torch.from_numpy(sound)))[None]
+
+    @torch.no_grad()
+    def __call__(self, clip: MotionClip, speech: Tensor, seed: int, wishes: SamplingParams) -> np.ndarray:
+        start, generator = torch.from_numpy(clip.codes[:1]), torch.Generator().manual_seed(seed)
+        return openings(clip, generate_motion(self.network, speech, start, generator, wishes), self.space)
+
+
+def validate(speaker: Speaker, clips: list[MotionClip], wishes: SamplingParams, samples: int = 2) -> dict[str, float]:
+    """Scores of single samples on clips of real people who speak in the picture.
+
+    correlation, of the lip opening at zero lag; spread, its deviation over the true one's.
+    """
+    correlations, spreads = [], []
+    for clip in (clip for clip in clips if clip.speaks and clip.row["generated"] == "no"):
+        speech = speaker.hear(clip.sound)
+        for seed in range(samples):
+            lips = speaker(clip, speech, seed, wishes)
+            correlations.append(pearson(lips, clip.lips))
+            spreads.append(lips.std() / clip.lips.std())
+    return {"correlation": float(np.mean(correlations)), "spread": float(np.mean(spreads))}
+
+
+def measure_sync(speaker: Speaker, clips: list[MotionClip]) -> dict[str, tuple[float, float]]:
+    """How late each clip's sound is, judged by a network that learned from all of them: id -> (frames, correlation).
+
+    Lips of the network's single-step estimate against the labels' at lags of up to 7 frames; the peak by a parabola.
+    """
+    delays = {}
+    for clip in (clip for clip in clips if clip.speaks):
+        lips, n = speaker(clip, speaker.hear(clip.sound), 0, ONE_STEP), len(clip.lips)
+        curve = [pearson(lips[max(0, k) : n + min(0, k)], clip.lips[max(0, -k) : n - max(0, k)]) for k in range(-8, 9)]
+        best = 1 + int(np.argmax(curve[1:-1]))
+        low, top, high = curve[best - 1 : best + 2]
+        fraction = 0.5 * (low - high) / min(low - 2 * top + high, -1e-6)
+        delays[clip.row["id"]] = (round(best - 8 + float(np.clip(fraction, -0.5, 0.5)), 2), round(top, 3))
+    return delays
+
+
+def apply_sync(delays: dict, clips: list[MotionClip]) -> None:
+    """Shift the sound of clips that are clearly late or early; sound that fits nowhere teaches no speech."""
+    for clip in clips:
+        late, correlation = delays.get(clip.row["id"], (0.0, 1.0))
+        clip.unrelated = clip.speaks and correlation < 0.2
+        if correlation > 0.35 and 0.6 <= abs(late) <= 6:
+            clip.shift(late)
 
 
 @command

@@ -1,4 +1,5 @@
-"""Train the prior of the check of portraits: a flow over motion codes, a Gaussian over HAL codes, and their limits.
+"""Train the prior of the check of portraits: a flow over motion codes, a Gaussian over HAL codes, and their limits; and
+the probe that notices covered mouths and eyes.
 
     python -m scripts.train_motion_prior --features-dir runs/features --cache runs/cache --model lite \
         --out checkpoints/motion_prior.safetensors
@@ -6,15 +7,20 @@
 The flow learns the codes of real clips (labels, as scripts.extract_features wrote them). What is usual, and the limits,
 come from pictures as a user would give them: found, cropped and encoded by the shipped networks. Limits are set on
 `val`: one in a hundred real pictures gets a word, none of them a refusal. Prints how many odd pictures are caught.
+
+The probe is taught masks, hands, microphones and patches over the mouth, and dark glasses over the eyes; what is drawn
+beside the face, and frames of clips, teach what is no cover. Printed: how many covers of these kinds are noticed on
+`val`, and of kinds that were never shown. All covers are drawn.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +31,23 @@ from anitalker.config import InputError, MotionPriorConfig, to_dict
 from anitalker.faces.crop import crop_face
 from anitalker.faces.detection import FaceFinder
 from anitalker.models import loading
+from anitalker.motion.occlusion import PARTS, OcclusionProbe
 from anitalker.motion.prior import SCORES, MotionPrior, landmark_residual, space_hash
 from anitalker.runtime.transfer import to_tensor
 from scripts.export import write
 from scripts.training.data import FrameCache
 from scripts.training.motion_data import MotionClip, load_motion
-from scripts.training.odd_pictures import KINDS
+from scripts.training.occluders import EYES_TAUGHT, EYES_UNSEEN, HARMLESS, MOUTH_TAUGHT, MOUTH_UNSEEN, ODD
 from scripts.training.recipe import add_features_dir, command
 
-FALSE_ALARMS = 0.01
+FALSE_ALARMS = 0.01  # of the prior, and of each part that the probe knows
 JITTER = 0.2  # of the spread of the codes, added in training
 REFUSAL = 1.25  # times the highest anomaly score of a real picture of val
+HIDES = {kind: n for n, kinds in enumerate((MOUTH_TAUGHT | MOUTH_UNSEEN, EYES_TAUGHT | EYES_UNSEEN)) for kind in kinds}
+KINDS = MOUTH_TAUGHT | MOUTH_UNSEEN | EYES_TAUGHT | EYES_UNSEEN | HARMLESS
+
+Example = tuple[np.ndarray, str]  # picture uint8 [256,256,3] and its kind: `real` for a still, `clip`, or what is drawn
+Codes = tuple[Tensor, np.ndarray]  # codes [N,D] and kinds [N]
 
 
 def train_flow(prior: MotionPrior, clips: list[MotionClip], val: list[MotionClip], steps: int, batch: int) -> dict:
@@ -63,9 +75,7 @@ def train_flow(prior: MotionPrior, clips: list[MotionClip], val: list[MotionClip
             if score > best:
                 best, best_state = score, {key: tensor.clone() for key, tensor in prior.flow.state_dict().items()}
     prior.flow.load_state_dict(best_state)
-    covariance = torch.cov(codes.T) + 1e-6 * torch.eye(codes.shape[1])
-    gaussian = torch.distributions.MultivariateNormal(codes.mean(0), covariance)
-    return {"val": best, "gaussian": float(gaussian.log_prob(held_out).mean()), "frames": len(codes)}
+    return {"val": best, "frames": len(codes)}
 
 
 def fit_appearance(prior: MotionPrior, codes: Tensor) -> None:
@@ -136,7 +146,7 @@ def detection(
 ) -> dict:
     """For each kind of odd picture: share without a face, doubted, refused; each out of all."""
     rates = {}
-    for kind, make in KINDS.items():
+    for kind, make in ODD.items():
         readings = [reader.read(make(np.array(cache.frames[n]), cache.landmarks[n], rng)) for n in numbers]
         faces = [reading for reading in readings if reading is not None]
         doubts = [prior.rejection(signs) for signs in signs_of(prior, faces)] if faces else []
@@ -149,6 +159,64 @@ def detection(
     return rates
 
 
+def cover_examples(
+    cache: FrameCache, stills: int, frames: int, rng: np.random.Generator, every: bool = False
+) -> Iterator[Example]:
+    """Stills as they are and with things drawn onto them, frames of clips as they are.
+
+    Drawn is every kind; or what is taught: a cover of the mouth, then one of the eyes or something beside the face.
+    """
+    for n in choose_frames(cache, stills, frames, rng):
+        picture, points, still = np.array(cache.frames[n]), cache.landmarks[n], cache.clip[n] < 0
+        yield picture, "real" if still else "clip"
+        groups = (MOUTH_TAUGHT, EYES_TAUGHT if rng.random() < 0.5 else HARMLESS)
+        kinds = KINDS if every else [str(rng.choice(list(group))) for group in groups]
+        yield from ((KINDS[kind](picture, points, rng), kind) for kind in kinds if still)
+
+
+@torch.no_grad()
+def read_codes(reader: PictureReader, examples: Iterable[Example], batch: int = 16) -> Codes:
+    """Appearance codes of examples, taken as crops."""
+    codes, kinds, examples = [], [], iter(examples)
+    while chunk := list(itertools.islice(examples, batch)):
+        codes.append(reader.space(torch.cat([to_tensor(picture) for picture, _ in chunk])).appearance)
+        kinds += [kind for _, kind in chunk]
+    return torch.cat(codes).float(), np.array(kinds)
+
+
+def fit_probe(covers: OcclusionProbe, codes: Tensor, kinds: np.ndarray) -> dict:
+    """Fit to codes [N,D] of pictures of these kinds -> facts."""
+    covered = torch.tensor([[float(HIDES.get(kind) == n) for n in range(len(PARTS))] for kind in kinds.tolist()])
+    return {"covered": covered.sum(0).int().tolist(), "loss": covers.fit(codes, covered)}
+
+
+def set_probe_limits(covers: OcclusionProbe, codes: Tensor) -> dict:
+    """FALSE_ALARMS of real pictures, with codes [N,D], get a word about each part, fewer where the limit would
+    lie below even odds (the pictures are few) -> facts."""
+    covers.limits.copy_(covers(codes).quantile(1 - FALSE_ALARMS, 0).clamp(min=0))
+    return {"real": len(codes), "limits": covers.limits.tolist()}
+
+
+def occlusion_rates(covers: OcclusionProbe, codes: Tensor, kinds: np.ndarray) -> dict:
+    """For each kind: how many pictures, and shares with a word about mouth or eyes."""
+    rates, above = {}, (covers(codes) > covers.limits).float()
+    for kind in dict.fromkeys(kinds.tolist()):
+        chosen = above[torch.from_numpy(kinds == kind)]
+        rates[kind] = {"pictures": len(chosen), **dict(zip(PARTS, chosen.mean(0).tolist(), strict=True))}
+    return rates
+
+
+def train_probe(
+    covers: OcclusionProbe, reader: PictureReader, train: FrameCache, val: FrameCache, stills: int, real: list[dict]
+) -> dict:
+    """Fit the probe to drawn covers on stills of train, set its limits by readings of real pictures -> facts."""
+    rng = np.random.default_rng(0)
+    facts = {"taught": fit_probe(covers, *read_codes(reader, cover_examples(train, stills, stills // 2, rng)))}
+    facts |= set_probe_limits(covers, torch.cat([reading["appearance"] for reading in real]))
+    examples = cover_examples(val, stills, stills // 4, rng, every=True)
+    return facts | {"detected": occlusion_rates(covers, *read_codes(reader, examples))}
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train the prior that tells faces from what only looks like one.")
@@ -159,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--pictures", type=int, default=240, help="of train, and as many of val")
     parser.add_argument("--odd", type=int, default=20, help="pictures of each odd kind")
+    parser.add_argument("--stills", type=int, default=1100, help="of train that are covered, two pictures each")
     parser.add_argument("--out", default="checkpoints/motion_prior.safetensors")
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
@@ -177,10 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     fitted, judged = mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :]
     fit_appearance(prior, torch.cat([reading["appearance"] for reading in fitted]))
     facts |= set_limits(prior, signs_of(prior, judged), signs_of(prior, val))
-    if out.is_file():  # the probe of scripts.train_covers stays where it fits
-        old, stored = loading.read(out)
-        if old["prior"] == to_dict(config) and "covers.weight" in stored:
-            prior.covers.load_state_dict({name: stored[f"covers.{name}"] for name in prior.covers.state_dict()})
+    facts["covers"] = train_probe(prior.covers, reader, train_cache, val_cache, options.stills, val)
     facts["odd"] = detection(prior, reader, val_cache, np.flatnonzero(val_cache.clip < 0)[: options.odd], rng)
     write(out, {"prior": to_dict(config)}, {key: tensor.contiguous() for key, tensor in prior.state_dict().items()})
     print(json.dumps(facts, indent=1))

@@ -55,11 +55,8 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, StageOneRecip
     parser.add_argument("--stage", choices=STAGES, help="of lite-256: codes (default), then decoder")
     parser.add_argument("--data", required=True, help="folder laid out as scripts.prepare_data writes it")
     parser.add_argument("--cache", default="runs/cache", help="decoded frames and labels")
-    parser.add_argument("--codes", help="decoder stage: run of the codes stage, or weights; without it, label codes")
-    parser.add_argument(
-        "--frozen", action="store_true", help="decoder stage: leave the encoder as it is; twice as fast"
-    )
-    parser.add_argument("--teacher", help="decoder stage: run, or weights, whose decoder to learn from (any widths)")
+    parser.add_argument("--codes", help="decoder stage: run of the codes stage, or weights")
+    parser.add_argument("--frozen", action="store_true", help="decoder stage: leave the encoder as it is")
     network = "of the perceptual loss: vgg19 (fetched by torchvision), none, or a file (.npz of SqueezeNet 1.0)"
     parser.add_argument("--perceptual-network", default="vgg19", help=network)
     add_old_names(parser, {"features": "perceptual_network"})

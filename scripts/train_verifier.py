@@ -5,10 +5,7 @@
 
 The second form writes the file and its equal-error rates inside. No loss of any model may use this network: it judges.
 
-Most people are here in one picture only. Such a still becomes several by the landmark flow: the displacement of a real
-clip between two frames moves its points. Where two photographs of a person exist they count as one person, and twenty
-such people are kept from the training, because frames of one recording are too easy a test. A step tells people of one
-collection apart: between collections, the style of the pictures would be enough.
+Most people are here in one picture only: such a still is paired with itself under the motion of a clip.
 """
 
 from __future__ import annotations
@@ -22,83 +19,88 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.transforms import v2
 
-from scripts.evaluation.identity import Person, different_pairs, equal_error, gather, same_pairs
-from scripts.evaluation.verifier import WIDTHS, VerifierNetwork
+from encoders.image import to_tensor
+from scripts.evaluation.identity import different_pairs, equal_error, gather, same_pairs
+from scripts.evaluation.verifier import WIDTHS, VerifierNetwork, face_crops
 from scripts.export import slim, write
+from scripts.training.augment import apply_to_share, colour, degrade, random_similarity
+from scripts.training.codes import label_space
+from scripts.training.data import FrameCache
 from scripts.training.engine import fit, open_run, start
 from scripts.training.labels import prepare_labels
+from scripts.training.pairs import PairSampler, animate_stills
 from scripts.training.recipe import Recipe, add_dtype, command, take_recipe, training_parser
-from scripts.training.verifier_data import PeopleSampler, Photographs, TrainingSet, augment, make_training_set, unpack
 
 RECIPE = Recipe(steps=2500, batch=64, lr=2e-3, score=0)
+STILLS = 0.5  # share of pairs
+FRAME_SIZE = 128  # pixels of the frames that are learned from: a face of 70 becomes a crop of 64
 TEMPERATURE = 0.1
+FRAMES_PER_PERSON = 40  # of val
 
 
 class ContrastiveObjective(nn.Module):
-    """Which of all others in the batch is the same person?"""
+    """Which of all others in the batch are the same person?"""
 
     def __init__(self, network: VerifierNetwork, dtype: str) -> None:
         super().__init__()
         self.network, self.bf16 = network, dtype == "bfloat16"
 
-    def forward(self, crops: Tensor, step: int) -> tuple[dict[str, Tensor], dict]:
-        """First crops of people, then second ones [2P,4,SIDE,SIDE] -> the loss, and nothing else."""
+    def forward(self, batch: tuple[Tensor, Tensor], step: int) -> tuple[dict[str, Tensor], dict]:
+        """Crops [B,4,SIDE,SIDE] and their people [B] -> the loss, and nothing else."""
+        crops, people = batch
         with torch.autocast(crops.device.type, torch.bfloat16, enabled=self.bf16):
             embeddings = self.network(crops)
-        loss = contrast(*embeddings.chunk(2))
+        loss = contrast(embeddings, people)
         return {"loss": loss, "total": loss}, {}
 
 
-def contrast(first: Tensor, second: Tensor) -> Tensor:
-    """NT-Xent of unit embeddings [P,D] of two crops each -> scalar, nats (Chen et al., "SimCLR", ICML 2020, eq. 1):
-    cross-entropy over cosines / TEMPERATURE, oneself left out.
+def contrast(embeddings: Tensor, people: Tensor) -> Tensor:
+    """Supervised contrastive loss of unit embeddings [B,D] -> scalar, nats (Khosla et al. 2020, eq. 2): cross-entropy
+    over cosines / TEMPERATURE, oneself left out. Every person is there twice or more.
     """
-    both = torch.cat([first, second])
-    cosines = (both @ both.T / TEMPERATURE).fill_diagonal_(-1e4)
-    return F.cross_entropy(cosines, torch.arange(len(both), device=both.device).roll(len(first)))
+    cosines = (embeddings @ embeddings.T / TEMPERATURE).fill_diagonal_(-1e4)
+    same = (people[:, None] == people).float().fill_diagonal_(0)
+    return F.cross_entropy(cosines, same / same.sum(1, keepdim=True))
+
+
+def augment(crops: Tensor) -> Tensor:
+    """Misplaced, mirrored, recoloured and degraded crops [B,4,SIDE,SIDE], a patch of some masks erased."""
+    crops = torch.where(torch.rand(len(crops), 1, 1, 1) < 0.5, crops.flip(3), crops)
+    crops = random_similarity(len(crops), 0.08, 0.06, 0.025).pictures(crops)
+    mask = apply_to_share(crops[:, 3:].clone(), 0.4, v2.RandomErasing(1.0, (1 / 9, 1 / 9), (1, 1)))
+    return torch.cat([degrade(colour(crops[:, :3].clone(), 0.8)), mask], 1)
 
 
 @torch.inference_mode()
-def embed(network: VerifierNetwork, crops: Tensor) -> np.ndarray:
-    """uint8 crops [n,4,SIDE,SIDE] -> unit embeddings [n,D]."""
-    device = next(network.parameters()).device
-    return torch.cat([network(unpack(batch.to(device))).cpu() for batch in crops.split(128)]).numpy()
+def embed(network: VerifierNetwork, cache: FrameCache, numbers: np.ndarray) -> np.ndarray:
+    """Unit embeddings [n,D] of frames by number."""
+    device, template, embeddings = next(network.parameters()).device, network.template.cpu(), []
+    for batch in np.array_split(numbers, -(-len(numbers) // 64)):
+        frames, landmarks = cache.draw(batch)
+        embeddings.append(network(face_crops(to_tensor(frames), landmarks, template).to(device)).cpu())
+    return torch.cat(embeddings).numpy()
 
 
-def error_rates(network: VerifierNetwork, val: Photographs, kept_out: list[tuple[str, Tensor]]) -> dict[str, dict]:
-    """Equal-error rates on val: frames of the clips, of different clips only, and on the two photographs kept out."""
-    cache, rng, picks = val.cache, np.random.default_rng(0), val.spread(40)
-    embeddings = embed(network, val.crops(picks, network.template.cpu()))
-    frames = zip(picks, embeddings, strict=True)
-    people = gather([(val.names[n], int(cache.clip[n]), cache.frame[n][None], e[None]) for n, e in frames])
-    clips, stills = [p for p in people if (p.clips >= 0).any()], [p for p in people if (p.clips < 0).all()]
-    twice = [Person(name, embed(network, c), np.arange(len(c)), np.zeros(len(c))) for name, c in kept_out]
-    between = different_pairs(clips, rng)
-    trials = {
-        "val_clips": (clips, False, between),
-        "val_clips_other_recording": (clips, True, between),
-        "val_clips_against_stills": (clips, False, different_pairs([*stills, *clips], rng, 4)),
-        "two_photographs": (twice, True, different_pairs([*twice, *stills], rng)),
-    }
-    rates = {}
-    for trial, (chosen, across, different) in trials.items():
-        same = np.concatenate([np.zeros(0), *(same_pairs(person, rng, across) for person in chosen)])
-        if len(same) and len(different):
-            rates[trial] = {"equal_error_rate": round(equal_error(same, different)[0], 4), "people": len(chosen)}
-            rates[trial] |= {"same": len(same), "different": len(different)}
-    return rates
+def spread_frames(cache: FrameCache) -> np.ndarray:
+    """Numbers of at most FRAMES_PER_PERSON good frames of each person in clips, evenly over all that there are."""
+    picks, good = [], cache.good & (cache.clip >= 0)
+    for person in np.unique(cache.identity[good]):
+        frames = np.flatnonzero((cache.identity == person) & good)
+        picks.append(frames[np.linspace(0, len(frames) - 1, min(FRAMES_PER_PERSON, len(frames))).round().astype(int)])
+    return np.concatenate(picks)
 
 
-def training_set(folder: Path, *arguments) -> TrainingSet:
-    """`make_training_set`, once per run folder."""
-    path = folder / "crops.pt"
-    if path.is_file():
-        return TrainingSet(*torch.load(path, weights_only=True))
-    data = make_training_set(*arguments)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save((data.crops, data.people, data.collections, data.kept_out), path)
-    return data
+def error_rate(network: VerifierNetwork, cache: FrameCache) -> dict[str, float]:
+    """Equal-error rate on frames of clips a second apart, and how many people and pairs it rests on."""
+    rng, picks = np.random.default_rng(0), spread_frames(cache)
+    frames = zip(picks, embed(network, cache, picks), strict=True)
+    people = gather([(str(cache.identity[n]), int(cache.clip[n]), cache.frame[n][None], e[None]) for n, e in frames])
+    same = np.concatenate([same_pairs(person, rng) for person in people])
+    different = different_pairs(people, rng)
+    rate = round(equal_error(same, different)[0], 4)
+    return {"equal_error_rate": rate, "people": len(people), "same": len(same), "different": len(different)}
 
 
 @command
@@ -106,29 +108,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse(argv)
     recipe = take_recipe(options, RECIPE)
     engine = start(options)
-    canonical = prepare_labels(options.data, options.cache).canonical
-    network = VerifierNetwork()
-    network.set_template(canonical)
-    train, val = (Photographs(options.cache, options.data, split) for split in ("train", "val"))
-    data = training_set(Path(options.out), train, val, canonical, network.template)
-    print(
-        f"{len(data.crops)} crops of {len(data.collections)} people, {len(data.kept_out)} people kept out", flush=True
-    )
-    objective = ContrastiveObjective(network.to(memory_format=torch.channels_last), options.dtype).to(engine.device)
+    labels = prepare_labels(options.data, options.cache)
+    network = VerifierNetwork().to(memory_format=torch.channels_last)
+    network.set_template(labels.canonical)
+    template = network.template.clone()
+    train, val = FrameCache(options.cache, "train", FRAME_SIZE), FrameCache(options.cache, "val")
+    objective = ContrastiveObjective(network, options.dtype).to(engine.device)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, weight_decay=0.02)
     config = {"verifier": {"widths": list(WIDTHS), "size": network.out.out_features}}
     run = open_run(engine, options, recipe, {"verifier": network}, optimizer, config)
-    sampler = PeopleSampler(data.people, data.collections)
+    sampler, space = PairSampler(train, labels, STILLS), label_space(labels, train)
 
-    def draw(step: int, seed: int) -> Tensor:
-        numbers, _ = sampler.draw(recipe.batch)
-        return augment(unpack(data.crops[numbers.flatten()])).to(engine.device)
+    def draw(step: int, seed: int) -> tuple[Tensor, Tensor]:
+        pairs = animate_stills(sampler.draw(recipe.batch, seed), space)
+        pictures = torch.cat([pairs.picture_a, pairs.picture_b])
+        crops = face_crops(pictures, torch.cat([pairs.landmarks_a, pairs.landmarks_b]), template)
+        return augment(crops).to(engine.device), pairs.identity.repeat(2).to(engine.device)
 
     fit(run, engine, objective.train(), draw)
+    if not engine.main:
+        return
     averaged = run.averaged("verifier")
-    rates = error_rates(averaged, val, data.kept_out)
-    for trial, rate in rates.items():
-        print(trial, *(f"{key} {value}" for key, value in rate.items()))
+    rates = {"val_clips": error_rate(averaged, val)}
+    print(rates)
     if options.file:
         tensors = {f"verifier.{key}": slim(key, tensor) for key, tensor in averaged.state_dict().items()}
         write(Path(options.file), config | {"equal_error": rates, "steps": run.step}, tensors)

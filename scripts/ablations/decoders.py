@@ -45,7 +45,6 @@ ARMS = {
     "wide": ("32 to 192 channels", (*FROZEN, "--channels", "32,64,128,192")),
     "coarse": ("synthesis at 64x64 places", (*FROZEN, "--block", "4", "--channels", "48,96,128")),
     "learning": ("as shipped, the encoder learns along", LITE),
-    "learned-4": ("the same and 4 learned numbers (gaze, tongue)", (*LITE, "--learned", "4")),
     "pyramid-quarter": ("the original's learned flow, a quarter of its width", (*PYRAMID, "--width", "0.25")),
     "fine": ("synthesis at 256x256 places", (*FROZEN, "--block", "1", "--channels", "16,24,48,96,128")),
     "pyramid-half": ("the original's learned flow, half its width", (*PYRAMID, "--width", "0.5")),

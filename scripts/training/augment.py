@@ -56,11 +56,6 @@ def apply_to_share(pictures: Tensor, share: float, transform: Callable[[Tensor],
     return pictures
 
 
-def resample(smallest: int, largest: int, size: int) -> v2.Transform:
-    """A picture as if it had been enlarged to `size` pixels from `smallest` to `largest`."""
-    return v2.Compose([v2.RandomResize(smallest, largest), v2.Resize(size)])
-
-
 def gamma(picture: Tensor, spread: float) -> Tensor:
     """A random exponent whose logarithm has this deviation, at most 0.7 (a factor of 2)."""
     exponent = (torch.randn(()) * spread).clamp(-0.7, 0.7).exp().item()
@@ -88,7 +83,16 @@ def colour_pairs(pictures_a: Tensor, pictures_b: Tensor, strength: float) -> Non
     pictures_b.copy_(changed_b)
 
 
+def jpeg(picture: Tensor) -> Tensor:
+    """Through JPEG at quality 20 to 80."""
+    pixels = ((picture.clamp(-1, 1) + 1) * 127.5).to(torch.uint8).cpu()
+    return (v2.functional.jpeg(pixels, int(torch.randint(20, 80, ()))).float() / 127.5 - 1).to(picture.device)
+
+
 def degrade(pictures: Tensor) -> Tensor:
-    """A third of the pictures lose resolution, a quarter get noise; [-1,1] -> [-1,1]. Changes its argument."""
-    apply_to_share(pictures, 0.33, resample(64, 200, pictures.shape[-1]))
-    return apply_to_share(pictures, 0.25, lambda picture: noise(picture, 0.07))
+    """A third of the pictures lose resolution, a quarter get noise, a tenth goes through JPEG; changes its argument."""
+    size = pictures.shape[-1]
+    resample = v2.Compose([v2.RandomResize(size // 4, 3 * size // 4), v2.Resize(size)])
+    apply_to_share(pictures, 0.33, resample)
+    apply_to_share(pictures, 0.25, lambda picture: noise(picture, 0.1))
+    return apply_to_share(pictures, 0.1, jpeg).clamp_(-1, 1)

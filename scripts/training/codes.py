@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import LANDMARKS, POSE_SIZE, to_dict
+from anitalker.config import LANDMARKS, POSE_SIZE, EncoderConfig, MotionSpaceConfig, to_dict
 from anitalker.faces.landmarks import from_canonical, lip_opening
 from anitalker.motion.motion_space import Codes as Readings
 from anitalker.motion.motion_space import MotionSpace, lid_scale
@@ -25,8 +25,6 @@ from scripts.training.pairs import Pairs, PairSampler, animate_stills
 from scripts.training.presets import Codes, motion_space_config, weighted
 from scripts.training.separation import SeparationTerms
 
-LAST_STAGE = 0.6  # share of HAL's last stage at a restart
-
 
 def start_from_labels(space: MotionSpace, labels: MotionLabels, cache: FrameCache) -> None:
     """Put canonical face, directions, and mean and spread of the training codes into the motion space's buffers."""
@@ -39,9 +37,16 @@ def start_from_labels(space: MotionSpace, labels: MotionLabels, cache: FrameCach
     space.motion_std.copy_(codes.std(0).clamp_min(0.02))
 
 
+def label_space(labels: MotionLabels, cache: FrameCache) -> MotionSpace:
+    """A motion space whose network is next to nothing, for the geometry of the labels."""
+    space = MotionSpace(MotionSpaceConfig(encoder=EncoderConfig(channels=(8,) * 6, code_size=8), hidden=8))
+    start_from_labels(space, labels, cache)
+    return space
+
+
 def standard(space: MotionSpace, motion: Tensor) -> Tensor:
-    """Of motion codes [B,M] what labels give, in deviations from its mean."""
-    return (motion[:, : space.config.shown_size] - space.motion_mean) / space.motion_std
+    """Motion codes [B,20] in deviations from their mean."""
+    return (motion - space.motion_mean) / space.motion_std
 
 
 class CodesObjective(nn.Module):
@@ -76,7 +81,7 @@ class CodesObjective(nn.Module):
     def _geometry(self, pairs: Pairs, codes: Readings) -> dict[str, Tensor]:
         """What landmarks and label codes say."""
         space, count = self.space, len(pairs.labelled)
-        motion, label = codes.motion[:, : space.config.shown_size], torch.cat([pairs.codes_a, pairs.codes_b])
+        motion, label = codes.motion, torch.cat([pairs.codes_a, pairs.codes_b])
         landmarks = torch.cat([pairs.landmarks_a, pairs.landmarks_b])
         known = pairs.labelled.repeat(2)
         neutral = pairs.neutral.repeat(2, 1, 1)
@@ -107,11 +112,6 @@ def train_codes(
     start_from_labels(space, labels, train)
     if options.start:
         load_module(space, options.start, "motion_space")
-        if recipe.hal and len(space.hal.logits) > 1:
-            factor = space.hal.rebalance(LAST_STAGE)
-            with torch.no_grad():
-                for parameter in space.encoder.last.parameters():
-                    parameter.mul_(factor)
     objective = CodesObjective(space, recipe, train.people).to(engine.device)
     # HAL's logits at the common rate: at ten times, the quick pooled stages starved the last one, which keeps place.
     optimizer = torch.optim.AdamW([*space.parameters(), *objective.heads.parameters()], recipe.lr, weight_decay=0.01)
@@ -133,10 +133,14 @@ def train_codes(
 def score_codes(space: MotionSpace, cache: FrameCache, labels: MotionLabels, stride: int = 3) -> dict[str, float]:
     """Codes against labels on the clips of a split: R2 of pose, lip opening r per clip, relative landmark error (%)."""
     correlations, relative, predicted, true = [], [], [], []
-    geometry = copy.deepcopy(space).cpu()
+    geometry, device = copy.deepcopy(space).cpu(), space.canonical.device
     for clip, row in enumerate(cache.rows):
         frames = cache.frames_of(clip)[::stride]
-        motion = read_motion(space, cache, frames)[:, : space.config.shown_size]
+        with torch.autocast(device.type, torch.bfloat16):
+            looks = [
+                space(to_tensor(cache.pictures(few, device))) for few in np.array_split(frames, -(-len(frames) // 32))
+            ]
+        motion = torch.cat([look.motion for look in looks]).cpu()
         landmarks, neutral = torch.tensor(cache.landmarks[frames]), labels.neutrals[row["identity"]]
         frontal = neutral + lid_scale(neutral, labels.canonical) * geometry._displacement(motion)
         correlations.append(torch.corrcoef(torch.stack([lip_opening(frontal), lip_opening(landmarks)]))[0, 1])
@@ -149,11 +153,3 @@ def score_codes(space: MotionSpace, cache: FrameCache, labels: MotionLabels, str
     scores = {f"r2_{name}": r2[i].item() for i, name in enumerate(("yaw", "pitch", "roll", "x", "y", "scale"))}
     scores["r2_expression"] = r2[POSE_SIZE:].mean().item()
     return {**scores, "lip_r": torch.stack(correlations).mean().item(), "relative": torch.stack(relative).mean().item()}
-
-
-@torch.no_grad()
-def read_motion(space: MotionSpace, cache: FrameCache, numbers: np.ndarray, chunk: int = 32) -> Tensor:
-    """Motion codes [n,M] of frames by number, on the CPU; `space` is in evaluation mode."""
-    device, chunks = space.canonical.device, (numbers[n : n + chunk] for n in range(0, len(numbers), chunk))
-    with torch.autocast(device.type, torch.bfloat16):
-        return torch.cat([space(to_tensor(cache.pictures(frames, device))).motion.cpu() for frames in chunks])

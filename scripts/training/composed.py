@@ -5,9 +5,6 @@ Letters: H x W pixels of a scene, N = 468 points. A scene is decided by its seed
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +12,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from anitalker.config import CROP
-from scripts.training.scenes import beside_face, texture, to_pictures
+from encoders.image import to_tensor
+from scripts.training.scenes import apart, beside_face, paste, place_points, random_roll, texture, to_image
 
 SHORTEST, LONGEST = 640, 4096  # pixels of a scene's long side
 SMALLEST_FACE = 44  # pixels of the longer side of the landmarks' box
 MOST_FACES = 5
 SHARES = (0.4, 0.2, 0.15, 0.15, 0.1)  # of scenes with 1 to 5 faces
 ASPECTS = (1.0, 4 / 3, 3 / 4, 3 / 2, 2 / 3, 16 / 9, 9 / 16)
-FORMATS = ("jpeg", "webp", "jpeg", "png", "jpeg", "16 bit", "jpeg", "cmyk", "webp", "palette")  # scene n takes n mod 10
+FORMATS = ("jpeg", "webp", "jpeg", "png", "jpeg", "cmyk", "jpeg", "png", "webp", "palette")  # scene n takes n mod 10
 SUFFIX = {"jpeg": "jpg", "cmyk": "jpg", "webp": "webp"}  # else png
-LOSSLESS = ("png", "16 bit")
+LOSSLESS = ("png",)
 TURNED, CUT = 0.4, 0.35  # shares: an EXIF tag that turns the picture; a first face at the border
 # EXIF orientation -> what was done to an upright picture when it was stored.
 STORED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90"}
@@ -48,31 +45,32 @@ def compose(stills: np.ndarray, landmarks: np.ndarray, seed: int, number: int) -
     aspect = float(rng.choice(ASPECTS))
     width, height = (long, round(long / aspect)) if aspect >= 1 else (round(long * aspect), long)
     scene = background(stills, landmarks, (width, height), rng)
-    wanted, faces, rolls, sides = 1 + int(rng.choice(MOST_FACES, p=SHARES)), [], [], []
+    wanted, faces = 1 + int(rng.choice(MOST_FACES, p=SHARES)), []
     at_border = bool(rng.random() < CUT)
     for which in rng.choice(len(stills), wanted, replace=False):
-        roll = float(np.clip(rng.normal(0, 12), -35, 35))
+        roll = random_roll(rng)
         for _ in range(30):
             side = face_side(min(width, height), wanted, rng)
-            centre = place(width, height, side, at_border and not faces, rng)
-            points = moved(landmarks[which, :, :2], centre, side, roll)
+            centre = face_centre(width, height, side, at_border and not faces, rng)
+            points = place_points(landmarks[which, :, :2], centre, side, roll)
             if all(apart(points, other) for other in faces):
                 paste(scene, stills[which], landmarks[which, :, :2], centre, side, roll)
-                faces.append(points), rolls.append(round(roll, 1)), sides.append(round(side))
+                faces.append(points)
                 break
-    facts = {"width": width, "height": height, "faces": len(faces), "rolls": rolls, "sides": sides}
-    return Scene(np.asarray(scene), tuple(faces), facts | {"at_border": at_border})
+    facts = {"width": width, "height": height, "faces": len(faces), "at_border": at_border}
+    return Scene(np.asarray(scene), tuple(faces), facts)
 
 
-def background(stills: np.ndarray, landmarks: np.ndarray, size: tuple[int, int], rng: np.random.Generator):
-    """Octaves of noise, and what lies beside a face of the stills, without a face: a PIL picture of `size`."""
+def background(
+    stills: np.ndarray, landmarks: np.ndarray, size: tuple[int, int], rng: np.random.Generator
+) -> Image.Image:
+    """Octaves of noise, and what lies beside a face of the stills, without a face, in this size."""
     which = rng.choice(len(stills), 4, replace=len(stills) < 4)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
-        pictures = to_pictures(torch.from_numpy(np.ascontiguousarray(stills[which])))
+        pictures = to_tensor(torch.from_numpy(np.ascontiguousarray(stills[which])))
         noise = texture(pictures, beside_face(torch.from_numpy(landmarks[which])), 1, 384)[0]
-    low = ((noise.clamp(-1, 1) + 1) * 127.5).byte().permute(1, 2, 0).numpy()
-    return Image.fromarray(low).resize(size, Image.Resampling.BICUBIC)
+    return to_image(noise).resize(size, Image.Resampling.BICUBIC)
 
 
 def face_side(short: int, faces: int, rng: np.random.Generator) -> float:
@@ -81,7 +79,7 @@ def face_side(short: int, faces: int, rng: np.random.Generator) -> float:
     return float(max(np.exp(rng.uniform(np.log(low), np.log(high))) * short, SMALLEST_FACE))
 
 
-def place(width: int, height: int, side: float, at_border: bool, rng: np.random.Generator) -> np.ndarray:
+def face_centre(width: int, height: int, side: float, at_border: bool, rng: np.random.Generator) -> np.ndarray:
     """Centre of a face; at a border up to a tenth of the face is cut off, never its mouth."""
     near = 0.55 * side
     x, y = rng.uniform(near, max(width - near, near + 1)), rng.uniform(near, max(height - near, near + 1))
@@ -90,37 +88,6 @@ def place(width: int, height: int, side: float, at_border: bool, rng: np.random.
         x = cut if way == 0 else width - cut if way == 1 else x
         y = cut if way == 2 else height - max(cut, near) if way == 3 else y
     return np.array([x, y])
-
-
-def apart(points: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two faces [N,2] stand so far apart that no still covers the other's face."""
-    (low, high), (other_low, other_high) = ((face.min(0), face.max(0)) for face in (points, other))
-    reach = 0.35 * float(max((high - low).max(), (other_high - other_low).max()))
-    return bool(((low - reach > other_high) | (high + reach < other_low)).any())
-
-
-def moved(points: np.ndarray, centre: np.ndarray, side: float, roll: float) -> np.ndarray:
-    """Landmarks [N,2] in crop widths -> pixels of the scene; roll in degrees, clockwise."""
-    low, high = points.min(0), points.max(0)
-    turn = np.deg2rad(roll)
-    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    return ((points - (low + high) / 2) * side / (high - low).max()) @ matrix.T + centre
-
-
-def paste(scene, still: np.ndarray, points: np.ndarray, centre: np.ndarray, side: float, roll: float) -> None:
-    """A still, enlarged or reduced and turned, into the scene (a PIL picture), with a soft edge."""
-    low, high = points.min(0), points.max(0)
-    size = max(round(side / float((high - low).max())), 2)  # pixels of the whole still
-    edge = np.minimum(np.arange(CROP), np.arange(CROP)[::-1]) / (0.1 * CROP)
-    edge = np.clip(np.minimum(edge[:, None], edge[None]), 0, 1)
-    mask = Image.fromarray((255 * edge * edge * (3 - 2 * edge)).astype(np.uint8))
-    patch, mask = (image.resize((size, size), Image.Resampling.BICUBIC) for image in (Image.fromarray(still), mask))
-    patch, mask = (image.rotate(-roll, Image.Resampling.BICUBIC, expand=True) for image in (patch, mask))
-    turn = np.deg2rad(roll)
-    away = ((low + high) / 2 - 0.5) * size
-    away = np.array([np.cos(turn) * away[0] - np.sin(turn) * away[1], np.sin(turn) * away[0] + np.cos(turn) * away[1]])
-    corner = centre - away - np.array(patch.size) / 2
-    scene.paste(patch, tuple(int(v) for v in corner.round()), mask)
 
 
 def store(scene: Scene, folder: Path, seed: int, number: int) -> tuple[Path, dict]:
@@ -133,28 +100,10 @@ def store(scene: Scene, folder: Path, seed: int, number: int) -> tuple[Path, dic
         picture = picture.transpose(Image.Transpose[STORED[orientation]])
     exif[274] = orientation
     path = folder / f"{number:03d}.{SUFFIX.get(kind, 'png')}"
-    if kind == "16 bit":
-        path.write_bytes(png_16(np.asarray(picture), exif.tobytes()))
-    elif kind == "palette":
-        picture.quantize(256).save(path, exif=exif)
-    elif kind == "png":
-        picture.save(path, exif=exif, compress_level=3)
+    if kind in ("png", "palette"):
+        (picture.quantize(256) if kind == "palette" else picture).save(path, exif=exif, compress_level=3)
+        compressed = {}
     else:
-        picture = picture.convert("CMYK") if kind == "cmyk" else picture
-        picture.save(path, quality=quality, exif=exif)
-    compressed = {"quality": quality} if kind in ("jpeg", "cmyk", "webp") else {}
+        (picture.convert("CMYK") if kind == "cmyk" else picture).save(path, quality=quality, exif=exif)
+        compressed = {"quality": quality}
     return path, {"format": kind, **compressed, "orientation": orientation, "bytes": path.stat().st_size}
-
-
-def png_16(pixels: np.ndarray, exif: bytes) -> bytes:
-    """uint8 [H,W,3] as a PNG of 16 bits a channel, which Pillow does not write; its high bytes are the pixels."""
-    height, width = pixels.shape[:2]
-    rows = np.repeat(pixels.reshape(height, -1), 2, axis=1)  # v * 257, high byte first
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), rows], 1)  # filter 0 of each row
-    out = io.BytesIO()
-    out.write(b"\x89PNG\r\n\x1a\n")
-    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    exif = exif.removeprefix(b"Exif\x00\x00")
-    for name, data in ((b"IHDR", head), (b"eXIf", exif), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b"")):
-        out.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
-    return out.getvalue()

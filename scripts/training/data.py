@@ -192,8 +192,6 @@ def build_cache(data_dir: str | Path, cache_dir: str | Path, split: str, every: 
         frames[count] = picture
         columns.append(tuple(np.asarray(value)[None] for value in (landmarks, -1, 0, person, True)))
         count += 1
-    if count < total:  # fewer frames decoded than the manifest says: keep the mapped file, never index past `count`
-        print(f"{split}: {total - count} frames of the manifest were not in the files")
     index = {name: np.concatenate(values) for name, values in zip(names, zip(*columns, strict=True), strict=True)}
     np.savez(folder / "index.npz", **index)
     (folder / "rows.json").write_text(json.dumps(decoded_rows))

@@ -74,11 +74,9 @@ class Engine:
 
     def average_gradients(self, module: nn.Module) -> None:
         """For networks that are trained beside the main one, outside of its wrapper."""
-        if self._many:
-            for parameter in module.parameters():
-                if parameter.requires_grad:
-                    slope = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                    parameter.grad = self.average(slope)
+        for parameter in module.parameters() if self._many else ():
+            slope = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = self.average(slope)
 
     def means(self, numbers: dict[str, float]) -> dict[str, float]:
         """Means over the processes of numbers that all of them have."""
@@ -100,11 +98,13 @@ class Engine:
 class AdversarialNetwork(nn.Module):
     """A network that is trained in alternation with the main one and has an optimizer of its own, kept in its state.
 
-    `loss` gets, as positional arguments, what the objective puts out for it under NAME, and the step.
+    `loss` gets, as positional arguments, what the objective puts out for it under NAME, and the step; it gives what to
+    minimise, and numbers for the log.
     """
 
     NAME = ""
     optimizer: torch.optim.Optimizer
+    loss: Callable[..., tuple[Tensor, dict[str, float]]]
 
     def get_extra_state(self) -> dict:
         """The optimizer's state, which becomes a part of `state_dict`."""
@@ -113,10 +113,6 @@ class AdversarialNetwork(nn.Module):
     def set_extra_state(self, state: dict) -> None:
         """Load the optimizer's state."""
         self.optimizer.load_state_dict(state)
-
-    def loss(self, *inputs, step: int) -> tuple[Tensor, dict[str, float]]:
-        """What to minimise, and numbers for the log."""
-        raise NotImplementedError
 
     def update(self, engine: Engine) -> None:
         """One step along the gradients gathered since the last."""

@@ -1,4 +1,4 @@
-"""Scores of the face network on unseen people: detector AP on composed scenes, landmarks through the whole finder."""
+"""Scores of the face network on unseen people: detector AP on composed scenes, errors of landmarks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from anitalker.faces.detection import FaceFinder
-from anitalker.faces.face_network import Detections, FaceNetwork
-from anitalker.faces.landmarks import EYES, LIPS, eye_opening, face_height, lip_opening
-from scripts.training.data import FrameCache, decode_frames, load_clips, load_stills
+from anitalker.faces.face_network import Detections
+from anitalker.faces.landmarks import EYES, LIPS, face_height, lip_opening
+from scripts.training.data import FrameCache
 from scripts.training.loop import seed_all
 from scripts.training.scenes import make_scenes
 
@@ -44,21 +43,6 @@ def hits_and_scores(answers: Scenes, least: float = 0.5) -> tuple[np.ndarray, np
     hits = [hit for seen, boxes in answers for hit in claim(seen.boxes, boxes, least)]
     scores = [score for seen, _ in answers for score in seen.scores.tolist()]
     return np.array(hits, bool), np.array(scores), sum(len(boxes) for _, boxes in answers)
-
-
-def score_detector(network: FaceNetwork, cache: FrameCache, scenes: int = 256) -> dict[str, float]:
-    """AP50 on scenes of the cache's stills, with recall and precision at the threshold that is used."""
-    detector = network.detector
-    answers = detect_in_scenes(lambda x: detector.detect(x, LEAST), cache, scenes, detector.config.long_side)
-    hits, scores, faces = hits_and_scores(answers)
-    sure = hits[scores > 0.5]
-    return {
-        "scenes": scenes,
-        "faces": faces,
-        "ap50": round(average_precision(hits, scores, faces), 4),
-        "recall": round(float(sure.sum() / faces), 4),
-        "precision": round(float(sure.mean()), 4),
-    }
 
 
 def claim(boxes: Tensor, truth: Tensor, least: float = 0.5) -> list[bool]:
@@ -98,28 +82,6 @@ def coco_precisions(answers: Scenes) -> dict[str, float]:
     return {"coco_ap50": float(result["map_50"]), "coco_ap50_95": float(result["map"])}
 
 
-def score_landmarks(network: FaceNetwork, data: str) -> dict:
-    """Stills and clips of val: mean errors in percent of face height and of the distance of the outer eye corners.
-
-    Clips: the face followed from frame to frame, not smoothed; also the correlations of lip and eye opening within each
-    clip, and jitter, the frame-to-frame tremble (second difference) over that of the labels.
-    """
-    finder = FaceFinder(network)
-    answers = [(points * picture.shape[1], finder.find(picture)) for _, picture, points in load_stills(data, ("val",))]
-    rows = []
-    for clip in load_clips(data, ("val",)):
-        tracked = np.stack([face.landmarks for face in finder.track(decode_frames(clip.mp4), smooth=False)])
-        count = min(len(tracked), len(clip.landmarks))
-        truth, tracked, good = clip.landmarks[:count] * 256, tracked[:count], clip.good[:count]
-        rows.append({"clip": clip.row["id"], **errors(truth[good], tracked[good]), **motion(truth, tracked)})
-    names = [name for name in rows[0] if name != "clip"]
-    return {
-        "stills": still_errors(answers),
-        "clips": {name: round(float(np.mean([row[name] for row in rows])), 4) for name in names},
-        "per_clip": rows,
-    }
-
-
 def still_errors(answers: list[tuple[np.ndarray, list]]) -> dict:
     """(true points [468,3] in pixels, the faces of `FaceFinder.find`) of pictures -> errors of those with a face."""
     pairs = [(truth, faces[0].landmarks) for truth, faces in answers if faces]
@@ -136,11 +98,3 @@ def errors(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:
     result = {name: round(100 * float(values.mean()), 3) for name, values in percent.items()}
     result["lip_opening"] = round(100 * float(np.abs(lip_opening(guess) - lip_opening(truth)).mean()), 3)
     return result
-
-
-def motion(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:
-    """Correlation of lip and eye opening over a clip, and the ratio of trembles."""
-    lips, lids = (np.corrcoef(opening(truth), opening(guess))[0, 1] for opening in (lip_opening, eye_opening))
-    tremble = [np.abs(np.diff(points[..., :2], 2, axis=0)).mean() for points in (guess, truth)]
-    jitter = round(float(tremble[0] / tremble[1]), 3)
-    return {"lip_r": round(float(lips), 4), "eye_r": round(float(lids), 4), "jitter": jitter}

@@ -32,10 +32,9 @@ class Run:
     folder/weights.safetensors EMA weights under "<module>.<parameter>", configuration in the metadata
     folder/tb/                 TensorBoard events
 
-    Arguments: folder; config, JSON types only, which also carries the networks' own configs; modules by name, already
-    on their device; optimizer, its groups at their highest learning rates; recipe; samples per step, for samples/s;
-    helpers, modules that only training needs (a discriminator): in the checkpoint, not in the weights; main, False for
-    all but one of several processes, which then write nothing.
+    Arguments: folder; config, JSON types only, with the networks' sizes; modules by name, on their device; optimizer,
+    its groups at their highest learning rates; recipe; samples per step, for samples/s; helpers, modules that only
+    training needs: in the checkpoint, not in the weights; main, the one process that writes.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Run:
         self.recipe, self.samples, self.helpers, self.main = recipe, samples, helpers or {}, main
         self.peaks = [group["lr"] for group in optimizer.param_groups]
         self.seed, self.step, self.stopping = int(config.get("seed", 0)), 0, False
-        self.sums: dict[str, list[float]] = {}
+        self.logged: list[dict[str, float]] = []
         self.writer = None
         self.average = AveragedModel(self.modules, multi_avg_fn=self._update_average, use_buffers=True)
         self.average.n_averaged.fill_(1)  # the weights that it begins with
@@ -80,19 +79,16 @@ class Run:
         if not path.is_file():
             return False
         state = torch.load(path, map_location="cpu", weights_only=True)
-        missing = [name for name in self.helpers if name not in state.get("helpers", {})]
         try:
             for name, module in self.modules.items():
                 module.load_state_dict(state["modules"][name])
-            for name in self.helpers.keys() - missing:
-                self.helpers[name].load_state_dict(state["helpers"][name])
+            for name, helper in self.helpers.items():
+                helper.load_state_dict(state["helpers"][name])
             self.average.module.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = f"{path} is of other settings ({str(error).splitlines()[0]})"
             raise InputError(f"{reason}; give another --out, and --start {self.folder}") from error
-        if missing:
-            print(f"{self.folder.name}: its checkpoint has no {', '.join(missing)}, which begin anew", flush=True)
         self.step = state["step"]
         if self.main:
             print(f"{self.folder.name}: resumed at step {self.step} of {self.recipe.steps}", flush=True)
@@ -126,23 +122,23 @@ class Run:
 
     def log(self, **scalars: float) -> None:
         """Add this step's numbers; every `log_every` steps print their means and write them to TensorBoard."""
-        for name, value in scalars.items():
-            self.sums.setdefault(name, []).append(float(value))
-        if (self.step + 1) % self.recipe.log_every:
-            return
-        means, self.sums = {name: float(np.mean(values)) for name, values in self.sums.items()}, {}
-        if self.main:
+        self.logged.append(scalars)
+        if (self.step + 1) % self.recipe.log_every == 0:
+            means = {name: np.mean([numbers[name] for numbers in self.logged if name in numbers]) for name in scalars}
             rate = (self.step + 1 - self.first) / (time.monotonic() - self.since)
-            left = (self.recipe.steps - self.step - 1) / rate
-            pace = f"{rate * self.samples:.1f} samples/s, {left / 60:.1f} min left"
+            pace = (
+                f"{rate * self.samples:.1f} samples/s, {(self.recipe.steps - self.step - 1) / rate / 60:.1f} min left"
+            )
             self._write(f"{self.step + 1}/{self.recipe.steps}", means, f" | {pace}")
+            self.logged = []
 
     def scores(self, scores: dict[str, float]) -> None:
         """Print scores on val and write them to TensorBoard."""
         self._write("val", scores, prefix="val/")
 
     def _write(self, title: str, scalars: dict[str, float], more: str = "", prefix: str = "") -> None:
-        print(title, *(f"{name} {value:.4g}" for name, value in scalars.items()), end=f"{more}\n", flush=True)
+        if self.main:
+            print(title, *(f"{name} {value:.4g}" for name, value in scalars.items()), end=f"{more}\n", flush=True)
         if self.writer is not None:
             for name, value in scalars.items():
                 self.writer.add_scalar(prefix + name, value, self.step + 1)
@@ -195,13 +191,9 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def rate_factor(step: int, recipe: Recipe) -> float:
-    """Share of the highest learning rate at a step: a linear warm-up, then a cosine, or a plateau and a straight line
-    over the last 40%, down to FLOOR.
-    """
+    """Share of the highest learning rate at a step: a linear warm-up, then a cosine down to FLOOR."""
     if step < recipe.warm:
         return (step + 1) / recipe.warm
-    if recipe.schedule == "plateau":
-        return min(1.0, max((recipe.steps - step) / max(0.4 * recipe.steps, 1), FLOOR))
     done = (step - recipe.warm) / max(1, recipe.steps - recipe.warm)
     return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
 

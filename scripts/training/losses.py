@@ -1,7 +1,7 @@
 """Losses of stage one that compare pictures and places; each says what it measures, in which unit and after whom.
 
 Their weights stand in scripts/training/presets.py; the terms that keep who and how apart in separation.py, the
-adversarial one in adversarial.py.
+adversarial one in pictures.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import VGG19_Weights, squeezenet1_0, vgg19
+from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms import v2
 
 from anitalker.config import LANDMARKS, InputError
@@ -60,6 +61,11 @@ def photometric(predicted: Tensor, true: Tensor, weight: Tensor, levels: int = 1
     return total / levels
 
 
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean of [B,n] under weights [B,n]."""
+    return (values * weight).sum() / weight.sum().clamp(min=1)
+
+
 class LandmarkFlow(nn.Module):
     """Landmark-flow supervision: at a target landmark p_b the frame's pixel must come from the source landmark p_a.
 
@@ -104,66 +110,62 @@ def _open(landmarks: Tensor) -> Tensor:
 
 
 class Features(nn.Module):
-    """Feature maps of a classifier's layers at `taps`; frozen.
+    """Feature maps of a classifier's convolutions after the layers at `taps`; frozen.
 
-    layers: its convolutions; input: RGB, (x - mean) / std of x in 0..1.
+    Input: RGB, (x - mean) / std of x in 0..1.
     """
 
-    def __init__(self, layers: nn.Sequential, taps: tuple[int, ...], mean: tuple, std: tuple) -> None:
+    def __init__(self, network: nn.Module, taps: tuple[int, ...], mean: tuple, std: tuple) -> None:
         super().__init__()
-        self.taps, self.normalise = taps, v2.Normalize(mean, std)
-        self.layers = layers[: max(taps) + 1].requires_grad_(False).to(memory_format=torch.channels_last)
-        for layer in self.layers:
+        for layer in network.features:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False  # what is tapped must stay as it is
+        self.layers = create_feature_extractor(network, {f"features.{tap}": str(tap) for tap in taps})
+        self.layers.requires_grad_(False).to(memory_format=torch.channels_last)
+        self.normalise = v2.Normalize(mean, std)
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """[B,3,H,W] in [-1,1] -> feature maps after the tapped layers."""
-        x, maps = self.normalise((pictures + 1) / 2).contiguous(memory_format=torch.channels_last), []
-        for number, layer in enumerate(self.layers):
-            x = layer(x)
-            if number in self.taps:
-                maps.append(x)
-        return maps
+        x = self.normalise((pictures + 1) / 2).contiguous(memory_format=torch.channels_last)
+        return list(self.layers(x).values())
 
 
-def squeezenet_features(path: str | Path) -> Features:
+def squeezenet_features(path: str) -> Features:
     """SqueezeNet 1.0 at strides 4, 8 and 16; weights: .npz with the keys of torchvision's squeezenet1_0, whose input is
     0..255 minus (123, 117, 104).
     """
     stored, network = np.load(path), squeezenet1_0(weights=None)
-    state = {k.removeprefix("features."): torch.tensor(stored[k]) for k in stored.files if k.startswith("features.")}
-    if missing := [key for key in network.features.state_dict() if key not in state]:
+    state = {key: torch.tensor(stored[key]) for key in stored.files if key.startswith("features.")}
+    if missing := [key for key in network.state_dict() if key.startswith("features.") and key not in state]:
         raise InputError(f"{path} lacks {missing[:3]}; it must hold the keys of torchvision's squeezenet1_0")
-    network.features.load_state_dict(state)
-    return Features(network.features, (1, 4, 7, 9), (123 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3)
+    network.load_state_dict(state, strict=False)
+    return Features(network, (1, 4, 7, 9), (123 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3)
 
 
-def vgg19_features(path: str | Path | None = None) -> Features:
+def vgg19_features(path: str | None) -> Features:
     """VGG19 (Simonyan & Zisserman 2015) after relu1_2 ... relu5_2, trained on ImageNet; weights: a state dict of
     torchvision's. Without a path torchvision fetches its own (548 MB, once, into its cache) and this says so.
     """
-    if path is None:
-        print("perceptual loss: torchvision's VGG19 weights, fetched once (548 MB) if they are not there", flush=True)
     try:
-        state = None if path is None else torch.load(path, map_location="cpu", weights_only=True)
-        network = vgg19(weights=VGG19_Weights.IMAGENET1K_V1 if path is None else None)
-        if state is not None:
-            network.load_state_dict(state)
+        if path is None:
+            print(
+                "perceptual loss: torchvision's VGG19 weights, fetched once (548 MB) if they are not there", flush=True
+            )
+            network = vgg19(weights=VGG19_Weights.IMAGENET1K_V1)
+        else:
+            network = vgg19(weights=None)
+            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
         source = "VGG19 could not be fetched" if path is None else f"{path} is no state dict of VGG19"
         advice = "give --perceptual-network FILE, or none for no perceptual loss"
-        raise InputError(f"{source} ({reason}); {advice}") from error
-    return Features(network.features, (3, 8, 13, 22, 31), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        raise InputError(f"{source} ({str(error).splitlines()[0]}); {advice}") from error
+    return Features(network, (3, 8, 13, 22, 31), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def feature_network(source: str) -> Features | None:
     """`vgg19` (fetched by torchvision), `none`, or a file: .npz of SqueezeNet 1.0, else a state dict of VGG19."""
-    if source == "none":
-        return None
-    if source == "vgg19":
-        return vgg19_features()
+    if source in ("none", "vgg19"):
+        return None if source == "none" else vgg19_features(None)
     if not Path(source).is_file():
         raise InputError(f"feature network {source!r} is no file; give vgg19, none, or a file (.npz of SqueezeNet 1.0)")
     return squeezenet_features(source) if source.endswith(".npz") else vgg19_features(source)

@@ -15,10 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from scipy.signal import lfilter
+from scipy.interpolate import interp1d
 from torch import Tensor
 
 from anitalker.config import FPS, POSE_SIZE, InputError
+from anitalker.faces.landmarks import eye_opening
 from encoders import audio
 from encoders.audio import SAMPLES_PER_FRAME
 from encoders.speech import SpeechFeatures
@@ -128,16 +129,12 @@ class MotionExamples:
         return stacked | {"speech": torch.stack(speech)}
 
     def mask(self, speech: Tensor) -> Tensor:
-        """Hide some bands and some frames of features [L,S], in place (Park et al., "SpecAugment", 2019)."""
+        """Hide a band and some frames of features [L,S], in place (Park et al., "SpecAugment", 2019)."""
         n_mels, rng = self.features.n_mels, self.rng
         bands = speech[:, : n_mels * self.features.per_frame].unflatten(1, (-1, n_mels))  # a view
-        if rng.random() < 0.5:
-            width = int(rng.integers(4, 16))
-            first = int(rng.integers(0, n_mels - width))
-            bands[:, :, first : first + width] = 0
-        if rng.random() < 0.4:
-            first = int(rng.integers(0, len(speech)))
-            speech[first : first + int(rng.integers(1, 6))] = 0
+        first, frame = int(rng.integers(0, n_mels - 16)), int(rng.integers(0, len(speech)))
+        bands[:, :, first : first + int(rng.integers(0, 16))] = 0
+        speech[frame : frame + int(rng.integers(0, 6))] = 0
         return speech
 
     def example(self, before: int, frames: int) -> dict[str, np.ndarray]:
@@ -197,14 +194,12 @@ class MotionExamples:
         left, right = codes[at - 1 if at > 0 else 0], codes[at if at < length else -1]
         idle = left + smoothstep(np.linspace(0, 1, frames)) * (right - left)
         # Lids and brows of some other moment (with its blinks), faded in and out.
-        begin = rng.integers(0, max(1, length - frames))
+        begin, now = rng.integers(0, max(1, length - frames)), np.arange(frames)
         life = codes[begin : begin + frames]
-        life = np.pad(life, ((0, frames - len(life)), (0, 0)), mode="reflect" if len(life) > 1 else "edge")
-        now = np.arange(frames)
-        fade = np.minimum(1, np.minimum(now, now[::-1]) / 4)[:, None].astype(np.float32)
+        life = np.pad(life, ((0, frames - len(life)), (0, 0)), mode="reflect")
         lids = (life - life.mean(0)) @ (np.eye(20, dtype=np.float32) - self.spoken)
-        lids[:, :POSE_SIZE] *= 0.3 * np.hanning(frames + 2)[1:-1, None]
-        idle = idle + lids * fade
+        lids[:, :POSE_SIZE] *= 0.3
+        idle = idle + lids * np.hanning(frames + 2)[1:-1, None]
         closing = (now + 1) / FALL if at > 0 else np.ones(frames)
         opening = now[::-1] / RISE if at < length else np.ones(frames)
         idle = idle - smoothstep(np.minimum(closing, opening)) * (idle @ self.spoken)
@@ -214,27 +209,16 @@ class MotionExamples:
         return segment.cut(0, at).join(Segment(hush, idle.astype(np.float32), np.ones(frames, bool)), segment.cut(at))
 
     def augment(self, sound: np.ndarray) -> np.ndarray:
-        """Level, equaliser, echo and noise of [N] samples, each drawn at random."""
+        """Level, equaliser and noise of [N] samples, each drawn at random."""
         rng = self.rng
         sound = audio.normalise_level(torch.from_numpy(np.ascontiguousarray(sound))).numpy()
-        size = 1 << (len(sound) + 8000 - 1).bit_length()
-        if rng.random() < 0.5:  # a smooth curve over frequency, and perhaps a decaying echo, in one product
-            spectrum = np.fft.rfft(sound, size)
-            knots = rng.uniform(-8, 8, 6)
-            decibels = np.interp(np.linspace(0, 5, len(spectrum)) ** 0.5 * 5**0.5, np.arange(6), knots)
-            spectrum *= 10 ** (decibels / 20)
-            if rng.random() < 0.4:
-                tail = int(rng.uniform(0.05, 0.4) * audio.SAMPLE_RATE)
-                echo = rng.standard_normal(tail) * np.exp(-6.9 * np.arange(tail) / tail) * rng.uniform(0.02, 0.12)
-                echo[0] = 1
-                spectrum *= np.fft.rfft(echo, size)
-            sound = np.fft.irfft(spectrum, size)[: len(sound)]
+        if rng.random() < 0.5:  # a smooth curve over frequency
+            spectrum = np.fft.rfft(sound)
+            decibels = np.interp(np.linspace(0, 25, len(spectrum)) ** 0.5, np.arange(6), rng.uniform(-8, 8, 6))
+            sound = np.fft.irfft(spectrum * 10 ** (decibels / 20), len(sound))
         sound = sound * 10 ** (rng.uniform(-7, 5) / 20)
         if rng.random() < 0.4:
-            noise = rng.standard_normal(len(sound))
-            if rng.random() < 0.5:  # brown rather than white
-                noise = lfilter([0.3], [1, -0.95], noise)
-            sound = sound + noise * 10 ** (rng.uniform(-75, -42) / 20)
+            sound = sound + rng.standard_normal(len(sound)) * 10 ** (rng.uniform(-75, -42) / 20)
         return sound
 
 
@@ -247,10 +231,81 @@ def smoothstep(x: np.ndarray) -> np.ndarray:
 def play_faster(segment: Segment, factor: float) -> Segment:
     """Play `factor` times as fast, voice and all."""
     frames = int(len(segment.codes) / factor)
-    position = np.arange(frames) * factor
-    low = np.minimum(position.astype(int), len(segment.codes) - 2)
-    share = (position - low)[:, None].astype(np.float32)
-    codes = segment.codes[low] * (1 - share) + segment.codes[low + 1] * share
-    samples = np.arange(frames * SAMPLES_PER_FRAME) * factor
+    samples, position = np.arange(frames * SAMPLES_PER_FRAME) * factor, np.arange(frames) * factor
+    position = position.clip(max=len(segment.codes) - 1)
     sound = np.interp(samples, np.arange(len(segment.sound)), segment.sound).astype(np.float32)
-    return Segment(sound, codes, segment.good[low] & segment.good[low + 1])
+    codes = interp1d(np.arange(len(segment.codes)), segment.codes, axis=0)(position).astype(np.float32)
+    return Segment(sound, codes, segment.good[position.astype(int)])
+
+
+@dataclass(frozen=True)
+class Space:
+    """What the codes mean, measured on the training clips.
+
+    directions [14,468,3]; mean, std [20] of motion relative to a portrait; opening [14], linear readout of the lip
+    opening; spoken [20,20], projection of codes onto what speech decides; spoken_normalised, for normalised motion.
+    """
+
+    directions: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    opening: np.ndarray
+    spoken: np.ndarray
+    spoken_normalised: np.ndarray
+
+
+def measure(folder: str | Path, clips: list[MotionClip]) -> Space:
+    """Statistics of the training clips."""
+    directions = load_file(Path(folder) / "space.safetensors")["directions"].numpy()
+    rng = np.random.default_rng(0)
+    weight = np.concatenate([clip.weight / 4 * clip.good for clip in clips])[:, None]
+    relative = [clip.codes[:, :POSE_SIZE] - clip.codes[rng.integers(len(clip.codes)), :POSE_SIZE] for clip in clips]
+    pose = np.sqrt((np.concatenate(relative) ** 2 * weight).sum(0) / weight.sum())
+    expression = np.concatenate([clip.codes[:, POSE_SIZE:] for clip in clips])
+    mean = (expression * weight).sum(0) / weight.sum()
+    spread = np.sqrt(((expression - mean) ** 2 * weight).sum(0) / weight.sum())
+    centred = np.concatenate([clip.codes[:, POSE_SIZE:] - clip.codes[:, POSE_SIZE:].mean(0) for clip in clips])
+    lips = np.concatenate([clip.lips - clip.lips.mean() for clip in clips])
+    eyes = np.concatenate([clip.eyes - clip.eyes.mean() for clip in clips])
+    gram = centred.T @ (centred * weight)
+    opening = np.linalg.solve(gram + 1e-3 * np.trace(gram) / 14 * np.eye(14), centred.T @ (lips * weight[:, 0]))
+    # How lids move together, without what would open the lips.
+    lids = centred.T @ (eyes * weight[:, 0])
+    lids = lids - opening * (opening @ lids) / (opening @ opening)
+    mean, std = np.concatenate([np.zeros(POSE_SIZE), mean]), np.concatenate([pose, spread])
+    return Space(directions, mean, std, opening, _all_but(lids), _all_but(lids / spread))
+
+
+def blink_course(clips: list[MotionClip], directions: np.ndarray, before: int = 5, after: int = 8) -> np.ndarray:
+    """The median course of a blink [before + 1 + after,20], scaled until it all but closes the mean face's eyes.
+
+    A blink: at most 9 frames under two thirds of the clip's usual lid opening. Labels at 25 fps seldom catch the lids
+    shut. Empty where the clips show fewer than 8.
+    """
+    courses = []
+    for clip in (clip for clip in clips if clip.row["generated"] == "no"):
+        shut = clip.eyes < np.median(clip.eyes) / 1.5
+        edges = np.flatnonzero(np.diff(np.pad(shut.astype(int), 1)))
+        for begin, end in zip(edges[::2], edges[1::2], strict=True):
+            deepest = begin + int(np.argmin(clip.eyes[begin:end]))
+            if end - begin <= 9 and deepest >= before and deepest + after < len(clip.codes):
+                course = clip.codes[deepest - before : deepest + after + 1]
+                ramp = np.linspace(0, 1, len(course))[:, None]
+                courses.append(course - course[0] - ramp * (course[-1] - course[0]))
+    if len(courses) < 8:
+        return np.zeros((0, 20))
+    course = np.median(courses, 0)
+    course[:, :POSE_SIZE] = 0
+    face = np.mean([clip.neutral for clip in clips], 0)
+    deepest = np.einsum("k,knc->nc", course[before, POSE_SIZE:], directions)
+    strengths = np.linspace(1, 4, 61)
+    left = [float(eye_opening(face + strength * deepest)) for strength in strengths]
+    return course * strengths[int(np.argmin(left))]
+
+
+def _all_but(direction: np.ndarray) -> np.ndarray:
+    """Projection [20,20] onto the expression numbers but for one direction [14]."""
+    unit = direction / np.linalg.norm(direction)
+    projection = np.zeros((POSE_SIZE + len(unit),) * 2)
+    projection[POSE_SIZE:, POSE_SIZE:] = np.eye(len(unit)) - np.outer(unit, unit)
+    return projection

@@ -1,5 +1,5 @@
-"""Things before a face, drawn onto pictures: masks, hands, microphones, scarves, cups, dark glasses; and things beside
-it, which cover nothing that moves.
+"""Pictures to test and train the checks of a portrait with: things drawn before a face (masks, hands, microphones,
+scarves, dark glasses), things beside it that cover nothing, and pictures that are no faces to animate.
 
 Every maker takes a picture uint8 [256,256,3], its landmarks [468,3] in crop widths, and a generator, and returns a new
 picture. Drawn, shaded and softened: real ones look different, and nothing here proves how those fare.
@@ -7,23 +7,30 @@ picture. Drawn, shaded and softened: real ones look different, and nothing here 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 from scipy.ndimage import gaussian_filter
+
+from scripts.training.scenes import shuffle_tiles
 
 SIDE, FINE = 256, 2  # pixels of a picture; shapes are drawn so many times larger
 JAW = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
 CLOTH = ((120, 180, 220), (240, 240, 240), (30, 30, 35), (150, 200, 170), (235, 180, 200), (60, 80, 140), (200, 60, 60))
 SKIN = ((255, 224, 196), (234, 192, 160), (198, 150, 115), (150, 105, 75), (100, 68, 48), (70, 48, 36))
+METAL = ((25, 25, 28), (70, 70, 75), (150, 150, 155))
+LENSES = ((15, 15, 18), (40, 30, 25), (30, 40, 60))
+
+Maker = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 
 class Sheet:
     """A shape in the making: the face's own axes, and a canvas FINE times as large, transparent where nothing is."""
 
-    def __init__(self, points: np.ndarray) -> None:
-        self.points = points[:, :2] * SIDE * FINE
+    def __init__(self, points: np.ndarray, rng: np.random.Generator) -> None:
+        self.points, self.rng = points[:, :2] * SIDE * FINE, rng
         down = self.points[152] - self.points[10]
         self.height = float(np.linalg.norm(down))
         self.down = down / self.height
@@ -35,6 +42,16 @@ class Sheet:
     def at(self, start: np.ndarray, right: float, down: float) -> np.ndarray:
         """So many face heights from a point along the face's axes."""
         return start + self.height * (right * self.right + down * self.down)
+
+    def colour(self, usual: tuple = CLOTH, odd: float = 0.35) -> tuple:
+        """One of the usual colours, a little off, or any."""
+        any_colour = self.rng.random() < odd
+        base = self.rng.integers(0, 256, 3) if any_colour else np.array(usual[int(self.rng.integers(len(usual)))])
+        return tuple(int(v) for v in (base + self.rng.normal(0, 12, 3)).clip(0, 255))
+
+    def side(self) -> int:
+        """1 or -1."""
+        return 1 if self.rng.random() < 0.5 else -1
 
     def shape(self, outline, colour: tuple) -> None:
         """A filled polygon."""
@@ -53,166 +70,148 @@ class Sheet:
         for middle in (np.array(start), np.array(end)):
             self.draw.ellipse((*(middle - pixels / 2), *(middle + pixels / 2)), fill=colour)
 
-    def onto(self, picture: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+    def onto(self, picture: np.ndarray) -> np.ndarray:
         """Shaded by light from one side and by grain, its edge softened, over the picture."""
-        light, grain = shading(rng), rng.normal(0, rng.uniform(0, 6), (SIDE, SIDE, 1))
+        rng, axis = self.rng, np.linspace(-1, 1, SIDE)
+        light = rng.uniform(0.75, 1.1) + np.add.outer(axis * rng.normal(0, 0.15), axis * rng.normal(0, 0.15))
+        grain = rng.normal(0, rng.uniform(0, 6), (SIDE, SIDE, 1))
         pixels = np.asarray(self.image, np.float32)
         pixels[..., :3] *= pixels[..., 3:] / 255  # so that no rim of what is transparent shows
         soft = pixels.reshape(SIDE, FINE, SIDE, FINE, 4).mean((1, 3))
         soft = gaussian_filter(soft, rng.uniform(0.2, 1.4), axes=(0, 1))
-        weight = strength * soft[..., 3:] / 255
-        drawn = strength * soft[..., :3] * light + weight * grain
+        weight = soft[..., 3:] / 255
+        drawn = soft[..., :3] * light[..., None].clip(0.2, 1.5) + weight * grain
         return ((1 - weight) * picture + drawn).clip(0, 255).astype(np.uint8)
 
 
-def shading(rng: np.random.Generator) -> np.ndarray:
-    """Factors [SIDE,SIDE,1]: a slope of light, and folds or blotches."""
-    slope = np.add.outer(np.linspace(-1, 1, SIDE) * rng.normal(0, 0.15), np.linspace(-1, 1, SIDE) * rng.normal(0, 0.15))
-    coarse = rng.normal(0, rng.uniform(0.02, 0.15), (int(rng.integers(3, 24)), int(rng.integers(3, 24))))
-    folds = Image.fromarray(coarse.astype(np.float32)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    return (rng.uniform(0.75, 1.1) + slope + np.asarray(folds))[..., None].clip(0.2, 1.5)
+def darker(colour: tuple, factor: float) -> tuple:
+    """A colour times a factor."""
+    return tuple(int(v * factor) for v in colour)
 
 
-def colour(rng: np.random.Generator, usual: tuple = CLOTH, odd: float = 0.35) -> tuple:
-    """One of the usual colours, a little off, or any."""
-    base = rng.integers(0, 256, 3) if rng.random() < odd else np.array(usual[int(rng.integers(len(usual)))])
-    return tuple(int(v) for v in (base + rng.normal(0, 12, 3)).clip(0, 255))
+def maker(draw: Callable[[Sheet, np.random.Generator], None]) -> Maker:
+    """What draws on a sheet as a maker of pictures."""
+
+    @functools.wraps(draw)
+    def make(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        sheet = Sheet(points, rng)
+        draw(sheet, rng)
+        return sheet.onto(picture)
+
+    return make
 
 
-def skin(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> tuple:
-    """Half of the time the person's own, from the cheeks."""
-    if rng.random() < 0.5:
-        return colour(rng, SKIN, 0)
-    x, y = (points[[50, 280], :2].mean(0) * SIDE if rng.random() < 0.3 else points[50, :2] * SIDE).clip(2, SIDE - 3)
-    cheek = picture[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].reshape(-1, 3).mean(0)
-    return tuple(int(v) for v in (cheek * rng.uniform(0.75, 1.1)).clip(0, 255))
-
-
-def surgical_mask(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+@maker
+def surgical_mask(sheet: Sheet, rng: np.random.Generator) -> None:
     """From the nose to the chin and from cheek to cheek, with pleats and straps."""
-    sheet, tone = Sheet(points), colour(rng)
-    cut = int(rng.integers(1, 5))  # how far up the cheeks it goes
+    colour, cut = sheet.colour(), int(rng.integers(1, 5))  # cut: how far up the cheeks it goes
     jaw = [sheet.at(sheet.points[n], 0, rng.uniform(0, 0.03)) for n in JAW[cut : len(JAW) - cut]]
     top = sheet.points[int(rng.choice([6, 197, 195, 5, 4]))]
-    sheet.shape([*jaw, sheet.at(top, 0.12, 0.02), top, sheet.at(top, -0.12, 0.02)], tone)
-    for ear, side in ((234, jaw[0]), (454, jaw[-1])):
-        if rng.random() < 0.7:
-            sheet.bar(side, sheet.points[ear], 0.012, tone)
-    dark = tuple(int(v * rng.uniform(0.75, 0.95)) for v in tone)
+    sheet.shape([*jaw, sheet.at(top, 0.12, 0.02), top, sheet.at(top, -0.12, 0.02)], colour)
+    for ear, end in ((234, jaw[0]), (454, jaw[-1])):
+        sheet.bar(end, sheet.points[ear], 0.012, colour)
+    pleat = darker(colour, rng.uniform(0.75, 0.95))
     for down in np.linspace(-0.05, 0.12, int(rng.integers(0, 5))):
-        sheet.bar(sheet.at(sheet.mouth, -0.22, down), sheet.at(sheet.mouth, 0.22, down), 0.008, dark)
-    return sheet.onto(picture, rng)
+        sheet.bar(sheet.at(sheet.mouth, -0.22, down), sheet.at(sheet.mouth, 0.22, down), 0.008, pleat)
 
 
-def hand(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+@maker
+def hand(sheet: Sheet, rng: np.random.Generator) -> None:
     """A palm and fingers over the mouth, from one side or from below."""
-    sheet, tone = Sheet(points), skin(picture, points, rng)
-    way = 1 if rng.random() < 0.5 else -1
+    colour, way = sheet.colour(SKIN, 0), sheet.side()
     palm = sheet.at(sheet.mouth, way * rng.uniform(0.1, 0.3), rng.uniform(0.02, 0.25))
-    sheet.oval(palm, rng.uniform(0.14, 0.2), rng.uniform(0.14, 0.22), tone, power=2.5)
-    dark = tuple(int(v * 0.8) for v in tone)
+    sheet.oval(palm, rng.uniform(0.14, 0.2), rng.uniform(0.14, 0.22), colour, power=2.5)
     for n in range(4):
         start = sheet.at(palm, -way * 0.05, -0.1 + 0.065 * n)
         tip = sheet.at(sheet.mouth, -way * rng.uniform(0.14, 0.24), -0.11 + 0.065 * n + rng.normal(0, 0.012))
-        sheet.bar(start, tip, 0.078, dark)
-        sheet.bar(start, tip, 0.066, tone)
-    return sheet.onto(picture, rng)
+        sheet.bar(start, tip, 0.078, darker(colour, 0.8))
+        sheet.bar(start, tip, 0.066, colour)
 
 
-def microphone(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A ball of wire or foam before the lips, on its handle."""
-    sheet, tone = Sheet(points), colour(rng, ((25, 25, 28), (70, 70, 75), (150, 150, 155)), 0.25)
+@maker
+def microphone(sheet: Sheet, rng: np.random.Generator) -> None:
+    """A ball of foam before the lips, on its handle."""
+    colour, radius = sheet.colour(METAL, 0.25), rng.uniform(0.14, 0.2)
     head = sheet.at(sheet.mouth, rng.normal(0, 0.015), rng.uniform(-0.01, 0.05))
-    radius = rng.uniform(0.14, 0.2)
-    lean = rng.normal(0, 0.3)
-    sheet.bar(head, sheet.at(head, lean, 0.9), radius, tuple(int(v * 0.7) for v in tone))
-    sheet.oval(head, radius, radius * rng.uniform(0.9, 1.2), tone)
-    light = tuple(min(int(v * 1.5) + 20, 255) for v in tone)
-    for n in np.linspace(-0.8, 0.8, int(rng.integers(0, 9))):
-        ends = (sheet.at(head, n * radius, way * radius) for way in (-0.5, 0.5))
-        sheet.bar(*ends, 0.005, light)
-    return sheet.onto(picture, rng)
+    sheet.bar(head, sheet.at(head, rng.normal(0, 0.3), 0.9), radius, darker(colour, 0.7))
+    sheet.oval(head, radius, radius * rng.uniform(0.9, 1.2), colour)
 
 
-def patch(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+@maker
+def patch(sheet: Sheet, rng: np.random.Generator) -> None:
     """A plain box or ellipse over the lips."""
-    sheet = Sheet(points)
     power = 2.0 if rng.random() < 0.5 else 12.0
-    sheet.oval(sheet.mouth, rng.uniform(0.19, 0.28), rng.uniform(0.1, 0.2), colour(rng, odd=0.8), power=power)
-    return sheet.onto(picture, rng)
+    sheet.oval(sheet.mouth, rng.uniform(0.19, 0.28), rng.uniform(0.1, 0.2), sheet.colour(odd=0.8), power)
 
 
-def scarf(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Wound around chin and mouth, wider than the face, with stripes."""
-    sheet, tone, other = Sheet(points), colour(rng, odd=0.6), colour(rng, odd=0.6)
+@maker
+def scarf(sheet: Sheet, rng: np.random.Generator) -> None:
+    """Wound around chin and mouth, wider than the face."""
     high, wide = rng.uniform(-0.13, -0.08), rng.uniform(0.5, 0.7)
-    sheet.shape(
-        [sheet.at(sheet.mouth, *v) for v in ((-wide, high + 0.05), (0, high), (wide, high + 0.03))]
-        + [sheet.at(sheet.mouth, *v) for v in ((wide + 0.2, 0.9), (-wide - 0.2, 0.9))],
-        tone,
-    )
-    for down in np.arange(high + 0.08, 0.8, rng.uniform(0.05, 0.2)) if rng.random() < 0.7 else ():
-        ends = (sheet.at(sheet.mouth, -wide, down + 0.03), sheet.at(sheet.mouth, wide, down + rng.normal(0, 0.05)))
-        sheet.bar(*ends, 0.02, other)
-    return sheet.onto(picture, rng)
+    outline = ((-wide, high + 0.05), (0, high), (wide, high + 0.03), (wide + 0.2, 0.9), (-wide - 0.2, 0.9))
+    sheet.shape([sheet.at(sheet.mouth, *corner) for corner in outline], sheet.colour(odd=0.6))
 
 
-def cup(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A mug before the mouth: wider above, its rim an ellipse, a handle at one side."""
-    sheet, tone = Sheet(points), colour(rng, ((245, 245, 240), (200, 40, 40), (40, 60, 110), (120, 80, 50)), 0.4)
-    dark = tuple(int(v * 0.75) for v in tone)
-    rim = sheet.at(sheet.mouth, rng.normal(0, 0.02), rng.uniform(-0.11, -0.07))
-    wide, deep = rng.uniform(0.2, 0.27), rng.uniform(0.35, 0.5)
-    way = 1 if rng.random() < 0.5 else -1
-    sheet.oval(sheet.at(rim, way * wide, deep / 2), 0.1, 0.12, dark)
-    narrow = wide * rng.uniform(0.75, 1)
-    sheet.shape([sheet.at(rim, *v) for v in ((-wide, 0), (wide, 0), (narrow, deep), (-narrow, deep))], tone)
-    sheet.oval(rim, wide, 0.03, dark)
-    return sheet.onto(picture, rng)
-
-
-def dark_glasses(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+@maker
+def dark_glasses(sheet: Sheet, rng: np.random.Generator) -> None:
     """Two lenses that hide the eyes, and their frame."""
-    sheet, tone = Sheet(points), colour(rng, ((15, 15, 18), (40, 30, 25), (30, 40, 60)), 0.1)
-    power, wide, high = rng.uniform(2, 5), rng.uniform(0.13, 0.17), rng.uniform(0.08, 0.13)
+    colour, power = sheet.colour(LENSES, 0.1), rng.uniform(2, 5)
+    wide, high = rng.uniform(0.13, 0.17), rng.uniform(0.08, 0.13)
     eyes = [sheet.at(sheet.points[list(pair)].mean(0), 0, 0.01) for pair in ((33, 133), (362, 263))]
-    sheet.bar(*eyes, 0.02, tone)
+    sheet.bar(*eyes, 0.02, colour)
     for eye, ear in zip(eyes, (127, 356), strict=True):
-        sheet.bar(eye, sheet.points[ear], 0.02, tone)
-        sheet.oval(eye, wide, high, tone, power=power)
-    return sheet.onto(picture, rng, rng.uniform(0.9, 1))
+        sheet.bar(eye, sheet.points[ear], 0.02, colour)
+        sheet.oval(eye, wide, high, colour, power)
 
 
-def eye_bar(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+@maker
+def eye_bar(sheet: Sheet, rng: np.random.Generator) -> None:
     """The bar that makes people anonymous."""
-    sheet = Sheet(points)
     middle = sheet.points[[33, 133, 362, 263]].mean(0)
-    sheet.oval(middle, rng.uniform(0.34, 0.45), rng.uniform(0.07, 0.12), colour(rng, odd=0.5), power=12)
-    return sheet.onto(picture, rng)
+    sheet.oval(middle, rng.uniform(0.34, 0.45), rng.uniform(0.07, 0.12), sheet.colour(odd=0.5), 12)
 
 
-def beside(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Something that covers neither mouth nor eyes: on the forehead, at the neck, at a cheek's edge, in the air."""
-    sheet, tone = Sheet(points), colour(rng, CLOTH + SKIN, 0.4)
-    kind = int(rng.integers(4))
-    if kind == 0:  # a hat or a fringe
-        sheet.oval(sheet.at(sheet.points[10], 0, -0.15), rng.uniform(0.4, 0.7), rng.uniform(0.15, 0.22), tone, power=4)
-    elif kind == 1:  # a collar, a scarf at the neck
-        sheet.oval(sheet.at(sheet.points[152], rng.normal(0, 0.1), 0.45), 0.8, rng.uniform(0.3, 0.42), tone, power=5)
-    elif kind == 2:  # a hand or a phone at one side
-        way = 1 if rng.random() < 0.5 else -1
+@maker
+def beside(sheet: Sheet, rng: np.random.Generator) -> None:
+    """Something that covers neither mouth nor eyes: a hat, a collar, or a hand or phone at one side."""
+    colour, kind, way = sheet.colour(CLOTH + SKIN, 0.4), int(rng.integers(3)), sheet.side()
+    if kind == 0:
+        sheet.oval(sheet.at(sheet.points[10], 0, -0.15), rng.uniform(0.4, 0.7), rng.uniform(0.15, 0.22), colour, 4)
+    elif kind == 1:
+        sheet.oval(sheet.at(sheet.points[152], rng.normal(0, 0.1), 0.45), 0.8, rng.uniform(0.3, 0.42), colour, 5)
+    else:
         middle = sheet.at(sheet.points[454 if way > 0 else 234], way * 0.16, rng.uniform(-0.2, 0.4))
-        sheet.oval(middle, 0.14, rng.uniform(0.15, 0.3), tone, power=rng.uniform(2, 8))
-    else:  # a microphone that is held low
-        head = sheet.at(sheet.points[152], rng.normal(0, 0.08), rng.uniform(0.2, 0.3))
-        sheet.bar(head, sheet.at(head, rng.normal(0, 0.2), 0.8), 0.14, tone)
-        sheet.oval(head, 0.14, 0.15, tone)
-    return sheet.onto(picture, rng)
+        sheet.oval(middle, 0.14, rng.uniform(0.15, 0.3), colour, rng.uniform(2, 8))
 
 
-Maker = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
+def upside_down(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Turned by 180 degrees."""
+    return np.ascontiguousarray(picture[::-1, ::-1])
+
+
+def half(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cut in the middle of the face, the rest grey."""
+    cut = picture.copy()
+    cut[:, int(points[1, 0] * SIDE) :] = 128
+    return cut
+
+
+def blurred(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Nothing is left but colours."""
+    return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(14)))
+
+
 MOUTH_TAUGHT: dict[str, Maker] = {"mask": surgical_mask, "hand": hand, "microphone": microphone, "patch": patch}
-MOUTH_UNSEEN: dict[str, Maker] = {"scarf": scarf, "cup": cup}  # never shown in training: do others count, too?
+MOUTH_UNSEEN: dict[str, Maker] = {"scarf": scarf}  # never shown in training: do others count, too?
 EYES_TAUGHT: dict[str, Maker] = {"dark glasses": dark_glasses}
 EYES_UNSEEN: dict[str, Maker] = {"bar over the eyes": eye_bar}
 HARMLESS: dict[str, Maker] = {"beside the face": beside}
+ODD: dict[str, Maker] = {
+    "covered mouth": patch,
+    "covered eyes": eye_bar,
+    "mask": surgical_mask,
+    "half a face": half,
+    "upside down": upside_down,
+    "blurred away": blurred,
+    "shuffled tiles": lambda picture, points, rng: shuffle_tiles(picture, points[:, :2], rng),
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -65,15 +65,13 @@ class PairSampler:
         self.frames = [cache.frames_of(clip) for clip in range(len(cache.rows))]
         self.clips = np.array([clip for clip, frames in enumerate(self.frames) if len(frames) >= 2])
         # Square root of a person's frames: the one with 20 minutes does not drown the others.
-        names, counts = [cache.rows[clip]["identity"] for clip in self.clips], [len(self.frames[c]) for c in self.clips]
-        people: Counter[str] = Counter()
-        for name, count in zip(names, counts, strict=True):
-            people[name] += count
-        weight = np.array([count / people[name] ** 0.5 for name, count in zip(names, counts, strict=True)])
+        counts = np.array([len(self.frames[clip]) for clip in self.clips])
+        people = np.array([cache.identity[self.frames[clip][0]] for clip in self.clips])
+        weight = counts / np.bincount(people, counts)[people] ** 0.5
         self.weight = weight / weight.sum()
         self.still_numbers = np.flatnonzero(cache.clip < 0)
         self.mirrored = mirror_index(labels.canonical)
-        self.prior = _ExpressionPrior(labels)
+        self.prior = expression_prior(labels)
 
     def draw(self, count: int, seed: int = 0) -> Pairs:
         """`count` pairs, each mirrored, rolled, sized and shifted at random, both pictures alike; the seed and torch's
@@ -161,22 +159,16 @@ def open_mouths(pairs: Pairs, share: float = 0.75) -> Pairs:
     return replace(pairs, **swapped)
 
 
-class _ExpressionPrior:
+def expression_prior(labels: MotionLabels) -> Callable[[Tensor], Tensor]:
     """The likeliest expression of a face whose neutral is unknown: x = neutral + D e with Gaussian neutral and e.
 
     Posterior mean in the span of the directions, spreads measured on the neutrals and taken as equal in size: a weak
     label, only for the parts that people hardly differ in (an open mouth is an open mouth).
     """
-
-    def __init__(self, labels: MotionLabels) -> None:
-        neutrals = torch.stack(list(labels.neutrals.values()))
-        self.mean = neutrals.mean(0)
-        inside = (neutrals - self.mean).flatten(1) @ labels.directions
-        people = torch.cov(inside.T)
-        # About the spread of expressions along the directions in the training clips, in face heights.
-        motion = torch.diag(torch.linspace(0.27, 0.03, labels.directions.shape[1]).square())
-        self.gain = motion @ torch.linalg.inv(motion + people)
-        self.directions = labels.directions
-
-    def __call__(self, shape: Tensor) -> Tensor:
-        return ((shape - self.mean).flatten(1) @ self.directions) @ self.gain.T
+    neutrals, directions = torch.stack(list(labels.neutrals.values())), labels.directions
+    mean = neutrals.mean(0)
+    people = torch.cov(((neutrals - mean).flatten(1) @ directions).T)
+    # About the spread of expressions along the directions in the training clips, in face heights.
+    motion = torch.diag(torch.linspace(0.27, 0.03, directions.shape[1]).square())
+    gain = motion @ torch.linalg.inv(motion + people)
+    return lambda shape: ((shape - mean).flatten(1) @ directions) @ gain.T

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,13 +14,165 @@ from torch.nn import functional as F
 from anitalker.decoder.flow import resize
 from anitalker.faces.landmarks import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
 from encoders.image import to_tensor
-from scripts.training.adversarial import PATCH, Discriminator, patches, random_shift, views
 from scripts.training.data import FrameCache
+from scripts.training.engine import AdversarialNetwork, Engine
 from scripts.training.losses import PerceptualLoss, feature_network, photometric
 from scripts.training.pairs import Pairs
 from scripts.training.presets import Pictures
 
 PERCEPTUAL_POINTS = (14, 14, 14, 14, 159, 386)  # middles of perceptual patches: the mouth, every third time an eye
+RINGS = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
+PATCH = 4  # patches to a side of the crop: 64 pixels of 256
+LIPS, EYES = 14, (159, 386)  # landmarks in the middle of a patch
+JITTER = 0.1  # patch sides that a patch is moved at random, the same in real and predicted pictures of a pair
+R1_EVERY = 16  # steps between gradient penalties ("lazy": Karras et al. 2020, "Analyzing StyleGAN", section 3.1)
+BALANCE_EVERY = 8  # steps between measurements of the adaptive weight
+RAMP = 300  # steps from the discriminator's first to the term's full weight
+
+
+@dataclass(frozen=True)
+class View:
+    """What a discriminator is shown: pictures [B,3,S,S] in [-1,1] and lips and eyes as drawn rings [B,4,S/2,S/2]."""
+
+    pictures: Tensor
+    rings: Tensor
+
+    def detach(self) -> View:
+        """The same view without a graph."""
+        return View(self.pictures.detach(), self.rings)
+
+
+class PatchDiscriminator(nn.Module):
+    """A picture and its drawn lips and eyes -> one logit per place (Isola et al. 2017, "pix2pix", section 3.2).
+
+    Space to depth (S/2), a first convolution with `first` as its stride, two more of stride 2. No normalisation: R1
+    keeps it smooth.
+    """
+
+    def __init__(self, channels: tuple[int, ...] = (48, 96, 128), first: int = 1) -> None:
+        super().__init__()
+        self.entry = nn.Conv2d(12 + len(RINGS), channels[0], 2 + first, first, 1)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(channels))
+        self.exit = nn.Conv2d(channels[-1], 1, 3, 1, 1)
+        for layer in (self.entry, *self.down, self.exit):
+            nn.init.kaiming_normal_(layer.weight, 0.2)
+            nn.init.zeros_(layer.bias)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, view: View) -> Tensor:
+        """View of side S -> logits [B,1,s,s]; positive means true."""
+        x = torch.cat([F.pixel_unshuffle(view.pictures, 2), view.rings], 1)
+        x = F.leaky_relu(self.entry(x.contiguous(memory_format=torch.channels_last)), 0.2)
+        for layer in self.down:
+            x = F.leaky_relu(layer(x), 0.2)
+        return self.exit(x)
+
+
+class Discriminator(AdversarialNetwork):
+    """Both patch discriminators, their optimizer and the weight of the term; `state_dict` holds all three.
+
+    Non-saturating loss (Goodfellow et al. 2014), softplus(-D(fake)), with R1 on real pictures every R1_EVERY steps:
+    gamma / 2 E |dD/dx|^2 (Mescheder et al. 2018, eq. 9). The term's weight is `weight` times the ratio of the gradients
+    that reconstruction and term send to the decoder's last layer (Esser et al. 2021, "Taming Transformers", eq. 7).
+
+    Arguments: weight; after, steps before the discriminators begin to learn (the term fades in over RAMP more); lr of
+    their optimizer; gamma of R1.
+    """
+
+    NAME = "adversarial"
+
+    def __init__(self, weight: float, after: int = 0, lr: float = 4e-4, gamma: float = 2.0) -> None:
+        super().__init__()
+        self.weight, self.after, self.gamma = weight, after, gamma
+        self.patch, self.whole = PatchDiscriminator(), PatchDiscriminator((32, 64, 128), first=2)
+        self.register_buffer("ratio", torch.tensor(-1.0))  # running mean of the adaptive weight; below 0: none yet
+        self.measured: list[Tensor] = []
+        self.optimizer = torch.optim.Adam(self.parameters(), lr, betas=(0.0, 0.99))
+
+    def active(self, step: int) -> bool:
+        """Whether the discriminators learn at this step."""
+        return self.weight > 0 and step >= self.after
+
+    def term(self, fake: list[View], reconstruction: Tensor, last: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """The generator's term, not weighted, and its weight; `last` is the parameter of the decoder's last layer.
+
+        reconstruction is the scalar that asks for the same pictures; its graph is kept.
+        """
+        self.requires_grad_(False)
+        with torch.autocast(last.device.type, torch.bfloat16):
+            logits = self._logits(fake)
+        loss = sum(_mean(F.softplus(-x), v).mean() for x, v in zip(logits, fake, strict=True)) / len(fake)
+        self.requires_grad_(True)
+        if step % BALANCE_EVERY == 0 or self.ratio < 0:
+            slopes = [torch.autograd.grad(x, last, retain_graph=True)[0].norm() for x in (reconstruction, loss)]
+            self.measured.append((slopes[0] / (slopes[1] + 1e-6)).clamp(max=100.0))
+        return loss, self.weight * min(1.0, (step - self.after) / RAMP) * self.ratio.clamp_min(0)
+
+    def loss(self, fake: list[View], real: list[View], step: int) -> tuple[Tensor, dict[str, float]]:
+        """The discriminators' loss, and how often they are right about real and fake mouths (0.5: at random)."""
+        with torch.autocast(fake[0].pictures.device.type, torch.bfloat16):
+            fake_logits, real_logits = self._logits(fake), self._logits(real)
+        loss = sum(_mean(F.softplus(x), v).mean() for x, v in zip(fake_logits, fake, strict=True))
+        loss = loss + sum(_mean(F.softplus(-x), v).mean() for x, v in zip(real_logits, real, strict=True))
+        fake_mouths, real_mouths = _mean(fake_logits[0].detach(), fake[0]), _mean(real_logits[0].detach(), real[0])
+        right = ((fake_mouths < 0).float().mean() + (real_mouths > 0).float().mean()) / 2
+        numbers = {"d_loss": loss.item(), "d_right": right.item(), "d_ratio": self.ratio.item()}
+        if step % R1_EVERY == 0:
+            loss = loss + 0.5 * self.gamma * R1_EVERY * self._penalty(real)
+        return loss, numbers
+
+    def update(self, engine: Engine) -> None:
+        """One step of the discriminators; the running mean of the adaptive weight moves to what was measured."""
+        super().update(engine)
+        if self.measured:
+            ratio = engine.average(torch.stack(self.measured).mean())
+            self.ratio.copy_(ratio if self.ratio < 0 else torch.lerp(self.ratio, ratio, 0.2))
+            self.measured = []
+
+    def _logits(self, views: list[View]) -> list[Tensor]:
+        *near, whole = views
+        return [self.patch(view).float() for view in near] + [self.whole(whole).float()]
+
+    def _penalty(self, real: list[View]) -> Tensor:
+        """Mean over pictures of the squared gradient of the mean logit, summed over pixels."""
+        views = [View(v.pictures.detach().requires_grad_(), v.rings) for v in real]
+        logits = sum(_mean(x, v).sum() for x, v in zip(self._logits(views), views, strict=True))
+        slopes = torch.autograd.grad(logits, [view.pictures for view in views], create_graph=True)
+        return sum(slope.square().flatten(1).sum(1).mean() for slope in slopes)
+
+
+def views(pictures: Tensor, landmarks: Tensor, shift: Tensor) -> list[View]:
+    """Mouth, one eye and the whole crop at half size of pictures [B,3,n,n] with landmarks [B,468,>=2].
+
+    shift [2,B,2], -1..1: jitter of the two patches in units of JITTER; its sign in the last pair chooses the eye.
+    """
+    points, size = landmarks.detach().float()[..., :2], pictures.shape[-1]
+    left = (shift[1, :, :1] > 0).float()
+    eye = points[:, EYES[0]] * (1 - left) + points[:, EYES[1]] * left
+    side, near = size // PATCH, []
+    for place, jitter in zip((points[:, LIPS], eye), shift, strict=True):
+        cropped, corners = patches(pictures, place * size + JITTER * side * jitter, side)
+        near.append(View(cropped, rasterise((points * size - corners[:, None]) / side, RINGS, side // 2)))
+    return [*near, View(F.avg_pool2d(pictures, 2), rasterise(points, RINGS, size // 4))]
+
+
+def patches(pictures: Tensor, centre: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Patches [B,3,side,side] of pictures around centre [B,2] (pixels), kept inside, and their corners [B,2]."""
+    corners = (centre - side / 2).round().clamp(0, pictures.shape[-1] - side)
+    places = zip(pictures, corners.long().tolist(), strict=True)
+    return torch.stack([p[:, y : y + side, x : x + side] for p, (x, y) in places]), corners
+
+
+def random_shift(count: int, device: torch.device | str = "cpu") -> Tensor:
+    """[2,B,2] uniform in -1..1, for `views`."""
+    return torch.rand(2, count, 2, device=device) * 2 - 1
+
+
+def _mean(values: Tensor, view: View) -> Tensor:
+    """Means [B] of a map [B,1,s,s] in which drawn lips and eyes count 4, the open mouth 10, the rest 1."""
+    rings = F.adaptive_max_pool2d(view.rings, values.shape[-2:])
+    weight = 1 + 3 * rings.amax(1, keepdim=True) + 6 * rings[:, 1:2]
+    return (values * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
 
 
 class PictureTerms(nn.Module):

@@ -2,10 +2,15 @@
 
 Two frames of a person: the first's appearance under the second's motion code must give the second (AniTalker, Liu et
 al. 2024, section 3.2; LIA, Wang et al. 2022). Landmarks only show the flow where to go, less and less.
+
+`original.styled_decoder` draws many frames of one portrait and keeps no graph. `draw_frames` is the same function of
+the same parameters, with a portrait of its own for every frame, and gradients. Letters: B pictures, S the style's
+width, M motion numbers, n pixels.
 """
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 
 import numpy as np
@@ -13,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import EncoderConfig, MotionSpaceConfig, StageOneConfig, to_dict
-from anitalker.motion.motion_space import MotionSpace
+from anitalker.config import to_dict
 from anitalker.original.stage_one import StageOne
-from scripts.training import styled
-from scripts.training.codes import start_from_labels
+from anitalker.original.styled_decoder import EPSILON, StyledDecoder
+from encoders.equalized import SLOPE, binomial, depthwise, double
+from scripts.training.codes import label_space
 from scripts.training.data import FrameCache
 from scripts.training.engine import Engine, fit, open_run
 from scripts.training.labels import MotionLabels
@@ -29,16 +34,10 @@ from scripts.training.presets import Pixels, weighted
 from scripts.training.separation import SeparationTerms
 
 LAST_STAGE_LOGIT = 50.0  # leaves HAL nothing but its last stage
-TINY = EncoderConfig(channels=(8,) * 6, code_size=8)  # of a motion space of which only the geometry is used
 
 
 class PixelsObjective(nn.Module):
-    """Terms of `PictureTerms` and `SeparationTerms`, and:
-
-    flow   landmark-flow supervision of the finest level, fading
-    cross  drive A by the B of another pair and read the frame again: B's motion code, in units of its spread, and
-           1 - cosine to A's identity feature
-    """
+    """Terms of `PictureTerms` and `SeparationTerms`, and landmark-flow supervision of the finest level, fading."""
 
     def __init__(self, recipe: Pixels, perceptual_network: str, people: int, canonical: Tensor) -> None:
         super().__init__()
@@ -59,26 +58,15 @@ class PixelsObjective(nn.Module):
             look = network.enc(torch.cat([pairs.picture_a, pairs.picture_b]))
             code, skips = look.image_code[:count], tuple(skip[:count] for skip in look.skips)
             motion, identity = look.motion_code.float(), F.normalize(look.identity.float(), dim=1)
-            frames, place = styled.draw(network.dec, code, skips, motion[count:])
+            frames, place = draw_frames(network.dec, code, skips, motion[count:])
         last = network.dec.to_rgbs[-1].conv[0].weight
         losses, total, outputs = self.terms(frames, pairs, pairs.landmarks_b, last, step)
         terms, inputs = self.separation(identity, motion, pairs.identity)
-        if recipe.cross and step >= recipe.cross_after:
-            with torch.autocast(device, torch.bfloat16):
-                terms["cross"] = self._cross(code, skips, motion, identity[:count])
         total = total + weighted(recipe, terms)
         terms["flow"] = self.flow(place, pairs)
         total = total + recipe.flow * self.flow.strength(step) * terms["flow"]
         outputs |= inputs | {"pictures": frames.detach()}
         return {**losses, **terms, "last_stage": look.weights[-1].detach(), "total": total}, outputs
-
-    def _cross(self, code: Tensor, skips: tuple[Tensor, ...], motion: Tensor, identity: Tensor) -> Tensor:
-        drive = motion[len(code) :].roll(1, 0).detach()
-        frames, _ = styled.draw(self.network.dec, code, skips, drive)
-        again = self.network.enc(frames.clamp(-1, 1))
-        spread = motion.detach().std(0).clamp_min(1e-3)
-        error = ((again.motion_code.float() - drive) / spread).abs().mean()
-        return error + 1 - F.cosine_similarity(again.identity.float(), identity.detach()).mean()
 
 
 def use_last_stage_only(network: StageOne) -> None:
@@ -103,9 +91,7 @@ def train_pixels(
     run = open_run(
         engine, options, recipe, {"stage1": network}, optimizer, {"stage1": to_dict(recipe.config())}, helpers
     )
-    geometry = MotionSpace(MotionSpaceConfig(encoder=TINY, hidden=8))  # what moves stills
-    start_from_labels(geometry, labels, train)
-    geometry.to(engine.device)
+    geometry = label_space(labels, train).to(engine.device)  # what moves stills
     sampler = PairSampler(train, labels, recipe.stills, device=engine.device)
 
     def draw(step: int, seed: int) -> Pairs:
@@ -120,11 +106,55 @@ def train_pixels(
     fit(run, engine, objective, draw, report)
 
 
-def read_stage_one(config: StageOneConfig, tensors: dict[str, Tensor]) -> StageOne:
-    """The network of these sizes with these weights, for inference."""
-    network = StageOne(config)
-    network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False)
+def draw_frames(
+    decoder: StyledDecoder, image_code: Tensor, skips: tuple[Tensor, ...], motion: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Image codes [B,S], skips from 8x8 up [B,C,n,n] and motion [B,M] -> frames [B,3,n,n], about -1..1, and where each
+    of their pixels comes from, [B,2,n,n] in crop widths (of the finest level).
+
+    style = code + Q motion; at every level x <- mask warp(skip) + (1 - mask) x, picture <- colour(mask warp(skip)) +
+    doubled picture (LIA, Wang et al. 2022, section 3.3). Flow, places and colour are float32 under autocast too.
+    """
+    style = image_code.float() + motion.float() @ decoder.directions().T
+    x = decoder.input.input.expand(len(style), -1, -1, -1)
+    x = _styled(decoder.conv1, x, style)
+    flow = picture = None
+    for index, skip in enumerate(skips):
+        x = _styled(decoder.convs[2 * index], x, style, doubles=True)
+        x = _styled(decoder.convs[2 * index + 1], x, style)
+        with torch.autocast(x.device.type, enabled=False):
+            layer = decoder.to_flows[index]
+            weight = layer.conv.scaled()[..., 0, 0] * layer.conv.modulation(style)[:, None]  # [B,3,C]
+            drawn = torch.einsum("bkc,bchw->bkhw", weight, x.float()) + layer.bias
+            flow = drawn if flow is None else drawn + double(flow)
+            n = x.shape[-1]
+            axis = torch.linspace(-1, 1, n, device=x.device)
+            grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij")[::-1])
+            place, mask = grid + flow[:, :2].tanh(), flow[:, 2:].sigmoid()
+            warped = F.grid_sample(skip.float(), place.permute(0, 2, 3, 1), align_corners=False) * mask
+            colour = decoder.to_rgbs[index]
+            residual = colour.conv(warped) + colour.bias
+            picture = residual if picture is None else residual + double(picture)
+        x = warped.to(x.dtype) + x * (1 - mask).to(x.dtype)
+    return picture, (place + 1) / 2
+
+
+def _styled(layer, x: Tensor, style: Tensor, doubles: bool = False) -> Tensor:
+    """Modulated convolution, demodulated, then bias and activation (StyleGAN2, Karras et al. 2020, eq. 1-3)."""
+    weight = layer.conv.scaled()
+    with torch.autocast(x.device.type, enabled=False):
+        scale = layer.conv.modulation(style)
+        energy = weight.float().square().sum((2, 3))
+        demodulation = (scale.square() @ energy.T + EPSILON).rsqrt()
+    x = x * scale[..., None, None].to(x.dtype)
+    if doubles:
+        blur = depthwise(binomial(4.0), len(weight)).to(x)
+        x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+        x = F.conv2d(x, blur.to(x.dtype), padding=1, groups=len(blur))
+    else:
+        x = F.conv2d(x, weight, padding=1)
+    x = x * demodulation[..., None, None].to(x.dtype) + layer.activate.bias.to(x.dtype)
+    return F.leaky_relu(x, SLOPE) * math.sqrt(2)
 
 
 @torch.no_grad()

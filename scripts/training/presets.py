@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from anitalker.config import CROP, DecoderConfig, InputError, MotionSpaceConfig, StageOneConfig, to_dict
+from anitalker.config import CROP, DecoderConfig, InputError, MotionSpaceConfig, StageOneConfig
 from encoders.image import ENCODERS
 from scripts.training.recipe import Recipe, setting
 
@@ -30,7 +30,6 @@ class StageOneRecipe(Recipe):
 
     stills: float = setting(0.3, "share of pairs that are animated stills")
     metric: str = setting("aam", "metric learning on the identity code", METRICS)
-    margin: float = setting(-1.0, "its margin; below 0: 0.2 radians for aam, 0.3 for triplet")
     identity: float = setting(0.0, "weight of metric learning")
     mutual: float = setting(0.0, "weight of the bound of mutual information between identity and motion code (CLUB)")
     hal: bool = setting(True, "aggregate all stages of the pyramid; without: the last stage alone")
@@ -80,13 +79,11 @@ class Decoder(Pictures, Lite):
 
     channels: str = setting("24,48,96,128", "widths of the U-Net, widest places first")
     block: int = setting(2, "pixels along a side of one of its places: 1, 2 or 4", (1, 2, 4))
-    learned: int = setting(0, "numbers of motion beside the 20 that move no landmark (gaze, tongue); not with --frozen")
     flow_smoothness: float = setting(0.2, "weight: second differences of the flow")
     synthesis_area: float = setting(0.03, "weight: synthesis where no lips or eyes are")
     synthesis_l1: float = setting(0.3, "weight: L1 of the synthesised pixels by themselves")
     landmark: float = setting(0.1, "weight: landmarks driven by the codes")
     code: float = setting(0.05, "weight: the codes themselves")
-    distillation: float = setting(1.0, "weight: layers of the decoder of --teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +94,6 @@ class Pixels(Pictures):
 
     size: int = setting(256, "pixels of a picture's side: 32, 64, 128, 256")
     width: float = setting(1.0, "channels as a share of the original's")
-    cross: float = setting(0.05, "weight: drive another, read the frame again: the drive's motion, the source's person")
-    cross_after: int = setting(20_000, "steps before that sets in")
 
     def config(self) -> StageOneConfig:
         """The network's sizes: the original's channels from the picture's size down, times `width`."""
@@ -115,7 +110,7 @@ FULL = PICTURES | {"steps": 400_000, "batch": 16, "lr": 5e-4, "decay": 0.999, "s
 FULL |= {"scales": 3, "perceptual": 1.0, "adversarial": 0.3, "adversarial_after": 50_000, "flow": 0.05}
 FULL |= {"half_life": 30_000.0, "identity": 0.05, "mutual": 0.01}
 # 64 pixels, an eighth of the width, short; the arms of the ablation differ in one thing each.
-SMALL = FULL | {"size": 64, "width": 0.125, "steps": 6000, "adversarial": 0.0, "perceptual": 0.0, "cross": 0.0}
+SMALL = FULL | {"size": 64, "width": 0.125, "steps": 6000, "adversarial": 0.0, "perceptual": 0.0}
 SMALL |= {"lr": 2e-3, "half_life": 2000.0, "identity": 0.1, "score": 100_000, "decay": 0.99, "flow": 0.1}
 ARMS = {
     "all": {},
@@ -137,8 +132,7 @@ KINDS = {kind.stage: kind for kind in (Codes, Decoder, Pixels)}
 STAGES = tuple(KINDS)
 # The fields of all stages, for the command line.
 SETTINGS = {known.name: known for kind in KINDS.values() for known in fields(kind)}
-OLD_NAMES = {"rough": "flow_smoothness", "invented": "synthesis_area"}
-OLD_NAMES |= {"drawn": "synthesis_l1", "taught": "distillation"}
+OLD_NAMES = {"rough": "flow_smoothness", "invented": "synthesis_area", "drawn": "synthesis_l1"}
 
 
 def weighted(recipe: StageOneRecipe, losses: dict[str, Tensor]) -> Tensor:
@@ -154,27 +148,15 @@ def recipes_of(preset: str) -> tuple[StageOneRecipe, ...]:
         raise InputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}, or a FILE.json")
     try:
         stages = json.loads(Path(preset).read_text(encoding="utf-8"))["stages"]
-        return tuple(
-            KINDS[stage](**{OLD_NAMES.get(name, name): value for name, value in known["recipe"].items()})
-            for stage, known in stages.items()
-        )
+        return tuple(KINDS[stage](**known["recipe"]) for stage, known in stages.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         line = " ".join(str(error).split())[:120]
         raise InputError(f"preset {preset!r} cannot be read ({line}); write one by scripts.export --preset") from None
 
 
 def describe(preset: str) -> dict:
-    """A preset as JSON can hold it: {"preset", "stages": {stage: {"recipe", sizes of its networks by name}}}."""
-    stages = {}
-    for recipe in recipes_of(preset):
-        if isinstance(recipe, Pixels):
-            sizes = {"stage1": recipe.config()}
-        else:
-            sizes = {"motion_space": motion_space_config(recipe)}
-        if isinstance(recipe, Decoder):
-            sizes["decoder"] = decoder_config(recipe, sizes["motion_space"])
-        stages[recipe.stage] = {"recipe": asdict(recipe), **{name: to_dict(size) for name, size in sizes.items()}}
-    return {"preset": preset, "stages": stages}
+    """A preset as JSON can hold it: {"preset", "stages": {stage: {"recipe"}}}."""
+    return {"preset": preset, "stages": {recipe.stage: {"recipe": asdict(recipe)} for recipe in recipes_of(preset)}}
 
 
 def resolve(preset: str, stage: str | None, given: dict) -> StageOneRecipe:
@@ -195,8 +177,7 @@ def motion_space_config(recipe: Codes | Decoder) -> MotionSpaceConfig:
     if recipe.head and not recipe.encoder.startswith("hrnet"):
         raise InputError(f"head is {recipe.head!r}, but {recipe.encoder} has none; only HRNets have: leave --head away")
     chosen = {} if recipe.encoder == config.encoder.family else {"family": recipe.encoder, "channels": ()}
-    encoder = replace(config.encoder, hal=recipe.hal, head=recipe.head, **chosen)
-    return replace(config, encoder=encoder, learned_size=getattr(recipe, "learned", 0))
+    return replace(config, encoder=replace(config.encoder, hal=recipe.hal, head=recipe.head, **chosen))
 
 
 def decoder_config(recipe: Decoder, space: MotionSpaceConfig) -> DecoderConfig:

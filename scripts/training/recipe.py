@@ -27,7 +27,6 @@ class Recipe:
     accumulate: int = setting(1, "batches whose gradients make one step")
     lr: float = setting(1e-3, "highest learning rate")
     warm: int = setting(200, "steps until it is reached")
-    schedule: str = setting("cosine", "how it falls: all the way, or over the last 40%%", ("cosine", "plateau"))
     clip: float = setting(5.0, "longest gradient")
     decay: float = setting(0.997, "of the running mean of the weights (EMA), which is what is exported")
     score: int = setting(500, "steps between scores on val; 0: never")

@@ -106,11 +106,9 @@ class SeparationTerms(nn.Module):
 
     def __init__(self, recipe: StageOneRecipe, people: int, identity_size: int, motion_size: int) -> None:
         super().__init__()
-        margin = {} if recipe.margin < 0 else {"margin": recipe.margin}
         self.heads = nn.ModuleDict()
         if recipe.identity and recipe.metric != "none":
-            metric = AngularMargin(people, identity_size, **margin) if recipe.metric == "aam" else Triplet(**margin)
-            self.heads["identity"] = metric
+            self.heads["identity"] = AngularMargin(people, identity_size) if recipe.metric == "aam" else Triplet()
         density = MutualInformation(identity_size, motion_size) if recipe.mutual else None
         self.adversaries = {} if density is None else {density.NAME: density}
 

@@ -2,7 +2,6 @@
 trainings: two made-up people with decoded frames and labels.
 """
 
-import csv
 import json
 import shutil
 from types import SimpleNamespace
@@ -206,31 +205,3 @@ def people(face):
         x, y = (points[291, :2] * 256).int().tolist()
         frame[y - 3 : y + 4, x - 3 : x + 4] = 255
     return frames, landmarks
-
-
-@pytest.fixture
-def photo_folder(tmp_path, face):
-    """DIR/stills/manifest.csv and DIR/cache: two people with a clip of 60 frames every 10, and stills."""
-    rng = np.random.default_rng(0)
-    stills = {"train": ["inst/neutral_front/001_03.jpg", "inst/smiling_front/001_08.jpg", "man/7.jpg"]}
-    stills["val"] = ["man/8.jpg", "man/9.jpg"]
-    (tmp_path / "stills").mkdir()
-    rows = [(f"{split}{n}", split, path) for split, paths in stills.items() for n, path in enumerate(paths)]
-    with open(tmp_path / "stills/manifest.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("id", "split", "source_path"), *rows])
-    for split, paths in stills.items():
-        cache, count = tmp_path / "cache" / split, 12 + len(paths)
-        cache.mkdir(parents=True)
-        poses = torch.randn(count, 6) * 0.05 - torch.tensor([0, 0, 0, 0, 0, 0.6])
-        np.save(cache / "frames.npy", rng.integers(0, 256, (count, 256, 256, 3), np.uint8))
-        clip = np.array([0] * 6 + [1] * 6 + [-1] * len(paths))
-        frame = np.concatenate([np.arange(6) * 10, np.arange(6) * 10, np.zeros(len(paths), int)])
-        landmarks = from_canonical(face.expand(count, -1, -1), poses).numpy()
-        np.savez(
-            cache / "index.npz", landmarks=landmarks, clip=clip, frame=frame, identity=clip, good=np.ones(count, bool)
-        )
-        names = [f"ann-{split}", f"bob-{split}"]
-        (cache / "rows.json").write_text(json.dumps([{"id": name, "identity": name} for name in names]))
-    directions = torch.linalg.qr(torch.randn(468 * 3, 14)).Q
-    MotionLabels(face, directions, {"ann": face}).save(tmp_path / "cache/labels.npz")
-    return tmp_path

@@ -53,10 +53,10 @@ def test_large_tensors_become_half():
     assert export.slim("motion_space.directions", torch.zeros(1404, 14)).dtype == torch.float32
 
 
-def test_a_missing_part_is_named(runs):
+def test_a_missing_part_is_named(runs, capsys):
     folder, _ = runs
-    with pytest.raises(SystemExit, match="generator, speech"):
-        export.main([str(folder / "decoder"), "-o", str(folder / "x.safetensors")])
+    assert export.main([str(folder / "decoder"), "-o", str(folder / "x.safetensors")]) == 2
+    assert "generator, speech" in capsys.readouterr().err
     assert not (folder / "x.safetensors").exists()
 
 
@@ -64,8 +64,7 @@ def test_a_preset_becomes_a_file_that_trains(tmp_path):
     file = tmp_path / "mine.json"
     export.main(["--preset", "full-256", "-o", str(file)])
     told = json.loads(file.read_text())
-    sizes = told["stages"]["pixels"]["stage1"]
-    assert sizes["channels"] == [512, 512, 512, 512, 256, 128, 64] and sizes["size"] == 256
+    assert told["stages"]["pixels"]["recipe"]["size"] == 256
     assert resolve(str(file), None, {}) == resolve("full-256", None, {})
     told["stages"]["pixels"]["recipe"] |= {"width": 0.5, "steps": 7}
     file.write_text(json.dumps(told))
@@ -86,7 +85,42 @@ def test_a_preset_file_that_is_none(tmp_path, text):
         resolve(str(file), None, {})
 
 
-def test_an_unknown_preset_is_told(tmp_path):
-    with pytest.raises(SystemExit, match="allowed are lite-256"):
-        export.main(["--preset", "full", "-o", str(tmp_path / "x.json")])
+def test_an_unknown_preset_is_told(tmp_path, capsys):
+    assert export.main(["--preset", "full", "-o", str(tmp_path / "x.json")]) == 2
+    assert "allowed are lite-256" in capsys.readouterr().err
     assert not (tmp_path / "x.json").exists()
+
+
+@pytest.fixture(scope="module")
+def exported(untrained_model, tmp_path_factory):
+    pytest.importorskip("onnx")
+    folder = tmp_path_factory.mktemp("onnx")
+    export.main([str(untrained_model), "--onnx", str(folder)])
+    return loading.load_model(untrained_model), folder
+
+
+def longer(part, name, tensor):
+    """The same input with one more of whatever may vary; L = p + n stays true."""
+    more = {"B": 1, "L": 7, "p": 3, "n": 4}
+    sizes = [
+        size + more[part.free.get(name, {}).get(axis, "")] if axis in part.free.get(name, {}) else size
+        for axis, size in enumerate(tensor.shape)
+    ]
+    return torch.rand(sizes)
+
+
+@pytest.mark.parametrize("name", export.PARTS)
+def test_onnx_runtime_agrees_with_torch(exported, name):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    networks, folder = exported
+    part = export.PARTS[name](networks)
+    session = onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+    assert [one.name for one in session.get_outputs()] == list(part.outputs)
+    torch.manual_seed(1)
+    for inputs in (part.inputs, {key: longer(part, key, one) for key, one in part.inputs.items()}):
+        with torch.no_grad():
+            wanted = part(*inputs.values())
+        made = session.run(None, {key: one.numpy() for key, one in inputs.items()})
+        for mine, theirs in zip(wanted if isinstance(wanted, tuple) else (wanted,), made, strict=True):
+            assert mine.abs().max() > 1e-3
+            torch.testing.assert_close(torch.from_numpy(theirs), mine, atol=1e-4, rtol=1e-4)

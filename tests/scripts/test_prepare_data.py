@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from anitalker.media.video import ffmpeg
-from scripts import face_track, prepare_data
+from scripts import prepare_data
 from scripts.training.data import decode_frames, decode_speech, load_clips
 
 SIZE, RADIUS = (180, 240), 40
@@ -77,27 +77,27 @@ def made_track(found, change=None, jump=None):
     if jump is not None:
         landmarks[jump:, :, 0] += 60
     change = np.zeros(len(found), np.float32) if change is None else np.float32(change)
-    return face_track.Track(change, landmarks, np.asarray(found, bool))
+    return prepare_data.Track(change, landmarks, np.asarray(found, bool))
 
 
 def test_cuts_at_scene_jump_and_long_loss_but_not_at_short_loss():
     plain = np.ones(200, bool)
-    assert face_track.segments(made_track(plain), 25, 2, 12, 50) == [(0, 200)]
+    assert prepare_data.segments(made_track(plain), 2, 12, 50) == [(0, 200)]
     change = np.zeros(200)
     change[120] = 90
-    assert face_track.segments(made_track(plain, change), 25, 2, 12, 50) == [(0, 120), (120, 200)]
-    assert face_track.segments(made_track(plain, jump=80), 25, 2, 12, 50) == [(0, 80), (80, 200)]
+    assert prepare_data.segments(made_track(plain, change), 2, 12, 50) == [(0, 120), (120, 200)]
+    assert prepare_data.segments(made_track(plain, jump=80), 2, 12, 50) == [(0, 80), (80, 200)]
     short, long = plain.copy(), plain.copy()
     short[60:64], long[60:90] = False, False
-    assert face_track.segments(made_track(short), 25, 2, 12, 50) == [(0, 200)]
-    assert face_track.segments(made_track(long), 25, 2, 12, 50) == [(0, 60), (90, 200)]
+    assert prepare_data.segments(made_track(short), 2, 12, 50) == [(0, 200)]
+    assert prepare_data.segments(made_track(long), 2, 12, 50) == [(0, 60), (90, 200)]
 
 
 def test_short_small_and_empty_stretches_are_dropped_and_long_ones_divided():
-    assert face_track.segments(made_track(np.ones(49)), 25, 2, 12, 50) == []
-    assert face_track.segments(made_track(np.ones(100)), 25, 2, 12, 500) == []
-    assert face_track.segments(made_track(np.zeros(100)), 25, 2, 12, 50) == []
-    pieces = face_track.segments(made_track(np.ones(700)), 25, 2, 12, 50)
+    assert prepare_data.segments(made_track(np.ones(49)), 2, 12, 50) == []
+    assert prepare_data.segments(made_track(np.ones(100)), 2, 12, 500) == []
+    assert prepare_data.segments(made_track(np.zeros(100)), 2, 12, 50) == []
+    pieces = prepare_data.segments(made_track(np.ones(700)), 2, 12, 50)
     assert len(pieces) == 3 and pieces[0][0] == 0 and pieces[-1][1] == 700
     assert all(a[1] == b[0] for a, b in itertools.pairwise(pieces))
 
@@ -105,7 +105,7 @@ def test_short_small_and_empty_stretches_are_dropped_and_long_ones_divided():
 def test_bridge_is_linear_between_known_frames():
     landmarks = np.zeros((5, 468, 3), np.float32)
     landmarks[4] = 8
-    filled = face_track.bridge(landmarks, np.array([True, False, False, False, True]))
+    filled = prepare_data.bridge(landmarks, np.array([True, False, False, False, True]))
     np.testing.assert_allclose(filled[:, 0, 0], [0, 2, 4, 6, 8])
 
 
@@ -113,14 +113,14 @@ def test_track_keeps_to_the_face_it_began_with():
     finder = DiscFinder()
     one, other = finder.find(disc(60, 90))[0], finder.find(disc(180, 90))[0]
     orders = iter([[one, other], [other, one], [other, one]])
-    video = face_track.track([disc(60, 90)] * 3, SimpleNamespace(find=lambda _: next(orders)))
+    video = prepare_data.track([disc(60, 90)] * 3, SimpleNamespace(find=lambda _: next(orders)))
     np.testing.assert_allclose(video.landmarks[:, 10, 0], 60, atol=1)
 
 
 def test_cut_is_exact_inside_and_repeats_the_border_outside():
     frame = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(face_track.cut(frame, 10, 20, 256), frame[20:276, 10:266])
-    beyond = face_track.cut(frame, -100, 20, 256)
+    np.testing.assert_array_equal(prepare_data.cut(frame, 10, 20, 256), frame[20:276, 10:266])
+    beyond = prepare_data.cut(frame, -100, 20, 256)
     assert (beyond[:, 50] == frame[20:276, 0]).all()
 
 
@@ -206,9 +206,8 @@ def test_splits_are_by_person_and_stay():
 
 
 def test_person_of_a_video(tmp_path):
-    assert prepare_data.person(tmp_path / "anna" / "b" / "x.mp4", tmp_path, "file") == "anna"
-    assert prepare_data.person(tmp_path / "carl_02.mp4", tmp_path, "file") == "carl_02"
-    assert prepare_data.person(tmp_path / "carl_02.mp4", tmp_path, "name") == "carl"
+    assert prepare_data.person(tmp_path / "anna" / "b" / "x.mp4", tmp_path) == "anna"
+    assert prepare_data.person(tmp_path / "carl_02.mp4", tmp_path) == "carl_02"
 
 
 def test_folder_without_videos_is_one_line_and_status_2(tmp_path, monkeypatch, capsys):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from anitalker.config import InputError
 from anitalker.original.checkpoints import load
 from anitalker.weights.weight_file import open_weights
 from scripts import export, train_denoiser
@@ -11,6 +12,27 @@ from scripts import export, train_denoiser
 FRAMES = 80
 NARROW = ["width=16", "side=8", "mfcc_hidden=8", "decoder_hidden=16", "decoder_layers=1", "control=8"]
 ROW = {"speaking_visible": "yes", "has_audio": "yes", "generated": "no", "shard": "mixed-0", "identity": "a"}
+
+
+def test_windows_hold_what_belongs_together(read_folder):
+    windows = train_denoiser.Windows(read_folder, "train")
+    batch = windows.batch(3, 0)
+    n = batch["motion"].shape[1]
+    assert 50 <= n <= 125 and batch["sound"].shape == (3, 4 * n, 39) and batch["signals"].shape == (3, n, 5)
+    assert batch["motion"].abs().max() == 1 and batch["appearance"].shape == (3, 24)
+    assert torch.equal(batch["portrait"], batch["motion"][:, 0])
+    again = windows.batch(3, 0)
+    assert all(torch.equal(again[name], value) for name, value in batch.items())
+    # Motion is noise here, but signals and sound come from the same frames: the loudness of a frame is known.
+    for window, sound in zip(batch["signals"], batch["sound"], strict=True):
+        first = int((windows.stored[0]["signals"][:, 0] - window[0, 0]).abs().argmin())
+        loud = torch.from_numpy(windows.clips[0].lips[first : first + n])
+        assert torch.corrcoef(torch.stack([loud, sound[:, 0].unflatten(0, (n, 4)).mean(1)]))[0, 1] > 0.8
+
+
+def test_features_without_a_stage_one_are_refused(motion_folder):
+    with pytest.raises(InputError, match="--stage1 FILE"):
+        train_denoiser.Windows(motion_folder, "train")
 
 
 def train(folder, run, *more):

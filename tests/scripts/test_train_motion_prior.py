@@ -10,8 +10,10 @@ from safetensors.torch import save_file
 
 from anitalker.config import MotionPriorConfig
 from anitalker.models import loading
+from anitalker.motion.occlusion import OcclusionProbe
 from anitalker.motion.prior import SCORES, MotionPrior, space_hash
-from scripts import train_covers, train_motion_prior
+from scripts import train_motion_prior
+from scripts.training.data import FrameCache
 from scripts.training.motion_data import load_motion
 
 ROW = {"shard": "mixed-0", "speaking_visible": "yes", "generated": "no", "has_audio": "yes"}
@@ -61,7 +63,6 @@ def eye(monkeypatch):
         read_frames = train_motion_prior.PictureReader.read_frames
 
     monkeypatch.setattr(train_motion_prior, "PictureReader", Fake)
-    monkeypatch.setattr(train_covers, "PictureReader", Fake)
     return Fake("x")
 
 
@@ -100,18 +101,52 @@ def test_one_in_a_hundred_real_pictures_is_doubted():
 
 
 def test_all_of_it(features, cache, eye, tmp_path, monkeypatch):
-    """One run each: the file loads strictly, belongs to its space, and a new prior keeps the probe."""
-    monkeypatch.setattr(train_motion_prior, "KINDS", dict(list(train_motion_prior.KINDS.items())[:2]))
-    monkeypatch.setattr(train_covers, "KINDS", dict(list(train_covers.KINDS.items())[::3]))
+    """One run: the file loads strictly, belongs to its space, and has the probe."""
+    monkeypatch.setattr(train_motion_prior, "ODD", dict(list(train_motion_prior.ODD.items())[:2]))
     out = tmp_path / "prior.safetensors"
-    few = ["--steps", "16", "--batch", "8", "--pictures", "64", "--odd", "2"]
-    common, some = ["--cache", str(cache)], ["--stills", "2", "--frames", "6", "--found", "2"]
-    train_motion_prior.main(["--features", str(features), *common, "--out", str(out), *few])
-    train_covers.main([*common, "--prior", str(out), "--codes", str(tmp_path / "codes.npz"), *some])
+    few = ["--steps", "16", "--batch", "8", "--pictures", "64", "--odd", "2", "--stills", "4"]
+    train_motion_prior.main(["--features", str(features), "--cache", str(cache), "--out", str(out), *few])
     config, tensors = loading.read(out)
     assert config["prior"]["space"] == space_hash(eye.space.state_dict())
     prior = MotionPrior.from_config(config)
     prior.load_state_dict(tensors)
     assert prior.limits.isfinite().all() and prior.covers.limits.isfinite().all() and prior.covers.weight.any()
-    train_motion_prior.main(["--features", str(features), *common, "--out", str(out), *few])
-    assert torch.equal(loading.read(out)[1]["covers.weight"], tensors["covers.weight"])
+
+
+def test_lessons_about_covers(cache):
+    """Of a still three pictures: as it is, with its mouth covered, and something else; frames of clips as they are."""
+    rng = np.random.default_rng(0)
+    taught = list(train_motion_prior.cover_examples(FrameCache(cache, "train"), 2, 4, rng))
+    kinds = [kind for _, kind in taught]
+    assert len(taught) == 2 * 3 + 4 and kinds.count("real") == 2 and kinds.count("clip") == 4
+    assert sum(train_motion_prior.HIDES.get(kind) == 0 for kind in kinds) == 2
+    assert all(picture.shape == (256, 256, 3) and picture.dtype == np.uint8 for picture, _ in taught)
+
+
+def test_limits_and_rates_of_the_probe():
+    """One real picture of a hundred is above each limit; rates are shares of a kind."""
+    covers = OcclusionProbe(16)
+    torch.manual_seed(0)
+    covers.weight.copy_(torch.randn(2, 16))
+    real = torch.from_numpy(np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32))
+    assert train_motion_prior.set_probe_limits(covers, real)["real"] == 200
+    rates = train_motion_prior.occlusion_rates(covers, real, np.array(["real"] * 200))
+    assert rates == {"real": {"pictures": 200, "mouth": pytest.approx(0.01), "eyes": pytest.approx(0.01)}}
+    rates = train_motion_prior.occlusion_rates(covers, covers.weight[:1] * 100, np.array(["mask"]))
+    assert rates["mask"]["mouth"] == 1
+
+
+def test_what_is_taught_is_learned():
+    """Codes of masks differ in one number, those of dark glasses in another."""
+    rng, covers = np.random.default_rng(0), OcclusionProbe(16)
+    kinds = np.array(["real", "mask", "dark glasses", "beside the face"] * 50)
+    codes = rng.normal(size=(200, 16)).astype(np.float32)
+    codes[kinds == "mask", 2] += 6
+    codes[kinds == "dark glasses", 7] -= 6
+    codes = torch.from_numpy(codes)
+    facts = train_motion_prior.fit_probe(covers, codes, kinds)
+    assert facts["covered"] == [50, 50] and facts["loss"] < 0.2
+    train_motion_prior.set_probe_limits(covers, codes[torch.from_numpy(kinds == "real")])
+    rates = train_motion_prior.occlusion_rates(covers, codes, kinds)
+    assert rates["mask"]["mouth"] > 0.9 and rates["dark glasses"]["eyes"] > 0.9
+    assert rates["beside the face"]["eyes"] < 0.1

@@ -3,7 +3,7 @@
 import torch
 
 from anitalker.faces.landmarks import from_canonical
-from scripts.training.augment import after, colour_pairs, degrade, mirror, mirror_index, random_similarity
+from scripts.training.augment import after, colour_pairs, degrade, jpeg, mirror, mirror_index, random_similarity
 
 
 def test_colour_changes_both_pictures_of_a_pair_alike():
@@ -36,3 +36,4 @@ def test_degraded_pictures_are_softer_or_noisier_and_the_rest_as_they_were():
     changed = degrade(pictures.clone())
     same = (changed == pictures).flatten(1).all(1)
     assert changed.shape == pictures.shape and changed.isfinite().all() and 0 < same.sum() < 12
+    assert 0.02 < (jpeg(pictures[0]) - pictures[0]).abs().mean() < 0.5

@@ -37,7 +37,7 @@ def test_faces_stand_where_they_are_said_to_be(face):
     scene = composed.Image.new("RGB", (400, 300), "white")
     centre = np.array([180.0, 150.0])
     composed.paste(scene, still, points, centre, 150, 25)
-    there = composed.moved(points, centre, 150, 25).round().astype(int)
+    there = composed.place_points(points, centre, 150, 25).round().astype(int)
     assert scene.getpixel(tuple(there[152].tolist()))[0] < 40
     assert scene.getpixel(tuple(there[10].tolist()))[1] < 40 < scene.getpixel(tuple(there[10].tolist()))[0]
     assert there[152][0] < there[10][0]  # clockwise: the chin goes to the left

@@ -1,12 +1,10 @@
 """Presets, flags that override them, files of them, and sizes that cannot be."""
 
-import json
-
 import pytest
 
 from anitalker.config import InputError, MotionSpaceConfig
 from scripts import train_motion_space
-from scripts.training.presets import PRESETS, SETTINGS, Decoder, decoder_config, resolve
+from scripts.training.presets import PRESETS, SETTINGS, decoder_config, resolve
 
 
 def test_presets_are_whole_and_flags_override_them():
@@ -24,11 +22,8 @@ def test_widths_of_the_decoder_that_cannot_be(channels):
         decoder_config(recipe, MotionSpaceConfig())
 
 
-def test_old_names_of_weights_mean_the_new_ones(tmp_path):
-    old = ["--rough", "0.5", "--invented", "0.1", "--drawn", "0.2", "--taught", "0.7", "--features", "none"]
+def test_old_names_of_weights_mean_the_new_ones():
+    old = ["--rough", "0.5", "--invented", "0.1", "--drawn", "0.2", "--features", "none"]
     options, recipe = train_motion_space.parse(["--data", "x", "--out", "y", "--stage", "decoder", *old])
     assert (recipe.flow_smoothness, recipe.synthesis_area, recipe.synthesis_l1) == (0.5, 0.1, 0.2)
-    assert recipe.distillation == 0.7 and options.perceptual_network == "none"
-    file = tmp_path / "old.json"
-    file.write_text(json.dumps({"stages": {"decoder": {"recipe": {"rough": 0.4, "steps": 3}}}}))
-    assert resolve(str(file), None, {}) == Decoder(flow_smoothness=0.4, steps=3)
+    assert options.perceptual_network == "none"

@@ -15,6 +15,7 @@ def test_mirror_pairs_left_and_right(people):
 
 def test_crops_keep_points_on_their_pixels(people, monkeypatch):
     monkeypatch.setattr(scenes, "degrade", lambda pictures: pictures)
+    monkeypatch.setattr(scenes, "apply_to_share", lambda pictures, *_: pictures)
     mirror = scenes.mirror_order(people[1])
     crops, labels = scenes.face_crops(*people, mirror, 128)
     for crop, label in zip(crops, labels, strict=True):
@@ -24,17 +25,15 @@ def test_crops_keep_points_on_their_pixels(people, monkeypatch):
         assert label[33, 0] < label[263, 0]
 
 
-def test_degraded_pictures_stay_pictures():
-    pictures = torch.rand(12, 3, 64, 64) * 2 - 1
-    changed = scenes.degrade(pictures.clone())
-    assert changed.shape == pictures.shape and changed.isfinite().all()
-    assert changed.min() >= -1 and changed.max() <= 1 and (changed - pictures).abs().mean() > 0.05
-    assert scenes.occlude(pictures).shape == pictures.shape
-    assert 0.02 < (scenes.jpeg(pictures[0]) - pictures[0]).abs().mean() < 0.5
+def test_shuffled_tiles_are_the_same_pixels_elsewhere():
+    still = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    shuffled = scenes.shuffle_tiles(still, np.array([[0.25, 0.25], [0.71875, 0.71875]]), np.random.default_rng(0))
+    changed = (shuffled != still).any(-1)
+    assert np.array_equal(np.sort(shuffled, None), np.sort(still, None))
+    assert changed[64:184, 64:184].mean() > 0.7 and changed.sum() < 122**2
 
 
-def test_scenes_hold_the_faces_that_they_say(people, monkeypatch):
-    monkeypatch.setattr(scenes, "degrade", lambda pictures, occluded: pictures)
+def test_scenes_hold_the_faces_that_they_say(people):
     pictures, boxes, points, valid = scenes.make_scenes(*people, 24, 160)
     assert pictures.shape == (24, 3, 160, 160) and pictures.isfinite().all()
     assert valid.any(1).sum() > 12 and not valid.all()
