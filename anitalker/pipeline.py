@@ -25,7 +25,7 @@ from anitalker.models.base import Model, PathLike, ProgressCallback
 from anitalker.motion import driving_video
 from anitalker.portrait import Portrait, prepare_portrait
 from anitalker.rendering import RenderFacts
-from anitalker.runtime.device import Clock, choose_device, tune_malloc
+from anitalker.runtime.device import Clock, choose_device
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,6 @@ def load(
     device that cannot be used.
     """
     torch_device = choose_device(device)
-    tune_malloc()
     torch.backends.cudnn.allow_tf32 = False  # all devices shall agree within rounding
     return Talker(loading.load(name, torch_device, stage1, stage2, hubert))
 

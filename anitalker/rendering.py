@@ -62,8 +62,7 @@ def render(
 
     Without a picture the crop of the first face, as the model draws it, is the frame. On a processor its cores draw
     frames of their own, ahead of the encoder. On other devices a thread draws them batch by batch: while a batch is
-    encoded, the next ones are drawn and copied. On an NVIDIA card two such threads take turns: while the batch of the
-    first is copied and pasted, that of the second is drawn.
+    encoded, the next ones are drawn and copied.
     """
     batch_size = choose_batch_size(model.device, batch_size)
 
@@ -81,9 +80,8 @@ def render(
         batch_size = max(
             1, min(batch_size, MAX_BATCH_BYTES // (CROP * CROP * 3 if picture is None else picture.nbytes))
         )
-        workers, ahead = (2, MAX_WAITING_RESULTS // 2) if model.device.type == "cuda" else (1, MAX_WAITING_RESULTS)
         starts = range(0, frames, batch_size)
-        for batch in ordered_parallel_map(lambda start: list(draw(start, batch_size)), starts, workers, ahead):
+        for batch in ordered_parallel_map(lambda start: list(draw(start, batch_size)), starts, 1):
             yield from batch
         return
     if frames < 2 or workers < 2:

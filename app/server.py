@@ -35,8 +35,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     from anitalker.pipeline import load
 
-    # CUDA graphs are recorded while nothing else uses the card; visitors cannot promise that.
-    os.environ.setdefault("ANITALKER_GRAPHS", "0")
     talker = load(arguments.model, arguments.device)
     talker.finder()  # load the face network now, not while the first visitor waits
     models = Models(talker, arguments.model, arguments.device)

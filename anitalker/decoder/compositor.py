@@ -6,7 +6,6 @@ Letters: B frames, h x w pixels of the crop region.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from anitalker.decoder.decoder import Layers, compose
 from anitalker.decoder.detail import draw_frames, prepare_detail
-from anitalker.runtime.transfer import to_host
+from anitalker.runtime.transfer import to_pictures
 
 MAX_DETAIL_PIXELS = 2**22  # of a crop region, 2048 a side; beyond, carrying detail would take gigabytes
 MAX_COMPOSED_PIXELS = 2**21  # composed at a time: large portraits go frame by frame
@@ -37,7 +36,7 @@ class Compositor:
     def frames(self, layers: Layers) -> Iterator[np.ndarray]:
         """Layers of B frames -> the crop region in each of them, uint8 [h,w,3]."""
         for start in range(0, len(layers.flow), self.batch_size):
-            yield from to_host(partial(self._compose, layers[start : start + self.batch_size]), self.source.device)
+            yield from to_pictures(self._compose(layers[start : start + self.batch_size]))
 
     def _compose(self, layers: Layers) -> Tensor:
         if self.detail is None:

@@ -12,7 +12,6 @@ two are resampled from the original picture at any resolution, so they are as sh
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -27,7 +26,6 @@ from anitalker.decoder.flow import fold_mask, landmark_flow, resize, rigid_flow,
 from anitalker.decoder.teeth import upper_teeth
 from anitalker.faces.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
 
-Unet = Callable[[Tensor, Tensor, Tensor], Tensor]  # frame inputs, the portrait's projection, codes -> output maps
 CONTOURS = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
 MAP_COUNT = 2 + 1 + 2 * len(CONTOURS)  # input maps beside pixels: flow, folds, contours of target and portrait
 # Inside the target's lips, where the portrait, moved with the skull, shows no mouth:
@@ -124,7 +122,7 @@ class Decoder(nn.Module):
         computed once per portrait."""
         contours = rasterise(landmarks.float(), CONTOURS, self.side)
         inner_lips = self._inner_lips(landmarks, contours)
-        projection = self._project(None, torch.cat([_unshuffle(picture, self.config.block), contours], 1))
+        projection = self._project(None, torch.cat([F.pixel_unshuffle(picture, self.config.block), contours], 1))
         projection = projection.contiguous(memory_format=torch.channels_last)
         teeth = upper_teeth(picture, landmarks)
         return Prepared(picture, landmarks, motion, appearance, contours, inner_lips, projection, teeth)
@@ -141,12 +139,10 @@ class Decoder(nn.Module):
         flow = landmark_flow(source, landmarks, self.config.grid, self.config.smoothing)
         return self.refine(prepared, landmarks, motion, flow)
 
-    def refine(
-        self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor, unet: Unet | None = None
-    ) -> Layers:
+    def refine(self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor) -> Layers:
         """The learned step: coarse flow [B,2,g,g] -> the layers of B frames.
 
-        landmarks [B,N,3] and motion [B,M] of the target; unet: called in place of `_unet`, such as a CUDA graph of it.
+        landmarks [B,N,3] and motion [B,M] of the target.
         """
         count, block = len(motion), self.config.block
         size = max(self.side, MIN_LIP_CELLS)  # cells a side of the finest maps
@@ -164,15 +160,15 @@ class Decoder(nn.Module):
         full_flow = resize(flow, (CROP, CROP))
         cell_flow = F.avg_pool2d(flow, size // self.side) if size > self.side else flow
         warped = warp_eyelids(picture, warp(picture, full_flow), pair)
-        x = torch.cat([_unshuffle(warped, block), cell_flow * 10, fold_mask(cell_flow), contours], 1)
+        x = torch.cat([F.pixel_unshuffle(warped, block), cell_flow * 10, fold_mask(cell_flow), contours], 1)
         source_code = _motion_features(prepared.motion).expand(count, -1)
         codes = torch.cat([prepared.appearance.expand(count, -1), _motion_features(motion), source_code], 1)
-        output = (unet or self._unet)(x, prepared.projection, codes)
+        output = self._unet(x, prepared.projection, codes)
         output = output.to(torch.float32, memory_format=torch.contiguous_format)
         opened = window.enlarge(lips - shown, factor)  # what the portrait does not show, in the window of the crop
         opened_crop = window.pad(opened, factor)
-        synthesised, logits = _shuffle(output[:, :-2], block).split(3, 1)
-        synthesised = _tanh(synthesised - MOUTH_SHADOW * opened_crop)
+        synthesised, logits = F.pixel_shuffle(output[:, :-2], block).split(3, 1)
+        synthesised = torch.tanh(synthesised - MOUTH_SHADOW * opened_crop)
         teeth = warp(prepared.teeth.expand(count, -1, -1, -1), window.enlarge(skull, factor), window.box(factor))
         teeth_mask = opened * teeth[:, 3:]
         synthesised = synthesised + window.pad(teeth_mask * (teeth[:, :3] - window.cut(synthesised, factor)), factor)
@@ -264,31 +260,8 @@ class _Window:
         return resize(content, (factor * content.shape[-2], factor * content.shape[-1]))
 
 
-def _shuffle(cells: Tensor, block: int) -> Tensor:
-    """[B,C block^2,n,n] -> [B,C,n block,n block].
-
-    Equivalent to `F.pixel_shuffle(cells, block)`, as one copy, in less than half of its time.
-    """
-    split = cells.unflatten(1, (-1, block, block)).permute(0, 1, 4, 2, 5, 3)  # [B,C,n,block,n,block]
-    return split.reshape(*split.shape[:2], split.shape[2] * block, split.shape[4] * block)
-
-
-def _unshuffle(pixels: Tensor, block: int) -> Tensor:
-    """[B,C,n block,n block] -> [B,C block^2,n,n].
-
-    Equivalent to `F.pixel_unshuffle(pixels, block)`, in a third of its time.
-    """
-    split = pixels.unflatten(3, (-1, block)).unflatten(2, (-1, block)).permute(0, 1, 3, 5, 2, 4)
-    return split.flatten(1, 3)
-
-
-def _tanh(x: Tensor) -> Tensor:
-    """Equivalent to `torch.tanh(x)` within 3e-7; on CPUs the sigmoid takes a tenth of its time."""
-    return torch.sigmoid(2 * x) * 2 - 1
-
-
 def _smooth(fields: Tensor) -> Tensor:
-    """Binomial 3x3 filter, borders replicated: removes the two-pixel pattern that `_shuffle` leaves."""
+    """Binomial 3x3 filter, borders replicated: removes the two-pixel pattern that the pixel shuffle leaves."""
     p = F.pad(fields, (1, 1, 1, 1), "replicate")
     p = torch.add(p[:, :, :-2], p[:, :, 1:-1], alpha=2).add_(p[:, :, 2:])
     return torch.add(p[..., :-2], p[..., 1:-1], alpha=2).add_(p[..., 2:]).mul_(1 / 16)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from anitalker.config import CROP, LITE_STEPS, RenderOptions
 from anitalker.decoder.compositor import Compositor
-from anitalker.decoder.decoder import Decoder, Layers, Prepared, Unet
+from anitalker.decoder.decoder import Decoder, Layers, Prepared
 from anitalker.decoder.flow import landmark_flow
 from anitalker.faces.crop import Crop, crop_face, crop_pixels
 from anitalker.faces.detection import Face, FaceFinder
@@ -27,7 +27,6 @@ from anitalker.motion.occlusion import MESSAGES
 from anitalker.motion.prior import MotionPrior, landmark_residual
 from anitalker.motion.subspaces import MotionSubspaces, fit_subspaces, scale_motion
 from anitalker.motion.windows import SamplingParams, generate_motion
-from anitalker.runtime.cuda_graphs import as_cuda_graph, launch_lock
 from anitalker.runtime.device import draws_in_bfloat16
 from anitalker.runtime.transfer import to_tensor, to_tensors
 from encoders.audio import level_gain
@@ -57,7 +56,6 @@ class LiteFace:
     landmarks: Tensor
     prepared: Prepared
     compositor: Compositor
-    unet: Unet | None = None
 
     @property
     def motion(self) -> Tensor:
@@ -130,8 +128,7 @@ class Lite:
         codes = self.space(image)
         prepared = self.decoder.prepare(image, landmarks, codes.motion, codes.appearance)
         compositor = Compositor(to_tensor(crop_pixels(picture, crop), self.device))
-        unet = as_cuda_graph(self.decoder._unet, self.device)
-        return LiteFace(crop, codes, landmarks, prepared, compositor, unet)
+        return LiteFace(crop, codes, landmarks, prepared, compositor)
 
     @torch.inference_mode()
     def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,8 +183,7 @@ class Lite:
     def layers(self, subject: LiteFace, motion: Tensor) -> Layers:
         """The decoder's layers for one face in motion [B,M]. Results do not depend on B."""
         if motion.device.type != "cpu":
-            with launch_lock(motion.device):
-                return self._layers(subject, motion)
+            return self._layers(subject, motion)
         # Frame by frame on the CPU: bfloat16 rounding there depends on the batch, and one frame keeps all cores busy.
         frames = [self._layers(subject, frame_motion) for frame_motion in motion.split(1)]
         if len(frames) == 1:
@@ -201,7 +197,7 @@ class Lite:
         use_bfloat16 = draws_in_bfloat16(motion.device, self.decoder.config.channels[0])
         flow = landmark_flow(landmarks, targets, self.decoder.config.grid, self.decoder.config.smoothing)
         with torch.autocast(motion.device.type, torch.bfloat16, enabled=use_bfloat16):
-            return self.decoder.refine(subject.prepared, targets, motion, flow, subject.unet)
+            return self.decoder.refine(subject.prepared, targets, motion, flow)
 
     def render_frames(self, subject: LiteFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> frames uint8, [side,side,3] in the picture's pixels if `full`, else [256,256,3]."""

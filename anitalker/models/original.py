@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -31,11 +31,9 @@ from anitalker.original.denoiser import Denoiser
 from anitalker.original.speech_features import SpeechFrontend, load_speech_frontend
 from anitalker.original.stage_one import StageOne
 from anitalker.original.styled_decoder import Constants, PreparedPortrait
-from anitalker.runtime.cuda_graphs import as_cuda_graph
-from anitalker.runtime.device import draws_in_bfloat16
-from anitalker.runtime.matmul import bfloat16_is_faster
+from anitalker.runtime.device import bfloat16_is_faster, draws_in_bfloat16
 from anitalker.runtime.smoothstep import smoothstep
-from anitalker.runtime.transfer import to_host, to_tensor, to_tensors
+from anitalker.runtime.transfer import to_pictures, to_tensor, to_tensors
 from encoders import hubert
 
 # Face height and centre in the pictures that the networks were trained on, as shares of the side: medians over the 13
@@ -152,9 +150,8 @@ class Original:
         return OriginalFace(crop, codes.image_code, codes.motion_code, codes.identity, draw, signals)
 
     def frame_decoder(self, prepared: PreparedPortrait) -> Callable[[Tensor], Tensor]:
-        """The decoder of one portrait, motion [B,M] -> frames [B,3,n,n]; on an NVIDIA card a CUDA graph."""
-        constants = self.constants  # the function keeps them alive: a graph reads them at their addresses
-        return as_cuda_graph(lambda motion: self.stage_one.dec.draw(constants, prepared, motion).pictures, self.device)
+        """The decoder of one portrait: motion [B,M] -> frames [B,3,n,n]."""
+        return lambda motion: self.stage_one.dec.draw(self.constants, prepared, motion).pictures
 
     @torch.inference_mode()
     def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,7 +205,7 @@ class Original:
         """Motion [B,M] -> frames uint8, [side,side,3] in the picture's pixels if `full`, else [n,n,3]."""
         # Frame by frame on the CPU: one frame keeps all cores busy, and large batches do not fit its caches.
         for batch in motion.split(1 if motion.device.type == "cpu" else len(motion)):
-            for frame in to_host(partial(subject.draw, batch), self.device):
+            for frame in to_pictures(subject.draw(batch)):
                 yield enlarge(frame, int(subject.crop.side)) if full else frame
 
 

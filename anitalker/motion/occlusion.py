@@ -1,8 +1,8 @@
 """Detects that something hides a portrait's mouth or eyes: a mask, a hand, a microphone, a cup, dark glasses.
 
 A linear probe (logistic regression) on HAL's appearance code, with one row per part of the face. It was trained by
-scripts/train_motion_prior.py on pictures with drawn occlusions, and is shipped inside the motion prior's file. Landmarks do
-not show occlusions: the landmark network guesses hidden parts, and guesses them well.
+scripts/train_motion_prior.py on pictures with drawn occlusions, and is shipped inside the motion prior's file.
+Landmarks do not show occlusions: the landmark network guesses hidden parts, and guesses them well.
 """
 
 from __future__ import annotations

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.runtime.matmul import Linear
-
 
 class Attention(nn.Module):
     """Self-attention with rotary positions (Su et al., "RoFormer", 2021, eq. 34): only distances in time matter."""
@@ -18,7 +16,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.into, self.out = Linear(width, 3 * width), Linear(width, width)
+        self.into, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """x [B,L,W] and `rotary_table` of L -> [B,L,W]."""
@@ -48,7 +46,9 @@ class Block(nn.Module):
         super().__init__()
         self.attention = Attention(width, heads)
         self.near = nn.Conv1d(width, width, 5, padding=2, groups=width)
-        self.mlp = nn.Sequential(Linear(width, 3 * width), nn.GELU(), nn.Dropout(dropout), Linear(3 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 3 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(3 * width, width)
+        )
         self.set = nn.Linear(width, 6 * width)
         nn.init.zeros_(self.set.weight)
         nn.init.zeros_(self.set.bias)
@@ -68,7 +68,7 @@ class SpeechEncoder(nn.Module):
 
     def __init__(self, speech_size: int, width: int, layers: int, dropout: float) -> None:
         super().__init__()
-        self.into = Linear(speech_size, width)
+        self.into = nn.Linear(speech_size, width)
         self.drop = nn.Dropout(dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.layers = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for _ in range(layers))

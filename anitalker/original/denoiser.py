@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.config import DenoiserConfig
-from anitalker.runtime.matmul import Linear, linear, matmul_nt
 
 EPSILON = 1e-12  # of every layer norm
 QUERY_ROWS = 256  # frames whose attention is computed at once: memory grows with T, not with its square
@@ -33,9 +32,9 @@ class RelativeAttention(nn.Module):
         self.heads = heads
         self.pos_bias_u = nn.Parameter(torch.zeros(heads, width // heads))
         self.pos_bias_v = nn.Parameter(torch.zeros(heads, width // heads))
-        self.linear_q, self.linear_k = Linear(width, width), Linear(width, width)
-        self.linear_v, self.linear_out = Linear(width, width), Linear(width, width)
-        self.linear_pos = Linear(width, width, bias=False)
+        self.linear_q, self.linear_k = nn.Linear(width, width), nn.Linear(width, width)
+        self.linear_v, self.linear_out = nn.Linear(width, width), nn.Linear(width, width)
+        self.linear_pos = nn.Linear(width, width, bias=False)
         self.softmax = nn.Softmax(dim=-1)
 
     def table(self, waves: Tensor) -> Tensor:
@@ -48,19 +47,19 @@ class RelativeAttention(nn.Module):
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B,H,T,d]
             for layer in (self.linear_q, self.linear_k, self.linear_v)
         )
-        k, v, rows = k.contiguous(), v.mT.contiguous(), range(0, x.shape[1], QUERY_ROWS)  # v [B,H,d,T]
-        values = [matmul_nt(self._weights(q[:, :, row : row + QUERY_ROWS], k, table, row), v) for row in rows]
+        rows = range(0, x.shape[1], QUERY_ROWS)
+        values = [self._weights(q[:, :, row : row + QUERY_ROWS], k, table, row) @ v for row in rows]
         return self.linear_out(torch.cat(values, 2).transpose(1, 2).flatten(2))
 
     def _weights(self, q: Tensor, k: Tensor, table: Tensor, row: int) -> Tensor:
         """Attention weights [B,H,C,T] of queries [B,H,C,d], frames row, row + 1, ...; keys [B,H,T,d]."""
         count, frames = q.shape[2], k.shape[2]
         scale = q.shape[3] ** -0.5
-        content = matmul_nt((q + self.pos_bias_u[:, None]) * scale, k)
+        content = ((q + self.pos_bias_u[:, None]) * scale) @ k.mT
         # Column c of the product belongs to distance row + C - 1 - c, so key j of query i is at c = C - 1 - i + j. Each
         # row starts one column before the row above, which strides express without a copy.
         distances = table[:, :, frames - row - count : 2 * frames - 1 - row].expand(len(q), -1, -1, -1)
-        product = matmul_nt((q + self.pos_bias_v[:, None]) * scale, distances)  # [B,H,C,T+C-1]
+        product = ((q + self.pos_bias_v[:, None]) * scale) @ distances.mT  # [B,H,C,T+C-1]
         *outer, line, step = product.stride()
         shifted = product.as_strided(content.shape, (*outer, line - step, step), product.storage_offset() + count - 1)
         return self.softmax(content + shifted)
@@ -71,7 +70,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.w_1, self.w_2 = Linear(width, hidden), Linear(hidden, width)
+        self.w_1, self.w_2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B,T,D] -> [B,T,D]."""
@@ -91,9 +90,9 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B,T,D] -> [B,T,D]."""
         first, last = self.pointwise_conv1, self.pointwise_conv2  # kernels of one frame: plain products
-        x = F.glu(linear(x, first.weight[..., 0], first.bias)).transpose(1, 2)  # [B,D,T]
+        x = F.glu(F.linear(x, first.weight[..., 0], first.bias)).transpose(1, 2)  # [B,D,T]
         x = F.silu(self.norm(self.depthwise_conv(x))).transpose(1, 2)
-        return linear(x, last.weight[..., 0], last.bias)
+        return F.linear(x, last.weight[..., 0], last.bias)
 
 
 class ConformerLayer(nn.Module):

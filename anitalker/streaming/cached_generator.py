@@ -23,31 +23,21 @@ from anitalker.config import POSE_SIZE
 from anitalker.motion.generator import MotionGenerator, time_embedding
 from anitalker.motion.lip_regressor import LipRegressor
 from anitalker.motion.transformer import Block, apply_rotary, rotary_table
-from anitalker.runtime.matmul import onednn_is_faster
 
 FrameRange = tuple[int, int]
 Rotary = tuple[Tensor, Tensor]  # cos and sin
 CONV_RADIUS = 2  # frames on either side that a block's depthwise convolution sees
-PACKED_ROWS = 64  # number of frames that packed weights are laid out for; others work too
 
 
-class PackedLinear:
-    """A linear layer for few rows: x [...,K] -> x weight^T + bias [...,N], weight [N,K].
-
-    Keeps a copy of the weight in oneDNN's own order where that is faster (`onednn_is_faster`). With few frames, putting
-    the weight in that order takes a fifth to a quarter of the time of the product.
-    """
+class FrozenLinear:
+    """A linear layer without gradients: x [...,K] -> x weight^T + bias [...,N], weight [N,K]."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight, self.bias, self.packed = weight.detach().contiguous(), bias.detach(), None
-        if weight.device.type == "cpu" and weight.dtype == torch.float32 and onednn_is_faster():
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, PACKED_ROWS)
+        self.weight, self.bias = weight.detach().contiguous(), bias.detach()
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [...,K] -> [...,N]."""
-        if self.packed is None:
-            return F.linear(x, self.weight, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self.packed, self.bias, "none", [], "")
+        return F.linear(x, self.weight, self.bias)
 
 
 class ConvCache:
@@ -99,8 +89,8 @@ class CachedGenerator:
         self.normalise, self.denormalise = network.normalise, network.denormalise
         self.lips = None if network.lips is None else CachedLipRegressor(network.lips)
         self.start_embedding = network.start((start - network.mean) / network.std)
-        self.input_layer = PackedLinear(network.speech.into.weight, network.speech.into.bias)
-        self.speech_layers = [_pack_convolution(layer) for layer in network.speech.layers]
+        self.input_layer = FrozenLinear(network.speech.into.weight, network.speech.into.bias)
+        self.speech_layers = [_as_linear(layer) for layer in network.speech.layers]
         self.radius = len(self.speech_layers)  # frames on either side of a frame that `encode_speech` sees
         self.blocks = [CachedBlock(cast(Block, block)) for block in network.blocks]
         self.modulations: dict[float, Modulation] = {}  # by sampler time
@@ -174,7 +164,7 @@ class CachedBlock:
         attention, (first, _, _, second) = block.attention, block.mlp
         self.project = Projections(attention.into.weight, attention.into.bias, attention.heads)
         layers = [cast(nn.Linear, layer) for layer in (attention.out, first, second)]
-        self.out, self.first, self.second = (PackedLinear(layer.weight, layer.bias) for layer in layers)
+        self.out, self.first, self.second = (FrozenLinear(layer.weight, layer.bias) for layer in layers)
         self.taps = block.near.weight[:, 0].T.contiguous()  # [2 CONV_RADIUS + 1,W]
         self.bias = cast(Tensor, block.near.bias)
 
@@ -207,9 +197,9 @@ class CachedLipRegressor:
     def __init__(self, network: LipRegressor) -> None:
         self.network = network
         input_layer = cast(nn.Linear, network.into[0])
-        self.input_layer = PackedLinear(input_layer.weight, input_layer.bias)
+        self.input_layer = FrozenLinear(input_layer.weight, input_layer.bias)
         convolutions = [cast(nn.Conv1d, layer) for layer in network.convolutions]
-        self.convolutions = [_pack_convolution(layer) for layer in convolutions]
+        self.convolutions = [_as_linear(layer) for layer in convolutions]
         # Frames on either side of a frame that `encode_speech` sees.
         self.radius = sum(int(layer.padding[0]) for layer in convolutions)
         self.layers = [CachedEncoderLayer(cast(nn.TransformerEncoderLayer, layer)) for layer in network.attention]
@@ -241,7 +231,7 @@ class CachedEncoderLayer:
         self.norms = layer.norm1, layer.norm2
         self.project = Projections(attention.in_proj_weight, attention.in_proj_bias, attention.num_heads)
         layers = (attention.out_proj, layer.linear1, layer.linear2)
-        self.out, self.first, self.second = (PackedLinear(linear.weight, linear.bias) for linear in layers)
+        self.out, self.first, self.second = (FrozenLinear(linear.weight, linear.bias) for linear in layers)
 
     def __call__(self, x: Tensor, frames: FrameRange) -> Tensor:
         """[B,L,W] -> [B,frames,W]."""
@@ -256,9 +246,9 @@ class Projections:
 
     def __init__(self, weight: Tensor, bias: Tensor, heads: int) -> None:
         width = weight.shape[1]
-        self.heads, self.joint = heads, PackedLinear(weight, bias)
-        self.query = PackedLinear(weight[:width], bias[:width])
-        self.key_value = PackedLinear(weight[width:], bias[width:])
+        self.heads, self.joint = heads, FrozenLinear(weight, bias)
+        self.query = FrozenLinear(weight[:width], bias[:width])
+        self.key_value = FrozenLinear(weight[width:], bias[width:])
 
     def __call__(self, x: Tensor, frames: FrameRange) -> tuple[Tensor, Tensor, Tensor]:
         """x [B,L,W] -> queries [B,heads,frames,W/heads], keys and values [B,heads,L,W/heads]."""
@@ -270,14 +260,14 @@ class Projections:
         return q, k, v
 
 
-def _pack_convolution(layer: nn.Module) -> PackedLinear:
+def _as_linear(layer: nn.Module) -> FrozenLinear:
     """A convolution over frames, weight [N,K,width], as a linear layer over neighbouring frames, weight [N,width K]."""
     convolution = cast(nn.Conv1d, layer)
-    return PackedLinear(convolution.weight.transpose(1, 2).flatten(1), cast(Tensor, convolution.bias))
+    return FrozenLinear(convolution.weight.transpose(1, 2).flatten(1), cast(Tensor, convolution.bias))
 
 
-def _convolve(x: Tensor, layer: PackedLinear) -> Tensor:
-    """Apply a packed convolution to x [B,L,K], zero-padded -> [B,L,N]."""
+def _convolve(x: Tensor, layer: FrozenLinear) -> Tensor:
+    """Apply a convolution as a linear layer to x [B,L,K], zero-padded -> [B,L,N]."""
     width = layer.weight.shape[1] // x.shape[-1]
     side = width // 2
     return layer(F.pad(x, (0, 0, side, side)).unfold(1, width, 1).transpose(-1, -2).flatten(2))

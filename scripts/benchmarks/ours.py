@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 import time
@@ -25,7 +24,6 @@ from anitalker.models.original import Original as OriginalModel
 from anitalker.models.original import OriginalFace
 from anitalker.original.denoiser import Denoiser
 from anitalker.original.stage_one import StageOne
-from anitalker.runtime.cuda_graphs import as_cuda_graph
 from scripts.benchmarks.report import DTYPES
 from scripts.evaluation import synthetic_weights
 
@@ -88,7 +86,7 @@ class Original:
         if dtype not in self.renderers:
             constants = dec.constants(DTYPES[dtype])
             ready = dec.prepare(constants, look.image_code, look.skips)
-            self.renderers[dtype] = as_cuda_graph(lambda row: dec.draw(constants, ready, row).pictures, self.device)
+            self.renderers[dtype] = lambda row: dec.draw(constants, ready, row).pictures
         subject = OriginalFace(None, look.image_code, look.motion_code, look.identity, self.renderers[dtype], {})
         return rendering.render(self.model, [subject], [moved.to(self.device)], RenderOptions().batch_size, None)
 
@@ -124,10 +122,7 @@ class Lite:
 
 def flops(work: Callable[[], object]) -> float:
     """GFLOP of products and convolutions in one call; a multiplication with its addition counts 2."""
-    custom = {}
-    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # what anitalker.runtime.matmul multiplies by
-        custom[torch.ops.mkldnn._linear_pointwise] = lambda x, weight, *rest, **more: 2 * math.prod(x) * weight[0]
-    with FlopCounterMode(display=False, custom_mapping=custom) as counter:
+    with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() / 1e9
 

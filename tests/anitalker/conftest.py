@@ -8,37 +8,6 @@ import torch
 
 from anitalker.faces.detection import Face, box_of
 from anitalker.faces.landmarks import from_canonical
-from anitalker.runtime.cuda_graphs import GraphedFunction
-
-
-class Card:
-    """A stand-in for `graphs.record`: a replay fills the output from the fixed inputs, `spoil` does harm to it."""
-
-    def __init__(self, spoil=lambda output: None):
-        self.recordings, self.replays, self.spoil = 0, 0, spoil
-
-    def __call__(self, work, device):
-        self.recordings += 1
-        output = work().clone()
-
-        def replay():
-            self.replays += 1
-            output.copy_(work())
-            self.spoil(output)
-
-        return replay, output
-
-
-@pytest.fixture
-def new_card():
-    """Makes such cards."""
-    return Card
-
-
-@pytest.fixture
-def able(monkeypatch):
-    """No graph has failed yet in this process."""
-    monkeypatch.setattr(GraphedFunction, "enabled", True)
 
 
 @pytest.fixture

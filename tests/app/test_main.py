@@ -16,7 +16,6 @@ from types import SimpleNamespace
 import pytest
 from gradio_client import Client, handle_file
 
-from anitalker.config import InputError
 from app.__main__ import build_parser, main
 from app.limits import Limits
 from app.options import limits_from
@@ -56,22 +55,6 @@ def test_defaults_are_those_of_the_limits_and_this_machine_only():
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as trial:
         return trial.getsockname()[1]
-
-
-@pytest.mark.parametrize(("setting", "used"), [(None, "0"), ("1", "1")])
-def test_cuda_graphs_are_off_unless_asked_for(monkeypatch, setting, used):
-    from anitalker import pipeline
-
-    def load(name, device):
-        seen.append(os.environ["ANITALKER_GRAPHS"])
-        raise InputError("no model")
-
-    seen = []
-    monkeypatch.setenv("ANITALKER_GRAPHS", setting or "")
-    if setting is None:
-        monkeypatch.delenv("ANITALKER_GRAPHS")
-    monkeypatch.setattr(pipeline, "load", load)
-    assert main(["--port", str(free_port())]) == 2 and seen == [used]
 
 
 @pytest.fixture(scope="module")

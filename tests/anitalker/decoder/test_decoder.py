@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anitalker.config import DecoderConfig
-from anitalker.decoder.decoder import Decoder, Layers, _shuffle, _smooth, _unshuffle, _Window, compose
+from anitalker.decoder.decoder import Decoder, Layers, _smooth, _Window, compose
 from anitalker.faces.landmarks import from_canonical
 
 SMALL = DecoderConfig(channels=(8, 8, 16, 16))
@@ -136,10 +136,3 @@ def test_smoothing_is_the_binomial_filter():
     padded = torch.nn.functional.pad(fields, (1, 1, 1, 1), "replicate")
     wanted = torch.nn.functional.conv2d(padded, torch.outer(tap, tap).expand(6, 1, 3, 3), groups=6)
     torch.testing.assert_close(_smooth(fields), wanted)
-
-
-@pytest.mark.parametrize("block", [2, 4])
-def test_shuffles_are_torchs(block):
-    places = torch.rand(2, 6 * block**2, 8, 12)
-    pixels = torch.nn.functional.pixel_shuffle(places, block)
-    assert torch.equal(_shuffle(places, block), pixels) and torch.equal(_unshuffle(pixels, block), places)

@@ -21,7 +21,6 @@ from anitalker.models.original import (
     to_original_units,
 )
 from anitalker.motion.samplers import ddim_sample
-from anitalker.runtime import matmul
 from anitalker.runtime.transfer import to_pictures
 
 QUICK = RenderOptions(steps=2)
@@ -127,7 +126,6 @@ def test_time_is_linear(model, subject, monkeypatch):
     """Counted, not clocked: products of a clip of ten windows, per frame, against those of two."""
     monkeypatch.setattr(original, "WINDOW_FRAMES", 40)
     monkeypatch.setattr(original, "OVERLAP_FRAMES", 4)
-    monkeypatch.setattr(matmul, "onednn_is_faster", lambda: False)  # which torch's counter does not know
     per_frame = []
     for frames in (75, 365):
         sound = torch.randn(1, 4 * frames, 39, generator=torch.Generator().manual_seed(0))

@@ -1,8 +1,5 @@
 """Device, number format and memory."""
 
-import os
-from types import SimpleNamespace
-
 import pytest
 import torch
 
@@ -46,31 +43,3 @@ def test_peak_memory_is_in_mib():
     before = device.peak_memory()
     assert 50 < before < 50_000
     assert device.peak_memory() >= before
-
-
-@pytest.mark.parametrize("refused", [0, -2])
-def test_malloc_keeps_freed_memory(monkeypatch, refused):
-    """The settings are those that malloc.h numbers -1 (trim), -2 (top pad), -3 (mmap); mallopt may be missing."""
-    settings = {}
-
-    def mallopt(setting, value):
-        settings[setting] = value
-        return int(setting != refused)
-
-    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(device.sys, "platform", "linux")
-    monkeypatch.setattr(device.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
-    assert device.tune_malloc() == (not refused)
-    assert settings == {
-        -1: device.TRIM_THRESHOLD_BYTES,
-        -2: device.TOP_PAD_BYTES,
-        -3: device.MMAP_THRESHOLD_BYTES,
-    }
-    monkeypatch.setattr(device.ctypes, "CDLL", lambda _: SimpleNamespace())
-    assert not device.tune_malloc()
-
-
-def test_malloc_settings_of_the_environment_stay(monkeypatch):
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    assert not device.tune_malloc()

@@ -5,8 +5,7 @@ import torch
 
 from anitalker.config import GeneratorConfig
 from anitalker.motion.generator import CONTROLS, MotionGenerator
-from anitalker.streaming import cached_generator
-from anitalker.streaming.cached_generator import CachedGenerator, CachedLipRegressor, ConvCache, PackedLinear
+from anitalker.streaming.cached_generator import CachedGenerator, CachedLipRegressor, ConvCache
 
 
 @pytest.fixture
@@ -20,19 +19,13 @@ def network():
     return network.eval()
 
 
-@pytest.fixture(params=[True, False])
-def packed(request, monkeypatch):
-    """Whether weights are kept in oneDNN's order."""
-    monkeypatch.setattr(cached_generator, "onednn_is_faster", lambda: request.param)
-
-
 def assert_near(actual, expected):
     assert actual.shape == expected.shape and float((actual - expected).abs().max()) < 2e-5
     assert float(expected.std()) > 1e-3
 
 
 @torch.no_grad()
-def test_it_estimates_as_the_network_does(network, packed):
+def test_it_estimates_as_the_network_does(network):
     start, speech = torch.randn(1, 20), torch.randn(1, 14, 7)
     live = CachedGenerator(network, start)
     assert_near(live.encode_speech(speech), network.encode_speech(speech))
@@ -48,7 +41,7 @@ def test_it_estimates_as_the_network_does(network, packed):
 
 @torch.no_grad()
 @pytest.mark.parametrize("rows", [(1, 3), (4, 6), (8, 9), (1, 9)])
-def test_lips_are_estimated_for_the_wanted_frames(network, packed, rows):
+def test_lips_are_estimated_for_the_wanted_frames(network, rows):
     start, speech = torch.randn(1, 20), torch.randn(1, 9, 7)
     live, begin = CachedGenerator(network, start), network.normalise(start[:, None], start)
     free, noisy = torch.zeros(1, 9, len(CONTROLS)), torch.zeros(1, 8, 20)
@@ -87,12 +80,3 @@ def test_speech_is_encoded_once(network, forgetting):
         dropped = max(0, end - 12) if forgetting else 0
         assert_near(cache(speech[:, dropped:end], dropped, end), network.encode_speech(speech[:, :end])[:, -12:])
     assert max(computed) == 1 + 2 * live.radius and len(computed) == 38
-
-
-def test_a_product_takes_any_number_of_frames(packed):
-    weight, bias = torch.randn(6, 4), torch.randn(6)
-    product = PackedLinear(weight, bias)
-    assert (product.packed is not None) == cached_generator.onednn_is_faster()
-    for count in (1, 2, 64, 100):
-        x = torch.randn(2, count, 4)
-        assert_near(product(x), torch.nn.functional.linear(x, weight, bias))
