@@ -33,21 +33,6 @@ class HierarchicalAggregation(nn.Module):
             return nn.functional.one_hot(torch.tensor(len(self.logits) - 1), len(self.logits)).to(self.logits)
         return self.logits.softmax(0)
 
-    @torch.no_grad()
-    def rebalance(self, last: float) -> float:
-        """Set the last stage's weight, a share of 1; the other stages divide the rest in proportions as before.
-
-        Returns the factor by which the last stage must be scaled for the code to stay the same.
-        """
-        before = self.logits.softmax(0)
-        after = before * (1 - last) / (1 - before[-1])
-        after[-1] = last
-        for lift, old, new in zip(self.lift[:-1], before, after, strict=False):
-            for parameter in lift.parameters():
-                parameter.mul_(old / new)
-        self.logits.copy_(after.log())
-        return float(before[-1] / after[-1])
-
     def stages(self, pyramid: list[Tensor]) -> Tensor:
         """The code of each stage, before weighting: list of [B,C,H,W] -> [B,stages,code_size]."""
         return torch.stack([lift(_pool(stage)) for lift, stage in zip(self.lift, pyramid, strict=True)], 1)

@@ -1,7 +1,7 @@
 """The shipped face network on composed scenes of people that it never saw: precision, landmarks, time, size.
 
     python -m scripts.evaluate_faces --cache runs/cache [--scenes 128] [--hard 60] [--threads 2] [--json FILE]
-    python -m scripts.evaluate_faces --compare RUN [RUN ...]
+    python -m scripts.evaluate_faces --compare RUN [RUN ...] [--table FILE.md]
 
 AP over overlaps of 0.5 to 0.95 (COCO's AP50:95) of the detector alone at the size it works at; landmark error over the
 distance of the outer eye corners on val stills; milliseconds of the whole search of a picture of 640 pixels.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,7 @@ from scripts.training.data import FrameCache
 from scripts.training.loop import load_module
 
 OVERLAPS = tuple(round(0.5 + 0.05 * n, 2) for n in range(10))
+BEGIN, END = "<!-- made by scripts.evaluate_faces -->", "<!-- until here -->"
 COLUMNS = ("detector", "steps", "AP50", "AP50:95", "million parameters", "MB", "processor ms", "clock ms, 2 threads")
 
 
@@ -105,11 +107,23 @@ def table(rows: list[dict], scenes: int) -> str:
     return f"{markdown_table(COLUMNS, lines)}\n\n{scenes} scenes of val stills with {rows[0]['faces']} faces; {load}"
 
 
+def insert(text: str, file: Path) -> None:
+    """Replace what stands between BEGIN and END in a Markdown file; InputError if it does not have both once."""
+    before = file.read_text(encoding="utf-8") if file.is_file() else ""
+    after, count = re.subn(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{text}\n{END}", before, flags=re.DOTALL)
+    if count != 1 or before.count(BEGIN) != 1 or before.count(END) != 1:
+        raise InputError(f"{file} must have the lines {BEGIN!r} and {END!r} once each, around the place of the table")
+    file.write_text(after, encoding="utf-8")
+
+
 def compare(options: argparse.Namespace, cache: FrameCache) -> list[dict]:
-    """The shipped detector and those of the runs, as rows."""
+    """The shipped detector and those of the runs, as rows; their table also goes into --table."""
     detectors = [("own", None, loading.load_face().detector), *map(trained, options.compare)]
     rows = [row(name, steps, detector.eval(), cache, options.scenes) for name, steps, detector in detectors]
-    print(table(rows, options.scenes))
+    text = table(rows, options.scenes)
+    print(text)
+    if options.table:
+        insert(text, Path(options.table))
     return rows
 
 
@@ -141,6 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--hard", type=int, default=0, metavar="N", help="also N stills turned, small, covered ...")
     parser.add_argument("--threads", type=int, default=1, help="of the search that is timed")
     parser.add_argument("--compare", nargs="+", metavar="RUN", help="detectors beside the shipped one")
+    parser.add_argument("--table", metavar="FILE", help="Markdown file that takes the table of --compare")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)

@@ -2,7 +2,7 @@
 
 `--kind stage1|stage2`: a run of `full-256`, or of `train_denoiser` -> a stage of the original's family, in float32,
 under its names.
-`--preset NAME -o FILE.json`: a preset's recipes, to be changed and trained by `--preset FILE.json`.
+`--preset NAME -o FILE.json`: a preset's recipes and network sizes, to be changed and trained by `--preset FILE.json`.
 `MODEL --onnx DIR`: the networks of a model as ONNX files, for other programs.
 """
 

@@ -5,8 +5,8 @@
 VIDEOS is a folder (searched with its subfolders) or a file. DATA/video gets manifest.csv and tar shards with, per clip,
 ID.mp4 (256x256, 25 fps, H.264, AAC 16 kHz mono), ID.lm.xz (468 landmarks per frame) and ID.wav where there is sound.
 One fixed square per clip, the face about 0.55 of it high; cut where the scene changes or the face is lost. A subfolder
-is a person; a video that lies in VIDEOS itself is a person of its own. A second run continues: videos that are in the
-manifest already are skipped.
+is a person; a video that lies in VIDEOS itself is a person of its own, unless --person name takes the part of its name
+before the first _ or -. A second run continues: videos that are in the manifest already are skipped.
 """
 
 from __future__ import annotations
@@ -73,14 +73,16 @@ def track(frames: Iterable[np.ndarray], finder) -> Track:
     return Track(np.float32(change), np.float32(landmarks).reshape(-1, LANDMARKS, 3), np.array(has_face, bool))
 
 
-def segments(video: Track, shortest: float, longest: float, smallest: float) -> list[tuple[int, int]]:
+def segments(
+    video: Track, shortest: float, longest: float, smallest: float, scene: float = SCENE_CUT
+) -> list[tuple[int, int]]:
     """Stretches [start,end) of one scene and face, `shortest` to `longest` seconds, face `smallest` pixels or higher.
 
-    A new stretch begins where the picture changes (a cut), where the face jumps by a third of its height,
-    and after more than GAP frames without it; no stretch begins or ends without a face.
+    A new stretch begins where the picture changes by more than `scene` (a cut), where the face jumps by a third of its
+    height, and after more than GAP frames without it; no stretch begins or ends without a face.
     """
     seen = np.flatnonzero(video.has_face)
-    breaks = [i for i, (last, t) in enumerate(pairwise(seen), 1) if _is_cut(video, last, t)]
+    breaks = [i for i, (last, t) in enumerate(pairwise(seen), 1) if _is_cut(video, last, t, scene)]
     stretches = []
     for frames in np.split(seen, breaks) if len(seen) else ():
         start, end = frames[0], frames[-1] + 1
@@ -93,11 +95,11 @@ def segments(video: Track, shortest: float, longest: float, smallest: float) -> 
     return stretches
 
 
-def _is_cut(video: Track, last: int, t: int) -> bool:
+def _is_cut(video: Track, last: int, t: int, scene: float) -> bool:
     """Whether something other begins between two frames with a face."""
     step = np.linalg.norm(video.landmarks[t, :, :2].mean(0) - video.landmarks[last, :, :2].mean(0))
     jump = step > face_height(video.landmarks[t]) / 3
-    return t - last > GAP + 1 or jump or video.change[last + 1 : t + 1].max() > SCENE_CUT
+    return t - last > GAP + 1 or jump or video.change[last + 1 : t + 1].max() > scene
 
 
 def bridge(landmarks: np.ndarray, has_face: np.ndarray) -> np.ndarray:
@@ -134,7 +136,7 @@ def cut(frame: np.ndarray, left: float, top: float, side: float) -> np.ndarray:
 def prepare_video(path: Path, finder, options: argparse.Namespace) -> Iterator[tuple[dict, dict[str, bytes]]]:
     """The clips of one video: rows of the manifest without split and shard, and the files of each by name."""
     video = track(read_frames(path), finder)
-    stretches = segments(video, options.min_seconds, options.max_seconds, options.min_face)
+    stretches = segments(video, options.min_seconds, options.max_seconds, options.min_face, options.scene)
     sound = read_audio(path) if stretches and probe(path).audio_codec else np.zeros(0, np.float32)
     frames = enumerate(read_frames(path))
     stem = f"{re.sub('[^A-Za-z0-9]+', '-', path.stem).strip('-')[:40]}_{digest(str(path.resolve()))[:5]}"
@@ -157,8 +159,8 @@ def prepare_video(path: Path, finder, options: argparse.Namespace) -> Iterator[t
             "speaking_visible": options.speaking if audible else "no",
             "generated": options.generated,
             "face_px_in_source": round(height),
-            "licence": "unknown",
-            "source": path.parent.name,
+            "licence": options.licence,
+            "source": options.source or path.parent.name,
             "bad_frames_hex": "" if has_face.all() else np.packbits(has_face).tobytes().hex(),
             "notes": "",
         }
@@ -189,9 +191,10 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def person(path: Path, root: Path) -> str:
-    """Who a video shows: its subfolder of root, else its own name."""
-    return path.relative_to(root).with_suffix("").parts[0]
+def person(path: Path, root: Path, rule: str = "file") -> str:
+    """Who a video shows: its subfolder of root; else its own name (rule file) or its name's first word (rule name)."""
+    name = path.relative_to(root).with_suffix("").parts[0]
+    return re.split("[_-]", name)[0] if rule == "name" and path.parent == root else name
 
 
 def assign_splits(people: Iterable[str], share: float, known: dict[str, str]) -> dict[str, str]:
@@ -266,7 +269,7 @@ def prepare(options: argparse.Namespace, finder) -> int:
         before = len(shards.rows)
         try:
             for row, files in prepare_video(path, finder, options):
-                shards.add(row | {"identity": person(path, home), "source_path": name}, files)
+                shards.add(row | {"identity": person(path, home, options.person), "source_path": name}, files)
         except InputError as error:
             print(f"skipped {name}: {error}", file=sys.stderr)
         shards.save(options.val)
@@ -280,12 +283,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--out", required=True, help="the data folder to make or continue")
     parser.add_argument("--face-backend", choices=("own", "face-alignment"), default="own")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--person", choices=("file", "name"), default="file", help="who a video in VIDEOS itself shows")
     parser.add_argument("--val", type=float, default=0.1, help="share of the people in the split val")
     parser.add_argument("--min-seconds", type=float, default=2.0)
     parser.add_argument("--max-seconds", type=float, default=12.0)
     parser.add_argument("--min-face", type=float, default=80, help="forehead to chin in pixels of the source")
+    parser.add_argument("--scene", type=float, default=SCENE_CUT, help="mean grey change of a scene cut, 0..255")
     parser.add_argument("--speaking", choices=("yes", "no", "unknown"), default="yes", help="speaker seen where heard")
     parser.add_argument("--generated", choices=("yes", "no", "unknown"), default="no", help="made by a machine")
+    parser.add_argument("--licence", default="unknown")
+    parser.add_argument("--source", default="", help="where the videos come from; the default is their folder's name")
     return parser.parse_args(argv)
 
 

@@ -119,27 +119,6 @@ class MotionPrior(nn.Module):
         return self.from_latent(z)
 
     @torch.no_grad()
-    def pull_back(self, motion: Tensor, floor: float, halvings: int = 6) -> tuple[Tensor, int]:
-        """Pull frames of motion [B,M] with a log-likelihood below `floor` towards the mode -> motion, number pulled.
-
-        The path is a straight line to 0 in the flow's latent space. A bisection finds the furthest point on it that
-        reaches the floor. Other frames are returned unchanged, to the bit. If not even the mode reaches the floor, the
-        frame becomes the mode.
-        """
-        low = self.log_prob(motion) < floor
-        if not low.any():
-            return motion, 0
-        z = self.to_latent(motion[low])
-        inside, outside = torch.zeros_like(z[:, :1]), torch.ones_like(z[:, :1])
-        for _ in range(halvings):
-            scale = (inside + outside) / 2
-            passes = self.log_prob(self.from_latent(scale * z))[:, None] >= floor
-            inside, outside = torch.where(passes, scale, inside), torch.where(passes, outside, scale)
-        pulled = motion.clone()
-        pulled[low] = self.from_latent(inside * z)
-        return pulled, int(low.sum())
-
-    @torch.no_grad()
     def plausibility_scores(self, motion: Tensor, appearance: Tensor, confidence: float, residual: float) -> Tensor:
         """The four SCORES [4] of one face; larger is more plausible.
 

@@ -45,10 +45,11 @@ class Similarities:
         return percentileofscore(self.same, values, kind="strict")
 
     def result(self) -> dict:
-        """Equal-error rate, the similarity at it, and how many pairs it rests on."""
+        """Equal-error rate, the similarity at it, how many pairs it rests on, and their mean similarities."""
         rate, threshold = equal_error(self.same, self.different)
         pairs = {"same": len(self.same), "different": len(self.different)}
-        return {"equal_error_rate": rate, "threshold": threshold, "pairs": pairs}
+        means = {"mean_same": mean(self.same), "mean_different": mean(self.different)}
+        return {"equal_error_rate": rate, "threshold": threshold, "pairs": pairs, **means}
 
 
 def equal_error(same: np.ndarray, different: np.ndarray) -> tuple[float, float]:
@@ -103,7 +104,7 @@ def identity_report(known: Similarities, rows: dict[str, list[np.ndarray]]) -> d
     """Similarities [T] of clips per row -> their places among those of real people.
 
     Per row: median over all frames of the percentile among pairs of different people, its bootstrap interval over
-    clips, the 10th percentile of it (bad moments), and the median among pairs of the same person.
+    clips, the 10th percentile of it (bad moments), the median among pairs of the same person, and each clip's median.
     """
     report = {}
     for row, clips in rows.items():
@@ -114,5 +115,6 @@ def identity_report(known: Similarities, rows: dict[str, list[np.ndarray]]) -> d
             "interval": bootstrap(ranks, lambda chosen: float(np.median(np.concatenate(chosen)))),
             "percentile_low": float(np.percentile(np.concatenate(ranks), 10)),
             "percentile_same": float(np.median(known.percentile_same(values))),
+            "per_clip": [float(np.median(rank)) for rank in ranks],
         }
     return report

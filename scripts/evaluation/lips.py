@@ -60,9 +60,11 @@ def lip_report(clips: Clips, stride: int) -> dict:
         **with_interval("spread_ratio", clips, spread),
         "correlation_at_best_lag": float(mean_curve[best]),
         "scorer_lip_correlation": mean(scorer),
+        "per_clip": at_zero.tolist(),
         "interval": interval(at_zero),
         "above_loudness": mean(at_zero - loud),
         "above_loudness_interval": interval(at_zero - loud),
+        "shuffled_interval": interval(shuffled) if shuffled else None,
         "clips": len(clips),
     }
     lips = [clip.every_frame for clip in clips]
@@ -112,6 +114,7 @@ def table(clips: Clips) -> dict:
             scores = closure_scores(clips, curves)
             rows[name] = {"lip_correlation": mean(values), "interval": interval(values)}
             rows[name] |= {"closure_f1": scores["f1"], "closure_f1_interval": scores["interval"]}
+            rows[name]["stretch_f1"] = closure_scores(clips, curves, closed_stretches)["f1"]
     return rows
 
 
@@ -172,9 +175,9 @@ def f1(counts: Sequence[tuple[int, int, int]]) -> float:
 
 
 def closure_scores(clips: Clips, curves: list[np.ndarray], find: Callable = closures) -> dict:
-    """Closures of curves [T], one per clip, against the true ones: F1, its interval, precision and recall."""
+    """Closures of curves [T], one per clip, against the true ones: F1, its interval, precision, recall, true count."""
     pairs = [(find(curve), find(clip.truth)) for curve, clip in zip(curves, clips, strict=True)]
     counts = [(matches(generated, true), len(generated), len(true)) for generated, true in pairs]
     matched, generated, true = np.sum(counts, 0)
-    scores = {"f1": f1(counts), "interval": bootstrap(counts, f1)}
+    scores = {"f1": f1(counts), "interval": bootstrap(counts, f1), "true": int(true)}
     return scores | {"precision": float(matched / max(generated, 1)), "recall": float(matched / max(true, 1))}

@@ -18,6 +18,7 @@ SHUT_SHARE = 0.55  # of the opening that a clip's eyes have when they are open (
 LONGEST_BLINK = 15  # frames; longer is sleep
 HEAD_AXES = 0.85, 1.0  # half axes of the ellipse that holds head and hair, in face heights
 LEAST_BACKGROUND = 0.02  # of the picture
+BACKGROUND = "background_change", "background_change_interval"  # keys of the report
 SEEDS = 10  # motions of the seam check: it needs no pictures
 
 
@@ -58,7 +59,7 @@ def summary(videos: list[dict]) -> dict:
         **with_interval("blinks_per_minute", videos, blinks_per_minute),
         "head_range_degrees": dict(zip(("yaw", "pitch", "roll"), axes, strict=True)),
         **with_interval("jitter", [video["jitter"] for video in videos]),
-        **(with_interval("background_change", backgrounds) if backgrounds else {"background_change": None}),
+        **(with_interval("background_change", backgrounds) if backgrounds else dict.fromkeys(BACKGROUND)),
         "background_clips": len(backgrounds),
     }
 
@@ -132,10 +133,12 @@ def seam_check(model: ModelUnderTest, source: Source, speech: np.ndarray) -> dic
     at_seams, elsewhere = np.concatenate(at_seams), np.concatenate(elsewhere)
     if not len(at_seams) or not len(elsewhere):
         return None
+    limit = float(np.percentile(elsewhere, 95))
     return {
         "seams": len(at_seams),
         **with_interval("speed", at_seams),
         "speed_elsewhere": mean(elsewhere),
+        "limit": limit,
         "percentile": float(100 * (elsewhere < at_seams.mean()).mean()),
-        "within": mean(at_seams <= np.percentile(elsewhere, 95)),
+        "within": mean(at_seams <= limit),
     }

@@ -45,7 +45,7 @@ def run_self(session: Session) -> dict:
         for name in ("mean_code", "mean_expression"):
             report[name]["cost_psnr_face"] = full["psnr_face"] - report[name]["psnr_face"]
         shares = {key: full[key] / max(report["warp"][key], 1e-9) for key in PERCEPTUAL if key in full}
-        report["warp"] |= {"share": shares} if shares else {}
+        report["warp"]["share"] = shares
     if similar:
         report["identity"] = identity_report(networks.clips, similar)
     return report | {distance.name: distance.result() for distance in networks.frechet} | networks.about()

@@ -16,6 +16,7 @@ from scripts.evaluation.speaking import SILENCE
 from scripts.training.data import load_stills
 
 OPEN_MOUTH = 0.05  # lip opening over face height from which a still counts as clearly open
+CLOSED = 0.025  # closed to the eye
 WORST = 5
 SHOWN = 6  # frames of each face on the sheets
 SPEECH = 4  # seconds
@@ -32,25 +33,32 @@ def run_held_still(session: Session) -> dict:
     stills = diverse(list(load_stills(arguments.data, (arguments.split,))), arguments.faces)
     if not stills or verifier is None:
         return {}
-    speech, similar, shown = first_speech(session), [], []
-    for _, image, label in stills:
+    speech, similar, shown, faces = first_speech(session), [], [], []
+    for row, image, label in stills:
         generated = speak_still(session, image, speech)
-        similar.append(
-            (verifier(generated, session.model.landmarks(generated)) * verifier(image[None], label[None])).sum(1)
-        )
+        points = session.model.landmarks(generated)
+        similar.append((verifier(generated, points) * verifier(image[None], label[None])).sum(1))
         shown.append(np.concatenate([image[None], generated[evenly(len(generated), SHOWN)]]))
-    ids, likeness = [row["id"] for row, *_ in stills], list(map(mean, similar))
-    worst = sorted(range(len(stills)), key=likeness.__getitem__)[:WORST]
+        face = {"id": row["id"], "group": group_of(row), "open_mouth": bool(lip_opening(label) >= OPEN_MOUTH)}
+        face |= {"turned": turned(label), "opening": np.percentile(lip_opening(points), [0, 100]).tolist()}
+        face |= {"percentile": float(np.median(known.percentile(similar[-1]))), "similarity": mean(similar[-1])}
+        faces.append(face)
+    worst = sorted(range(len(faces)), key=lambda i: faces[i]["similarity"])[:WORST]
     for rank, i in enumerate(worst, 1):
-        session.save_sheet(f"held-worst-{rank}-{ids[i]}", [(f"{ids[i]}   similarity {likeness[i]:.2f}", shown[i])])
-    ranks = np.array([np.median(known.percentile(values)) for values in similar])
+        name, likeness = faces[i]["id"], faces[i]["similarity"]
+        session.save_sheet(f"held-worst-{rank}-{name}", [(f"{name}   similarity {likeness:.2f}", shown[i])])
+    ranks, opened = (np.array([face[key] for face in faces]) for key in ("percentile", "open_mouth"))
     report = {
-        "faces": len(stills),
+        "faces": len(faces),
+        "open_mouths": int(opened.sum()),
         "percentile": float(np.median(ranks)),
         "interval": bootstrap(ranks, lambda chosen: float(np.median(chosen))),
+        "percentile_open": float(np.median(ranks[opened])) if opened.any() else None,
+        "percentile_closed": float(np.median(ranks[~opened])) if not opened.all() else None,
         "percentile_same": float(np.median(known.percentile_same(np.concatenate(similar)))),
         "under_90": int((ranks < 90).sum()),
-        "worst": [ids[i] for i in worst],
+        "worst": [faces[i]["id"] for i in worst],
+        "per_face": faces,
     }
     return {"held_still": report}
 
@@ -64,14 +72,17 @@ def run_silence(session: Session) -> dict:
     if not stills:
         return {}
     videos = [speak_still(session, image, SILENCE) for _, image, _ in stills]
+    before = [float(lip_opening(label)) for *_, label in stills]
     after = [mean(lip_opening(session.model.landmarks(video))) for video in videos]
     images = np.stack([image for _, image, _ in stills])
     session.sheet("open-mouths", [images, np.stack([video[-1] for video in videos])], columns=20)
     report = {
         "stills": len(stills),
-        "opening_before": mean([float(lip_opening(label)) for *_, label in stills]),
+        "opening_before": mean(before),
+        "smallest_before": min(before),
         "opening_after_1s": mean(after),
         "worst_after_1s": max(after),
+        "share_closed": mean(np.array(after) <= CLOSED),
         "from_train": len(borrowed),
     }
     return {"open_mouths": report}

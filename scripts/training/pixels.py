@@ -37,7 +37,12 @@ LAST_STAGE_LOGIT = 50.0  # leaves HAL nothing but its last stage
 
 
 class PixelsObjective(nn.Module):
-    """Terms of `PictureTerms` and `SeparationTerms`, and landmark-flow supervision of the finest level, fading."""
+    """Terms of `PictureTerms` and `SeparationTerms`, and:
+
+    flow    landmark-flow supervision of the finest level, fading
+    cross   drive A by the B of another pair and read the frame again: B's motion code, in units of its spread, and
+            1 - cosine to A's identity feature
+    """
 
     def __init__(self, recipe: Pixels, perceptual_network: str, people: int, canonical: Tensor) -> None:
         super().__init__()
@@ -62,11 +67,22 @@ class PixelsObjective(nn.Module):
         last = network.dec.to_rgbs[-1].conv[0].weight
         losses, total, outputs = self.terms(frames, pairs, pairs.landmarks_b, last, step)
         terms, inputs = self.separation(identity, motion, pairs.identity)
+        if recipe.cross and step >= recipe.cross_after:
+            with torch.autocast(device, torch.bfloat16):
+                terms["cross"] = self._cross(code, skips, motion, identity[:count])
         total = total + weighted(recipe, terms)
         terms["flow"] = self.flow(place, pairs)
         total = total + recipe.flow * self.flow.strength(step) * terms["flow"]
         outputs |= inputs | {"pictures": frames.detach()}
         return {**losses, **terms, "last_stage": look.weights[-1].detach(), "total": total}, outputs
+
+    def _cross(self, code: Tensor, skips: tuple[Tensor, ...], motion: Tensor, identity: Tensor) -> Tensor:
+        drive = motion[len(code) :].roll(1, 0).detach()
+        frames, _ = draw_frames(self.network.dec, code, skips, drive)
+        look = self.network.enc(frames.clamp(-1, 1))
+        spread = motion.detach().std(0).clamp_min(1e-3)
+        motion_error = ((look.motion_code.float() - drive) / spread).abs().mean()
+        return motion_error + 1 - F.cosine_similarity(look.identity.float(), identity.detach()).mean()
 
 
 def use_last_stage_only(network: StageOne) -> None:

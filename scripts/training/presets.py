@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from anitalker.config import CROP, DecoderConfig, InputError, MotionSpaceConfig, StageOneConfig
+from anitalker.config import CROP, DecoderConfig, InputError, MotionSpaceConfig, StageOneConfig, to_dict
 from encoders.image import ENCODERS
 from scripts.training.recipe import Recipe, setting
 
@@ -92,6 +92,8 @@ class Pixels(Pictures):
 
     stage: ClassVar[str] = "pixels"
 
+    cross: float = setting(0.0, "weight of the motion and identity read from a frame that another pair drives")
+    cross_after: int = setting(20_000, "steps before that sets in")
     size: int = setting(256, "pixels of a picture's side: 32, 64, 128, 256")
     width: float = setting(1.0, "channels as a share of the original's")
 
@@ -108,9 +110,9 @@ class Pixels(Pictures):
 PICTURES = {"batch": 8, "stills": 0.25, "clip": 2.0}
 FULL = PICTURES | {"steps": 400_000, "batch": 16, "lr": 5e-4, "decay": 0.999, "score": 5000, "jitter": 0.2}
 FULL |= {"scales": 3, "perceptual": 1.0, "adversarial": 0.3, "adversarial_after": 50_000, "flow": 0.05}
-FULL |= {"half_life": 30_000.0, "identity": 0.05, "mutual": 0.01}
+FULL |= {"half_life": 30_000.0, "identity": 0.05, "mutual": 0.01, "cross": 0.05}
 # 64 pixels, an eighth of the width, short; the arms of the ablation differ in one thing each.
-SMALL = FULL | {"size": 64, "width": 0.125, "steps": 6000, "adversarial": 0.0, "perceptual": 0.0}
+SMALL = FULL | {"size": 64, "width": 0.125, "steps": 6000, "adversarial": 0.0, "perceptual": 0.0, "cross": 0.0}
 SMALL |= {"lr": 2e-3, "half_life": 2000.0, "identity": 0.1, "score": 100_000, "decay": 0.99, "flow": 0.1}
 ARMS = {
     "all": {},
@@ -155,8 +157,18 @@ def recipes_of(preset: str) -> tuple[StageOneRecipe, ...]:
 
 
 def describe(preset: str) -> dict:
-    """A preset as JSON can hold it: {"preset", "stages": {stage: {"recipe"}}}."""
-    return {"preset": preset, "stages": {recipe.stage: {"recipe": asdict(recipe)} for recipe in recipes_of(preset)}}
+    """A preset as JSON can hold it: {"preset", "stages": {stage: {"recipe", the sizes of its networks by name}}}."""
+    stages = {recipe.stage: {"recipe": asdict(recipe)} | network_sizes(recipe) for recipe in recipes_of(preset)}
+    return {"preset": preset, "stages": stages}
+
+
+def network_sizes(recipe: StageOneRecipe) -> dict[str, dict]:
+    """The configs of a recipe's networks by name."""
+    if isinstance(recipe, Pixels):
+        return {"stage1": to_dict(recipe.config())}
+    space = motion_space_config(recipe)
+    decoder = {"decoder": to_dict(decoder_config(recipe, space))} if isinstance(recipe, Decoder) else {}
+    return {"motion_space": to_dict(space)} | decoder
 
 
 def resolve(preset: str, stage: str | None, given: dict) -> StageOneRecipe:

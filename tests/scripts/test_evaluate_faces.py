@@ -83,6 +83,15 @@ def test_the_table_has_a_line_for_each_detector():
     assert "16 scenes of val stills with 7 faces" in text
 
 
+def test_the_table_goes_between_the_marks_of_a_file(tmp_path):
+    file = tmp_path / "page.md"
+    with pytest.raises(InputError, match="once each"):
+        evaluate_faces.insert("| new |", file)
+    file.write_text(f"before\n{evaluate_faces.BEGIN}\n| old |\n{evaluate_faces.END}\nafter\n")
+    evaluate_faces.insert("| new |", file)
+    assert file.read_text() == f"before\n{evaluate_faces.BEGIN}\n| new |\n{evaluate_faces.END}\nafter\n"
+
+
 def test_runs_that_are_none(tmp_path):
     with pytest.raises(InputError, match="--compare takes run folders"):
         evaluate_faces.trained(str(tmp_path))

@@ -64,7 +64,7 @@ def test_a_preset_becomes_a_file_that_trains(tmp_path):
     file = tmp_path / "mine.json"
     export.main(["--preset", "full-256", "-o", str(file)])
     told = json.loads(file.read_text())
-    assert told["stages"]["pixels"]["recipe"]["size"] == 256
+    assert told["stages"]["pixels"]["recipe"]["size"] == told["stages"]["pixels"]["stage1"]["size"] == 256
     assert resolve(str(file), None, {}) == resolve("full-256", None, {})
     told["stages"]["pixels"]["recipe"] |= {"width": 0.5, "steps": 7}
     file.write_text(json.dumps(told))
@@ -72,6 +72,7 @@ def test_a_preset_becomes_a_file_that_trains(tmp_path):
     assert (mine.steps, mine.batch, mine.config().channels[0]) == (7, 3, 256)
     export.main(["--preset", "lite-256", "-o", str(file)])
     assert resolve(str(file), "decoder", {}) == resolve("lite-256", "decoder", {})
+    assert set(json.loads(file.read_text())["stages"]["decoder"]) == {"recipe", "motion_space", "decoder"}
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def test_cuts_at_scene_jump_and_long_loss_but_not_at_short_loss():
     change = np.zeros(200)
     change[120] = 90
     assert prepare_data.segments(made_track(plain, change), 2, 12, 50) == [(0, 120), (120, 200)]
+    assert prepare_data.segments(made_track(plain, change), 2, 12, 50, 95) == [(0, 200)]
     assert prepare_data.segments(made_track(plain, jump=80), 2, 12, 50) == [(0, 80), (80, 200)]
     short, long = plain.copy(), plain.copy()
     short[60:64], long[60:90] = False, False
@@ -208,6 +209,18 @@ def test_splits_are_by_person_and_stay():
 def test_person_of_a_video(tmp_path):
     assert prepare_data.person(tmp_path / "anna" / "b" / "x.mp4", tmp_path) == "anna"
     assert prepare_data.person(tmp_path / "carl_02.mp4", tmp_path) == "carl_02"
+    assert prepare_data.person(tmp_path / "carl_02.mp4", tmp_path, "name") == "carl"
+    assert prepare_data.person(tmp_path / "an_na" / "x.mp4", tmp_path, "name") == "an_na"
+
+
+def test_labels_and_scene_threshold_of_a_video(tmp_path):
+    path = tmp_path / "carl_02.mp4"
+    write_video(path, [disc(120, 90)] * 50 + [disc(120, 90, shade=160)] * 50)
+    flags = ["--licence", "CC0", "--source", "studio", "--person", "name"]
+    prepare_data.prepare(arguments(path, tmp_path / "one", *flags, "--scene", "200"), DiscFinder())
+    (clip,) = load_clips(tmp_path / "one", ("train", "val"))
+    assert (clip.row["licence"], clip.row["source"], clip.row["identity"]) == ("CC0", "studio", "carl")
+    assert prepare_data.prepare(arguments(path, tmp_path / "two"), DiscFinder()) == 2
 
 
 def test_folder_without_videos_is_one_line_and_status_2(tmp_path, monkeypatch, capsys):

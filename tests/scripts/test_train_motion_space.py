@@ -21,7 +21,7 @@ def command(cache, out, *more):
 
 def pixels(cache, out, *more):
     """The original's architecture at 32 pixels with every term."""
-    every = ["--adversarial", "0.5", "--adversarial-after", "1", "--jitter", "0.2"]
+    every = ["--adversarial", "0.5", "--adversarial-after", "1", "--cross-after", "1", "--jitter", "0.2"]
     return command(cache, out, "--preset", "full-256", "--size", "32", "--width", "0.02", "--batch", "2", *every, *more)
 
 
@@ -86,7 +86,7 @@ def test_pixels_train_a_step_with_every_term_and_load_as_the_original(cache, cap
     out = cache.parent / "full"
     assert train_motion_space.main(pixels(cache, out, "--steps", "2")) == 0
     said = capsys.readouterr().out
-    for term in ("l1", "flow", "identity", "mutual", "density", "adversarial", "d_loss", "val copy_whole"):
+    for term in ("l1", "flow", "identity", "mutual", "density", "adversarial", "d_loss", "cross", "val copy_whole"):
         assert term in said, term
     file = cache.parent / "stage1.safetensors"
     export.main([str(out), "--kind", "stage1", "-o", str(file)])

@@ -1,4 +1,4 @@
-"""The prior: exact likelihoods, samples, pulling back, rejection with a reason; the shipped prior on a picture."""
+"""The prior: exact likelihoods, samples, rejection with a reason; the shipped prior on a picture."""
 
 import math
 
@@ -58,22 +58,6 @@ def test_idle_motion_is_likely_and_repeats(prior):
     calm = prior.sample(200, torch.Generator().manual_seed(3), temperature=0.3)
     with torch.no_grad():
         assert prior.log_prob(calm).mean() > prior.log_prob(first).mean() + 0.5
-
-
-def test_only_the_implausible_is_pulled_back(prior):
-    usual = prior.sample(20, torch.Generator().manual_seed(0), temperature=0.5)
-    with torch.no_grad():
-        floor = float(prior.log_prob(usual).min())
-        same, none = prior.pull_back(usual, floor)
-        assert torch.equal(same, usual) and none == 0
-        odd = prior.motion_mean + 30 * prior.motion_std * torch.tensor([[1.0, -1.0, 1.0, 1.0], [0.0, 0.9, -1.0, 0.2]])
-        mixed = torch.cat([usual, odd])
-        back, moved = prior.pull_back(mixed, floor)
-        assert moved == 2 and torch.equal(back[:20], usual)
-        likelihoods = prior.log_prob(back[20:])
-        assert (likelihoods >= floor - 1e-3).all() and (likelihoods < floor + 2).all(), "not further than needed"
-        z, before = prior.to_latent(back[20:]), prior.to_latent(odd)
-        assert torch.allclose(torch.cosine_similarity(z, before), torch.ones(2), atol=1e-3), "another direction"
 
 
 def test_a_rejection_names_the_worst_score(prior):

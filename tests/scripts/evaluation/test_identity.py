@@ -40,7 +40,8 @@ def test_similarities_of_two_people():
     people = [person("a", [[1, 0], [1, 0]]), person("b", [[0, 1], [0, 1]])]
     known = identity.similarities(people)
     assert known.same.tolist() == [1, 1] and known.different.tolist() == [0] * 4
-    assert known.result()["equal_error_rate"] == 0
+    result = known.result()
+    assert result["equal_error_rate"] == 0 and (result["mean_same"], result["mean_different"]) == (1, 0)
 
 
 def test_clips_of_one_person_are_gathered():
@@ -54,6 +55,7 @@ def test_table_of_percentiles():
     row = identity.identity_report(known, {"made": [np.full(9, value) for value in (0.9, 0.8, 0.2)]})["made"]
     assert row["percentile"] == pytest.approx(79, abs=1.5) and row["percentile_low"] == pytest.approx(20, abs=1.5)
     assert row["interval"][0] < 30 < 79 < row["interval"][1]
+    assert row["per_clip"] == pytest.approx([89, 79, 20], abs=1.5)
 
 
 def test_the_report_says_how_good_the_verifier_is():

@@ -31,12 +31,16 @@ def test_the_truth_wins_everything():
     assert report["lip_correlation"] == pytest.approx(1) and report["closures"]["f1"] == 1
     assert report["closures"]["stretches"]["f1"] == 1 and report["spread_ratio"] == pytest.approx(1)
     assert abs(report["shuffled"]) < 0.2 and report["above_loudness"] > 0.8
+    low, high = report["shuffled_interval"]
+    assert low <= report["shuffled"] <= high and report["per_clip"] == pytest.approx([1] * 6)
+    assert report["closures"]["true"] == sum(len(lips.closures(syllables(number))) for number in range(6))
+    assert report["table"]["made"]["stretch_f1"] == 1
     table = report["table"]
     assert table["made"]["lip_correlation"] == pytest.approx(table["scorer_on_true_frames"]["lip_correlation"])
     for name in ("copy", "mean_motion", "loudness", "trembling", "shuffled"):
         assert table[name]["lip_correlation"] < 0.35 and table[name]["closure_f1"] < 0.6, name
     assert table["copy"] == {
-        "lip_correlation": 0, "interval": [0, 0], "closure_f1": 0, "closure_f1_interval": [0, 0]
+        "lip_correlation": 0, "interval": [0, 0], "closure_f1": 0, "closure_f1_interval": [0, 0], "stretch_f1": 0
     }  # fmt: skip
 
 
@@ -60,6 +64,11 @@ def test_without_whole_clips_there_are_no_closures():
     report = lip_report(clips, 2)
     assert "closures" not in report and set(report["table"]) == {"copy", "mean_motion", "loudness", "trembling"}
     assert report["scorer_lip_correlation"] == pytest.approx(1)
+
+
+def test_one_person_has_no_interval_of_strangers():
+    report = lip_report([curves(syllables(0), syllables(0), 0)], 1)
+    assert report["shuffled"] == 0 and report["shuffled_interval"] is None
 
 
 def test_the_mean_of_others_leaves_the_person_out():

@@ -24,6 +24,7 @@ def test_blinks_are_counted_per_minute(fakes):
     video = {"frames": 500, "blinks": 3, "head": np.zeros(3), "jitter": 0.0, "background": None}
     row = liveliness([video], [])["made"]
     assert row["blinks_per_minute"] == pytest.approx(9.0) and row["background_change"] is None
+    assert row["background_change_interval"] is None
 
 
 class Windows:
@@ -52,7 +53,7 @@ def test_seams_that_jump_are_found(fakes, monkeypatch):
     smooth, jumping = (seam_check(Windows(jump), source, np.zeros(9)) for jump in (1, 5))
     assert smooth["seams"] == 18 and smooth["within"] == 1 and smooth["percentile"] < 100
     assert jumping["within"] == 0 and jumping["speed"] == pytest.approx(5 * jumping["speed_elsewhere"], rel=0.01)
-    assert jumping["percentile"] == 100
+    assert jumping["percentile"] == 100 and jumping["speed_elsewhere"] < jumping["limit"] < jumping["speed"]
 
 
 def test_blinks_are_counted_sleep_is_not():

@@ -55,7 +55,11 @@ def test_the_face_that_became_another_is_the_worst(fakes, monkeypatch):
     session.save_sheet = lambda name, rows: sheets.update({name: rows})
     report = suite.run_held_still(session)["held_still"]
     assert report["faces"] == 3 and report["worst"] == ["s1", "s2", "s0"] and report["under_90"] == 1
-    assert report["percentile"] == 100
+    assert report["percentile"] == 100 and report["open_mouths"] == sum(f["open_mouth"] for f in report["per_face"])
+    assert [face["id"] for face in report["per_face"]] == ["s0", "s1", "s2"]
+    stranger = report["per_face"][1]
+    assert stranger["percentile"] < 90 and stranger["similarity"] == pytest.approx(0, abs=1e-6)
+    assert {report["percentile_open"], report["percentile_closed"]} == {100, None}
     assert next(iter(sheets)) == "held-worst-1-s1" and sheets["held-worst-1-s1"][0][1].shape[1:] == (256, 256, 3)
 
 
@@ -67,6 +71,8 @@ def test_open_mouths_report_what_the_lips_do_in_silence(fakes, monkeypatch):
     # The oracle's silence repeats the clip's first frame.
     assert result["opening_after_1s"] == pytest.approx(float(lip_opening(known.landmarks[0])), abs=1e-6)
     assert result["opening_before"] == pytest.approx(0.07, abs=1e-4)
+    assert result["smallest_before"] == pytest.approx(0.06, abs=1e-4)
+    assert result["share_closed"] == float(result["opening_after_1s"] <= 0.025)
     assert result["stills"] == 2 and result["from_train"] == 1
 
 
