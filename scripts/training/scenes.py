@@ -22,6 +22,7 @@ from scripts.training.augment import apply_to_share, colour, degrade, mirror_ind
 
 SLOTS = 5  # faces of a scene, at most
 FACE_COUNTS = (0.1, 0.5, 0.2, 0.1, 0.06, 0.04)  # chances of 0 to 5 faces in a scene
+SHUFFLED_BOX = np.array([[0.2, 0.2], [0.8, 0.8]])  # of a shuffled face alone: what counts as its box
 SMALLEST, LARGEST, LARGEST_OF_SEVERAL = 0.045, 0.95, 0.5  # sides of a face as shares of the scene's
 
 
@@ -90,7 +91,7 @@ def to_image(picture: Tensor) -> Image.Image:
 
 
 def scatter(scene: Image.Image, stills: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> list:
-    """Paste stills uint8 [S,256,256,3] with landmarks [S,N,2], and shuffled ones, into a scene, clear of each other.
+    """Paste stills uint8 [S,256,256,3] with landmarks [S,N,2] and shuffled faces into a scene, clear of each other.
 
     Returns the landmarks [N,2] of its faces in pixels.
     """
@@ -105,7 +106,7 @@ def scatter(scene: Image.Image, stills: np.ndarray, landmarks: np.ndarray, rng: 
         if rng.random() < 0.5:
             still, marks = np.ascontiguousarray(still[:, ::-1]), marks * [-1, 1] + [1, 0]
         if number >= faces:
-            still = shuffle_tiles(still, marks, rng)
+            still, marks = face_alone(shuffle_tiles(still, marks, rng), marks), SHUFFLED_BOX
         for _ in range(6):
             centre, roll = rng.uniform(0.35 * side, scene.width - 0.35 * side, 2), random_roll(rng)
             points = place_points(marks, centre, side, roll)
@@ -196,6 +197,12 @@ def paste(
     away = rotation(roll) @ ((low + high) / 2 - 0.5) * size
     corner = centre - away - np.array(patch.size) / 2
     scene.paste(patch, tuple(int(v) for v in corner.round()), mask)
+
+
+def face_alone(still: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The box of a still's face enlarged to the whole picture: without hair and outline, which still say "head"."""
+    box = CROP * np.concatenate([points.min(0), points.max(0)]).clip(0, 1)
+    return np.asarray(Image.fromarray(still).resize((CROP, CROP), Image.Resampling.BILINEAR, tuple(box)))
 
 
 def shuffle_tiles(still: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -33,6 +33,13 @@ def test_shuffled_tiles_are_the_same_pixels_elsewhere():
     assert changed[64:184, 64:184].mean() > 0.7 and changed.sum() < 122**2
 
 
+def test_a_face_alone_has_nothing_of_its_surroundings():
+    still = np.zeros((256, 256, 3), np.uint8)
+    still[64:192, 32:160] = 200
+    alone = scenes.face_alone(still, np.array([[0.125, 0.25], [0.625, 0.75]]))
+    assert alone.shape == still.shape and (alone[1:-1, 1:-1] == 200).all()
+
+
 def test_scenes_hold_the_faces_that_they_say(people):
     pictures, boxes, points, valid = scenes.make_scenes(*people, 24, 160)
     assert pictures.shape == (24, 3, 160, 160) and pictures.isfinite().all()
