@@ -41,6 +41,7 @@ def test_seeds(talker, example_portrait, clicks):
     assert (first - other).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", ["full", "crop"])
 def test_batch_size_does_not_matter(talker, example_portrait, clicks, frame):
     options = replace(QUICK, frame=frame)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_done_arms_are_not_trained_again_and_other_settings_are_refused(tmp_path
 
 def test_minutes_become_equal_steps(tmp_path, trained, monkeypatch):
     clock = iter(range(0, 1000, 6))  # 6 s pass between two looks: 0.2 s for each of the 30 steps of the trial
-    monkeypatch.setattr(ablate.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(ablate, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     ablate.main(command(tmp_path, "stage-one", "--minutes", "10"))
     assert {steps for _, _, steps in trained[2:]} == {int(0.85 * 600 / 2 / 0.2)}
     assert not (tmp_path / "out/calibration").exists()

@@ -213,6 +213,7 @@ def test_person_of_a_video(tmp_path):
     assert prepare_data.person(tmp_path / "an_na" / "x.mp4", tmp_path, "name") == "an_na"
 
 
+@pytest.mark.slow
 def test_labels_and_scene_threshold_of_a_video(tmp_path):
     path = tmp_path / "carl_02.mp4"
     write_video(path, [disc(120, 90)] * 50 + [disc(120, 90, shade=160)] * 50)

@@ -87,6 +87,7 @@ def check(folder, count, kills, workers):
     assert len(begun) <= count + kills * workers
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_killed_and_continued(tmp_path, example_portrait, clicks, root):
     """40 jobs, the program killed 4 times."""

@@ -126,6 +126,7 @@ def test_folder(talker, tmp_path, clicks, quick, monkeypatch):
         tour.inspect(talker, faces, tmp_path / "out", clicks, stage=9)
 
 
+@pytest.mark.slow
 def test_video(talker, tmp_path, clicks, quick, monkeypatch):
     from anitalker.media.writer import VideoWriter
 

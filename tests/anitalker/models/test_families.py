@@ -91,6 +91,7 @@ def published(original_files, monkeypatch, fixed_finder):
     return pipeline.load("original", "cpu", *original_files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", ["full", "crop"])
 def test_batch_size_does_not_matter(published, example_portrait, clicks, frame):
     portrait = published.portrait(example_portrait)

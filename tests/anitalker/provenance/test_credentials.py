@@ -168,6 +168,7 @@ def test_without_c2pa(monkeypatch, tmp_path, caplog):
     assert probe(tmp_path / "x.mp4").width == 64
 
 
+@pytest.mark.slow
 def test_marks_of_a_render(talker, example_portrait, clicks, tmp_path):
     """The pipeline marks what it writes; --no-marks leaves the comment only and warns; the label is seen."""
     from anitalker.config import RenderOptions
