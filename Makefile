@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test slow soak lint docs app clean
+.PHONY: demo test coverage slow soak lint docs app clean
 
 demo: $(VENV)/.installed ## the demo portrait speaks: out/demo.mp4
 	@mkdir -p out
@@ -12,6 +12,9 @@ demo: $(VENV)/.installed ## the demo portrait speaks: out/demo.mp4
 
 test: $(VENV)/.installed-dev ## the default tests on all cores: no GPU, no downloads
 	$(PY) -m pytest -n auto --dist loadfile
+
+coverage: $(VENV)/.installed-dev ## the default tests, and the lines that they do not reach
+	$(PY) -m pytest -n auto --dist loadfile --cov=anitalker --cov=encoders --cov=app --cov-report=term:skip-covered
 
 slow: $(VENV)/.installed-dev ## the tests with the shipped weights
 	$(PY) -m pytest -m "slow and not soak"

@@ -102,7 +102,7 @@ def test_killed_and_continued(tmp_path, example_portrait, clicks, root):
     assert {path.read_text() for path in folder.glob("*.mp4")} == {str(clicks)}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_200_jobs_killed_10_times(tmp_path, example_portrait, make_wav):
     """The real thing, with the shipped model: at the end every output is decoded whole."""
