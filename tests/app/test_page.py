@@ -155,7 +155,7 @@ def test_dark(open_page):
 
 @pytest.fixture
 def slow_frames(found_talker, monkeypatch):
-    """Draws frames slow_frames; `.drawn` counts them."""
+    """Frames are drawn slowly; `.drawn` counts them."""
     draw = found_talker.model.render_frames
 
     def slow(*arguments, **options):
@@ -165,7 +165,7 @@ def slow_frames(found_talker, monkeypatch):
             yield frame
 
     slow.drawn = 0
-    monkeypatch.setattr(found_talker.model, "draw", slow)
+    monkeypatch.setattr(found_talker.model, "render_frames", slow)
     return slow
 
 
