@@ -68,10 +68,10 @@ def test_it_learns_resumes_and_becomes_a_file_that_moves(read_folder, original_n
 
 
 def _subject(model):
-    """Of what `move` asks for."""
+    """What `generate_motion` reads of a face."""
     from types import SimpleNamespace
 
-    return SimpleNamespace(image_code=torch.zeros(1, 24), motion=torch.zeros(1, 20), own={})
+    return SimpleNamespace(image_code=torch.zeros(1, 24), motion=torch.zeros(1, 20), signals={})
 
 
 @pytest.mark.parametrize(
