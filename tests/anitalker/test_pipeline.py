@@ -66,6 +66,7 @@ def test_the_picture_outside_the_crop_is_untouched(talker, clicks, fixed_finder)
     assert (frame[~outside] != picture[~outside]).any()
 
 
+@pytest.mark.slow
 def test_all_faces_speak(talker, clicks, fixed_finder):
     talker._finders["own"] = fixed_finder(2)
     picture = np.random.default_rng(0).integers(0, 255, (200, 400, 3), np.uint8)

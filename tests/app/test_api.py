@@ -67,6 +67,7 @@ def test_speak_with_the_sound_of_a_video_and_drive(page, new_client, example_por
     assert gallery.count("<figure>") == 4 and leftovers(page) == []
 
 
+@pytest.mark.slow
 def test_say(client, example_portrait):
     inputs = {"portrait": handle_file(example_portrait), "text": "Hello there.", "steps": 1, "frame": "crop"}
     video, facts, *_ = client.predict(**inputs, api_name="/say")
@@ -184,6 +185,7 @@ def single_section(monkeypatch):
     monkeypatch.setattr(one_picture, "SECTIONS", (one_picture.hal,))
 
 
+@pytest.mark.slow
 def test_inspect(page, client, example_portrait, single_section):
     portrait = handle_file(example_portrait)
     archive, facts, status, html = client.predict(portrait=portrait, api_name="/inspect")

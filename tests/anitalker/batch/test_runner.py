@@ -68,6 +68,7 @@ def go(place, jobs, timeout=60.0, retries=1, model="x"):
     return {record["id"]: record for record in seen}
 
 
+@pytest.mark.slow
 def test_every_end_is_told(place):
     """Done; refused by the model; its worker died, twice; took too long; failed once, then not."""
     jobs = read(place / "jobs.csv")[0]
@@ -126,6 +127,7 @@ def test_two_batches_at_once(place):
     runner.Results(place / "out").close()
 
 
+@pytest.mark.slow
 def test_the_worker_renders(talker, untrained_model, place, monkeypatch):
     """A real worker in this process: speech and video, the portrait prepared once; wrong input is not transient."""
     monkeypatch.setattr("anitalker.pipeline.load", lambda **_: talker)

@@ -37,6 +37,7 @@ def picture():
     return nn.functional.interpolate(torch.rand(1, 3, 24, 24), (96, 96), mode="bilinear") * 2 - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", attribution.METHODS)
 def test_what_is_planted_is_found(method, planted, picture):
     small = {"window": 16, "stride": 4} if method == "occlusion" else {}

@@ -90,6 +90,7 @@ def test_the_same_text_is_the_same_sound_and_languages_differ(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
 
 
+@pytest.mark.slow
 def test_every_language_that_is_guessed_can_be_spoken(tmp_path):
     languages = [
         text_to_speech.ESPEAK_CODES.get(label, label) for label in text_to_speech._language_identifier().labels

@@ -120,6 +120,7 @@ def test_everybody_speaks_and_the_rest_is_untouched(published, clicks, fixed_fin
         published.draw(both, published.motion(both, clicks, QUICK), replace(QUICK, frame="crop"))
 
 
+@pytest.mark.slow
 def test_reenact_and_encode(published, example_portrait, clicks, tmp_path):
     published.render(example_portrait, clicks, tmp_path / "drive.mp4", QUICK)
     motion, identity = published.encode(tmp_path / "drive.mp4")
@@ -130,6 +131,7 @@ def test_reenact_and_encode(published, example_portrait, clicks, tmp_path):
         assert facts["frames"] == 26 and facts["model"] == published.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", ["full", "crop"])
 def test_the_original_by_command_line(
     flags, frame, example_portrait, clicks, tmp_path, capsys, monkeypatch, fixed_finder
