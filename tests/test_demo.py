@@ -38,8 +38,10 @@ def test_seeds_and_batches_of_the_shipped_model(example_portrait, clicks):
     portrait = talker.portrait(example_portrait)
     first, again, other = (talker.motion(portrait, clicks, RenderOptions(seed=seed))[0] for seed in (1, 1, 2))
     assert (first == again).all() and (first != other).any()
-    one, many = (np.stack(list(talker.draw(portrait, [first], RenderOptions(batch_size=size)))) for size in (1, 16))
-    assert np.abs(one.astype(int) - many).max() <= 1
+    single, batched = (
+        np.stack(list(talker.draw(portrait, [first], RenderOptions(batch_size=size)))) for size in (1, 16)
+    )
+    assert np.abs(single.astype(int) - batched).max() <= 1
 
 
 def lag(before, after):

@@ -112,8 +112,8 @@ def test_bridge_is_linear_between_known_frames():
 
 def test_track_keeps_to_the_face_it_began_with():
     finder = DiscFinder()
-    one, other = finder.find(disc(60, 90))[0], finder.find(disc(180, 90))[0]
-    orders = iter([[one, other], [other, one], [other, one]])
+    tracked, other = finder.find(disc(60, 90))[0], finder.find(disc(180, 90))[0]
+    orders = iter([[tracked, other], [other, tracked], [other, tracked]])
     video = prepare_data.track([disc(60, 90)] * 3, SimpleNamespace(find=lambda _: next(orders)))
     np.testing.assert_allclose(video.landmarks[:, 10, 0], 60, atol=1)
 

@@ -45,8 +45,10 @@ def test_similarities_of_two_people():
 
 
 def test_clips_of_one_person_are_gathered():
-    one = np.ones((2, 3))
-    people = identity.gather([("a", 0, np.arange(2), one), ("b", 1, np.arange(2), one), ("a", 2, np.arange(2), one)])
+    embeddings = np.ones((2, 3))
+    people = identity.gather(
+        [("a", 0, np.arange(2), embeddings), ("b", 1, np.arange(2), embeddings), ("a", 2, np.arange(2), embeddings)]
+    )
     assert [p.name for p in people] == ["a", "b"] and people[0].clips.tolist() == [0, 0, 2, 2]
 
 

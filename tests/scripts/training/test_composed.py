@@ -22,9 +22,9 @@ def small(monkeypatch):
 
 
 def test_a_scene_is_its_seed_and_number(stills, small):
-    one, again, other = (composed.compose(*stills, seed, 3) for seed in (0, 0, 1))
-    assert np.array_equal(one.pixels, again.pixels) and one.facts == again.facts
-    assert one.pixels.shape != other.pixels.shape or not np.array_equal(one.pixels, other.pixels)
+    scene, again, other = (composed.compose(*stills, seed, 3) for seed in (0, 0, 1))
+    assert np.array_equal(scene.pixels, again.pixels) and scene.facts == again.facts
+    assert scene.pixels.shape != other.pixels.shape or not np.array_equal(scene.pixels, other.pixels)
 
 
 def test_faces_stand_where_they_are_said_to_be(face):

@@ -26,10 +26,10 @@ def at(points, group):
 def test_every_kind_is_a_picture_and_repeats(still, kind):
     picture, points = still
     before = picture.copy()
-    one, two = (EVERYTHING[kind](picture, points, np.random.default_rng(3)) for _ in range(2))
-    assert one.dtype == np.uint8 and one.ndim == 3 and min(one.shape[:2]) == 256
-    assert np.array_equal(one, two) and np.array_equal(picture, before)
-    assert one.shape != picture.shape or (one != picture).any()
+    made, repeated = (EVERYTHING[kind](picture, points, np.random.default_rng(3)) for _ in range(2))
+    assert made.dtype == np.uint8 and made.ndim == 3 and min(made.shape[:2]) == 256
+    assert np.array_equal(made, repeated) and np.array_equal(picture, before)
+    assert made.shape != picture.shape or (made != picture).any()
 
 
 @pytest.mark.parametrize("kind", MOUTH)
