@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from anitalker.config import InputError
-from scripts.evaluation import codes, reenactment, speaking, stills
+from scripts.evaluation import codes, lip_score, reenactment, speaking, stills
 from scripts.evaluation.clips import ExternalVideos
 from scripts.evaluation.pipeline_adapter import FaceReader, ModelUnderTest, face_reader
 from scripts.evaluation.report import page, write
@@ -26,6 +26,7 @@ SUITES: dict[str, Callable[[Session], dict]] = {  # in the order in which they r
     "reenactment": reenactment.run_self,
     "codes": codes.run_accuracy,
     "audio": speaking.run,
+    "lips": lip_score.run,
     "silence": stills.run_silence,
     "cross": reenactment.run_cross,
     "held": stills.run_held_still,
@@ -92,6 +93,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default=True,
         help="speech: render every frame of the first sample, for closures, blinks, jitter and background",
     )
+    parser.add_argument("--lips", metavar="DIR", help="lips: also the speakers of a folder of speech beside lip motion")
+    parser.add_argument("--stream", action="store_true", help="lips: the same clips through the streaming path as well")
+    parser.add_argument(
+        "--render",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="lips: read rendered frames; --no-render: read the motion codes alone, in a fraction of the time",
+    )
     parser.add_argument("--outputs", metavar="DIR", help="score another system's videos, ID.mp4 per clip, instead")
     parser.add_argument("--features", help="perceptual distance: .npz of SqueezeNet, vgg19, TorchScript LPIPS, none")
     parser.add_argument(
@@ -113,6 +122,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         arguments.parts = possible
     if impossible := [name for name in arguments.parts if name not in possible]:
         parser.error(f"--outputs came with --parts {' '.join(impossible)}; allowed are {' '.join(possible)}")
+    if (arguments.lips or arguments.stream) and "lips" not in arguments.parts:
+        parser.error(f"--lips and --stream came with --parts {' '.join(arguments.parts)}; add lips to the parts")
     return arguments
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from anitalker.config import CROP, InputError
+from anitalker.config import CROP, FPS, SAMPLE_RATE, InputError
 from anitalker.media.video import read_frames
 from scripts.contact_sheet import evenly
+from scripts.evaluation.av_offsets import align_speech, av_offset
 from scripts.training.data import decode_frames, decode_speech, load_clips
 
 SLACK = 2  # frames that another system's video may have too few or too many
@@ -19,7 +20,8 @@ SLACK = 2  # frames that another system's video may have too few or too many
 
 @dataclass(frozen=True)
 class EvalClip:
-    """A clip with labels: manifest row, frames uint8 [T,256,256,3], landmarks [T,468,3], speech [N] at 16 kHz."""
+    """A clip with labels: manifest row, frames uint8 [T,256,256,3], landmarks [T,468,3], speech [N] at 16 kHz in step
+    with the frames."""
 
     row: dict
     frames: np.ndarray
@@ -49,7 +51,14 @@ def read_clips(data: str, split: str, limit: int | None, speech: bool) -> Iterat
         frames = decode_frames(clip.mp4).copy()  # writable, as torch wants it
         count = min(len(frames), len(clip.landmarks))
         sound = decode_speech(clip.mp4) if speech and clip.row["has_audio"] == "yes" else np.zeros(0, np.float32)
+        sound = align_speech(sound, count, av_offset(clip.row))
         yield EvalClip(clip.row, frames[:count], clip.landmarks[:count], sound)
+
+
+def cut_to_sound(clip: EvalClip) -> EvalClip:
+    """The frames of a clip that its sound reaches: a recording may end a little before its pictures."""
+    count = min(len(clip.frames), -(-len(clip.speech) * FPS // SAMPLE_RATE))
+    return replace(clip, frames=clip.frames[:count], landmarks=clip.landmarks[:count])
 
 
 class ExternalVideos:

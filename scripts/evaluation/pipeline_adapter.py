@@ -22,6 +22,8 @@ from anitalker.motion.driving_video import DRIVING_FILTER
 from anitalker.pipeline import Portrait, load
 from anitalker.runtime.device import choose_device
 from anitalker.runtime.transfer import to_pictures
+from anitalker.streaming import StreamingTalker
+from anitalker.streaming.pacing import PIECE_SAMPLES
 from anitalker.weights.registry import resolve, sha256
 from encoders.image import to_tensor
 from scripts.evaluation.clips import Source
@@ -138,6 +140,13 @@ class ModelUnderTest(FaceReader):
     def speak(self, source: Source, speech: np.ndarray, seed: int) -> np.ndarray:
         """Motion [ceil(25 N / 16000),20] for speech [N]; one single sample."""
         return self.talker.motion(self._portrait(source), speech, RenderOptions(seed=seed))[0].cpu().numpy()
+
+    def stream(self, source: Source, speech: np.ndarray, seed: int) -> np.ndarray:
+        """As `speak`, from speech that arrives in pieces of 20 ms."""
+        stream = StreamingTalker(self.talker, self._portrait(source), RenderOptions(seed=seed))
+        pieces = np.split(speech, range(PIECE_SAMPLES, len(speech), PIECE_SAMPLES))
+        motions = [stream.motion(piece, last=n == len(pieces) - 1)[0] for n, piece in enumerate(pieces)]
+        return torch.cat(motions).cpu().numpy()
 
     def seams(self, frames: int) -> list[int]:
         """First frame of each window but the first in a motion of so many frames; empty where there are no windows."""

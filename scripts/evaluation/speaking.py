@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from anitalker.config import FPS, SAMPLE_RATE
 from anitalker.faces.landmarks import lip_opening
-from scripts.evaluation.clips import EvalClip, Source
+from scripts.evaluation.av_offsets import av_offset, shift_back
+from scripts.evaluation.clips import EvalClip, Source, cut_to_sound
 from scripts.evaluation.lips import LipCurves, lip_report
 from scripts.evaluation.liveliness import liveliness, measure, seam_check
 from scripts.evaluation.metrics import columns, interval, loudness, mean
@@ -44,13 +45,12 @@ def run(session: Session) -> dict:
 
 def is_spoken(row: dict) -> bool:
     """A real person whose speech is heard and whose mouth is seen: what the audio-driven score is made of."""
-    return row["speaking_visible"] == "yes" and row["generated"] == "no" and row["has_audio"] == "yes"
+    return is_heard_and_seen(row) and row["generated"] == "no"
 
 
-def cut_to_sound(clip: EvalClip) -> EvalClip:
-    """The frames of a clip that its sound reaches: a recording may end a little before its pictures."""
-    count = min(len(clip.frames), -(-len(clip.speech) * FPS // SAMPLE_RATE))
-    return replace(clip, frames=clip.frames[:count], landmarks=clip.landmarks[:count])
+def is_heard_and_seen(row: dict) -> bool:
+    """A clip, filmed or generated, whose sound says what the lips in the picture do."""
+    return row["speaking_visible"] == "yes" and row["has_audio"] == "yes"
 
 
 def speak_clip(session: Session, clip: EvalClip) -> SpokenClip:
@@ -58,6 +58,8 @@ def speak_clip(session: Session, clip: EvalClip) -> SpokenClip:
     model, arguments = session.model, session.arguments
     stride, whole = arguments.stride, arguments.whole
     video = session.videos(clip) if session.videos else None
+    if video is not None:  # it was made from the clip's sound as it is; the speech here is in step
+        video = shift_back(video, av_offset(clip.row), "edge")
     clip = cut_to_sound(clip)
     true_points = model.landmarks(clip.frames if whole else clip.frames[::stride])
     spoken, every_frame, samples = SpokenClip(clip.speech), np.zeros(0), []

@@ -90,6 +90,9 @@ class Oracle:
         motion = self.codes(self.known(source.image).frames)[np.arange(count) % FRAMES]
         return motion if np.any(speech) else np.repeat(motion[:1], count, 0)
 
+    def stream(self, source, speech, seed):
+        return self.speak(source, speech, seed)
+
     def seams(self, frames):
         return list(range(10, frames, 10))
 
@@ -99,6 +102,28 @@ class Copier(Oracle):
 
     def render(self, source, motion, appearance=None):
         return np.repeat(source.image[None], len(motion), 0)
+
+
+class Listener(Oracle):
+    """Opens its lips with the loudness of each frame of speech; shows that in the first pixel of small frames."""
+
+    name = "listener"
+
+    def landmarks(self, frames):
+        if frames.shape[1] == 256:
+            return super().landmarks(frames)
+        return np.stack([face(frame[0, 0, 0] / 1000) for frame in frames])
+
+    def render(self, source, motion, appearance=None):
+        frames = np.zeros((len(motion), 8, 8, 3), np.uint8)
+        frames[:, 0, 0, 0] = (1000 * motion[:, 6]).round()
+        return frames
+
+    def speak(self, source, speech, seed):
+        motion = np.zeros((-(-len(speech) // 640), 20), np.float32)
+        padded = np.pad(speech, (0, len(motion) * 640 - len(speech)))
+        motion[:, 6] = np.square(padded.reshape(-1, 640)).mean(1) ** 0.5
+        return motion
 
 
 class FakeSession(Session):
@@ -114,9 +139,10 @@ class FakeSession(Session):
 
 @pytest.fixture(scope="session")
 def fakes():
-    """Namespace: FRAMES, face(opening, shift), clip(seed, identity), Oracle(*clips), Copier(*clips), session(model,
-    clips, *options)."""
-    return SimpleNamespace(FRAMES=FRAMES, face=face, clip=clip, Oracle=Oracle, Copier=Copier, session=FakeSession)
+    """Namespace: FRAMES, face(opening, shift), clip(seed, identity), Oracle(*clips), Copier(*clips), Listener(*clips),
+    session(model, clips, *options)."""
+    kinds = {kind.__name__: kind for kind in (Oracle, Copier, Listener)}
+    return SimpleNamespace(FRAMES=FRAMES, face=face, clip=clip, session=FakeSession, **kinds)
 
 
 @pytest.fixture

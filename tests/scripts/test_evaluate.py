@@ -74,6 +74,12 @@ def test_what_videos_cannot_tell_is_refused(capsys):
     assert "allowed are reenactment audio" in capsys.readouterr().err
 
 
+def test_options_of_the_lips_without_the_lips_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        evaluate.parse(["--data", "x", "--parts", "audio", "--lips", "y"])
+    assert "add lips to the parts" in capsys.readouterr().err
+
+
 def test_missing_data_folder_is_one_line_and_status_2(tmp_path, monkeypatch, capsys, fakes):
     monkeypatch.setattr(evaluate, "ModelUnderTest", lambda *_: fakes.Oracle(fakes.clip()))
     assert evaluate.main(["--data", str(tmp_path / "nowhere"), "--json"]) == 2

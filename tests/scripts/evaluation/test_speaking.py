@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from scripts.evaluation import speaking
-from scripts.evaluation.speaking import cut_to_sound, is_spoken
+from scripts.evaluation.clips import cut_to_sound
+from scripts.evaluation.speaking import is_spoken
 
 
 def report_of(fakes, kind, clips, *options):
@@ -37,6 +38,15 @@ def test_frames_that_the_sound_does_not_reach_do_not_count(fakes):
     assert len(cut_to_sound(short).frames) == 31 == len(cut_to_sound(short).landmarks)
     assert len(cut_to_sound(known).frames) == fakes.FRAMES
     assert report_of(fakes, fakes.Oracle, [short], "--samples", "2")["closures"]["f1"] == 1
+
+
+def test_another_systems_video_of_late_sound_is_shifted_with_it(fakes):
+    known = fakes.clip()
+    known.row["av_offset_frames"] = "3"
+    in_step = type(known)(known.row, known.frames, known.landmarks, known.speech[: -3 * 640])  # as read_clips gives it
+    session = fakes.session(fakes.Oracle(known), [in_step], "--samples", "1")
+    session.videos = lambda clip: np.concatenate([clip.frames[:3], clip.frames[:-3]])  # it followed the late sound
+    assert speaking.run(session)["audio_driven"]["lip_correlation"] == pytest.approx(1, abs=1e-5)
 
 
 def test_every_second_frame_of_every_sample_is_enough_without_whole(fakes):
