@@ -64,18 +64,25 @@ def run(session: Session) -> dict:
 
 
 def driven_clips(session: Session) -> Iterator[tuple[MeasuredClip, Source]]:
-    """What speaks, with the portrait that shall speak it. A clip that both folders have counts once, as the film."""
-    arguments, filmed_ids = session.arguments, set()
+    """What speaks, with the portrait that shall speak it. A clip that both folders have counts once, with its own face.
+
+    A clip whose first frame shows the face network no face is no portrait and is left to the other folder.
+    """
+    arguments, model, shown = session.arguments, session.model, set()
     for clip in session.clips(speech=True):
-        filmed_ids.add(clip.row["id"])
         if is_heard_and_seen(clip.row):
-            clip = cut_to_sound(clip)
-            yield _clip(clip.row, clip.speech, lip_opening(clip.landmarks)), session.still_source(clip.frames[0])
+            clip, lost = cut_to_sound(clip), model.lost
+            source = session.still_source(clip.frames[0])
+            if model.lost > lost:
+                session.progress(f"no face in the first frame of {clip.row['id']}, which is no portrait")
+                continue
+            shown.add(clip.row["id"])
+            yield _clip(clip.row, clip.speech, lip_opening(clip.landmarks)), source
     if not arguments.lips:
         return
     still = session.still_source(choose_still(session)[1])
     for clip in read_lips(arguments.lips, arguments.split, arguments.clips):
-        if clip.row["id"] not in filmed_ids:
+        if clip.row["id"] not in shown:
             yield _clip(clip.row, clip.speech, clip.opening), still
 
 

@@ -78,9 +78,21 @@ def test_a_clip_of_both_folders_counts_once_and_mute_films_do_not(score, fakes):
     films = [fakes.clip(0, "eve"), fakes.clip(0, "ann")]
     films[0].row["speaking_visible"] = "unknown"
     films[1].row["id"] = "ann_0"
-    assert list(by_id(score("--no-render", clips=films)["filmed"], "codes_lip_correlation")) == [
-        "ann_0", "ann_1", "bob_0"
-    ]  # fmt: skip
+    values = by_id(score("--no-render", clips=films)["filmed"], "codes_lip_correlation")
+    assert list(values) == ["ann_0", "ann_1", "bob_0"] and values["ann_0"] < 0.5  # the film has another sound
+
+
+def test_a_first_frame_without_a_face_is_no_portrait(score, fakes):
+    class Blind(fakes.Listener):
+        def landmarks(self, frames):
+            self.lost += int(frames[0, 0, 0, 0] == 7 and frames.shape[1] == 256)
+            return super().landmarks(frames)
+
+    film = fakes.clip(0, "ann")
+    film.row["id"] = "ann_0"
+    film.frames[0, 0, 0, 0] = 7
+    values = by_id(score("--no-render", kind=Blind, clips=[film])["filmed"], "codes_lip_correlation")
+    assert list(values) == ["ann_0", "ann_1", "bob_0"] and values["ann_0"] > 0.85  # the still speaks
 
 
 def test_clips_that_are_done_are_not_done_again(score, fakes, tmp_path, monkeypatch):
