@@ -118,6 +118,18 @@ class SpeechConfig:
 
 
 @dataclass(frozen=True)
+class PhoneticConfig:
+    """Phonetic encoder: causal convolutions over log-mel, phones and visemes at 50 Hz (encoders/phonetic.py)."""
+
+    n_mels: int = 80
+    width: int = 256
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4, 8)  # a block each
+    activations: int = 128  # of the layer before the tokens
+    delay: int = 3  # phone frames (20 ms) of look-ahead
+    dropout: float = 0.1  # in training
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
     """Motion transformer: speech, first motion and previous frames in, a flow-matching velocity out."""
 

@@ -1,20 +1,22 @@
-"""Waveform -> speech features per video frame: log-mel spectrum, loudness, voicing and pitch. No trained weights.
+"""Waveform -> speech features per video frame: log-mel spectrum, loudness, voicing, pitch, and phones if wanted.
 
-Letters: B recordings, N samples at 16 kHz, T = ceil(N / 640) video frames, K = 4 T mel frames, S features.
-Frame t covers the sound from t / 25 s to (t + 1) / 25 s. Features look ahead by at most half a window (12 ms), and
-their normalisation uses the past only, so speech that is still arriving gets the same features as a whole recording.
+Letters: B recordings, N samples at 16 kHz, T = ceil(N / 640) video frames, K = 4 T mel frames, S features, P of them
+from the phonetic encoder. Frame t covers the sound from t / 25 s to (t + 1) / 25 s. Features look ahead by at most half
+a window (12 ms), and their normalisation uses the past only, so speech that is still arriving gets the same features as
+a whole recording. Phones come a little late instead (see phonetic.py).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import audio
+from .phonetic import MEL_PER_PHONE, PHONES_PER_FRAME, PhoneticEncoder, PhoneticState
 
 POWER_FLOOR = 1e-7  # -70 dBFS: fainter sound counts as silence
 ACTIVE_LOG_POWER = math.log(1e-5)  # -50 dBFS: louder mel frames are speech and move the running mean
@@ -38,12 +40,14 @@ UNVOICED, VOICED = 0.4, 0.9  # normalised autocorrelation at which voicing is 0 
 class RunningStats:
     """Sums over the mel frames so far, each frame weighted by its activity (0 silence, 1 speech).
 
-    weight: sum of the activity; bands: of each band's difference to the prior; level: of the loudness' difference.
+    weight: sum of the activity; bands: of each band's difference to the prior; level: of the loudness' difference;
+    phonetic: what the phonetic encoder keeps of the speech so far.
     """
 
     weight: Tensor | float = 0.0  # [B,1,1]
     bands: Tensor | float = 0.0  # [B,1,n_mels]
     level: Tensor | float = 0.0  # [B,1]
+    phonetic: PhoneticState = field(default_factory=PhoneticState)
 
 
 class SpeechFeatures(nn.Module):
@@ -51,7 +55,8 @@ class SpeechFeatures(nn.Module):
 
     n_mels: mel bands; per_frame: mel frames stacked per video frame; n_fft: points of the Fourier transform (the 25 ms
     window is padded with zeros, so that no filter of the lowest bands is empty); pitch: append voicing (0..1) and pitch
-    (octaves above 150 Hz times voicing). ValueError where per_frame does not divide a frame's 640 samples.
+    (octaves above 150 Hz times voicing); phonetic: the encoder whose posteriors and activations are appended.
+    ValueError where per_frame does not divide a frame's 640 samples, or does not fit the phonetic encoder.
     """
 
     bands: Tensor
@@ -59,11 +64,19 @@ class SpeechFeatures(nn.Module):
     prior: Tensor
 
     def __init__(
-        self, n_mels: int = 80, per_frame: int = audio.MEL_PER_FRAME, n_fft: int = 1024, pitch: bool = True
+        self,
+        n_mels: int = 80,
+        per_frame: int = audio.MEL_PER_FRAME,
+        n_fft: int = 1024,
+        pitch: bool = True,
+        phonetic: PhoneticEncoder | None = None,
     ) -> None:
         super().__init__()
         if audio.SAMPLES_PER_FRAME % per_frame:
             raise ValueError(f"per_frame is {per_frame}; it must divide {audio.SAMPLES_PER_FRAME} samples")
+        if phonetic is not None and per_frame != MEL_PER_PHONE * PHONES_PER_FRAME:
+            raise ValueError(f"per_frame is {per_frame}; a phonetic encoder needs {MEL_PER_PHONE * PHONES_PER_FRAME}")
+        self.phonetic = phonetic
         self.n_mels, self.per_frame, self.n_fft, self.with_pitch = n_mels, per_frame, n_fft, pitch
         self.hop = audio.SAMPLES_PER_FRAME // per_frame
         bands = audio.mel_filters(n_fft, n_mels)
@@ -75,7 +88,12 @@ class SpeechFeatures(nn.Module):
 
     @property
     def size(self) -> int:
-        """S: features per video frame."""
+        """S: features per video frame, those of the phonetic encoder last."""
+        return self.acoustic_size + (0 if self.phonetic is None else self.phonetic.size)
+
+    @property
+    def acoustic_size(self) -> int:
+        """S - P: features that are measured, not learned."""
         return self.n_mels * self.per_frame + 1 + 2 * self.with_pitch
 
     def forward(self, waveform: Tensor, gain: float = 1.0) -> Tensor:
@@ -115,10 +133,12 @@ class SpeechFeatures(nn.Module):
 
     def assemble(self, log_mel: Tensor, pitch: Tensor, stats: RunningStats | None = None) -> Tensor:
         """log_mel [B,K,n_mels] and pitch [B,T,2] -> features [B,T,S]; stats: as for `normalise`."""
+        stats = stats or RunningStats()
         bands, loudness = self.normalise(log_mel, stats)
         stacked = bands.unflatten(-2, (-1, self.per_frame)).flatten(-2)
         loudness = loudness.unflatten(-1, (-1, self.per_frame)).mean(-1, keepdim=True)
-        return torch.cat([stacked, loudness] + [pitch] * self.with_pitch, -1)
+        phones = [] if self.phonetic is None else [self.phonetic.describe(bands, stats.phonetic)]
+        return torch.cat([stacked, loudness] + [pitch] * self.with_pitch + phones, -1)
 
     def normalise(self, log_mel: Tensor, stats: RunningStats | None = None) -> tuple[Tensor, Tensor]:
         """Subtract the running mean of speech, band by band: [B,K,n_mels] -> bands [B,K,n_mels] and loudness [B,K].

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from anitalker.config import InputError
 from anitalker.models.lite import Networks
-from anitalker.models.loading import MODEL_PARTS, load_face, load_model, read
+from anitalker.models.loading import MODEL_PARTS, OPTIONAL_PARTS, load_face, load_model, read
 from anitalker.motion.generator import CONTROLS
 from anitalker.original.checkpoints import read_stage_one, read_stage_two
 from anitalker.weights.registry import sha256
@@ -76,7 +76,7 @@ def collect(files: list[Path], kind: str) -> tuple[dict, dict[str, Tensor]]:
     config, tensors = {}, {}
     for file in files:
         run_config, run_tensors = read(file)
-        for module in modules:
+        for module in (*modules, *(OPTIONAL_PARTS if kind == "model" else ())):
             if trained := {key: tensor for key, tensor in run_tensors.items() if key.startswith(f"{module}.")}:
                 tensors[module], config[module] = trained, run_config[module]
         config |= {name: run_config[name] for name in settings if name in run_config}

@@ -1,7 +1,12 @@
 """Clips -> what the motion generator trains on: motion codes from the landmark labels, lip and lid openings, sound.
 
     python -m scripts.extract_features --data DIR --out runs/features
+    python -m scripts.extract_features --data DIR --lips DIR   # and clips of lip motion without pictures
     python -m scripts.extract_features --data DIR --stage1 FILE   # for train_denoiser
+
+Codes are on the directions of the shipped model, so that weights, motion files and person files go on fitting each
+other. Sound that the manifest calls late is stored in step with the lips. Rows whose licence forbids commercial use are
+left out of the train split.
 
 Speech features are not stored: they take 3 ms per clip and the training takes them from sound that it has altered.
 """
@@ -21,20 +26,33 @@ from torch import Tensor
 
 from anitalker.config import FPS, LANDMARKS
 from anitalker.faces.landmarks import eye_opening, lip_opening
+from anitalker.models.loading import load_model
 from anitalker.models.original import CHIN, INNER_BROWS, NOSE_TIP, resize_to_network, to_original_units
 from anitalker.original.checkpoints import load
 from anitalker.original.stage_one import StageOne
 from anitalker.runtime.device import choose_device
 from anitalker.weights.weight_file import open_weights
+from encoders.audio import SAMPLES_PER_FRAME
 from encoders.image import to_tensor
+from scripts.evaluation.av_offsets import align_speech, av_offset
 from scripts.training.data import Clip, decode_frames, decode_speech, load_clips
-from scripts.training.labels import MotionLabels, motion_labels
+from scripts.training.labels import MotionLabels, align, motion_labels
+from scripts.training.lips_folder import LipMotion, read_lip_motion
 from scripts.training.recipe import add_old_names, command
+
+MOUTH = (
+    13,
+    14,
+    61,
+    291,
+)  # mesh points: middles of the upper and lower inner lip, corners on the left and right of a picture
 
 
 def features_of(clip: Clip, labels: MotionLabels, stage_one: StageOne | None = None) -> dict[str, Tensor]:
     """One clip's tensors, as scripts.training.motion_data and train_denoiser name them."""
     sound = decode_speech(clip.mp4) if clip.row["has_audio"] == "yes" else np.zeros(0, np.float32)
+    sound = in_step(sound, clip.row, len(clip.landmarks))
+    shapes = align(torch.from_numpy(clip.landmarks), labels.canonical)[0].numpy()
     codes = labels.codes(clip.landmarks, clip.row["identity"]).contiguous()
     return {
         "codes": codes,
@@ -42,10 +60,47 @@ def features_of(clip: Clip, labels: MotionLabels, stage_one: StageOne | None = N
         **(read_codes(stage_one, clip) if stage_one else {}),
         "good": torch.from_numpy(clip.good.astype(np.uint8)),
         "lips": torch.from_numpy(lip_opening(clip.landmarks)),
+        "mouth": mouth_of(*(shapes[:, [number]] for number in MOUTH)),
         "eyes": torch.from_numpy(eye_opening(clip.landmarks)),
         "neutral": labels.neutrals[clip.row["identity"]].contiguous(),
-        "sound": torch.from_numpy((sound * 32767).clip(-32768, 32767).astype(np.int16)),
+        "sound": to_int16(sound),
     }
+
+
+def features_of_lips(clip: LipMotion) -> dict[str, Tensor]:
+    """The same tensors of a clip without pictures, whose neutral face is not known."""
+    mouth = mouth_of(*(clip.at(number) for number in MOUTH))
+    return {
+        "codes": torch.from_numpy(clip.motion.astype(np.float32)).contiguous(),
+        "good": torch.ones(len(clip.motion), dtype=torch.uint8),
+        "lips": mouth[:, 0].contiguous(),
+        "eyes": torch.from_numpy(clip.eyes.mean(1).astype(np.float32)),
+        "mouth": mouth,
+        "neutral": torch.zeros(LANDMARKS, 3),
+        "sound": to_int16(in_step(clip.sound, clip.row, len(clip.motion))),
+    }
+
+
+def mouth_of(upper: np.ndarray, lower: np.ndarray, right: np.ndarray, left: np.ndarray) -> Tensor:
+    """Inner lip middles and corners [T,1,3] of aligned shapes -> opening, width, protrusion [T,3], in face heights."""
+    opening, corners = (lower - upper)[:, 0, 1], (left - right)[:, 0, 0]
+    protrusion = ((right + left) / 2 - (upper + lower) / 2)[:, 0, 2]  # depth grows away from the viewer
+    return torch.from_numpy(np.stack([opening, corners, protrusion], 1).astype(np.float32))
+
+
+def in_step(sound: np.ndarray, row: dict, frames: int) -> np.ndarray:
+    """Sound [N] of a clip, late as its row says -> sound in step with the lips, with silence where none is left."""
+    if not len(sound):
+        return sound
+    size = frames * SAMPLES_PER_FRAME
+    sound = np.pad(sound[:size], (0, max(0, size - len(sound))))
+    aligned = align_speech(sound, frames, av_offset(row))
+    return np.pad(aligned, (0, size - len(aligned)))
+
+
+def to_int16(sound: np.ndarray) -> Tensor:
+    """float32 in -1..1 -> int16."""
+    return torch.from_numpy((sound * 32767).clip(-32768, 32767).astype(np.int16))
 
 
 def signals_of(landmarks: np.ndarray, codes: Tensor) -> Tensor:
@@ -71,6 +126,11 @@ def read_codes(stage_one: StageOne, clip: Clip, batch: int = 16) -> dict[str, Te
     return {"motion": torch.cat(motion), "appearance": torch.cat(appearance)[::FPS].half().contiguous()}
 
 
+def is_usable(row: dict) -> bool:
+    """Whether a row may be used: in training only where its licence allows what weights are used for."""
+    return row["split"] != "train" or "NC" not in row.get("licence", "")
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write codes and sound of every clip into one folder.")
@@ -81,15 +141,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--splits", nargs="+", default=["train", "val"])
     parser.add_argument("--stage1", help="weights of a stage one: store the codes that it reads, for train_denoiser")
     parser.add_argument("--device", default="auto", help="where stage one runs: auto, cpu, cuda or mps")
+    parser.add_argument("--lips", help="folder of speech beside lip motion; its clips come into the same folder")
+    parser.add_argument(
+        "--space",
+        default="lite",
+        help="model whose directions the codes are on; none: the labels' own, for a new model",
+    )
     options = parser.parse_args(arguments)
-    labels, out, stage_one = motion_labels(options.data, options.labels), Path(options.out), None
+    space = None
+    if options.space != "none":
+        motion_space = load_model(options.space).motion_space
+        space = motion_space.canonical, motion_space.directions
+    labels, out, stage_one = motion_labels(options.data, options.labels, space), Path(options.out), None
     if options.stage1:
         stage_one = load(open_weights(options.stage1), "original_stage1").to(choose_device(options.device))
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for clip in load_clips(options.data, tuple(options.splits)):
+    splits = tuple(options.splits)
+    for clip in load_clips(options.data, splits):
+        if not is_usable(clip.row):
+            continue
         save_file(features_of(clip, labels, stage_one), out / f"{clip.row['id']}.safetensors")
         rows.append(clip.row)
+    for clip in read_lip_motion(options.lips, splits) if options.lips else ():
+        if is_usable(clip.row):
+            save_file(features_of_lips(clip), out / f"{clip.row['id']}.safetensors")
+            rows.append(clip.row | {"shard": "lips", "speaking_visible": "yes", "has_audio": "yes"})
     directions = labels.directions.T.unflatten(1, (LANDMARKS, 3)).contiguous()
     save_file({"directions": directions}, out / "space.safetensors")
     (out / "clips.json").write_text(json.dumps(rows))

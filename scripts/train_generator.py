@@ -1,9 +1,12 @@
 """Train the motion generator (stage two) on the codes and the sound of clips: flow matching, minutes on a CPU.
 
-    python -m scripts.extract_features --data DIR --out runs/features
-    python -m scripts.train_generator --features-dir runs/features --out runs/generator
-    python -m scripts.train_generator --out runs/generator-lips --start runs/generator --only-lips
+    python -m scripts.extract_features --data DIR --lips DIR --out runs/features
+    python -m scripts.train_generator --features-dir runs/features --phonetic runs/phonetic --out runs/generator
+    python -m scripts.train_lip_regressor --features-dir runs/features --start runs/generator --out runs/lips
     torchrun --nproc-per-node 2 -m scripts.train_generator --features-dir runs/features --out runs/generator
+
+With --start another generator's weights and normalisation are kept, and it learns to hear what it did not hear before
+(--phonetic). The lip regressor beside it has a training of its own.
 
 Kill it whenever you like: the same command continues from the last checkpoint.
 """
@@ -22,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import POSE_SIZE, GeneratorConfig, SpeechConfig, to_dict
-from anitalker.faces.landmarks import LIPS, lip_opening
+from anitalker.faces.landmarks import LIPS
 from anitalker.motion import samplers
 from anitalker.motion.generator import CONTROL_INDICES, MotionGenerator
 from anitalker.motion.windows import SamplingParams, generate_motion
@@ -30,14 +33,13 @@ from encoders.audio import normalise_level
 from encoders.speech import SpeechFeatures
 from scripts.evaluation.metrics import pearson
 from scripts.training.engine import fit, open_run, start
-from scripts.training.loop import load_module
+from scripts.training.generator_start import begin_at, parts_of, phonetic_of
+from scripts.training.lip_loss import mouth_readout
 from scripts.training.losses import weighted_mean
 from scripts.training.motion_data import MotionClip, MotionExamples, Space, blink_course, load_motion, measure
 from scripts.training.recipe import Recipe, add_dtype, add_features_dir, command, take_recipe, training_parser
 
 RECIPE = Recipe(steps=4000, batch=32, lr=6e-4, clip=1.0)
-LIPS_WIDTH = 160  # of the regression
-LIPS_NOISE = 0.1  # added to the features that the regression hears, whose spread is about one
 ONE_STEP = SamplingParams(steps=1, guidance=1.0, temperature=0.0)
 
 
@@ -69,12 +71,7 @@ class MotionLoss(nn.Module):
 
 
 def draw_window(rng: np.random.Generator, config: GeneratorConfig) -> tuple[int, int]:
-    """(p, n): frames before and frames to make. Any n, so that look-ahead may be short; p = 1 is the portrait alone.
-
-    Of a network with lips: two frames before, so that nothing is changed to begin at a portrait.
-    """
-    if config.lips_width:
-        return 2, int(rng.integers(30, 110))
+    """(p, n): frames before and frames to make. Any n, so that look-ahead may be short; p = 1 is the portrait alone."""
     before = [1, config.previous, int(rng.integers(2, config.previous + 1))]
     window = [config.window, int(rng.integers(30, config.window)), int(rng.integers(2, 30))]
     return before[rng.choice(3, p=[0.3, 0.55, 0.15])], window[rng.choice(3, p=[0.3, 0.5, 0.2])]
@@ -100,7 +97,7 @@ def draw_controls(motion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class GeneratorObjective(nn.Module):
-    """Network and losses as one module, for DistributedDataParallel; of a network with `lips`, those alone learn."""
+    """Network and losses as one module, for DistributedDataParallel."""
 
     def __init__(self, network: MotionGenerator, loss: MotionLoss, dtype: str = "float32") -> None:
         super().__init__()
@@ -109,7 +106,7 @@ class GeneratorObjective(nn.Module):
     def forward(self, batch: dict[str, Tensor], step: int) -> tuple[dict[str, Tensor], dict]:
         """Windows as `MotionExamples.batch` makes them -> losses with their `total`, and nothing else."""
         with torch.autocast(batch["motion"].device.type, torch.bfloat16, enabled=self.bf16):
-            losses = self._motion(batch) if self.network.lips is None else self._lips(batch)
+            losses = self._motion(batch)
         return losses | {"total": sum(losses.values())}, {}
 
     def _motion(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -128,23 +125,14 @@ class GeneratorObjective(nn.Module):
         estimate = network(noisy, time, network.encode_speech(batch["speech"]), start, previous, controls, given, deaf)
         return self.loss(estimate, clean, batch["good"][:, before:].float())
 
-    def _lips(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The regression from speech to expression, the frames before included; only speakers who are seen count."""
-        truth = self.network.normalise(batch["motion"], batch["start"]).clamp(-6, 6)
-        speech = batch["speech"] + LIPS_NOISE * torch.randn_like(batch["speech"])
-        error = self.network.lips(speech).float() - truth
-        error = torch.cat([torch.zeros_like(error[..., :POSE_SIZE]), error[..., POSE_SIZE:]], -1)
-        good = batch["good"].float() * (~batch["deaf"]).float()[:, None]
-        return {"lips": weighted_mean(self.loss.terms(error), good)}
 
-
-def openings(clip: MotionClip, codes: Tensor, space: Space) -> np.ndarray:
-    """Lip opening of codes [T,20] on this clip's own neutral face."""
-    return lip_opening(clip.neutral + np.einsum("tk,knc->tnc", codes[:, POSE_SIZE:].numpy(), space.directions))
+def openings(codes: Tensor, space: Space) -> np.ndarray:
+    """Lip opening [T] of codes [T,20] above that of the neutral face, in face heights."""
+    return (codes[:, POSE_SIZE:] @ mouth_readout(torch.from_numpy(space.directions).float())[:, 0]).numpy()
 
 
 class Speaker:
-    """A generator that speaks clips: lip openings [T] on a clip's face under speech features [1,T,S]."""
+    """A generator that speaks clips: lip openings [T] from a clip's first code under speech features [1,T,S]."""
 
     def __init__(self, network: MotionGenerator, features: SpeechFeatures, space: Space) -> None:
         self.network, self.features, self.space = network.eval(), features, space
@@ -156,7 +144,7 @@ class Speaker:
     @torch.no_grad()
     def __call__(self, clip: MotionClip, speech: Tensor, seed: int, wishes: SamplingParams) -> np.ndarray:
         start, generator = torch.from_numpy(clip.codes[:1]), torch.Generator().manual_seed(seed)
-        return openings(clip, generate_motion(self.network, speech, start, generator, wishes), self.space)
+        return openings(generate_motion(self.network, speech, start, generator, wishes), self.space)
 
 
 def validate(speaker: Speaker, clips: list[MotionClip], wishes: SamplingParams, samples: int = 2) -> dict[str, float]:
@@ -205,29 +193,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = take_recipe(options, RECIPE)
     engine = start(options)
     clips, held_out = load_motion(options.features_dir, "train"), load_motion(options.features_dir, "val")
-    space, speech = measure(options.features_dir, clips), SpeechConfig()
-    features = SpeechFeatures(**to_dict(speech))
-    config = GeneratorConfig(
-        speech_size=features.size,
-        width=options.width,
-        layers=options.layers,
-        lips_width=LIPS_WIDTH if options.only_lips else 0,
-        dropout=options.dropout,
-        motion_mean=tuple(space.mean.tolist()),
-        motion_std=tuple(space.std.tolist()),
-        blink=tuple(map(tuple, blink_course(clips, space.directions).round(5).tolist())),
-    )
-    network = MotionGenerator(config)
-    network.spoken.copy_(torch.from_numpy(space.spoken_normalised))
+    space, phonetic = measure(options.features_dir, clips), None
+    if source := options.phonetic or options.start:
+        phonetic = phonetic_of(source)
+    features = SpeechFeatures(**to_dict(SpeechConfig()), phonetic=phonetic)
     if options.start:
-        load_module(network, options.start, "generator", new="lips")
-    if options.only_lips:
-        network.requires_grad_(False).lips.requires_grad_(True)
+        network = begin_at(options.start, features.size)
+        if network.lips is not None:
+            network.lips.requires_grad_(False)
+    else:
+        config = GeneratorConfig(
+            speech_size=features.size,
+            width=options.width,
+            layers=options.layers,
+            dropout=options.dropout,
+            motion_mean=tuple(space.mean.tolist()),
+            motion_std=tuple(space.std.tolist()),
+            blink=tuple(map(tuple, blink_course(clips, space.directions).round(5).tolist())),
+        )
+        network = MotionGenerator(config)
+        network.spoken.copy_(torch.from_numpy(space.spoken_normalised))
     objective = GeneratorObjective(network, MotionLoss(space), options.dtype).to(engine.device)
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learned, recipe.lr, betas=(0.9, 0.98), weight_decay=0.03)
-    configs = {"generator": to_dict(config), "speech": to_dict(speech)}
-    run = open_run(engine, options, recipe, {"generator": network}, optimizer, configs)
+    modules, configs = parts_of(network, phonetic)
+    run = open_run(engine, options, recipe, modules, optimizer, configs)
     examples = MotionExamples(clips, features, space.spoken)
     sync_at = options.sync_at or recipe.steps
 
@@ -248,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if step >= sync_at:
             synchronise()
             sync_at = recipe.steps
-        before, frames = draw_window(np.random.default_rng((options.seed, step)), config)
+        before, frames = draw_window(np.random.default_rng((options.seed, step)), network.config)
         batch = examples.batch(recipe.batch, before, frames, seed)
         return {name: value.to(engine.device) for name, value in batch.items()} | {"frames": frames}
 
@@ -262,17 +252,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = training_parser(__doc__, RECIPE, out="runs/generator", device="cpu")
     add_features_dir(parser)
-    second = "second part: the regression from speech to lips, beside --start"
-    parser.add_argument("--only-lips", action="store_true", help=second)
+    parser.add_argument(
+        "--phonetic", metavar="RUN", help="phonetic encoder to hear; by default that of --start, if any"
+    )
     parser.add_argument("--width", type=int, default=GeneratorConfig.width)
     parser.add_argument("--layers", type=int, default=GeneratorConfig.layers)
     parser.add_argument("--dropout", type=float, default=GeneratorConfig.dropout)
     add_dtype(parser)
     parser.add_argument("--sync-at", type=int, default=400, help="step at which late sound is found; 0 never")
-    options = parser.parse_args(arguments)
-    if options.only_lips and not options.start:
-        parser.error("--only-lips came without --start; name the run, or the weights, of the network it stands beside")
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

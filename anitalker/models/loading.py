@@ -15,6 +15,7 @@ from anitalker.config import (
     InputError,
     LandmarkConfig,
     MotionSpaceConfig,
+    PhoneticConfig,
     SpeechConfig,
     from_dict,
 )
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
     from anitalker.motion.prior import MotionPrior
     from anitalker.original.denoiser import Denoiser
     from anitalker.original.stage_one import StageOne
+    from encoders.phonetic import PhoneticEncoder
 
 MODEL_PARTS = ("motion_space", "decoder", "generator")
+OPTIONAL_PARTS = ("phonetic",)  # models of version 0.1 have none
 
 
 def load(
@@ -128,9 +131,15 @@ def _networks(file: WeightFile, name: str | os.PathLike) -> Networks:
     from encoders.speech import SpeechFeatures
 
     config, tensors = contents(file, name)
-    modules = build(config, MODEL_PARTS, str(name))
+    modules = build(config, MODEL_PARTS + tuple(part for part in OPTIONAL_PARTS if part in config), str(name))
     fill(modules, tensors, str(name))
-    speech = SpeechFeatures(**vars(_config(SpeechConfig, config, "speech", name)))
+    phonetic = cast("PhoneticEncoder | None", modules.get("phonetic"))
+    speech = SpeechFeatures(**vars(_config(SpeechConfig, config, "speech", name)), phonetic=phonetic)
+    if speech.size != (heard := config["generator"]["speech_size"]):
+        raise InputError(
+            f"weights {str(name)!r} have {speech.size} speech features, but their generator hears {heard}; export them "
+            "again with the phonetic encoder that it was trained with"
+        )
     return Networks(
         cast("MotionSpace", modules["motion_space"]),
         cast("Decoder", modules["decoder"]),
@@ -224,11 +233,13 @@ def build(config: dict, parts: tuple[str, ...], name: str) -> dict[str, nn.Modul
     from anitalker.decoder.decoder import Decoder
     from anitalker.motion.generator import MotionGenerator
     from anitalker.motion.motion_space import MotionSpace
+    from encoders.phonetic import PhoneticEncoder
 
     kinds = {
         "motion_space": (MotionSpace, MotionSpaceConfig),
         "decoder": (Decoder, DecoderConfig),
         "generator": (MotionGenerator, GeneratorConfig),
+        "phonetic": (lambda sizes: PhoneticEncoder(**vars(sizes)), PhoneticConfig),
     }
     return {part: kinds[part][0](_config(kinds[part][1], config, part, name)) for part in parts}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anitalker.config import LANDMARKS, MotionSpaceConfig
+from anitalker.config import LANDMARKS, InputError, MotionSpaceConfig
 from anitalker.faces.landmarks import (
     EYES,
     FACE_OVAL,
@@ -96,16 +96,25 @@ def neutral_face(shapes: torch.Tensor) -> torch.Tensor:
     return chosen[distance <= distance.quantile(0.34)].median(0).values
 
 
-def build_labels(data_dir: str | Path, size: int) -> MotionLabels:
-    """Canonical face and directions from the train split; neutrals of the train and val people."""
+def build_labels(
+    data_dir: str | Path, size: int, space: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> MotionLabels:
+    """Canonical face and directions from the train split; neutrals of the train and val people.
+
+    space: canonical [468,3] and directions [1404,size] of a motion space that is there; they are kept.
+    """
     by_person: dict[tuple[str, str], list] = {}
     for clip in load_clips(data_dir, ("train", "val")):
         by_person.setdefault((clip.row["split"], clip.row["identity"]), []).append(clip.landmarks[clip.good][::2])
     rng = np.random.default_rng(0)
     people = {key: torch.tensor(np.concatenate(clips)) for key, clips in by_person.items()}
-    faces = [frames[rng.permutation(len(frames))[:40]] for (split, _), frames in people.items() if split == "train"]
-    faces = torch.cat(faces + [torch.tensor(landmarks)[None] for *_, landmarks in load_stills(data_dir, ("train",))])
-    canonical = canonical_face(faces, _most_frontal(faces))
+    if space is None:
+        faces = [frames[rng.permutation(len(frames))[:40]] for (split, _), frames in people.items() if split == "train"]
+        stills = [torch.tensor(landmarks)[None] for *_, landmarks in load_stills(data_dir, ("train",))]
+        faces = torch.cat(faces + stills)
+        canonical = canonical_face(faces, _most_frontal(faces))
+    else:
+        canonical = space[0]
     neutrals, displaced, weight = {}, [], _weights()
     for (split, name), frames in people.items():
         shapes, _ = align(frames, canonical)
@@ -113,9 +122,12 @@ def build_labels(data_dir: str | Path, size: int) -> MotionLabels:
         if split == "train":  # as many frames from everybody: 20 minutes of one man must not decide the directions
             pick = shapes[rng.permutation(len(shapes))[:150]]
             displaced.append((pick - neutrals[name]) / lid_scale(neutrals[name], canonical))
-    rows = (torch.cat(displaced) * weight).flatten(1)
-    _, _, vh = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
-    directions, _ = torch.linalg.qr((vh[:size].reshape(size, LANDMARKS, 3) / weight).flatten(1).T)
+    if space is None:
+        rows = (torch.cat(displaced) * weight).flatten(1)
+        _, _, vh = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+        directions, _ = torch.linalg.qr((vh[:size].reshape(size, LANDMARKS, 3) / weight).flatten(1).T)
+    else:
+        directions = space[1]
     neutrals = {name: close_lips(shape, directions) for name, shape in neutrals.items()}
     return MotionLabels(canonical, directions.contiguous(), neutrals)
 
@@ -147,12 +159,22 @@ def _weights() -> torch.Tensor:
     return weight
 
 
-def motion_labels(data_dir: str | Path, path: str | Path) -> MotionLabels:
-    """The labels of a file, which are made from a data folder if it is not there."""
+def motion_labels(
+    data_dir: str | Path, path: str | Path, space: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> MotionLabels:
+    """The labels of a file, which are made from a data folder if it is not there; space: as for `build_labels`.
+
+    InputError where the file's directions are not those of `space`.
+    """
     if not Path(path).is_file():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        build_labels(data_dir, MotionSpaceConfig().expression_size).save(Path(path))
-    return MotionLabels.load(path)
+        build_labels(data_dir, MotionSpaceConfig().expression_size, space).save(Path(path))
+    labels = MotionLabels.load(path)
+    if space is not None and not torch.allclose(labels.directions, space[1], atol=1e-5):
+        raise InputError(
+            f"labels {path} are of other directions than the model's; name another file, or take --space none"
+        )
+    return labels
 
 
 def prepare_labels(data_dir: str | Path, cache_dir: str | Path) -> MotionLabels:

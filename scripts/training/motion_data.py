@@ -2,7 +2,8 @@
 
 A folder made by scripts.extract_features holds `clips.json` (manifest rows), `space.safetensors` (directions) and per
 clip `ID.safetensors`: codes float32 [T,20], good uint8 [T], lips and eyes float32 [T] (openings of the labels), neutral
-float32 [468,3] and sound int16 [N] at 16 kHz. Sound is altered as sound, so features are taken here, in 3 ms per clip.
+float32 [468,3] (zeros: not known) and sound int16 [N] at 16 kHz. Sound is altered as sound, so features are taken
+here, in 3 ms per clip.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ from anitalker.faces.landmarks import eye_opening
 from encoders import audio
 from encoders.audio import SAMPLES_PER_FRAME
 from encoders.speech import SpeechFeatures
+from scripts.training.sound_augment import SoundAugment
 
 PAST = 2 * FPS  # frames of sound before a window, for the running mean of its features
 LEAVE = 8  # frames in which a motion leaves a portrait's own expression
+SOUND_AUGMENT = SoundAugment()
+SYNC = 0.5  # usual correlation of lips with what a regression hears in the sound, the manifest's `sync_r`
+FACE_SIZE = 100  # pixels from forehead to chin in the source, under which labels are less sure
 FALL, RISE = 6, 4  # frames in which lips close before an inserted silence and open after it
 
 
@@ -72,10 +77,17 @@ class MotionClip:
 
     @property
     def weight(self) -> float:
-        """How often it is drawn: one man fills half of the data; other systems' output moves less truly than people."""
+        """How often it is drawn: one man fills half of the data; other systems' output moves less truly than people.
+
+        Clips without pictures count by how well lips and sound go together, and by the size of the face.
+        """
         if self.row["shard"].startswith("grid"):
             return 0.5
-        return 4.0 if self.speaks and self.row["generated"] == "no" else 2.0 if self.speaks else 0.5
+        sure = 1.0
+        if "sync_r" in self.row:
+            sync, size = float(self.row["sync_r"] or SYNC), float(self.row.get("face_px_in_source") or FACE_SIZE)
+            sure = min(max(sync / SYNC, 0.6), 1.4) * min(1.0, size / FACE_SIZE)
+        return sure * (4.0 if self.speaks and self.row["generated"] == "no" else 2.0 if self.speaks else 0.5)
 
     def shift(self, frames: float) -> None:
         """Bring sound that is `frames` late (negative: early) back to its lips; what has no partner is cut off."""
@@ -106,11 +118,19 @@ def load_motion(folder: str | Path, split: str) -> list[MotionClip]:
 class MotionExamples:
     """Draws batches of augmented windows.
 
-    clips; features, the speech features; spoken [20,20], projection of raw codes onto what speech decides.
+    clips; features, the speech features; spoken [20,20], projection of raw codes onto what speech decides; augment: how
+    the sound is changed.
     """
 
-    def __init__(self, clips: list[MotionClip], features: SpeechFeatures, spoken: np.ndarray) -> None:
+    def __init__(
+        self,
+        clips: list[MotionClip],
+        features: SpeechFeatures,
+        spoken: np.ndarray,
+        augment: SoundAugment = SOUND_AUGMENT,
+    ) -> None:
         self.clips, self.features, self.spoken = clips, features, spoken.astype(np.float32)
+        self.change_sound = augment
         self.rng = np.random.default_rng(0)
         weights = np.array([clip.weight * len(clip.codes) ** 0.5 for clip in clips])
         self.share = weights / weights.sum()
@@ -209,17 +229,9 @@ class MotionExamples:
         return segment.cut(0, at).join(Segment(hush, idle.astype(np.float32), np.ones(frames, bool)), segment.cut(at))
 
     def augment(self, sound: np.ndarray) -> np.ndarray:
-        """Level, equaliser and noise of [N] samples, each drawn at random."""
-        rng = self.rng
+        """Samples [N] at the level of the features, heard through another microphone or room."""
         sound = audio.normalise_level(torch.from_numpy(np.ascontiguousarray(sound))).numpy()
-        if rng.random() < 0.5:  # a smooth curve over frequency
-            spectrum = np.fft.rfft(sound)
-            decibels = np.interp(np.linspace(0, 25, len(spectrum)) ** 0.5, np.arange(6), rng.uniform(-8, 8, 6))
-            sound = np.fft.irfft(spectrum * 10 ** (decibels / 20), len(sound))
-        sound = sound * 10 ** (rng.uniform(-7, 5) / 20)
-        if rng.random() < 0.4:
-            sound = sound + rng.standard_normal(len(sound)) * 10 ** (rng.uniform(-75, -42) / 20)
-        return sound
+        return self.change_sound(sound, self.rng)
 
 
 def smoothstep(x: np.ndarray) -> np.ndarray:
@@ -236,6 +248,28 @@ def play_faster(segment: Segment, factor: float) -> Segment:
     sound = np.interp(samples, np.arange(len(segment.sound)), segment.sound).astype(np.float32)
     codes = interp1d(np.arange(len(segment.codes)), segment.codes, axis=0)(position).astype(np.float32)
     return Segment(sound, codes, segment.good[position.astype(int)])
+
+
+def even_spread(clips: list[MotionClip], spoken: np.ndarray, power: float = 0.7) -> None:
+    """Scale what speech moves in every person's clips towards the spread of the median person, in place.
+
+    Some mumble and some declaim, which no sound tells. spoken [20,20], as for `MotionExamples`; power: 0 changes
+    nothing, 1 makes all alike. Factors stay within 0.5 .. 2.
+    """
+    people: dict[str, list[MotionClip]] = {}
+    for clip in clips:
+        people.setdefault(clip.row["identity"], []).append(clip)
+    spreads = {
+        name: float(np.concatenate([clip.lips - clip.lips.mean() for clip in group]).std())
+        for name, group in people.items()
+    }
+    usual = float(np.median(list(spreads.values())))
+    for name, group in people.items():
+        factor = float(np.clip((usual / max(spreads[name], 1e-4)) ** power, 0.5, 2))
+        for clip in group:
+            moved = ((clip.codes - clip.codes.mean(0)) @ spoken).astype(np.float32)
+            clip.codes = clip.codes + np.float32(factor - 1) * moved
+            clip.lips = clip.lips.mean() + np.float32(factor) * (clip.lips - clip.lips.mean())
 
 
 @dataclass(frozen=True)
@@ -283,7 +317,7 @@ def blink_course(clips: list[MotionClip], directions: np.ndarray, before: int = 
     shut. Empty where the clips show fewer than 8.
     """
     courses = []
-    for clip in (clip for clip in clips if clip.row["generated"] == "no"):
+    for clip in (clip for clip in clips if clip.row["generated"] == "no" and clip.neutral.any()):
         shut = clip.eyes < np.median(clip.eyes) / 1.5
         edges = np.flatnonzero(np.diff(np.pad(shut.astype(int), 1)))
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
@@ -296,7 +330,7 @@ def blink_course(clips: list[MotionClip], directions: np.ndarray, before: int = 
         return np.zeros((0, 20))
     course = np.median(courses, 0)
     course[:, :POSE_SIZE] = 0
-    face = np.mean([clip.neutral for clip in clips], 0)
+    face = np.mean([clip.neutral for clip in clips if clip.neutral.any()], 0)
     deepest = np.einsum("k,knc->nc", course[before, POSE_SIZE:], directions)
     strengths = np.linspace(1, 4, 61)
     left = [float(eye_opening(face + strength * deepest)) for strength in strengths]

@@ -4,6 +4,8 @@ trainings: two made-up people with decoded frames and labels.
 
 import json
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from anitalker.config import PhoneticConfig, SpeechConfig, to_dict
 from anitalker.faces.landmarks import from_canonical, lip_opening
+from encoders.phonetic import PhoneticEncoder
 from scripts.evaluate import parse
 from scripts.evaluation.clips import EvalClip
 from scripts.evaluation.session import MetricNetworks, Session
@@ -206,6 +210,26 @@ def motion_folder(tmp_path_factory):
     save_file({"directions": space}, folder / "space.safetensors")
     (folder / "clips.json").write_text(json.dumps(rows))
     return folder
+
+
+@dataclass(frozen=True)
+class PhoneticRun:
+    """A run folder of an untrained phonetic encoder, and the numbers that it gives per video frame."""
+
+    folder: Path
+    size: int
+
+
+@pytest.fixture(scope="session")
+def phonetic_run(tmp_path_factory):
+    """A run of a narrow encoder that has learned nothing."""
+    torch.manual_seed(0)
+    config = PhoneticConfig(width=16, dilations=(1, 2), activations=8)
+    network, folder = PhoneticEncoder(**to_dict(config)), tmp_path_factory.mktemp("phonetic")
+    tensors = {f"phonetic.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
+    meta = {"config": json.dumps({"phonetic": to_dict(config), "speech": to_dict(SpeechConfig())})}
+    save_file(tensors, folder / "weights.safetensors", meta)
+    return PhoneticRun(folder, network.size)
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,10 @@ from safetensors.torch import save_file
 
 from anitalker.config import InputError
 from anitalker.models import loading
+from anitalker.streaming.features import StreamingSpeechFeatures
 from anitalker.weights import registry
 from scripts import export
+from scripts.training.generator_start import begin_at, parts_of, phonetic_of
 from scripts.training.presets import resolve
 
 
@@ -46,6 +48,28 @@ def test_runs_become_one_model(runs, capsys):
         assert file.get_tensor("motion_space.directions").dtype == torch.float32
         assert file.get_tensor("motion_space.encoder.last.weight").dtype == torch.float32  # small here
     assert loading.load_model(output).name == "model"
+
+
+def test_a_generator_and_the_encoder_that_it_hears_stay_together(untrained_model, phonetic_run, tmp_path):
+    encoder = phonetic_of(str(phonetic_run.folder))
+    network = begin_at(str(untrained_model), 323 + encoder.size, lips_width=16)
+    modules, configs = parts_of(network, encoder)
+    tensors = {f"{name}.{key}": t for name, module in modules.items() for key, t in module.state_dict().items()}
+    (tmp_path / "run").mkdir()
+    save_file(tensors, tmp_path / "run/weights.safetensors", {"config": json.dumps(configs)})
+    output = tmp_path / "model.safetensors"
+    assert export.main([str(untrained_model), str(tmp_path / "run"), "-o", str(output)]) == 0
+    networks = loading.load_model(output)
+    assert networks.speech.size == 323 + encoder.size == networks.generator.config.speech_size
+    sound = 0.1 * torch.randn(6400)
+    stream, pieces = StreamingSpeechFeatures(networks.speech, level=-26.0), sound.split(900)
+    arrived = [stream.push(piece, last=piece is pieces[-1]) for piece in pieces]
+    assert torch.allclose(torch.cat(arrived, 1)[0], networks.speech(sound), atol=2e-4)
+    config, tensors = loading.read(output)
+    deaf = {key: tensor for key, tensor in tensors.items() if not key.startswith("phonetic.")}
+    export.write(tmp_path / "deaf.safetensors", {k: v for k, v in config.items() if k != "phonetic"}, deaf)
+    with pytest.raises(InputError, match="323 speech features"):
+        loading.load_model(tmp_path / "deaf.safetensors")
 
 
 def test_large_tensors_become_half():

@@ -9,11 +9,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from anitalker.config import POSE_SIZE, GeneratorConfig, from_dict
+from anitalker.config import POSE_SIZE, GeneratorConfig, InputError, from_dict
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.windows import SamplingParams
 from encoders.speech import SpeechFeatures
 from scripts import train_generator
+from scripts.training.generator_start import begin_at
 from scripts.training.loop import Run
 from scripts.training.motion_data import MotionExamples, load_motion, measure
 
@@ -86,17 +87,22 @@ def test_killed_run_ends_where_an_unbroken_one_does(small, tmp_path, monkeypatch
     assert (tmp_path / "whole/sync.json").read_text() == (tmp_path / "broken/sync.json").read_text()
 
 
-def test_the_lips_are_trained_beside_a_network_that_stays_as_it_is(small, tmp_path):
-    settings = [*small, "--width", "32", "--sync-at", "0", "--score", "0", "--steps", "2"]
-    first, lips = tmp_path / "first", tmp_path / "lips"
+def test_it_learns_to_hear_phones_beginning_at_a_network_that_did_not(small, phonetic_run, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    settings = [*small, "--sync-at", "0", "--score", "0", "--steps", "2"]
     train_generator.main([*settings, "--out", str(first)])
-    train_generator.main([*settings, "--out", str(lips), "--start", str(first), "--only-lips"])
-    before, after = (load_file(folder / "weights.safetensors") for folder in (first, lips))
-    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
-    learned = {name for name in after if name not in before}
-    assert learned == {name for name in after if name.startswith("generator.lips.")} != set()
-    with pytest.raises(SystemExit):
-        train_generator.main([*settings, "--out", str(tmp_path / "none"), "--only-lips"])
+    begun = begin_at(str(first), 323 + phonetic_run.size)
+    old = load_file(first / "weights.safetensors")["generator.speech.into.weight"]
+    assert torch.equal(begun.speech.into.weight[:, :323], old) and begun.speech.into.weight[:, 323:].abs().max() == 0
+    train_generator.main(
+        [*settings, "--out", str(second), "--start", str(first), "--phonetic", str(phonetic_run.folder)]
+    )
+    after = load_file(second / "weights.safetensors")
+    assert after["generator.speech.into.weight"][:, 323:].abs().max() > 0
+    kept = load_file(phonetic_run.folder / "weights.safetensors")
+    assert all(torch.equal(after[name], tensor) for name, tensor in kept.items())
+    with pytest.raises(InputError, match="323"):
+        begin_at(str(second), 323)
 
 
 @pytest.fixture
