@@ -24,9 +24,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from anitalker.config import FPS, LANDMARKS
+from anitalker.config import FPS, LANDMARKS, InputError
 from anitalker.faces.landmarks import eye_opening, lip_opening
-from anitalker.models.loading import load_model
+from anitalker.models.loading import read
 from anitalker.models.original import CHIN, INNER_BROWS, NOSE_TIP, resize_to_network, to_original_units
 from anitalker.original.checkpoints import load
 from anitalker.original.stage_one import StageOne
@@ -38,6 +38,7 @@ from scripts.evaluation.av_offsets import align_speech, av_offset
 from scripts.training.data import Clip, decode_frames, decode_speech, load_clips
 from scripts.training.labels import MotionLabels, align, motion_labels
 from scripts.training.lips_folder import LipMotion, read_lip_motion
+from scripts.training.loop import weights_of
 from scripts.training.recipe import add_old_names, command
 
 MOUTH = (
@@ -126,6 +127,14 @@ def read_codes(stage_one: StageOne, clip: Clip, batch: int = 16) -> dict[str, Te
     return {"motion": torch.cat(motion), "appearance": torch.cat(appearance)[::FPS].half().contiguous()}
 
 
+def motion_space_of(source: str) -> tuple[Tensor, Tensor]:
+    """Canonical face [468,3] and directions [1404,14] of a model: registry name, file or run folder."""
+    tensors = read(weights_of(source))[1]
+    if "motion_space.directions" not in tensors:
+        raise InputError(f"--space {source} has no motion space; name a model, or none for new directions")
+    return tensors["motion_space.canonical"], tensors["motion_space.directions"]
+
+
 def is_usable(row: dict) -> bool:
     """Whether a row may be used: in training only where its licence allows what weights are used for."""
     return row["split"] != "train" or "NC" not in row.get("licence", "")
@@ -148,10 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="model whose directions the codes are on; none: the labels' own, for a new model",
     )
     options = parser.parse_args(arguments)
-    space = None
-    if options.space != "none":
-        motion_space = load_model(options.space).motion_space
-        space = motion_space.canonical, motion_space.directions
+    space = None if options.space == "none" else motion_space_of(options.space)
     labels, out, stage_one = motion_labels(options.data, options.labels, space), Path(options.out), None
     if options.stage1:
         stage_one = load(open_weights(options.stage1), "original_stage1").to(choose_device(options.device))
