@@ -51,7 +51,9 @@ def read_lip_motion(folder: str | Path, splits: tuple[str, ...], limit: int | No
     folder = Path(folder)
     rows = sorted((row for row in manifest(folder) if row["split"] in splits), key=lambda row: row["shard"])[:limit]
     if not rows:
-        raise InputError(f"lips is {str(folder)!r}, which has no clip of {', '.join(splits)}; see its column split")
+        raise InputError(
+            f"lips is {str(folder)!r}, which has no clip of split {' or '.join(map(repr, splits))}; see column split"
+        )
     for shard, group in itertools.groupby(rows, lambda row: row["shard"]):
         with np.load(_existing(folder / f"lips-{shard}.npz")) as stored:
             numbers, frames, ids = tuple(stored["points"].tolist()), stored["frames"], stored["ids"].tolist()

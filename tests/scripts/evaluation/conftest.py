@@ -73,7 +73,9 @@ def lips_folder(tmp_path_factory):
             clips[shard].append((name, opening, np.roll(sound, int(late or 0) * HOP)))
     for shard, stored in clips.items():
         names, openings, sounds = zip(*stored, strict=True)
-        tracks = {"points_xz": encode([lip_points(opening) for opening in openings], 2048), "units": [2048, 4096]}
+        tracks = {"points_xz": encode([lip_points(opening) for opening in openings], 2048), "units": [2048] * 4}
+        for name, columns in (("pose_xz", 6), ("eyes_xz", 2), ("codes_xz", 14)):
+            tracks[name] = encode([np.zeros((FRAMES, columns))] * len(names), 2048)
         np.savez(folder / f"lips-{shard}.npz", ids=names, frames=[FRAMES] * len(names), points=POINTS, **tracks)
         with tarfile.open(folder / f"audio-{shard}.tar", "w") as tar:
             for name, sound in zip(names, sounds, strict=True):
