@@ -37,8 +37,8 @@ from scripts.training.sound_augment import SoundAugment
 from scripts.training.speech_corpus import ACCENTED, IGNORED, Recording, cached, labelled, unlabelled
 
 RECIPE = Recipe(steps=20000, batch=16, lr=1.5e-3, clip=1.0, warm=300, decay=0.999, score=1000)
-UNLABELLED_SHARE = 0.4  # of a batch
-UTTERANCES = 3  # with IPA, per batch
+UNLABELLED_SHARE = 0.3  # of a batch
+UTTERANCES = 2  # with IPA, per batch
 SMOOTHING = 0.05  # of the labels: two aligners agree on 86% of the frames
 SOFT_WEIGHT = 1.0  # of the teacher's answers
 CTC_WEIGHT = 0.3
