@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from anitalker.config import InputError
@@ -48,7 +50,8 @@ def check_output(path: str | os.PathLike, suffix: str = ".mp4") -> Path:
         if file.is_dir():
             raise InputError(f"output is a folder: {str(file)!r}; give the name of a file in it that ends in {suffix}")
         if not file.parent.is_dir():
-            raise InputError(f"output folder is missing: {str(file.parent)!r}; make it first or choose another")
+            command = f"mkdir -p {shlex.quote(str(file.parent))}"
+            raise InputError(f"output folder is missing: {str(file.parent)!r}; make it with `{command}`")
         if shutil.disk_usage(file.parent).free < MIN_FREE_BYTES:
             raise InputError(f"output has no room: the disk of {str(file.parent)!r} is full; choose another")
     except OSError as error:
@@ -75,3 +78,19 @@ def check_output_is_no_input(output: str | os.PathLike, *inputs: object) -> None
 def part_path(file: Path) -> Path:
     """Make a fresh hidden name in the same folder, so that the last step is a rename within one file system."""
     return file.with_name(f".{file.stem[:40]}.{uuid.uuid4().hex[:8]}.part{file.suffix}")
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file under another name, then rename it: it appears whole or not at all.
+
+    It gets the permissions of any new file (umask), whatever `write` gives it: safetensors makes files for the owner.
+    """
+    partial = part_path(path)
+    try:
+        partial.touch()
+        mode = partial.stat().st_mode
+        write(partial)
+        partial.chmod(mode)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

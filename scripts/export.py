@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.config import InputError
+from anitalker.files import write_whole
 from anitalker.models.lite import Networks
 from anitalker.models.loading import MODEL_PARTS, OPTIONAL_PARTS, load_face, load_model, read
 from anitalker.motion.generator import CONTROLS
 from anitalker.original.checkpoints import read_stage_one, read_stage_two
 from anitalker.weights.registry import sha256
-from scripts.training.loop import weights_of, write_whole
+from scripts.training.loop import weights_of
 from scripts.training.presets import describe
 from scripts.training.recipe import command
 

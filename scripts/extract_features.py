@@ -14,6 +14,7 @@ Speech features are not stored: they take 3 ms per clip and the training takes t
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from anitalker.config import FPS, LANDMARKS, InputError
 from anitalker.faces.landmarks import eye_opening, lip_opening
+from anitalker.files import write_whole
 from anitalker.models.loading import read
 from anitalker.models.original import CHIN, INNER_BROWS, NOSE_TIP, resize_to_network, to_original_units
 from anitalker.original.checkpoints import load
@@ -167,14 +169,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for clip in load_clips(options.data, splits):
         if not is_usable(clip.row):
             continue
-        save_file(features_of(clip, labels, stage_one), out / f"{clip.row['id']}.safetensors")
+        features = features_of(clip, labels, stage_one)
+        write_whole(out / f"{clip.row['id']}.safetensors", functools.partial(save_file, features))
         rows.append(clip.row)
     for clip in read_lip_motion(options.lips, splits) if options.lips else ():
         if is_usable(clip.row):
-            save_file(features_of_lips(clip), out / f"{clip.row['id']}.safetensors")
+            features = features_of_lips(clip)
+            write_whole(out / f"{clip.row['id']}.safetensors", functools.partial(save_file, features))
             rows.append(clip.row | {"shard": "lips", "speaking_visible": "yes", "has_audio": "yes"})
     directions = labels.directions.T.unflatten(1, (LANDMARKS, 3)).contiguous()
-    save_file({"directions": directions}, out / "space.safetensors")
+    write_whole(out / "space.safetensors", functools.partial(save_file, {"directions": directions}))
     (out / "clips.json").write_text(json.dumps(rows))
     print(f"{out}: {len(rows)} clips")
 

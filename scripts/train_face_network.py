@@ -17,6 +17,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ from anitalker.faces.landmarks import (
     lip_opening,
 )
 from anitalker.faces.landmarks68 import IBUG_POINTS, expand_to_mesh, fit_ridge
+from anitalker.files import write_whole
 from scripts.training.data import FrameCache
 from scripts.training.engine import fit, open_run, start
 from scripts.training.loop import load_module
@@ -219,7 +221,7 @@ def fit_68(options: argparse.Namespace) -> None:
     ridge = fit_ridge(torch.from_numpy(cache.landmarks[numbers]), NOISE)
     half = {name: tensor if name == "mean" else tensor.half() for name, tensor in ridge.items()}
     config = {"landmarks68": {"noise": NOISE, "faces": len(numbers)}}
-    save_file(half, options.file, {"config": json.dumps(config)})
+    write_whole(Path(options.file), lambda partial: save_file(half, partial, {"config": json.dumps(config)}))
     truth = torch.from_numpy(check.landmarks[check.good])
     error = (expand_to_mesh(ridge, truth[:, list(IBUG_POINTS), :2]) - truth)[..., :2].norm(dim=-1) / face_height(truth)[
         :, None

@@ -18,6 +18,12 @@ RunFfmpeg = Callable[[tuple[str, ...]], tuple[int, str]]  # arguments of ffmpeg 
 # The third fastest preset: 4 ms of processor time for a frame of 256x256. crf 17: losses are hardly visible.
 X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "17")
 NVENC = ("-c:v", "h264_nvenc", "-preset", "p4", "-rc", "vbr", "-cq", "19", "-b:v", "0")
+# RGB -> YUV, tagged bt709: without tags, players guess the matrix from the size, and colours shift. ffmpeg takes the
+# tags from the frames, so they are set there and not as options of the encoder.
+YUV_FILTERS = (
+    "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,"
+    "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+)
 LIST_ENCODERS = ("-hide_banner", "-encoders")
 NVENC_TRIAL = (
     "-f",

@@ -6,6 +6,7 @@ read from the header and checked before anything is decoded.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -17,6 +18,9 @@ import numpy as np
 
 from anitalker.config import InputError
 from anitalker.files import existing_file
+from anitalker.media.cicp import read_cicp
+from anitalker.media.tone_mapping import HDR_TRANSFERS, convert_pixels, needs_conversion
+from anitalker.media.video import read_frames, warn_of_hdr
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,9 +28,11 @@ if TYPE_CHECKING:
 MIN_SIDE = 64  # pixels: no face in a smaller picture can be animated
 MAX_SIDE = 4096  # pixels: the long side that H.264 players accept; larger pictures are reduced
 MAX_PIXELS = 2**27  # 134 million: decoding takes 4 bytes for each, twice
+ORIENTATION_TAG = 0x0112  # of EXIF
 HEADER_BYTES = 4096  # show whether a file is a drawing or a document
 # Not pictures, or Pillow would need another program for them.
 REFUSED_FORMATS = ("EPS", "WMF", "SPIDER", "FITS", "GRIB", "HDF5", "BUFR", "MPEG")
+PROFILE_MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}  # bytes 16 to 19 of an ICC profile -> Pillow's mode
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +43,7 @@ class NoPicture(InputError):
 def read_picture(path: str | os.PathLike, what: str = "portrait") -> np.ndarray:
     """Read a picture as uint8 [H,W,3] sRGB, upright, transparency on white, the long side at most MAX_SIDE.
 
+    HDR (AVIF, HEIC, PNG) is tone-mapped, with a warning.
     InputError if it is no picture (NoPicture), damaged, smaller than MIN_SIDE, or has more than MAX_PIXELS.
     """
     from PIL import Image, UnidentifiedImageError
@@ -51,8 +58,7 @@ def read_picture(path: str | os.PathLike, what: str = "portrait") -> np.ndarray:
             with Image.open(file) as picture:
                 _check_size(picture, file, what)
                 picture.draft("RGB", (MAX_SIDE, MAX_SIDE))  # JPEG: decodes at 1/2, 1/4 or 1/8, still above MAX_SIDE
-                picture.load()
-                pixels = np.asarray(_rgb(picture))
+                pixels = _srgb_pixels(file, picture, what)
     except UnidentifiedImageError:
         raise NoPicture(
             f"{what} is not a picture: {str(file)!r}; give a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF file"
@@ -106,8 +112,49 @@ def _check_size(picture: Image.Image, file: Path, what: str) -> None:
         raise InputError(f"{what} is {width}x{height} pixels: {str(file)!r}; give at least {MIN_SIDE}x{MIN_SIDE}")
 
 
+def _srgb_pixels(file: Path, picture: Image.Image, what: str) -> np.ndarray:
+    """Load an opened picture as upright sRGB, uint8 [H,W,3]: by its colour tags if it is HDR, else by its profile."""
+    from PIL import Image
+
+    tags = read_cicp(file)
+    is_hdr = tags[1] in HDR_TRANSFERS
+    if not is_hdr and (picture.info.get("icc_profile") or not needs_conversion(*tags)):
+        return np.asarray(_rgb(picture))
+    if is_hdr and picture.format == "AVIF" and (pixels := _avif_of_more_than_8_bits(file, picture, what)) is not None:
+        return np.asarray(_reduced(Image.fromarray(pixels)))
+    if is_hdr:
+        warn_of_hdr(tags[1], what)
+    if is_hdr and picture.format == "HEIF":
+        return np.asarray(_reduced(Image.fromarray(convert_pixels(_heif_of_16_bits(file), *tags))))
+    picture.info.pop("icc_profile", None)
+    return convert_pixels(np.asarray(_rgb(picture)), *tags)
+
+
+def _avif_of_more_than_8_bits(file: Path, picture: Image.Image, what: str) -> np.ndarray | None:
+    """Read an HDR AVIF by ffmpeg, uint8 [H,W,3] sRGB: Pillow keeps 8 bits of each channel, too few for HDR's curves.
+
+    None where ffmpeg would not show the same: a transparent, turned or tiled picture, or an ffmpeg that cannot read it.
+    """
+    if picture.mode != "RGB" or picture.getexif().get(ORIENTATION_TAG, 1) != 1:
+        return None
+    try:
+        with contextlib.closing(read_frames(file, 1, what)) as frames:
+            pixels = next(frames)
+    except InputError:
+        return None
+    return pixels if pixels.shape == (picture.height, picture.width, 3) else None
+
+
+def _heif_of_16_bits(file: Path) -> np.ndarray:
+    """Read the pixels of an HDR HEIC, uint16 [H,W,3], upright, or uint8 where it has no more bits."""
+    import pi_heif
+
+    heif = pi_heif.open_heif(file, convert_hdr_to_8bit=False)
+    return np.asarray(heif)[..., :3].copy()  # the array lives in `heif`, and ends with it
+
+
 def _rgb(picture: Image.Image) -> Image.Image:
-    """Convert a loaded picture of any mode to upright sRGB."""
+    """Convert a picture of any mode to upright sRGB."""
     from PIL import Image, ImageOps
 
     picture = _reduced(picture)
@@ -146,7 +193,10 @@ def _reduced(picture: Image.Image) -> Image.Image:
 
 
 def _srgb(picture: Image.Image) -> Image.Image:
-    """Convert the colours of an embedded profile (Display P3 of phones, print CMYK) to sRGB; unchanged on failure."""
+    """Convert the colours of an embedded profile (Display P3 of phones, print CMYK) to sRGB; unchanged on failure.
+
+    The profile decides in which mode it is applied: a grey or palette picture may come with a profile for RGB.
+    """
     from PIL import ImageCms
 
     profile = picture.info.get("icc_profile")
@@ -154,7 +204,9 @@ def _srgb(picture: Image.Image) -> Image.Image:
         return picture
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = "RGB" if picture.mode == "RGBA" else picture.mode  # alpha is already on white
+        mode = PROFILE_MODES.get(profile[16:20], picture.mode)
+        if mode != "RGB" and picture.mode != mode:  # numbers for ink or grey say nothing of other channels
+            raise ValueError(f"it is for {mode}, the picture is {picture.mode}")
         target = ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(picture.convert(mode), source, target, outputMode="RGB") or picture
     except (ImageCms.PyCMSError, OSError, ValueError) as error:

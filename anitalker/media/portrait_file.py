@@ -47,10 +47,10 @@ def _is_video(path: str | os.PathLike, what: str) -> bool:
 
 def _best_frame(path: str | os.PathLike, finder: FaceFinder, what: str) -> tuple[np.ndarray, list[Face]]:
     media = probe(path, what)
-    assert media.width and media.height  # see _is_video
-    if max(media.width, media.height) > MAX_SIDE or min(media.width, media.height) < MIN_SIDE:
+    width, height = media.shown_size
+    if max(width, height) > MAX_SIDE or min(width, height) < MIN_SIDE:
         raise InputError(
-            f"{what} is a video of {media.width}x{media.height} pixels: {str(path)!r}; "
+            f"{what} is a video of {width}x{height} pixels: {str(path)!r}; "
             f"give one of {MIN_SIDE} to {MAX_SIDE} pixels a side, or a picture"
         )
     best: np.ndarray | None = None

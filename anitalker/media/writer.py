@@ -15,12 +15,12 @@ from anitalker.config import FPS, InputError
 from anitalker.files import MIN_FREE_BYTES, check_output, part_path
 from anitalker.media import h264
 from anitalker.media.video import (
-    ALIGN_FILTER,
     PIPE,
     SYNTHETIC_COMMENT,
     input_arguments,
     last_line,
     run_ffmpeg,
+    sound_arguments,
     start_ffmpeg,
 )
 
@@ -44,6 +44,7 @@ class VideoWriter:
         device: str = "cpu",
     ):
         self.path = check_output(path)
+        sound = None if speech_path is None else sound_arguments(speech_path, 1)
         self.width, self.height = width, height
         self._filters, self._finish = filters, finish
         self.frames = 0
@@ -52,17 +53,11 @@ class VideoWriter:
         size = f"{width + width % 2}x{height + height % 2}"
         raw = f"-f rawvideo -pix_fmt rgb24 -s {size} -r {FPS} -i pipe:0"
         command = ["-y", *raw.split()]
-        if speech_path is not None:
-            command += [*input_arguments(Path(speech_path)), "-map", "0:v:0", "-map", "1:a:0"]
+        if sound and speech_path is not None:
+            command += [*input_arguments(Path(speech_path)), "-map", "0:v:0", *sound]
             # At 48 kHz the encoder's own delay is 21 ms: small even for players that ignore the edit list.
-            command += ["-af", ALIGN_FILTER, "-c:a", "aac", "-b:a", "160k", "-ar", "48000", "-ac", "2"]
-        # Tagged bt709: without a tag, players guess the matrix from the size, and colours shift.
-        command += [
-            "-vf",
-            "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p",
-            *h264.encoder_arguments(device, run_ffmpeg),
-        ]
-        command += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
+            command += ["-c:a", "aac", "-b:a", "160k", "-ar", "48000"]
+        command += ["-vf", h264.YUV_FILTERS, *h264.encoder_arguments(device, run_ffmpeg)]
         command += ["-map_metadata", "-1", "-map_chapters", "-1"]
         command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", "-metadata", f"description={SYNTHETIC_COMMENT}"]
         command += ["-movflags", "+faststart", "-f", "mp4", f"file:{self._part}"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 
 import numpy as np
 
 from anitalker.config import FPS, InputError
-from anitalker.files import existing_file
+from anitalker.files import existing_file, write_whole
 
 MAX_ANGLE = 60  # degrees
 MOTION_SIZE = 20  # numbers per frame
@@ -64,9 +63,5 @@ def write_motion_file(path: Path, motion: np.ndarray, identity: np.ndarray) -> N
     """Write motion [T,20] and identity [64] as safetensors. The file appears whole or not at all."""
     from safetensors.numpy import save_file
 
-    partial = path.with_name(f".{path.stem[:80]}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        save_file({"motion": motion, "identity": identity}, partial, {"fps": str(FPS)})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    codes = {"motion": motion, "identity": identity}
+    write_whole(path, lambda partial: save_file(codes, partial, {"fps": str(FPS)}))

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from anitalker.config import FPS, SAMPLE_RATE, InputError
+from anitalker.media.h264 import YUV_FILTERS
 from anitalker.media.video import PIPE, SYNTHETIC_COMMENT, start_ffmpeg
 
 NO_PROBING = ["-probesize", "32", "-analyzeduration", "0"]  # the format of raw frames and samples is known
@@ -22,16 +23,8 @@ FRAGMENT_FLAGS = [
     "-flush_packets",
     "1",
 ]
-VIDEO_FLAGS = [
-    "-vf",
-    "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p",
-    "-c:v",
-    "libx264",
-    "-preset",
-    "veryfast",
-]
+VIDEO_FLAGS = ["-vf", YUV_FILTERS, "-c:v", "libx264", "-preset", "veryfast"]
 VIDEO_FLAGS += ["-tune", "zerolatency", "-crf", "20", "-g", str(2 * FPS), "-threads", "1"]
-VIDEO_FLAGS += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
 
 
 class FragmentWriter:

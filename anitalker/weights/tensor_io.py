@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import uuid
 import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anitalker.config import InputError
+from anitalker.files import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,12 +52,8 @@ def write(path: Path, config: dict, tensors: dict[str, Tensor]) -> None:
     """Write tensors and their config as .safetensors; the file appears under its name when it is whole."""
     from safetensors.torch import save_file
 
-    part = path.with_name(f".{path.stem[:80]}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, {"config": json.dumps(config)})
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    dense = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    write_whole(path, lambda partial: save_file(dense, partial, {"config": json.dumps(config)}))
 
 
 def check_finite(path: Path, tensors: dict[str, Tensor]) -> None:

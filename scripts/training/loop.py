@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from anitalker.config import InputError
+from anitalker.files import write_whole
 from scripts.training.recipe import Recipe
 
 FLOOR = 0.02  # of the highest learning rate, at the end
@@ -181,13 +181,6 @@ def load_module(module: nn.Module, source: str | Path, name: str, new: str | Non
     state = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
     start = {k: v for k, v in module.state_dict().items() if new is not None and k.startswith(f"{new}.")}
     module.load_state_dict(start | state)
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name, then rename it: whole or not at all."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    write(partial)
-    os.replace(partial, path)
 
 
 def rate_factor(step: int, recipe: Recipe) -> float:

@@ -29,6 +29,7 @@ def test_codecs_rate_and_tag(clip):
     media = probe(clip)
     assert (media.video_codec, media.pixel_format, media.audio_codec) == ("h264", "yuv420p", "aac")
     assert (media.width, media.height, media.fps) == (96, 64, 25)
+    assert (media.matrix, media.primaries, media.transfer, media.full_range) == ("bt709", "bt709", "bt709", False)
     assert "Synthetic media" in media.comment and "AniTalker" in media.comment
 
 
@@ -113,15 +114,22 @@ def test_an_older_output_stays_until_the_new_one_is_whole(tmp_path):
     assert out.read_bytes() == b"older"
 
 
-def test_ffmpeg_failing_is_told_and_leaves_nothing(tmp_path):
-    """A frame stream without a sound file that exists: ffmpeg ends with an error, the output does not appear."""
-    with (
-        pytest.raises(RuntimeError, match="ffmpeg"),
-        VideoWriter(tmp_path / "out.mp4", 96, 64, tmp_path / "gone.wav") as writer,
-    ):
+def test_ffmpeg_failing_is_told_and_leaves_nothing(tmp_path, monkeypatch):
+    """An encoder that does not exist: ffmpeg ends with an error, the output does not appear."""
+    monkeypatch.setattr("anitalker.media.h264.encoder_arguments", lambda *_: ("-c:v", "none_such"))
+    with pytest.raises(RuntimeError, match="ffmpeg"), VideoWriter(tmp_path / "out.mp4", 96, 64) as writer:
         for number in range(50):
             writer.write(painted(number % 20))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sound_that_is_not_there_is_told_at_once(tmp_path):
+    with VideoWriter(tmp_path / "mute.mp4", 96, 64) as writer:
+        writer.write(painted(0))
+    for name, words in (("gone.wav", "missing"), ("mute.mp4", "no sound")):
+        with pytest.raises(InputError, match=words):
+            VideoWriter(tmp_path / "out.mp4", 96, 64, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["mute.mp4"]
 
 
 def test_names_that_look_like_options_or_addresses(tmp_path, clicks, monkeypatch):

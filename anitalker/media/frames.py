@@ -1,0 +1,81 @@
+"""Frames as ffmpeg writes them to a pipe: the filters that make them sRGB in square pixels, and the PAM format."""
+
+from __future__ import annotations
+
+from typing import IO
+
+import numpy as np
+
+from anitalker.media.streams import Media
+from anitalker.media.tone_mapping import needs_conversion
+
+HD_LINES, HD_COLUMNS = 576, 1280  # a video with more lines or so many columns has the matrix of HD if it names none
+# Matrices that ffmpeg can turn into RGB. Others: YCgCo, ICtCp, and what Dolby Vision has in profile 5 (ipt-c2).
+READABLE_MATRICES = (None, "gbr", "bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "bt2020nc")
+MAX_HEADER_LINES, MAX_LINE_BYTES = 16, 256  # of PAM; ffmpeg writes 7 short lines
+
+
+def frame_filters(media: Media, fps: float) -> str:
+    """Return the filter graph from the chosen video stream to [out]: 8 bits a channel, RGB or, with alpha, RGBA.
+
+    The order: fields to frames, the rate, square pixels and the YUV matrix, and, where the colours are not those of
+    sRGB, the table of input 1 (see `tone_mapping.hald_picture`).
+    """
+    steps = ["bwdif=mode=send_frame:deint=interlaced"] if media.interlaced else []
+    steps += [f"fps={fps}", _scale(media), "setsar=1"]
+    source = f"[0:{media.video_index}]"
+    last = "format=rgba" if media.has_alpha else "format=rgb24"
+    if not needs_conversion(media.primaries, media.transfer):
+        return f"{source}{','.join([*steps, last])}[out]"
+    deep = "format=rgba64le" if media.has_alpha else "format=rgb48le"
+    return f"{source}{','.join([*steps, deep])}[frames];[frames][1:v]haldclut,{last}[out]"
+
+
+def _scale(media: Media) -> str:
+    """Return the filter that stretches pixels to squares, never dropping any, and names the matrix where no tag does.
+
+    ffmpeg turns a rotated video upright first, so the filter reads the aspect of the pixels from the frame (sar).
+    """
+    options = ["flags=bicubic+full_chroma_int"] if media.is_deep else []  # else all is darker by two levels of 255
+    if media.pixel_aspect != 1:
+        options += ["w=round(iw*max(sar\\,1))", "h=round(ih/min(sar\\,1))"]
+    if media.is_yuv and media.matrix is None:
+        hd = (media.height or 0) > HD_LINES or (media.width or 0) >= HD_COLUMNS
+        wide = needs_conversion(media.primaries, media.transfer) and media.primaries in (None, "bt2020")
+        options.append(f"in_color_matrix={'bt2020' if wide else 'bt709' if hd else 'bt601'}")
+    return f"scale={':'.join(options)}" if options else "scale"
+
+
+def read_pam_frame(stream: IO[bytes]) -> np.ndarray | None:
+    """Read one frame, uint8 [H,W,3], transparency on white; None at the end. ValueError for anything that is no frame.
+
+    PAM: http://netpbm.sourceforge.net/doc/pam.html
+    """
+    first = stream.readline(MAX_LINE_BYTES)
+    if not first:
+        return None
+    if first != b"P7\n":
+        raise ValueError("ffmpeg wrote no frames")
+    header: dict[bytes, bytes] = {}
+    for _ in range(MAX_HEADER_LINES):
+        name, _, value = stream.readline(MAX_LINE_BYTES).strip().partition(b" ")
+        if name == b"ENDHDR":
+            break
+        header[name] = value
+    try:
+        height, width, depth, white = (int(header[name]) for name in (b"HEIGHT", b"WIDTH", b"DEPTH", b"MAXVAL"))
+    except (KeyError, ValueError):
+        raise ValueError("a frame has no size") from None
+    if depth not in (3, 4) or white != 255:
+        raise ValueError(f"a frame has {depth} channels up to {white}")
+    data = stream.read(height * width * depth)
+    if len(data) < height * width * depth:
+        return None
+    frame = np.frombuffer(data, np.uint8).reshape(height, width, depth)
+    return frame if depth == 3 else _on_white(frame)
+
+
+def _on_white(frame: np.ndarray) -> np.ndarray:
+    """Lay a frame with straight alpha, uint8 [H,W,4], on white, as pictures are: uint8 [H,W,3]."""
+    alpha = frame[..., 3:].astype(np.uint16)
+    return ((frame[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
