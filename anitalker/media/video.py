@@ -34,7 +34,7 @@ INPUT_FORMATS = (
     "bmp_pipe,gif_pipe,j2k_pipe,jpeg_pipe,jpegxl_pipe,pgm_pipe,png_pipe,ppm_pipe,psd_pipe,tiff_pipe,webp_pipe,image2"
 )
 PIPE = subprocess.PIPE  # for `start_ffmpeg`
-PIECE_SAMPLES = 1 << 20  # of a recording that are decoded at a time
+PIECE_SAMPLES = 1 << 18  # of a recording that are decoded at a time
 MAX_SPEECH_SECONDS = 2 * 3600  # what the memory of a small machine holds
 DECODING_LIMIT = ("-timelimit", "900")  # seconds of processor time: ffmpeg can loop on a damaged file
 PROBING_LIMIT = ("-timelimit", "15")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anitalker import pipeline
 from anitalker.cli import main
 from anitalker.media.video import probe, read_frames
 from tests.bad_input.command_line import arguments
@@ -20,6 +21,12 @@ def picture(tmp_path_factory, example_portrait):
     return path
 
 
+@pytest.fixture(scope="session")
+def shipped():
+    """The shipped model and its face finder, loaded once."""
+    return pipeline.load("lite", "cpu")
+
+
 @pytest.mark.parametrize("case", ["HEVC Main10 of a phone", "anamorphic PAL"])
 def test_an_odd_video_is_a_portrait_and_a_driver(place, rendered, picture, case):
     """Both ended in `no face was found`, in a traceback, or in a thin face."""
@@ -32,9 +39,11 @@ def test_an_odd_video_is_a_portrait_and_a_driver(place, rendered, picture, case)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ODD_VIDEOS)
-def test_odd_videos_through_every_command(tmp_path, monkeypatch, capsys, picture, clicks, case):
+def test_odd_videos_through_every_command(tmp_path, monkeypatch, capsys, picture, clicks, make_wav, shipped, case):
     """With the shipped weights: the face is found and moves, in the colours of the picture."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "load", lambda *_, **__: shipped)
+    make_wav(tmp_path / "speech.wav", 0.3 * np.sin(np.arange(3200) * 0.1))
     odd = ODD_VIDEOS[case]
     path = make(odd, picture, tmp_path, clicks)
     frame = list(read_frames(path))[10].astype(float)
@@ -44,7 +53,7 @@ def test_odd_videos_through_every_command(tmp_path, monkeypatch, capsys, picture
     assert main(["faces", path.name, "--json"]) == 0
     faces = json.loads(capsys.readouterr().out)
     assert len(faces["faces"]) == 1 and (faces["width"], faces["height"]) == odd.size
-    assert main(["render", path.name, str(clicks), "-o", "said.mp4"]) == 0
+    assert main(["render", path.name, "speech.wav", "-o", "said.mp4"]) == 0
     even = tuple(side + side % 2 for side in odd.size)
     assert (probe("said.mp4").width, probe("said.mp4").height) == even
     assert main(["reenact", str(picture), path.name, "-o", "driven.mp4"]) == 0

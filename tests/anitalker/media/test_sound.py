@@ -52,7 +52,7 @@ CHANNELS = {
     "left": (VOICE, SILENCE),
     "right": (SILENCE, VOICE),
     "centre of 5.1": (SILENCE, SILENCE, VOICE, SILENCE, SILENCE, SILENCE),
-    "nine channels": (SILENCE,) * 8 + (VOICE,),
+    "nine channels": (SILENCE,) * 7 + (-0.5 * VOICE, VOICE),
 }
 
 
