@@ -73,7 +73,7 @@ class Actions:
         try:
             picture, faces = self._detect(self._visitor_file(portrait, self._session(request), "portrait"))
         except InputError as error:
-            return "", components.message(self._without_paths(error), "bad"), hidden
+            return "", components.message(str(self._without_paths(error)), "bad"), hidden
         height, width = picture.shape[:2]
         names = ["largest", *map(str, range(len(faces))), "all"]
         selected = chosen if isinstance(chosen, str) and chosen in names else "largest"
@@ -184,7 +184,7 @@ class Actions:
         finally:
             job.cancel()  # without effect if it has ended; otherwise the visitor has left
         if job.error is not None:
-            raise self._visitor_error(job.error)
+            raise visitor_error(self._without_paths(job.error) if isinstance(job.error, InputError) else job.error)
 
     async def _follow(self, job: Job, session: Session) -> AsyncIterator[tuple]:
         """Yield the outputs of a job whenever they change: (file, facts, status, results or report)."""
@@ -297,15 +297,18 @@ class Actions:
         try:
             return await asyncio.to_thread(check)
         except InputError as error:
-            raise self._visitor_error(error) from None
+            raise visitor_error(self._without_paths(error)) from None
 
-    def _visitor_error(self, error: BaseException) -> gr.Error:
-        """Turn an exception into a message: an InputError in full, a fault of ours without its trace (see the log)."""
-        if isinstance(error, InputError):
-            return gr.Error(self._without_paths(error), print_exception=False)
-        log.error("a job failed", exc_info=error)
-        return gr.Error("this failed because of a fault of ours; see the server's log", print_exception=False)
+    def _without_paths(self, error: InputError) -> InputError:
+        """Put file names in place of the server's paths in an error's message."""
+        return InputError(re.sub(rf"{re.escape(str(self.sessions.root))}/[^\s']*/", "", str(error)))
 
-    def _without_paths(self, error: InputError) -> str:
-        """Return the message with file names in place of the server's paths."""
-        return re.sub(rf"{re.escape(str(self.sessions.root))}/[^\s']*/", "", str(error))
+
+def visitor_error(error: BaseException) -> gr.Error:
+    """Turn an exception into a message: an InputError in full, a fault of ours without its trace (see the log)."""
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, InputError):
+        return gr.Error(str(error), print_exception=False)
+    log.error("a job failed", exc_info=error)
+    return gr.Error("this failed because of a fault of ours; see the server's log", print_exception=False)

@@ -29,6 +29,7 @@ STAGES = {
     "sections": "Looking inside: section",
 }
 IDLE = "<div class='status idle'><p>Your video will appear here.</p></div>"
+CHECKING = "<div class='status' role='status'><p>Checking the inputs</p><progress></progress></div>"
 
 
 def face_boxes(width: int, height: int, faces: Sequence[Face], selected: str) -> str:

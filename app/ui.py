@@ -14,7 +14,7 @@ from gradio.themes import Soft
 from anitalker.config import InputError
 
 from . import components, controls
-from .actions import Actions
+from .actions import Actions, visitor_error
 
 FOLDER = Path(__file__).parent
 EXAMPLES = FOLDER / "examples"
@@ -32,9 +32,9 @@ ON_AGAIN_CLICK = (
     "element.addEventListener('click', e => { const b = e.target.closest('[data-again]'); "
     "if (b) trigger('again', {number: Number(b.dataset.again)}); })"
 )
-SCROLL_TO_RESULT = (
-    "() => { const r = document.querySelector('#result'); const top = r.getBoundingClientRect().top; "
-    "if (top < 0 || top > window.innerHeight / 2) r.scrollIntoView({behavior: 'smooth'}) }"
+SCROLL_TO_RESULT = (  # returns the inputs, which go on to Python
+    "(...inputs) => { const r = document.querySelector('#result'); const top = r.getBoundingClientRect().top; "
+    "if (top < 0 || top > window.innerHeight / 2) r.scrollIntoView({behavior: 'smooth'}); return inputs }"
 )
 THEME = Soft(
     primary_hue="teal",
@@ -66,12 +66,8 @@ def as_endpoint(action: Callable, names: Sequence[str]) -> Callable:
     """Turn an action over a dictionary into a function of positional values, whose names API clients see."""
 
     async def call(request: gr.Request, *values: object) -> AsyncIterator[tuple]:
-        try:
-            async for outputs in action(request, dict(zip(names, values, strict=True))):
-                yield outputs
-        except gr.Error as error:  # people see the status, which stays; API clients get the exception
-            yield None, None, components.job_end(error.message, "failed"), gr.skip()
-            raise
+        async for outputs in action(request, dict(zip(names, values, strict=True))):
+            yield outputs
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter("request", kind, annotation=gr.Request), inspect.Parameter(names[0], kind)]
@@ -79,6 +75,27 @@ def as_endpoint(action: Callable, names: Sequence[str]) -> Callable:
     vars(call)["__signature__"] = inspect.Signature(parameters)  # Gradio reads the names from it
     call.__annotations__ = {"request": gr.Request}
     call.__doc__ = action.__doc__
+    return call
+
+
+def as_button_handler(action: Callable, names: Sequence[str]) -> Callable:
+    """Turn an action over a dictionary into a button's function: its outputs, then updates of the button and of Cancel.
+
+    An error becomes a status, and the button comes back whatever happens. The function itself never fails: Gradio runs
+    no `.then` after a failure.
+    """
+
+    async def call(request: gr.Request, *values: object) -> AsyncIterator[tuple]:
+        yield None, None, components.CHECKING, gr.skip(), gr.update(interactive=False), gr.update(visible=True)
+        outputs: tuple = (gr.skip(),) * 4
+        try:
+            async for outputs in action(request, dict(zip(names, values, strict=True))):
+                yield *outputs, gr.skip(), gr.skip()
+        except Exception as error:  # a fault of ours leaves the button usable, too
+            outputs = None, None, components.job_end(visitor_error(error).message, "failed"), gr.skip()
+        yield *outputs, gr.update(interactive=True), gr.update(visible=False)
+
+    call.__annotations__ = {"request": gr.Request}
     return call
 
 
@@ -215,29 +232,20 @@ def _settings_section(actions: Actions) -> dict[str, Component]:
 
 
 def _connect(kind: str, action: Callable, inputs: dict, button: gr.Button, outputs: list, cancel: gr.Button) -> None:
-    """Connect a button: show Cancel, run the job, hide Cancel."""
-    start = button.click(
-        lambda: (gr.update(interactive=False), gr.update(visible=True)),
-        None,
-        [button, cancel],
-        queue=False,
+    """Connect a button on the page, and an endpoint of the same name for programs, whose errors are exceptions."""
+    quiet: dict[str, Any] = {
+        "preprocess": False,
+        "postprocess": False,
+        "show_progress": "hidden",
+        "concurrency_limit": None,
+    }
+    names, widgets = list(inputs), list(inputs.values())
+    button.click(
+        as_button_handler(action, names),
+        widgets,
+        [*outputs, button, cancel],
         js=SCROLL_TO_RESULT,
         api_visibility="private",
+        **quiet,
     )
-    job = start.then(
-        as_endpoint(action, list(inputs)),
-        list(inputs.values()),
-        outputs,
-        preprocess=False,
-        postprocess=False,
-        show_progress="hidden",
-        concurrency_limit=None,
-        api_name=kind,
-    )
-    job.then(
-        lambda: (gr.update(interactive=True), gr.update(visible=False)),
-        None,
-        [button, cancel],
-        queue=False,
-        api_visibility="private",
-    )
+    gr.Button(visible=False).click(as_endpoint(action, names), widgets, outputs, api_name=kind, **quiet)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import threading
 import time
 from types import SimpleNamespace
 
 import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = int(os.environ.get("ANITALKER_PATIENCE", "20000"))  # milliseconds; an idle machine needs far less
 
 
 @contextlib.contextmanager
@@ -66,3 +71,107 @@ def page(found_talker):
 def pair(root):
     """A picture with two faces."""
     return root / "app/examples/pair.webp"
+
+
+class Tab:
+    """A tab of Chromium with the page in it: everything that Playwright's page has, and what visitors do here."""
+
+    def __init__(self, page):
+        self._page = page
+
+    def __getattr__(self, name):
+        return getattr(self._page, name)
+
+    def give(self, where, file):
+        """Upload a file to a widget."""
+        self.locator(f"{where} input[type=file]").first.set_input_files(str(file))
+
+    def give_portrait(self, file):
+        self.give("#portrait", file)
+        self.wait_for_selector("#boxes rect", state="attached")
+
+    def give_recording(self, file):
+        self.give("#recording", file)
+        self.locator("#recording", has_text="1x").wait_for()  # the player's speed
+
+    def give_inputs(self, names, files):
+        """Give files by the name of the widget and of the file, or a text; None removes what is there."""
+        for widget, name in names.items():
+            if widget == "text":
+                self.locator("#text textarea").fill(name)
+                continue
+            remove = self.locator(f"#{widget}").locator("[aria-label=Clear], [aria-label='Remove Image']").first
+            if remove.is_visible():
+                remove.click()
+                remove.wait_for(state="detached")
+            if name:
+                with self.expect_response("**/gradio_api/upload?*"):
+                    self.give(f"#{widget}", getattr(files, name))
+                remove.wait_for()
+                self.wait_for_timeout(300)  # until the widget has the file's place on the server
+
+    def set_steps(self):
+        """One step: quick. Gradio mounts the fields as they unfold, and what is typed before that is done is lost."""
+        self.get_by_role("button", name="Options").click()
+        steps = self.get_by_label("steps")
+        for _ in range(20):
+            steps.fill("1")
+            steps.press("Tab")
+            self.wait_for_timeout(100)
+            if steps.input_value() == "1":
+                return
+        raise AssertionError(f"steps does not take 1; it shows {steps.input_value()!r}")
+
+    def await_status(self, words):
+        try:
+            self.locator("#status", has_text=words).wait_for()
+        except Exception:
+            shown = [self.locator(where).all_inner_texts() for where in ("#status", ".toast-body")]
+            raise AssertionError(f"waited for {words!r}; there is {shown}") from None
+        return self.locator("#status").inner_text()
+
+    def plays(self):
+        """The video's time advances; its size in pixels."""
+        self.wait_for_function("(document.querySelector('#video video') || {}).videoWidth > 0")
+        self.wait_for_function("(document.querySelector('#video video') || {}).currentTime > 0.3")
+        return self.evaluate("(v => [v.videoWidth, v.videoHeight])(document.querySelector('#video video'))")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window. Where it is missing these tests are skipped, but not in CI, which asks for it."""
+    if not CHROMIUM and os.environ.get("ANITALKER_CHROMIUM") != "required":
+        pytest.skip("no chromium here: install it to test the page (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, page):
+    """Opens the page as a new visitor; what goes wrong in the browser fails the test."""
+    contexts, faults = [], []
+
+    def open_tab(url=page.url, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("pageerror", lambda error: faults.append(str(error)))
+        tab.on(
+            "request", lambda sent: faults.append(sent.url) if not sent.url.startswith((url, "data:", "blob:")) else 0
+        )
+        tab.goto(url)
+        tab.wait_for_selector("#speak")
+        return Tab(tab)
+
+    yield open_tab
+    for context in contexts:
+        context.close()
+    assert faults == []

@@ -3,103 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 
 import numpy as np
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = int(os.environ.get("ANITALKER_PATIENCE", "20000"))  # milliseconds; an idle machine needs far less
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium without a window. Where it is missing these tests are skipped, but not in CI, which asks for it."""
-    if not CHROMIUM and os.environ.get("ANITALKER_CHROMIUM") != "required":
-        pytest.skip("no chromium here: install it to test the page (Debian: apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required"],
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser, page):
-    """Opens the page as a new visitor; what goes wrong in the browser fails the test."""
-    contexts, faults = [], []
-
-    def open_tab(url=page.url, **options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("pageerror", lambda error: faults.append(str(error)))
-        tab.on(
-            "request", lambda sent: faults.append(sent.url) if not sent.url.startswith((url, "data:", "blob:")) else 0
-        )
-        tab.goto(url)
-        tab.wait_for_selector("#speak")
-        return tab
-
-    yield open_tab
-    for context in contexts:
-        context.close()
-    assert faults == []
-
-
-def give(tab, where, file):
-    """Upload a file to a widget."""
-    tab.locator(f"{where} input[type=file]").first.set_input_files(str(file))
-
-
-def give_portrait(tab, file):
-    give(tab, "#portrait", file)
-    tab.wait_for_selector("#boxes rect", state="attached")
-
-
-def give_recording(tab, file):
-    give(tab, "#recording", file)
-    tab.locator("#recording", has_text="1x").wait_for()  # the player's speed
-
-
-def set_steps(tab):
-    """One step: quick. Gradio mounts the fields as they unfold, and what is typed before that is done is lost."""
-    tab.get_by_role("button", name="Options").click()
-    steps = tab.get_by_label("steps")
-    for _ in range(20):
-        steps.fill("1")
-        steps.press("Tab")
-        tab.wait_for_timeout(100)
-        if steps.input_value() == "1":
-            return
-    raise AssertionError(f"steps does not take 1; it shows {steps.input_value()!r}")
-
-
-def await_status(tab, words):
-    try:
-        tab.locator("#status", has_text=words).wait_for()
-    except Exception:
-        shown = [tab.locator(where).all_inner_texts() for where in ("#status", ".toast-body")]
-        raise AssertionError(f"waited for {words!r}; there is {shown}") from None
-    return tab.locator("#status").inner_text()
-
-
-def plays(tab):
-    """The video's time advances; its size in pixels."""
-    tab.wait_for_function("(document.querySelector('#video video') || {}).videoWidth > 0")
-    tab.wait_for_function("(document.querySelector('#video video') || {}).currentTime > 0.3")
-    return tab.evaluate("(v => [v.videoWidth, v.videoHeight])(document.querySelector('#video video'))")
-
 
 def test_upload_choose_a_face_render_and_play(open_page, pair, clicks):
     tab = open_page()
-    give_portrait(tab, pair)
+    tab.give_portrait(pair)
     assert "2 faces" in tab.locator("#advice").inner_text()
     assert tab.locator("#boxes .face.speaks").get_attribute("data-face") == "0"
     picture, boxes = (tab.locator(which).first.bounding_box() for which in ("#portrait img", "#boxes svg"))
@@ -107,12 +19,12 @@ def test_upload_choose_a_face_render_and_play(open_page, pair, clicks):
     tab.locator("#boxes [data-face='1'] rect").click()
     tab.locator("#boxes .face.speaks[data-face='1']").wait_for()
     assert tab.get_by_role("radio", name="face 2").is_checked()
-    give_recording(tab, clicks)
-    set_steps(tab)
+    tab.give_recording(clicks)
+    tab.set_steps()
     tab.locator("#speak").click()
-    words = await_status(tab, "Done")
+    words = tab.await_status("Done")
     assert "26 frames" in words and "face 2" in words and "seed 0" in words
-    assert plays(tab) == [512, 256]
+    assert tab.plays() == [512, 256]
     assert tab.locator("#shelf figure").count() == 1
     with tab.expect_download() as download:
         tab.locator("#shelf a", has_text="Download").click()
@@ -122,19 +34,19 @@ def test_upload_choose_a_face_render_and_play(open_page, pair, clicks):
 def test_bad_files_are_reported_at_once(open_page, tmp_path, make_wav):
     tab = open_page()
     (tmp_path / "not.png").write_text("this is no picture")
-    give(tab, "#portrait", tmp_path / "not.png")
+    tab.give("#portrait", tmp_path / "not.png")
     tab.locator("#advice", has_text="not a picture").wait_for()
     tab.locator("#speak").click()
-    await_status(tab, "no recording yet")
+    tab.await_status("no recording yet")
     large = make_wav(tmp_path / "large.wav", np.zeros(70 * 16_000))  # 2.2 MB; the limit is 2
-    give(tab, "#recording", large)
+    tab.give("#recording", large)
     tab.get_by_text("maximum").first.wait_for()
 
 
 @pytest.mark.slow
 def test_a_phone_sees_one_column(open_page, root):
     tab = open_page(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
-    give_portrait(tab, root / "app/examples/man.webp")
+    tab.give_portrait(root / "app/examples/man.webp")
     width = tab.evaluate("document.documentElement.scrollWidth")
     assert width <= 390, f"{width} pixels wide"
     places = [tab.locator(which).bounding_box() for which in ("#portrait", "#sources", "#speak", "#status")]
@@ -178,17 +90,17 @@ def speech(make_wav, tmp_path):
 @pytest.mark.slow
 def test_preview_progress_and_cancel(open_page, page, slow_frames, root, speech):
     tab = open_page()
-    give_portrait(tab, root / "app/examples/man.webp")
-    give_recording(tab, speech)
-    set_steps(tab)
+    tab.give_portrait(root / "app/examples/man.webp")
+    tab.give_recording(speech)
+    tab.set_steps()
     tab.locator("#speak").click()
-    plays(tab)  # the preview, long before the whole
+    tab.plays()  # the preview, long before the whole
     assert slow_frames.drawn < 150
-    await_status(tab, "of 200 frames")
+    tab.await_status("of 200 frames")
     tab.locator("#status progress").wait_for()
-    await_status(tab, "left")
+    tab.await_status("left")
     tab.locator("#cancel").click()
-    await_status(tab, "Cancelled")
+    tab.await_status("Cancelled")
     time.sleep(1)
     drawn = slow_frames.drawn
     time.sleep(0.5)
@@ -201,11 +113,11 @@ def test_preview_progress_and_cancel(open_page, page, slow_frames, root, speech)
 @pytest.mark.slow
 def test_closing_the_tab_ends_the_work(open_page, page, slow_frames, root, speech):
     tab = open_page()
-    give_portrait(tab, root / "app/examples/man.webp")
-    give_recording(tab, speech)
-    set_steps(tab)
+    tab.give_portrait(root / "app/examples/man.webp")
+    tab.give_recording(speech)
+    tab.set_steps()
     tab.locator("#speak").click()
-    await_status(tab, "of 200 frames")
+    tab.await_status("of 200 frames")
     tab.close()
     deadline = time.monotonic() + 20
     while list(page.sessions.root.glob("sessions/*/work-*")) and time.monotonic() < deadline:
@@ -218,15 +130,15 @@ def test_closing_the_tab_ends_the_work(open_page, page, slow_frames, root, speec
 def test_two_visitors_at_once(open_page, slow_frames, root, clicks):
     tabs = [open_page(), open_page()]
     for tab, name in zip(tabs, ("man", "woman"), strict=True):
-        give_portrait(tab, root / f"app/examples/{name}.webp")
-        give_recording(tab, clicks)
-        set_steps(tab)
+        tab.give_portrait(root / f"app/examples/{name}.webp")
+        tab.give_recording(clicks)
+        tab.set_steps()
     for tab in tabs:
         tab.locator("#speak").click()
-    await_status(tabs[1], "Place 1 in the queue")
+    tabs[1].await_status("Place 1 in the queue")
     for tab in tabs:
-        await_status(tab, "Done")
-        assert plays(tab) == [256, 256]
+        tab.await_status("Done")
+        assert tab.plays() == [256, 256]
         assert tab.locator("#shelf figure").count() == 1, "another's video on the shelf"
     address = tabs[0].locator("#shelf video").get_attribute("src")
     assert tabs[0].request.get(tabs[0].url + address[1:]).status == 200
@@ -236,15 +148,15 @@ def test_two_visitors_at_once(open_page, slow_frames, root, clicks):
 @pytest.mark.slow
 def test_text_then_the_same_settings_again(open_page, root):
     tab = open_page()
-    give_portrait(tab, root / "app/examples/woman.webp")
+    tab.give_portrait(root / "app/examples/woman.webp")
     tab.get_by_role("tab", name="Text").click()
     tab.get_by_label("Text", exact=True).fill("Hello. I say what you write.")
-    set_steps(tab)
+    tab.set_steps()
     tab.get_by_label("seed").fill("7")
     tab.get_by_label("still").check()
     tab.locator("#say").click()
-    assert "seed 7 · still · steps 1" in await_status(tab, "Done").replace("frame full · ", "")
-    plays(tab)
+    assert "seed 7 · still · steps 1" in tab.await_status("Done").replace("frame full · ", "")
+    tab.plays()
     tab.locator("#reset").click()
     tab.wait_for_function("document.querySelector('#option-seed input').value == '0'")
     assert not tab.get_by_label("still").is_checked()
@@ -263,13 +175,13 @@ def test_a_driving_video(open_page, found_talker, example_portrait, clicks, root
 
     found_talker.render(example_portrait, clicks, tmp_path / "drive.mp4", RenderOptions(steps=1))
     tab = open_page()
-    give_portrait(tab, root / "app/examples/man.webp")
+    tab.give_portrait(root / "app/examples/man.webp")
     tab.get_by_role("tab", name="Driving video").click()
-    give(tab, "#driving", tmp_path / "drive.mp4")
+    tab.give("#driving", tmp_path / "drive.mp4")
     tab.wait_for_selector("#driving video")
     tab.locator("#drive").click()
-    assert "26 frames" in await_status(tab, "Done")
-    assert plays(tab) == [256, 256]
+    assert "26 frames" in tab.await_status("Done")
+    assert tab.plays() == [256, 256]
 
 
 @pytest.mark.slow
@@ -280,10 +192,10 @@ def test_look_inside(open_page, root, monkeypatch):
 
     monkeypatch.setattr(one_picture, "SECTIONS", (one_picture.hal,))
     tab = open_page()
-    give_portrait(tab, root / "app/examples/man.webp")
+    tab.give_portrait(root / "app/examples/man.webp")
     tab.get_by_role("tab", name="Inspect").click()
     tab.locator("button#inspect").click()
-    assert "pictures" in await_status(tab, "Done")
+    assert "pictures" in tab.await_status("Done")
     tab.locator("#report h2", has_text="Aggregation").wait_for()
     loaded = "[...document.querySelectorAll('#report img')].map(e => e.complete && e.naturalWidth > 80)"
     tab.locator("#report img").last.scroll_into_view_if_needed()
@@ -303,16 +215,16 @@ def test_sliders_are_visible_and_work(open_page, root, clicks):
     for name in ("lips", "head", "blink"):
         assert tab.locator(f"#option-{name} input[type=range]").is_visible()
         assert tab.locator(f"#option-{name}").get_by_text(name, exact=True).first.is_visible()
-    give_portrait(tab, root / "app/examples/man.webp")
-    give_recording(tab, clicks)
-    set_steps(tab)
+    tab.give_portrait(root / "app/examples/man.webp")
+    tab.give_recording(clicks)
+    tab.set_steps()
     tab.locator("#option-lips input[type=range]").focus()
     for _ in range(5):
         tab.keyboard.press("ArrowLeft")
     tab.locator("#option-head input[type=number]").fill("0")
     tab.locator("#option-head input[type=number]").press("Tab")
     tab.locator("#speak").click()
-    words = await_status(tab, "Done")
+    words = tab.await_status("Done")
     assert "lips 0.5" in words and "head 0" in words and "blink" not in words
     tab.locator("#reset").click()
     tab.wait_for_function("document.querySelector('#option-lips input[type=number]').value == '1'")
@@ -341,4 +253,4 @@ def test_keyboard_only(open_page, root):
     tab.keyboard.type("Yes.")
     tab_to("#say")
     tab.keyboard.press("Enter")
-    await_status(tab, "Done")
+    tab.await_status("Done")

@@ -1,0 +1,96 @@
+"""After every kind of error the page in Chromium is ready again: error, correction, good video, no reload."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from anitalker.media.writer import VideoWriter
+
+TABS = {"speak": "Recording", "say": "Text", "drive": "Driving video", "inspect": "Inspect"}
+
+
+def write_video(path, picture):
+    """Half a second of one picture, without sound."""
+    height, width = picture.shape[:2]
+    with VideoWriter(path, width, height) as writer:
+        for _ in range(13):
+            writer.write(picture)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path, root, clicks, make_wav):
+    """Good and bad inputs by name."""
+    from PIL import Image
+
+    man = root / "app/examples/man.webp"
+    noise = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "noise.png").read_bytes()[:20_000])
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.wav").write_text("no sound")
+    Image.new("RGB", (128, 128), "gray").save(tmp_path / "grey.png")
+    sound_only = tmp_path / "sound.mp4"
+    sound_only.write_bytes(clicks.read_bytes())
+    return SimpleNamespace(
+        portrait=man,
+        faceless=tmp_path / "grey.png",
+        no_picture=tmp_path / "text.png",
+        cut_picture=tmp_path / "cut.png",
+        recording=clicks,
+        no_recording=tmp_path / "text.wav",
+        long_recording=make_wav(tmp_path / "long.wav", np.full(22 * 16_000, 0.1)),
+        driving=write_video(tmp_path / "driving.mp4", noise),
+        faceless_driving=write_video(tmp_path / "grey.mp4", np.full((128, 128, 3), 90, np.uint8)),
+        sound_only=sound_only,
+    )
+
+
+GOOD = {"portrait": "portrait", "recording": "recording"}
+# The kind of work, wrong inputs, words of the error, inputs that put it right.
+ERRORS = {
+    "nothing": ("speak", {}, "yet", GOOD),
+    "no portrait": ("speak", {"portrait": None}, "no portrait yet", {"portrait": "portrait"}),
+    "no recording": ("speak", {"recording": None}, "no recording yet", {"recording": "recording"}),
+    "a long recording": ("speak", {"recording": "long_recording"}, "22 s long; allowed are 20 s", GOOD),
+    "a text as recording": ("speak", {"recording": "no_recording"}, "not audio or video", GOOD),
+    "a text as picture": ("speak", {"portrait": "no_picture"}, "not a picture", GOOD),
+    "half a picture": ("speak", {"portrait": "cut_picture"}, "damaged", GOOD),
+    "no face": ("speak", {"portrait": "faceless"}, "no face", GOOD),
+    "no text": ("say", {"text": " "}, "no text", {"text": "Yes."}),
+    "no driving video": ("drive", {}, "no driving video yet", {"driving": "driving"}),
+    "no pictures to drive": ("drive", {"driving": "sound_only"}, "no pictures", {"driving": "driving"}),
+    "no face to drive": ("drive", {"driving": "faceless_driving"}, "no face", {"driving": "driving"}),
+    "nothing to inspect": ("inspect", {"portrait": None}, "no portrait yet", {"portrait": "portrait"}),
+}
+
+
+@pytest.mark.slow
+def test_after_each_error_the_next_video_is_good(open_page, page, files, monkeypatch):
+    """One tab that is never loaded again: an error, its correction, a good video, and the next error."""
+    pytest.importorskip("captum")
+    from anitalker.inspection import one_picture
+
+    monkeypatch.setattr(one_picture, "SECTIONS", (one_picture.hal,))
+    tab = open_page()
+    tab.set_steps()
+    for error, (kind, wrong, words, right) in ERRORS.items():
+        tab.get_by_role("tab", name=TABS[kind]).click()
+        tab.give_inputs(wrong, files)
+        start = tab.locator(f"button#{kind}")
+        start.click()
+        tab.await_status(words)
+        tab.locator("#cancel").wait_for(state="hidden")
+        assert start.is_enabled(), error
+        assert tab.locator(".toast-body").count() == 0, f"{error}: told twice"
+        tab.give_inputs(right, files)
+        start.click()
+        tab.await_status("Done")
+        tab.locator("#cancel").wait_for(state="hidden")
+        assert start.is_enabled(), error
+        if kind != "inspect":
+            tab.plays()
+    assert not list(page.sessions.root.glob("sessions/*/work-*"))
