@@ -1,4 +1,4 @@
-"""The functions behind the page's widgets: check the input, queue a job, render, report progress. ui.py has the layout.
+"""The functions behind the page's widgets: check the inputs, queue a job, follow it, restore what was there.
 
 Values come as the browser sends them (a file is {"path": ...}). The guard has put the session's id into a header.
 """
@@ -10,53 +10,36 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
-from anitalker.media.text_to_speech import speak, write_wav
-from anitalker.media.video import read_audio
+from anitalker.config import InputError
+from anitalker.media.text_to_speech import speak
 
-from . import components, controls, limits
+from . import components, controls, limits, work
 from .guard import SESSION_HEADER
 from .jobs import Job, JobQueue
 from .models import Models
-from .sessions import Report, Result, Session, SessionStore
-
-if TYPE_CHECKING:
-    from anitalker.pipeline import Talker
+from .sessions import Report, Session, SessionStore
 
 POLL_SECONDS = 0.25  # between two looks at a job
-PREVIEW_SECONDS = 1.0  # of speech
-BATCH_SIZE = 2  # frames; a cancelled job ends after a batch, and a larger one is hardly faster on a CPU
-FACTS = ("frames", "fps", "seconds", "width", "height", "timings", "seed")
-REPORT_FACTS = ("kind", "sections", "pictures", "seconds", "groups")
+SKIP = gr.skip()
+FAULT = "this failed because of a fault of ours; see the server's log"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RenderRequest:
-    """A checked request for a video. `source(folder, job)` returns the recording or the driving video."""
+class View(NamedTuple):
+    """What the page shows; what is SKIP stays as it is."""
 
-    kind: str  # speak, say or drive
-    model: str | None
-    portrait: Path
-    source: Callable[[Path, Job], Path]
-    options: RenderOptions
-    absolute: bool  # drive: the video's own poses
-
-
-def file_data(path: Path) -> dict:
-    """Describe a file as Gradio's components do."""
-    return {
-        "path": str(path),
-        "orig_name": path.name,
-        "size": path.stat().st_size,
-        "meta": {"_type": "gradio.FileData"},
-    }
+    status: object = SKIP
+    video: object = SKIP
+    facts: object = SKIP
+    shelf: object = SKIP  # the gallery of this session's videos
+    archive: object = SKIP
+    report: object = SKIP
+    busy: bool | None = None  # whether a job of this tab is on: Cancel in place of the start buttons
 
 
 class Actions:
@@ -73,7 +56,7 @@ class Actions:
         try:
             picture, faces = self._detect(self._visitor_file(portrait, self._session(request), "portrait"))
         except InputError as error:
-            return "", components.message(str(self._without_paths(error)), "bad"), hidden
+            return "", components.message(self.message_for(error), "bad"), hidden
         height, width = picture.shape[:2]
         names = ["largest", *map(str, range(len(faces))), "all"]
         selected = chosen if isinstance(chosen, str) and chosen in names else "largest"
@@ -82,187 +65,184 @@ class Actions:
         choice = gr.update(choices=list(zip(labels, names, strict=True)), value=selected, visible=len(faces) > 1)
         return boxes, components.portrait_advice(faces), choice
 
-    async def speak(self, request: gr.Request, values: dict) -> AsyncIterator[tuple]:
-        """Make the portrait speak a recording."""
+    async def start(self, kind: str, values: dict, request: gr.Request) -> Job:
+        """Check the inputs of speak, say, drive or inspect and queue this tab's job. Raises InputError."""
         session = self._session(request)
-        upload = values.get("recording") or values.get("video")
-        recording = await self._checked(lambda: self._recording(upload, session))
-        async for outputs in self._make_video("speak", values, request, lambda folder, job: recording):
-            yield outputs
+        plan = await asyncio.to_thread(self._plan, kind, values, session)
 
-    async def say(self, request: gr.Request, values: dict) -> AsyncIterator[tuple]:
-        """Make the portrait speak a text."""
-        text = await self._checked(lambda: limits.check_text(values.get("text"), self.limits))
-        language = str(values.get("voice") or "") or None
+        def work_for_absent(job: Job) -> Any:
+            try:
+                return plan(job)
+            finally:
+                session.last_seen = time.monotonic()  # the visitor has the usual time to come back for the result
 
-        def synthesise(folder: Path, job: Job) -> Path:
-            if language and language.endswith(".onnx"):  # a visitor may not name files on the server
-                raise InputError("voice files are for the command line; choose a language")
-            speak(text, folder / "speech.wav", language, job.report)
-            return folder / "speech.wav"
+        job = self.jobs.submit(work_for_absent)
+        session.watch(str(request.session_hash), job)
+        return job
 
-        async for outputs in self._make_video("say", values, request, synthesise):
-            yield outputs
+    async def follow(self, job: Job, request: gr.Request) -> AsyncIterator[View]:
+        """Yield what there is to see of a job, from the queue to its end, whenever it changes."""
+        session, preview_shown = self._session(request), False
+        status = components.job_progress(job, self.jobs.position(job))
+        yield View(status, video=None, facts=None, archive=None, busy=True)
+        while not job.ended.is_set():
+            await asyncio.sleep(POLL_SECONDS)
+            session.last_seen = time.monotonic()
+            shown, status = status, components.job_progress(job, self.jobs.position(job))
+            if job.preview is not None and not preview_shown:
+                preview_shown = True
+                yield View(status, video=file_data(job.preview))
+            elif status != shown:
+                yield View(status)
+        yield self._end_of(job, session)
 
-    async def drive(self, request: gr.Request, values: dict) -> AsyncIterator[tuple]:
-        """Make the portrait move like the face in a video."""
+    async def run_for_program(self, kind: str, values: dict, request: gr.Request) -> AsyncIterator[View]:
+        """Do a job for a program, which gets errors as gr.Error. If the program leaves, the job ends."""
+        try:
+            job = await self.start(kind, values, request)
+        except Exception as error:
+            raise gr.Error(self.message_for(error), print_exception=False) from None
+        try:
+            async for view in self.follow(job, request):
+                yield view
+        finally:
+            job.cancel()  # without effect if it has ended
+        if job.error is not None:
+            raise gr.Error(self.message_for(job.error), print_exception=False)
+
+    async def run_on_page(self, kind: str, values: dict, request: gr.Request) -> AsyncIterator[View]:
+        """Do a job for the page. It goes on if the visitor leaves. Errors are shown: Gradio runs nothing after one."""
+        yield View(components.CHECKING, video=None, archive=None)
+        try:
+            job = await self.start(kind, values, request)
+        except Exception as error:
+            yield View(components.job_end(self.message_for(error), "failed"), busy=False)
+            return
+        async for view in self.follow(job, request):
+            yield view
+
+    async def resume(self, request: gr.Request) -> AsyncIterator[View]:
+        """Show a tab that was just opened what the session has: videos, the report, and its latest job."""
         session = self._session(request)
-        clip = await self._checked(lambda: self._driving_video(values.get("driving"), session))
-        async for outputs in self._make_video("drive", values, request, lambda folder, job: clip):
-            yield outputs
-
-    async def inspect(self, request: gr.Request, values: dict) -> AsyncIterator[tuple]:
-        """Report what the motion encoder sees in the portrait, or in a clip if one is given.
-
-        Yields (ZIP file, facts, status, page).
-        """
-        session, clip = self._session(request), values.get("clip")
-        source = await self._checked(
-            lambda: self._driving_video(clip, session) if clip else self._portrait(values.get("portrait"), session)
-        )
-        model = values.get("model") or None
-
-        def work(job: Job) -> Report:
-            with session.job_folder() as folder:
-                return self._write_report(job, session, model, source, Path(folder) / "report")
-
-        async for outputs in self._run_job(work, session, request):
-            yield outputs
+        yield View(shelf=components.result_gallery(session.results), **self._report_view(session.report))
+        if job := session.latest_job:
+            session.watch(str(request.session_hash), job)
+            async for view in self.follow(job, request):
+                yield view
 
     def cancel(self, request: gr.Request) -> None:
-        """Cancel the job of this browser tab."""
+        """Cancel the job that this browser tab shows."""
         if job := self._session(request).jobs.get(str(request.session_hash)):
             job.cancel()
 
-    def delete_files(self, request: gr.Request) -> tuple:
-        """Delete the session with all of its files. Returns the emptied widgets."""
+    def delete_files(self, request: gr.Request) -> None:
+        """Delete the session with all of its files."""
         self.sessions.delete(self._session(request).id)
-        return None, None, components.IDLE, components.result_gallery([]), None, ""
+        self._session(request).restored_tabs.add(str(request.session_hash))
 
-    def show_results(self, request: gr.Request) -> str:
-        """Return the gallery of this session's videos."""
-        return components.result_gallery(self._session(request).results)
+    def remember(self, request: gr.Request, values: dict) -> None:
+        """Keep what the widgets show. A tab that has not been restored yet shows nothing worth keeping."""
+        session = self._session(request)
+        if str(request.session_hash) in session.restored_tabs:
+            session.inputs.update(values)
+
+    def restore(self, request: gr.Request) -> dict:
+        """Return what the widgets showed, by name. Files that are gone become None."""
+        session = self._session(request)
+        session.restored_tabs.add(str(request.session_hash))
+        return {name: self._still_there(value, session) for name, value in session.inputs.items()}
 
     def restore_settings(self, number: int, request: gr.Request) -> list:
         """Return the settings of a result: model, then one value per control."""
         for result in self._session(request).results:
             if result.number == number:
                 return [result.facts["model"], *controls.widget_values(result.settings)]
-        return [gr.skip()] * (1 + len(controls.NAMES))
+        return [SKIP] * (1 + len(controls.NAMES))
 
     def reset_settings(self) -> list:
         """Return the defaults: model, then one value per control."""
         return [self.models.names[0], *controls.widget_values(controls.DEFAULTS)]
 
-    async def _make_video(
-        self, kind: str, values: dict, request: gr.Request, source: Callable[[Path, Job], Path]
-    ) -> AsyncIterator[tuple]:
-        """Queue a video and yield (video, facts, status, results) as it progresses."""
-        session = self._session(request)
-        portrait = await self._checked(lambda: self._portrait(values.get("portrait"), session))
-        options = await self._checked(
-            lambda: controls.parse_options({name: values.get(name) for name in controls.DEFAULTS})
-        )
-        model, absolute = values.get("model") or None, values.get("absolute") is True
-        wanted = RenderRequest(kind, model, portrait, source, options, absolute)
+    def message_for(self, error: BaseException) -> str:
+        """What a visitor reads: an InputError with file names in place of paths; a fault of ours goes to the log."""
+        if isinstance(error, InputError):
+            return re.sub(rf"{re.escape(str(self.sessions.root))}/[^\s']*/", "", str(error))
+        log.error("a job failed", exc_info=error)
+        return FAULT
 
-        def work(job: Job) -> Result:
-            with session.job_folder() as folder:
-                return self._render(job, session, wanted, Path(folder))
+    def _plan(self, kind: str, values: dict, session: Session) -> Callable[[Job], Any]:
+        """Check the inputs and return the work of the job. Raises InputError."""
+        model = values.get("model") or None
+        if kind == "inspect":
+            clip = values.get("clip")
+            file = self._driving_video(clip, session) if clip else self._portrait(values.get("portrait"), session)
+            return lambda job: work.make_report(job, session, self.models, model, file)
+        portrait = self._portrait(values.get("portrait"), session)
+        source = {"speak": self._recording, "say": self._speech, "drive": self._driving}[kind](values, session)
+        options = controls.parse_options({name: values.get(name) for name in controls.DEFAULTS})
+        wanted = work.VideoRequest(kind, model, portrait, source, options, values.get("absolute") is True)
+        return lambda job: work.make_video(job, session, self.models, self.limits, wanted)
 
-        async for outputs in self._run_job(work, session, request):
-            yield outputs
+    def _recording(self, values: dict, session: Session) -> work.Source:
+        upload = self._visitor_file(values.get("recording") or values.get("video"), session, "recording")
+        recording = limits.check_media(upload, self.limits, sound=True)
+        return lambda folder, job: recording
 
-    async def _run_job(self, work: Callable[[Job], Any], session: Session, request: gr.Request) -> AsyncIterator[tuple]:
-        """Run a job of this tab, from the queue to its end. Raises gr.Error if it fails."""
-        job = await self._checked(lambda: self.jobs.submit(work))
-        session.jobs = {tab: other for tab, other in session.jobs.items() if not other.ended.is_set()}
-        session.jobs[str(request.session_hash)] = job
-        try:
-            async for outputs in self._follow(job, session):
-                yield outputs
-        finally:
-            job.cancel()  # without effect if it has ended; otherwise the visitor has left
+    def _speech(self, values: dict, session: Session) -> work.Source:
+        text, voice = limits.check_text(values.get("text"), self.limits), str(values.get("voice") or "") or None
+        if voice and voice.endswith(".onnx"):  # a visitor may not name files on the server
+            raise InputError("voice files are for the command line; choose a language")
+
+        def synthesise(folder: Path, job: Job) -> Path:
+            speak(text, folder / "speech.wav", voice, job.report)
+            return folder / "speech.wav"
+
+        return synthesise
+
+    def _driving(self, values: dict, session: Session) -> work.Source:
+        clip = self._driving_video(values.get("driving"), session)
+        return lambda folder, job: clip
+
+    def _portrait(self, value: object, session: Session) -> Path:
+        return limits.check_picture(self._visitor_file(value, session, "portrait"), self.limits)
+
+    def _driving_video(self, value: object, session: Session) -> Path:
+        return limits.check_media(self._visitor_file(value, session, "driving video"), self.limits, pictures=True)
+
+    def _visitor_file(self, value: object, session: Session, what: str) -> Path:
+        """Return the visitor's own file behind a widget's value. Raises InputError if there is none."""
+        path = value.get("path") if isinstance(value, dict) else None
+        file = self.sessions.resolve_readable(session.id, path) if isinstance(path, str) else None
+        if file is None:
+            raise InputError(f"there is no {what} yet; give one first")
+        return file
+
+    def _still_there(self, value: Any, session: Session) -> Any:
+        """Return a widget's value, or None if it is a file that is gone."""
+        if not isinstance(value, dict) or "path" not in value:
+            return value
+        file = self.sessions.resolve_readable(session.id, str(value["path"]))
+        return file and {**file_data(file), "orig_name": value.get("orig_name") or file.name}
+
+    def _end_of(self, job: Job, session: Session) -> View:
+        """What is to be seen of a job that has ended."""
         if job.error is not None:
-            raise visitor_error(self._without_paths(job.error) if isinstance(job.error, InputError) else job.error)
-
-    async def _follow(self, job: Job, session: Session) -> AsyncIterator[tuple]:
-        """Yield the outputs of a job whenever they change: (file, facts, status, results or report)."""
-        preview_shown, shown_status = False, None
-        yield None, None, components.job_progress(job, self.jobs.position(job)), gr.skip()
-        while not job.ended.is_set():
-            await asyncio.sleep(POLL_SECONDS)
-            session.last_seen = time.monotonic()
-            status = components.job_progress(job, self.jobs.position(job))
-            if job.preview is not None and not preview_shown:
-                preview_shown = True
-                yield file_data(job.preview), None, status, gr.skip()
-            elif status != shown_status:
-                yield gr.skip(), gr.skip(), status, gr.skip()
-            shown_status = status
+            return View(components.job_end(self.message_for(job.error), "failed"), video=None, busy=False)
         if job.state == "cancelled":
-            yield None, None, components.job_end("Cancelled.", "cancelled"), gr.skip()
-        elif job.state == "done" and isinstance(job.result, Report):
-            report = job.result
-            text = f"Done: {report.facts['pictures']} pictures in {report.facts['seconds']:.0f} s. The report is below."
-            status = components.job_end(text, "done")
-            yield file_data(report.archive), report.facts, status, components.report_page(report)
-        elif job.state == "done":
-            result = job.result
-            text = f"Done: {components.finished(result)}. {controls.describe(result.settings)}"
-            facts, status = {**result.facts, **result.settings}, components.job_end(text, "done")
-            yield file_data(result.file), facts, status, components.result_gallery(session.results)
+            return View(components.job_end("Cancelled.", "cancelled"), video=None, busy=False)
+        if isinstance(job.result, Report):
+            facts = job.result.facts
+            words = f"Done: {facts['pictures']} pictures in {facts['seconds']:.0f} s. The report is below."
+            status = components.job_end(words, "done")
+            return View(status, facts=facts, busy=False, **self._report_view(job.result))
+        result = job.result
+        words = f"Done: {components.finished(result)}. {controls.describe(result.settings)}"
+        facts, shelf = {**result.facts, **result.settings}, components.result_gallery(session.results)
+        video = file_data(result.file) if result.file.exists() else None  # a newer one may have taken its place
+        return View(components.job_end(words, "done"), video, facts, shelf, busy=False)
 
-    def _render(self, job: Job, session: Session, wanted: RenderRequest, folder: Path) -> Result:
-        """The work of a video's job: a preview, then the whole."""
-        source = wanted.source(folder, job)
-        start = time.monotonic()
-        job.report("start")
-        talker = self.models.get(wanted.model)
-        talker.model.check(wanted.options)
-        options = replace(wanted.options, batch_size=BATCH_SIZE)
-        portrait = talker.portrait(wanted.portrait, options.face, options.face_backend)
-        output = folder / "whole.mp4"
-        job.report("motion")
-        if wanted.kind == "drive":
-            facts = talker.reenact(portrait, source, output, options, progress=job.report, relative=not wanted.absolute)
-        else:
-            self._render_preview(job, talker, portrait, source, options, folder)
-            facts = talker.render(portrait, source, output, options, progress=job.report)
-        facts = {key: facts[key] for key in FACTS}
-        facts |= {"model": self.models.name, "kind": wanted.kind, "work_seconds": time.monotonic() - start}
-        return session.add_result(output, wanted.kind, controls.settings_of(options), facts, self.limits.results)
-
-    def _render_preview(
-        self, job: Job, talker: Talker, portrait: Any, speech: Path, options: RenderOptions, folder: Path
-    ) -> None:
-        """Render the first second of a recording and show it. A short recording gets none: the whole is as quick."""
-        samples = read_audio(speech)
-        limits.check_seconds(len(samples) / SAMPLE_RATE, "recording", self.limits)
-        if len(samples) <= 2 * PREVIEW_SECONDS * SAMPLE_RATE:
-            return
-        opening, output = folder / "first.wav", folder / "preview.mp4"
-        write_wav(opening, (samples[: int(PREVIEW_SECONDS * SAMPLE_RATE)] * 32767).astype("<i2"), SAMPLE_RATE)
-
-        def progress(_stage: str, done: int, total: int) -> None:
-            job.report("preview", done, total)
-
-        talker.render(portrait, opening, output, options, progress=progress)
-        job.preview = output
-
-    def _write_report(self, job: Job, session: Session, model: str | None, source: Path, folder: Path) -> Report:
-        """The work of a report's job, as `anitalker inspect` does it. A cancelled job ends after a section."""
-        from anitalker.inspection.attribution import import_extra
-
-        for package in ("captum", "matplotlib", "sklearn"):
-            import_extra(package)
-        from anitalker.inspection.tour import inspect
-
-        job.report("start")
-        talker = self.models.get(model)
-        job.report("sections", 0, 1)
-        facts = inspect(talker, source, folder, progress=job.report)
-        return session.set_report(folder, {key: facts[key] for key in REPORT_FACTS} | {"model": self.models.name})
+    def _report_view(self, report: Report | None) -> dict:
+        return {"archive": file_data(report.archive), "report": components.report_page(report)} if report else {}
 
     def _detect(self, file: Path) -> tuple:
         from anitalker.media.images import read_picture
@@ -275,40 +255,12 @@ class Actions:
         """The session of the visitor who sent the request."""
         return self.sessions.get(request.headers[SESSION_HEADER])
 
-    def _visitor_file(self, value: object, session: Session, what: str) -> Path:
-        """Return the visitor's own file behind a widget's value. Raises InputError if there is none."""
-        path = value.get("path") if isinstance(value, dict) else None
-        file = self.sessions.resolve_readable(session.id, path) if isinstance(path, str) else None
-        if file is None:
-            raise InputError(f"there is no {what} yet; give one first")
-        return file
 
-    def _portrait(self, value: object, session: Session) -> Path:
-        return limits.check_picture(self._visitor_file(value, session, "portrait"), self.limits)
-
-    def _recording(self, value: object, session: Session) -> Path:
-        return limits.check_media(self._visitor_file(value, session, "recording"), self.limits, sound=True)
-
-    def _driving_video(self, value: object, session: Session) -> Path:
-        return limits.check_media(self._visitor_file(value, session, "driving video"), self.limits, pictures=True)
-
-    async def _checked(self, check: Callable[[], Any]) -> Any:
-        """Run a check on a thread. Its InputError becomes a gr.Error."""
-        try:
-            return await asyncio.to_thread(check)
-        except InputError as error:
-            raise visitor_error(self._without_paths(error)) from None
-
-    def _without_paths(self, error: InputError) -> InputError:
-        """Put file names in place of the server's paths in an error's message."""
-        return InputError(re.sub(rf"{re.escape(str(self.sessions.root))}/[^\s']*/", "", str(error)))
-
-
-def visitor_error(error: BaseException) -> gr.Error:
-    """Turn an exception into a message: an InputError in full, a fault of ours without its trace (see the log)."""
-    if isinstance(error, gr.Error):
-        return error
-    if isinstance(error, InputError):
-        return gr.Error(str(error), print_exception=False)
-    log.error("a job failed", exc_info=error)
-    return gr.Error("this failed because of a fault of ours; see the server's log", print_exception=False)
+def file_data(path: Path) -> dict:
+    """Describe a file as Gradio's components do."""
+    return {
+        "path": str(path),
+        "orig_name": path.name,
+        "size": path.stat().st_size,
+        "meta": {"_type": "gradio.FileData"},
+    }

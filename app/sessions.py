@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .jobs import Job
 from .limits import Limits
@@ -51,13 +52,21 @@ class Session:
     folder: Path
     last_seen: float = field(default_factory=time.monotonic)
     results: list[Result] = field(default_factory=list)
-    jobs: dict[str, Job] = field(default_factory=dict)  # Gradio's session_hash (a browser tab) -> its latest job
+    jobs: dict[str, Job] = field(default_factory=dict)  # Gradio's session_hash (a browser tab) -> the job it shows
+    latest_job: Job | None = None  # a tab that is opened shows this one
+    inputs: dict[str, Any] = field(default_factory=dict)  # what the widgets show, by name
+    restored_tabs: set[str] = field(default_factory=set)  # which show `inputs`
     report: Report | None = None
     result_count: int = 0  # of all results, also those that have been deleted
 
     def job_folder(self) -> tempfile.TemporaryDirectory:
         """Make a folder for one job; leaving the context deletes it."""
         return tempfile.TemporaryDirectory(prefix="work-", dir=self.folder)
+
+    def watch(self, tab: str, job: Job) -> None:
+        """Note that a tab shows a job: a new one, or the latest again after a reload."""
+        self.jobs = {name: other for name, other in self.jobs.items() if not other.ended.is_set()}
+        self.jobs[tab] = self.latest_job = job
 
     def add_result(self, file: Path, kind: str, settings: dict, facts: dict, max_results: int) -> Result:
         """Move a finished video into the results. The oldest are deleted when there are more than `max_results`."""

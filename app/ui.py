@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from gradio.themes import Soft
 from anitalker.config import InputError
 
 from . import components, controls
-from .actions import Actions, visitor_error
+from .actions import SKIP, Actions, View
 
 FOLDER = Path(__file__).parent
 EXAMPLES = FOLDER / "examples"
@@ -44,9 +44,59 @@ THEME = Soft(
 )
 
 
+STREAMED: dict[str, Any] = {
+    "preprocess": False,
+    "postprocess": False,
+    "show_progress": "hidden",
+    "concurrency_limit": None,
+}
+EMPTIED = (gr.Audio, gr.Image, gr.Textbox, gr.Video)  # by "Delete my files now"
+TAB_IDS = {"Recording": "speak", "Text": "say", "Driving video": "drive", "Inspect": "inspect"}
+SUMMARIES = {  # for programs
+    "speak": "Make the portrait speak a recording.",
+    "say": "Make the portrait speak a text.",
+    "drive": "Make the portrait move like the face in a video.",
+    "inspect": "Report what the motion encoder sees in the portrait, or in a clip if one is given.",
+}
+
+
+class Desk(NamedTuple):
+    """The right half of the page, and the start buttons."""
+
+    status: gr.HTML
+    video: gr.Video
+    facts: gr.JSON
+    shelf: gr.HTML
+    archive: gr.File
+    report: gr.HTML
+    cancel: gr.Button
+    buttons: dict[str, gr.Button]
+
+    @property
+    def widgets(self) -> list[Component]:
+        """What a view is shown in."""
+        return [*self[:-1], *self.buttons.values()]
+
+    def show(self, action: Callable[..., AsyncIterator[View]]) -> Callable:
+        """Turn an action that yields views into an event's function that yields values of `widgets`."""
+        enabled = [button.interactive for button in self.buttons.values()]
+
+        async def call(request: gr.Request, *values: object) -> AsyncIterator[list]:
+            async for view in action(request, *values):
+                changes = [SKIP] * (1 + len(enabled))
+                if view.busy is not None:
+                    interactive = [able and not view.busy for able in enabled]
+                    changes = [gr.update(visible=view.busy), *(gr.update(interactive=able) for able in interactive)]
+                yield [*view[:-1], *changes]
+
+        call.__annotations__ = {"request": gr.Request}
+        return call
+
+
 class Sources(NamedTuple):
     """The tabs: inputs by parameter name, and the button of each."""
 
+    tabs: gr.Tabs
     inputs: dict[str, dict[str, Component]]  # speak, say, drive, inspect
     buttons: dict[str, gr.Button]
     archive: gr.File
@@ -60,43 +110,6 @@ def voice_choices() -> list[tuple[str, str]]:
         return [("Guess from the text", ""), *((f"{voice.language} ({voice.name})", voice.name) for voice in voices())]
     except InputError:
         return []
-
-
-def as_endpoint(action: Callable, names: Sequence[str]) -> Callable:
-    """Turn an action over a dictionary into a function of positional values, whose names API clients see."""
-
-    async def call(request: gr.Request, *values: object) -> AsyncIterator[tuple]:
-        async for outputs in action(request, dict(zip(names, values, strict=True))):
-            yield outputs
-
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter("request", kind, annotation=gr.Request), inspect.Parameter(names[0], kind)]
-    parameters += [inspect.Parameter(name, kind, default=controls.DEFAULTS.get(name)) for name in names[1:]]
-    vars(call)["__signature__"] = inspect.Signature(parameters)  # Gradio reads the names from it
-    call.__annotations__ = {"request": gr.Request}
-    call.__doc__ = action.__doc__
-    return call
-
-
-def as_button_handler(action: Callable, names: Sequence[str]) -> Callable:
-    """Turn an action over a dictionary into a button's function: its outputs, then updates of the button and of Cancel.
-
-    An error becomes a status, and the button comes back whatever happens. The function itself never fails: Gradio runs
-    no `.then` after a failure.
-    """
-
-    async def call(request: gr.Request, *values: object) -> AsyncIterator[tuple]:
-        yield None, None, components.CHECKING, gr.skip(), gr.update(interactive=False), gr.update(visible=True)
-        outputs: tuple = (gr.skip(),) * 4
-        try:
-            async for outputs in action(request, dict(zip(names, values, strict=True))):
-                yield *outputs, gr.skip(), gr.skip()
-        except Exception as error:  # a fault of ours leaves the button usable, too
-            outputs = None, None, components.job_end(visitor_error(error).message, "failed"), gr.skip()
-        yield *outputs, gr.update(interactive=True), gr.update(visible=False)
-
-    call.__annotations__ = {"request": gr.Request}
-    return call
 
 
 def build_ui(actions: Actions) -> gr.Blocks:
@@ -118,13 +131,13 @@ def build_ui(actions: Actions) -> gr.Blocks:
                 gallery = gr.HTML(components.result_gallery([]), js_on_load=ON_AGAIN_CLICK, elem_id="shelf")
                 delete = gr.Button("Delete my files now", size="sm", elem_id="forget")
         report = gr.HTML("", elem_id="report")
+        desk = Desk(status, video, facts, gallery, sources.archive, report, cancel, sources.buttons)
         inputs = {"portrait": portrait, "face": face, **settings}
-        outputs = [video, facts, status, gallery]
-        for kind, action in (("speak", actions.speak), ("say", actions.say), ("drive", actions.drive)):
-            _connect(kind, action, {**inputs, **sources.inputs[kind]}, sources.buttons[kind], outputs, cancel)
-        inspect_inputs = {"portrait": portrait, **sources.inputs["inspect"], "model": settings["model"]}
-        inspect_outputs = [sources.archive, facts, status, report]
-        _connect("inspect", actions.inspect, inspect_inputs, sources.buttons["inspect"], inspect_outputs, cancel)
+        for kind in ("speak", "say", "drive"):
+            _connect(kind, actions, {**inputs, **sources.inputs[kind]}, desk)
+        _connect(
+            "inspect", actions, {"portrait": portrait, **sources.inputs["inspect"], "model": settings["model"]}, desk
+        )
         cancel.click(actions.cancel, None, None, queue=False, api_name="cancel")
 
         def restore(event: gr.EventData, request: gr.Request) -> list:
@@ -132,10 +145,17 @@ def build_ui(actions: Actions) -> gr.Blocks:
 
         restored = [settings["model"], *(settings[name] for name in controls.NAMES)]
         gallery.again(restore, None, restored, queue=False, api_visibility="private")
-        emptied = [portrait, video, status, gallery, sources.archive, report]
-        delete.click(actions.delete_files, None, emptied, queue=False, api_name="forget")
-        page.load(actions.show_results, None, gallery, queue=False, api_visibility="private")
-        page.unload(actions.cancel)
+        files = {name: widget for tab in sources.inputs.values() for name, widget in tab.items()}
+        _keep_inputs(page, actions, {**inputs, **files}, sources.tabs)
+        emptied = [portrait, *(widget for widget in files.values() if isinstance(widget, EMPTIED))]
+
+        def forget(request: gr.Request) -> list:
+            actions.delete_files(request)
+            return [*([None] * len(emptied)), components.IDLE, None, components.result_gallery([]), None, ""]
+
+        emptied_outputs = [*emptied, status, video, gallery, sources.archive, report]
+        delete.click(forget, None, emptied_outputs, queue=False, api_name="forget")
+        page.load(desk.show(actions.resume), None, desk.widgets, api_visibility="private", **STREAMED)
     return page.queue(default_concurrency_limit=None, max_size=200)
 
 
@@ -175,7 +195,7 @@ def _source_tabs() -> Sources:
     gr.Markdown("## 2. What moves it")
     inputs: dict = {}
     buttons: dict = {}
-    with gr.Tabs(elem_id="sources"):
+    with gr.Tabs(elem_id="sources") as tabs:
         with gr.Tab("Recording", id="speak"):
             recording = gr.Audio(
                 type="filepath", label="Speech", sources=["upload", "microphone"], buttons=[], elem_id="recording"
@@ -209,7 +229,7 @@ def _source_tabs() -> Sources:
             archive = gr.File(label="The report as ZIP", interactive=False, height=80, elem_id="archive")
             inputs["inspect"] = {"clip": clip}
             buttons["inspect"] = _start_button("Look inside", "inspect")
-    return Sources(inputs, buttons, archive)
+    return Sources(tabs, inputs, buttons, archive)
 
 
 def _start_button(label: str, kind: str, interactive: bool = True) -> gr.Button:
@@ -231,21 +251,52 @@ def _settings_section(actions: Actions) -> dict[str, Component]:
     return settings
 
 
-def _connect(kind: str, action: Callable, inputs: dict, button: gr.Button, outputs: list, cancel: gr.Button) -> None:
+def _connect(kind: str, actions: Actions, inputs: dict[str, Component], desk: Desk) -> None:
     """Connect a button on the page, and an endpoint of the same name for programs, whose errors are exceptions."""
-    quiet: dict[str, Any] = {
-        "preprocess": False,
-        "postprocess": False,
-        "show_progress": "hidden",
-        "concurrency_limit": None,
-    }
     names, widgets = list(inputs), list(inputs.values())
-    button.click(
-        as_button_handler(action, names),
-        widgets,
-        [*outputs, button, cancel],
-        js=SCROLL_TO_RESULT,
-        api_visibility="private",
-        **quiet,
+
+    def run_on_page(request: gr.Request, *values: object) -> AsyncIterator[View]:
+        return actions.run_on_page(kind, dict(zip(names, values, strict=True)), request)
+
+    desk.buttons[kind].click(
+        desk.show(run_on_page), widgets, desk.widgets, js=SCROLL_TO_RESULT, api_visibility="private", **STREAMED
     )
-    gr.Button(visible=False).click(as_endpoint(action, names), widgets, outputs, api_name=kind, **quiet)
+    outputs = ["archive", "facts", "status", "report"] if kind == "inspect" else ["video", "facts", "status", "shelf"]
+
+    async def run_for_program(request: gr.Request, *values: object) -> AsyncIterator[list]:
+        async for view in actions.run_for_program(kind, dict(zip(names, values, strict=True)), request):
+            yield [getattr(view, output) for output in outputs]
+
+    parameter = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter("request", parameter, annotation=gr.Request)]
+    parameters += [inspect.Parameter(names[0], parameter)]
+    parameters += [inspect.Parameter(name, parameter, default=controls.DEFAULTS.get(name)) for name in names[1:]]
+    vars(run_for_program)["__signature__"] = inspect.Signature(parameters)  # Gradio reads the names from it
+    run_for_program.__annotations__ = {"request": gr.Request}
+    run_for_program.__doc__ = SUMMARIES[kind]
+    shown = [getattr(desk, output) for output in outputs]
+    gr.Button(visible=False).click(run_for_program, widgets, shown, api_name=kind, **STREAMED)
+
+
+def _keep_inputs(page: gr.Blocks, actions: Actions, widgets: dict[str, Component], tabs: gr.Tabs) -> None:
+    """Tell the server what the widgets show whenever they change, and show it again when the page is loaded again."""
+    names, kept = list(widgets), list(widgets.values())
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+    def remember(request: gr.Request, *values: object) -> None:
+        actions.remember(request, dict(zip(names, values, strict=True)))
+
+    changes = [widget.change for widget in kept]
+    gr.on(changes, remember, kept, None, preprocess=False, trigger_mode="always_last", **quiet)
+
+    def remember_tab(event: gr.SelectData, request: gr.Request) -> None:
+        actions.remember(request, {"tab": TAB_IDS[event.value]})
+
+    tabs.select(remember_tab, None, None, **quiet)
+
+    def restore(request: gr.Request) -> list:
+        values = actions.restore(request)
+        tab = gr.update(selected=values["tab"]) if "tab" in values else SKIP
+        return [*(values.get(name, SKIP) for name in names), tab]
+
+    page.load(restore, None, [*kept, tabs], postprocess=False, **quiet)

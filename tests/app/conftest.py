@@ -82,6 +82,13 @@ class Tab:
     def __getattr__(self, name):
         return getattr(self._page, name)
 
+    def open_beside(self, url):
+        """Open another tab of the same visitor."""
+        tab = self.context.new_page()
+        tab.goto(url)
+        tab.wait_for_selector("#speak")
+        return Tab(tab)
+
     def give(self, where, file):
         """Upload a file to a widget."""
         self.locator(f"{where} input[type=file]").first.set_input_files(str(file))

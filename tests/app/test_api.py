@@ -168,10 +168,12 @@ def test_a_full_queue_says_so(page, slow_frames, example_portrait, long_speech):
 
 def test_files_go_with_the_visitor_and_the_model_stays(page, client, example_portrait):
     client.predict(portrait=handle_file(example_portrait), api_name="/faces")
-    before = set((page.sessions.root / "sessions").iterdir())
+    before = {file for file in page.sessions.root.glob("sessions/*/**/*") if file.is_file()}
     client.predict(api_name="/forget")
-    deleted = before - set((page.sessions.root / "sessions").iterdir())
-    assert len(deleted) == 1
+    deleted = {file for file in before if not file.exists()}
+    assert example_portrait.name in {file.name for file in deleted}
+    owners = {file.relative_to(page.sessions.root).parts[1] for file in deleted}
+    assert len(owners) == 1 and not any((page.sessions.root / "sessions" / owners.pop()).iterdir())
     client.predict(portrait=handle_file(example_portrait), api_name="/faces")
     assert page.models.loads == 1, "several requests, one load"
 

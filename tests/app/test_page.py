@@ -111,22 +111,6 @@ def test_preview_progress_and_cancel(open_page, page, slow_frames, root, speech)
 
 
 @pytest.mark.slow
-def test_closing_the_tab_ends_the_work(open_page, page, slow_frames, root, speech):
-    tab = open_page()
-    tab.give_portrait(root / "app/examples/man.webp")
-    tab.give_recording(speech)
-    tab.set_steps()
-    tab.locator("#speak").click()
-    tab.await_status("of 200 frames")
-    tab.close()
-    deadline = time.monotonic() + 20
-    while list(page.sessions.root.glob("sessions/*/work-*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not list(page.sessions.root.glob("sessions/*/work-*"))
-    assert slow_frames.drawn < 225
-
-
-@pytest.mark.slow
 def test_two_visitors_at_once(open_page, slow_frames, root, clicks):
     tabs = [open_page(), open_page()]
     for tab, name in zip(tabs, ("man", "woman"), strict=True):

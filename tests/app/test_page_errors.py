@@ -13,16 +13,16 @@ TABS = {"speak": "Recording", "say": "Text", "drive": "Driving video", "inspect"
 
 
 def write_video(path, picture):
-    """Half a second of one picture, without sound."""
+    """Three frames of one picture, without sound."""
     height, width = picture.shape[:2]
     with VideoWriter(path, width, height) as writer:
-        for _ in range(13):
+        for _ in range(3):
             writer.write(picture)
     return path
 
 
 @pytest.fixture
-def files(tmp_path, root, clicks, make_wav):
+def files(tmp_path, root, make_wav):
     """Good and bad inputs by name."""
     from PIL import Image
 
@@ -33,19 +33,16 @@ def files(tmp_path, root, clicks, make_wav):
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "text.wav").write_text("no sound")
     Image.new("RGB", (128, 128), "gray").save(tmp_path / "grey.png")
-    sound_only = tmp_path / "sound.mp4"
-    sound_only.write_bytes(clicks.read_bytes())
     return SimpleNamespace(
         portrait=man,
         faceless=tmp_path / "grey.png",
         no_picture=tmp_path / "text.png",
         cut_picture=tmp_path / "cut.png",
-        recording=clicks,
+        recording=make_wav(tmp_path / "short.wav", np.random.default_rng(1).normal(0, 0.1, 2000)),
         no_recording=tmp_path / "text.wav",
         long_recording=make_wav(tmp_path / "long.wav", np.full(22 * 16_000, 0.1)),
         driving=write_video(tmp_path / "driving.mp4", noise),
         faceless_driving=write_video(tmp_path / "grey.mp4", np.full((128, 128, 3), 90, np.uint8)),
-        sound_only=sound_only,
     )
 
 
@@ -61,8 +58,8 @@ ERRORS = {
     "half a picture": ("speak", {"portrait": "cut_picture"}, "damaged", GOOD),
     "no face": ("speak", {"portrait": "faceless"}, "no face", GOOD),
     "no text": ("say", {"text": " "}, "no text", {"text": "Yes."}),
+    "a long text": ("say", {"text": "x " * 1001}, "2,002 characters; allowed are 2,000", {"text": "Yes."}),
     "no driving video": ("drive", {}, "no driving video yet", {"driving": "driving"}),
-    "no pictures to drive": ("drive", {"driving": "sound_only"}, "no pictures", {"driving": "driving"}),
     "no face to drive": ("drive", {"driving": "faceless_driving"}, "no face", {"driving": "driving"}),
     "nothing to inspect": ("inspect", {"portrait": None}, "no portrait yet", {"portrait": "portrait"}),
 }
@@ -92,5 +89,5 @@ def test_after_each_error_the_next_video_is_good(open_page, page, files, monkeyp
         tab.locator("#cancel").wait_for(state="hidden")
         assert start.is_enabled(), error
         if kind != "inspect":
-            tab.plays()
+            tab.wait_for_function("(document.querySelector('#video video') || {}).videoWidth > 0")
     assert not list(page.sessions.root.glob("sessions/*/work-*"))

@@ -84,6 +84,16 @@ def test_idle_sessions_expire_but_not_under_a_job(store):
     assert store.sessions() == [recent]
 
 
+def test_a_tab_shows_the_latest_job(store):
+    session, jobs = store.get("a"), [Job(lambda job: None) for _ in range(3)]
+    for tab, job in zip("abc", jobs, strict=True):
+        session.watch(tab, job)
+    assert session.latest_job is jobs[2] and session.jobs == dict(zip("abc", jobs, strict=True))
+    jobs[0].run()
+    session.watch("d", session.latest_job)
+    assert list(session.jobs) == ["b", "c", "d"] and session.jobs["d"] is jobs[2]
+
+
 def test_remains_of_broken_uploads_are_swept(store):
     old, new, example = (write(store.root / name) for name in ("tmp1", "tmp2", "tmp3"))
     store.public = frozenset({example})

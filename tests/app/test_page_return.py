@@ -1,0 +1,92 @@
+"""The page in Chromium after a reload, a closed tab or a lost connection: the video arrives, the inputs are there."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def speech(make_wav, tmp_path):
+    """48 frames, and so short that there is no preview."""
+    return make_wav(tmp_path / "speech.wav", np.random.default_rng(0).normal(0, 0.1, round(1.9 * 16_000)))
+
+
+@pytest.fixture
+def slow_frames(found_talker, monkeypatch):
+    """Frames are drawn slowly enough to come back before the last."""
+    draw = found_talker.model.render_frames
+
+    def slow(*arguments, **options):
+        for frame in draw(*arguments, **options):
+            time.sleep(0.15)
+            yield frame
+
+    monkeypatch.setattr(found_talker.model, "render_frames", slow)
+
+
+def frames_done(tab):
+    """The number of frames in the status, which a reload must not set back."""
+    return int(tab.await_status("of 48 frames").split(" of ")[0].split()[-1])
+
+
+def begin(tab, root, speech):
+    """Start a video of 48 frames with settings that are not the defaults; returns when some are drawn."""
+    tab.give_portrait(root / "app/examples/pair.webp")
+    tab.locator("#boxes [data-face='1'] rect").click()
+    tab.locator("#boxes .face.speaks[data-face='1']").wait_for()
+    tab.give_recording(speech)
+    tab.set_steps()
+    tab.get_by_label("seed").fill("7")
+    tab.get_by_label("seed").press("Tab")
+    tab.locator("#speak").click()
+    return frames_done(tab)
+
+
+@pytest.mark.slow
+def test_a_reload_at_half_time_loses_nothing(open_page, slow_frames, root, speech):
+    tab, other = open_page(), open_page()
+    before = begin(tab, root, speech)
+    tab.reload()
+    assert frames_done(tab) >= before, "the work began anew"
+    assert not tab.locator("#speak").is_enabled() and tab.locator("#cancel").is_visible()
+    tab.wait_for_selector("#boxes .face.speaks[data-face='1']", state="attached")
+    tab.locator("#recording", has_text="1x").wait_for()
+    assert "seed 7" in tab.await_status("Done") and tab.plays() == [512, 256]
+    assert tab.locator("#speak").is_enabled() and tab.locator("#shelf figure").count() == 1
+    other.reload()  # another visitor
+    other.locator("#shelf", has_text="will be kept here").wait_for()
+    assert "will appear here" in other.locator("#status").inner_text()
+    assert other.locator("#boxes rect").count() == 0
+    tab.reload()  # after the end
+    assert "seed 7" in tab.await_status("Done") and tab.plays() == [512, 256]
+    tab.get_by_role("button", name="Options").click()
+    assert tab.get_by_label("seed").input_value() == "7" and tab.get_by_label("steps").input_value() == "1"
+    tab.locator("#speak").click()
+    tab.await_status("of 48 frames")
+    tab.locator("#cancel").click()
+    tab.await_status("Cancelled")
+
+
+@pytest.mark.slow
+def test_a_closed_tab_does_not_end_the_work(open_page, page, slow_frames, root, speech):
+    tab = open_page()
+    tab.get_by_role("tab", name="Text").click()
+    tab.get_by_label("Text", exact=True).fill("For later.")
+    tab.get_by_role("tab", name="Recording").click()
+    begin(tab, root, speech)
+    tab.close()
+    again = tab.open_beside(page.url)
+    again.await_status("of 48 frames")
+    again.locator("#cancel").click()
+    again.await_status("Cancelled")
+    again.get_by_role("tab", name="Text").click()
+    assert again.get_by_label("Text", exact=True).input_value() == "For later."
+    again.locator("#forget").click()
+    again.wait_for_function("document.querySelector('#text textarea').value == ''")
+    again.reload()
+    again.locator("#shelf", has_text="will be kept here").wait_for()
+    assert "will appear here" in again.locator("#status").inner_text()
+    assert again.locator("#boxes rect").count() == 0
