@@ -11,6 +11,7 @@ beyond its hop. Speech that is still arriving gets the same numbers as a whole r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -118,7 +119,7 @@ class PhoneticEncoder(nn.Module):
         x, past = self.into.run(mel.mT, next(pasts) if pasts else None)
         kept, x = [past], x.mT
         for block in self.blocks:
-            x, past = block.run(x, next(pasts) if pasts else None)
+            x, past = cast(PhoneticBlock, block).run(x, next(pasts) if pasts else None)
             kept.append(past)
         if state is not None:
             state.pasts = kept

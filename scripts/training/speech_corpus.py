@@ -20,10 +20,10 @@ import soundfile
 import torch
 
 from anitalker.config import SAMPLE_RATE, InputError
+from anitalker.files import write_whole
 from encoders.audio import level_gain, to_mono
 from encoders.phonetic import ENGLISH, TOKENS
 from scripts.training.data import decode_speech
-from scripts.training.loop import write_whole
 
 SUFFIXES = (".opus", ".flac", ".wav", ".ogg", ".mp4")
 UNKNOWN = 255  # phone number of what the aligner did not label

@@ -97,7 +97,7 @@ def test_licences_of_the_train_split(folder):
 
 
 def test_another_folder_is_told(folder, tmp_path_factory):
-    with pytest.raises(InputError, match="no clip of split .val"):
+    with pytest.raises(InputError, match=r"no clip of split .val"):
         list(read_lip_motion(folder, ("val",)))
     with pytest.raises(InputError, match=r"no .*manifest\.csv"):
         list(read_lip_motion(tmp_path_factory.mktemp("empty"), ("train",)))
