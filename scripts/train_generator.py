@@ -38,6 +38,7 @@ from scripts.training.lip_loss import mouth_readout
 from scripts.training.losses import weighted_mean
 from scripts.training.motion_data import MotionClip, MotionExamples, Space, blink_course, load_motion, measure
 from scripts.training.recipe import Recipe, add_dtype, add_features_dir, command, take_recipe, training_parser
+from scripts.training.sync import delay, shift_late_sound
 
 RECIPE = Recipe(steps=4000, batch=32, lr=6e-4, clip=1.0)
 ONE_STEP = SamplingParams(steps=1, guidance=1.0, temperature=0.0)
@@ -163,28 +164,9 @@ def validate(speaker: Speaker, clips: list[MotionClip], wishes: SamplingParams, 
 
 
 def measure_sync(speaker: Speaker, clips: list[MotionClip]) -> dict[str, tuple[float, float]]:
-    """How late each clip's sound is, judged by a network that learned from all of them: id -> (frames, correlation).
-
-    Lips of the network's single-step estimate against the labels' at lags of up to 7 frames; the peak by a parabola.
-    """
-    delays = {}
-    for clip in (clip for clip in clips if clip.speaks):
-        lips, n = speaker(clip, speaker.hear(clip.sound), 0, ONE_STEP), len(clip.lips)
-        curve = [pearson(lips[max(0, k) : n + min(0, k)], clip.lips[max(0, -k) : n - max(0, k)]) for k in range(-8, 9)]
-        best = 1 + int(np.argmax(curve[1:-1]))
-        low, top, high = curve[best - 1 : best + 2]
-        fraction = 0.5 * (low - high) / min(low - 2 * top + high, -1e-6)
-        delays[clip.row["id"]] = (round(best - 8 + float(np.clip(fraction, -0.5, 0.5)), 2), round(top, 3))
-    return delays
-
-
-def apply_sync(delays: dict, clips: list[MotionClip]) -> None:
-    """Shift the sound of clips that are clearly late or early; sound that fits nowhere teaches no speech."""
-    for clip in clips:
-        late, correlation = delays.get(clip.row["id"], (0.0, 1.0))
-        clip.unrelated = clip.speaks and correlation < 0.2
-        if correlation > 0.35 and 0.6 <= abs(late) <= 6:
-            clip.shift(late)
+    """How late each speaking clip's sound is by the network's single-step estimate: id -> (frames, correlation)."""
+    speaking = [clip for clip in clips if clip.speaks]
+    return {clip.row["id"]: delay(speaker(clip, speaker.hear(clip.sound), 0, ONE_STEP), clip.lips) for clip in speaking}
 
 
 @command
@@ -231,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             path.write_text(json.dumps(measure_sync(averaged(), clips)))
             print("sync: shifted or silenced clips by", path, flush=True)
         engine.wait()
-        apply_sync(json.loads(path.read_text()), clips)
+        shift_late_sound(json.loads(path.read_text()), clips)
 
     def draw(step: int, seed: int) -> dict[str, Tensor]:
         nonlocal sync_at

@@ -11,9 +11,11 @@ Kill it whenever you like: the same command continues from the last checkpoint.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,14 +29,17 @@ from scripts.evaluation.metrics import pearson
 from scripts.training.engine import fit, open_run, start
 from scripts.training.generator_start import begin_at, parts_of, phonetic_of
 from scripts.training.lip_loss import LipLoss, mouth_readout
-from scripts.training.motion_data import MotionClip, MotionExamples, even_spread, load_motion, measure
+from scripts.training.motion_data import MotionClip, MotionExamples, load_motion, measure
 from scripts.training.recipe import Recipe, add_dtype, add_features_dir, command, take_recipe, training_parser
 from scripts.training.sound_augment import SoundAugment
+from scripts.training.speakers import even_spread, true_level
+from scripts.training.sync import delay, shift_late_sound
 
 RECIPE = Recipe(steps=3000, batch=24, lr=1e-3, clip=1.0, warm=200, decay=0.995, score=250)
 WIDTH = 160
 NOISE = 0.1  # added to the measured features, whose spread is about one
 WINDOW = (32, 110)  # frames
+LEAST_SHIFT = 0.15  # frames: offsets of the manifests are whole frames
 
 
 class LipObjective(nn.Module):
@@ -65,10 +70,8 @@ def lip_scores(
     heard: speech features [T,S] of each clip; opening [14]: readout of `mouth_readout`. Filmed and generated apart.
     """
     people: dict[str, dict[str, list]] = {"filmed": defaultdict(list), "generated": defaultdict(list)}
-    assert network.lips is not None
     for speech, clip in zip(heard, clips, strict=True):
-        expression = (network.lips(speech[None]) * network.std)[0, :, -len(opening) :]
-        lips, truth = (expression @ opening).numpy(), clip.lips
+        lips, truth = (expressions(network, speech) @ opening).numpy(), clip.lips
         count = min(len(lips), len(truth))
         kind = "filmed" if clip.row["generated"] == "no" else "generated"
         values = pearson(lips[:count], truth[:count]), lips.std() / max(truth.std(), 1e-6)
@@ -81,6 +84,24 @@ def lip_scores(
     return scores
 
 
+@torch.no_grad()
+def measure_sync(
+    network: MotionGenerator, features: SpeechFeatures, clips: Sequence[MotionClip], opening: Tensor
+) -> dict[str, tuple[float, float]]:
+    """How late each clip's sound is by what the regressor hears in it: id -> (frames, correlation)."""
+    delays = {}
+    for clip in clips:
+        expression = expressions(network, features(normalise_level(torch.from_numpy(clip.sound))))
+        delays[clip.row["id"]] = delay((expression @ opening).numpy(), clip.lips)
+    return delays
+
+
+def expressions(network: MotionGenerator, speech: Tensor) -> Tensor:
+    """Speech features [T,S] -> expression [T,14] less its mean over all speech, by the regressor alone."""
+    assert network.lips is not None
+    return (network.lips(speech[None]) * network.std)[0, :, POSE_SIZE:]
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
@@ -89,13 +110,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips = [clip for clip in load_motion(options.features_dir, "train") if clip.speaks]
     held_out = [clip for clip in load_motion(options.features_dir, "val") if clip.speaks]
     space, phonetic = measure(options.features_dir, clips), phonetic_of(options.phonetic or options.start)
-    even_spread(clips, space.spoken)
+    readout = mouth_readout(torch.from_numpy(space.directions).float())
+    true_level(clips, readout[:, 0].numpy())
+    even_spread(clips, space.spoken, readout[:, 0].numpy())
     features = SpeechFeatures(**to_dict(SpeechConfig()), phonetic=phonetic)
     network = begin_at(options.start, features.size, options.width)
     network.requires_grad_(False)
     assert network.lips is not None
     network.lips.requires_grad_(True)
-    readout = mouth_readout(torch.from_numpy(space.directions).float())
     expressions = np.concatenate([clip.codes[:, POSE_SIZE:] - clip.codes[:, POSE_SIZE:].mean(0) for clip in clips])
     shape_std = torch.from_numpy((expressions @ readout.numpy()).std(0)).float()
     loss = LipLoss(network.std, readout, shape_std)
@@ -108,7 +130,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with torch.no_grad():
         heard = [features(normalise_level(torch.from_numpy(clip.sound))) for clip in held_out]
 
+    def synchronise() -> None:
+        """Find how late the sound of each clip is, once per run folder, and shift it."""
+        path = Path(options.out) / "sync.json"
+        if engine.main and not path.is_file():
+            path.write_text(json.dumps(measure_sync(run.averaged("generator").cpu(), features, clips, readout[:, 0])))
+            print("sync: sound shifted by", path, flush=True)
+        engine.wait()
+        shift_late_sound(json.loads(path.read_text()), clips, least=LEAST_SHIFT, most=2.0)
+
+    synchronised = False
+
     def draw(step: int, seed: int) -> dict[str, Tensor]:
+        nonlocal synchronised
+        if options.sync_at and step >= options.sync_at and not synchronised:
+            synchronise()
+            synchronised = True
         frames = int(np.random.default_rng((options.seed, step)).integers(*WINDOW))
         batch = examples.batch(recipe.batch, 2, frames, seed)
         return {name: value.to(engine.device) for name, value in batch.items()}
@@ -127,6 +164,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.set_defaults(start="checkpoints/lite.safetensors")
     parser.add_argument("--phonetic", metavar="RUN", help="phonetic encoder to hear; by default that of --start")
     parser.add_argument("--width", type=int, default=WIDTH)
+    parser.add_argument("--sync-at", type=int, default=200, help="step at which late sound is found; 0 never")
     add_dtype(parser)
     return parser.parse_args(arguments)
 

@@ -250,28 +250,6 @@ def play_faster(segment: Segment, factor: float) -> Segment:
     return Segment(sound, codes, segment.good[position.astype(int)])
 
 
-def even_spread(clips: list[MotionClip], spoken: np.ndarray, power: float = 0.7) -> None:
-    """Scale what speech moves in every person's clips towards the spread of the median person, in place.
-
-    Some mumble and some declaim, which no sound tells. spoken [20,20], as for `MotionExamples`; power: 0 changes
-    nothing, 1 makes all alike. Factors stay within 0.5 .. 2.
-    """
-    people: dict[str, list[MotionClip]] = {}
-    for clip in clips:
-        people.setdefault(clip.row["identity"], []).append(clip)
-    spreads = {
-        name: float(np.concatenate([clip.lips - clip.lips.mean() for clip in group]).std())
-        for name, group in people.items()
-    }
-    usual = float(np.median(list(spreads.values())))
-    for name, group in people.items():
-        factor = float(np.clip((usual / max(spreads[name], 1e-4)) ** power, 0.5, 2))
-        for clip in group:
-            moved = ((clip.codes - clip.codes.mean(0)) @ spoken).astype(np.float32)
-            clip.codes = clip.codes + np.float32(factor - 1) * moved
-            clip.lips = clip.lips.mean() + np.float32(factor) * (clip.lips - clip.lips.mean())
-
-
 @dataclass(frozen=True)
 class Space:
     """What the codes mean, measured on the training clips.

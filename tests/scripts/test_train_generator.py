@@ -17,6 +17,7 @@ from scripts import train_generator
 from scripts.training.generator_start import begin_at
 from scripts.training.loop import Run
 from scripts.training.motion_data import MotionExamples, load_motion, measure
+from scripts.training.sync import shift_late_sound
 
 
 @pytest.fixture
@@ -150,5 +151,5 @@ def test_loss_falls_on_one_batch(motion_folder, clips):
 
 def test_sound_that_fits_nowhere_teaches_no_speech(clips):
     clip = replace(clips[0])
-    train_generator.apply_sync({"one": (1.0, 0.1)}, [clip])
+    shift_late_sound({"one": (1.0, 0.1)}, [clip])
     assert clip.unrelated and not clip.speaks and len(clip.codes) == 160

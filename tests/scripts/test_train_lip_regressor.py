@@ -9,7 +9,9 @@ from safetensors.torch import load_file
 
 from scripts import train_generator, train_lip_regressor
 from scripts.training.lip_loss import LipLoss, mouth_readout
-from scripts.training.motion_data import even_spread, load_motion, measure
+from scripts.training.motion_data import load_motion, measure
+from scripts.training.speakers import even_spread, true_level
+from scripts.training.sync import delay, shift_late_sound
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +84,46 @@ def test_readout_measures_the_mouth():
     assert torch.allclose(mouth_readout(directions), torch.eye(3))
 
 
-def test_mumblers_and_declaimers_come_nearer(motion_folder):
-    clips = [clip for clip in load_motion(motion_folder, "train") if clip.speaks]
-    other = replace(clips[0], row=clips[0].row | {"identity": "z"}, codes=clips[0].codes * 3, lips=clips[0].lips * 3)
-    pair, space = [replace(clips[0]), other], measure(motion_folder, clips)
-    means = [clip.codes.mean(0) for clip in pair]
-    even_spread(pair, space.spoken)
-    assert 1 < pair[1].lips.std() / pair[0].lips.std() < 2
-    assert all(np.allclose(clip.codes.mean(0), mean, atol=1e-5) for clip, mean in zip(pair, means, strict=True))
+@pytest.fixture
+def clip(motion_folder):
+    return next(clip for clip in load_motion(motion_folder, "train") if clip.speaks)
+
+
+def test_mumblers_and_declaimers_come_nearer_and_shut_lips_stay_shut(clip, motion_folder):
+    opening = np.zeros(14)
+    opening[0] = 0.1
+    codes = clip.codes.copy()
+    codes[:, 6] = 10 * clip.lips
+    quiet = replace(clip, codes=codes)
+    loud = replace(clip, row=clip.row | {"identity": "z"}, codes=codes * 3, lips=clip.lips * 3)
+    quiet.codes[5], loud.codes[5] = 0, 0
+    spoken = measure(motion_folder, [clip]).spoken
+    spoken[6:, 6:] = np.eye(14)
+    even_spread([quiet, loud], spoken, opening)
+    assert 1 < loud.lips.std() / quiet.lips.std() < 2
+    for changed in (quiet, loud):
+        assert changed.codes[5, 6] == pytest.approx(0, abs=1e-5)
+        assert np.allclose(np.delete(changed.codes[:, 6], 5) * 0.1, np.delete(changed.lips, 5), atol=1e-5)
+
+
+def test_the_level_of_the_lips_is_the_measured_one(clip):
+    opening = np.linspace(-0.1, 0.2, 14)
+    before = clip.codes.copy()
+    true_level([clip], opening)
+    assert (clip.codes[:, 6:] @ opening).mean() == pytest.approx(clip.lips.mean(), abs=1e-5)
+    assert np.allclose(np.diff(clip.codes, axis=0), np.diff(before, axis=0), atol=1e-5)
+
+
+def test_a_fraction_of_a_frame_is_found_and_shifted(clip):
+    truth = np.sin(np.arange(160) * 0.31) + 0.3 * np.sin(np.arange(160) * 0.83)
+    times = np.arange(160) - 1.4
+    late, correlation = delay(np.sin(times * 0.31) + 0.3 * np.sin(times * 0.83), truth)
+    assert late == pytest.approx(1.4, abs=0.15) and correlation > 0.9
+    count = len(clip.codes)
+    shift_late_sound({clip.row["id"]: (late, correlation)}, [clip], least=0.15, most=2.0)
+    assert len(clip.codes) == count - 2 and len(clip.sound) == 640 * (count - 2)
+    shift_late_sound({clip.row["id"]: (0.1, 0.9)}, [clip], least=0.15)
+    assert len(clip.codes) == count - 2
 
 
 def test_unsure_clips_are_drawn_less_often(motion_folder):
