@@ -2,6 +2,7 @@
 
     python -m scripts.evaluate --data DIR --split val [--model lite] [--json] [--out FOLDER]
     python -m scripts.evaluate --data DIR --split val --outputs VIDEOS --parts audio
+    python -m scripts.evaluate --videos FILE... --parts sync [--json]
 
 The protocol is docs/evaluation.md. With --json exactly one JSON object goes to stdout; progress goes to stderr.
 """
@@ -21,6 +22,7 @@ from scripts.evaluation.clips import ExternalVideos
 from scripts.evaluation.pipeline_adapter import FaceReader, ModelUnderTest, face_reader
 from scripts.evaluation.report import page, write
 from scripts.evaluation.session import Session
+from scripts.evaluation.sync_videos import judge_videos
 
 SUITES: dict[str, Callable[[Session], dict]] = {  # in the order in which they run
     "reenactment": reenactment.run_self,
@@ -33,6 +35,7 @@ SUITES: dict[str, Callable[[Session], dict]] = {  # in the order in which they r
     "hal": codes.run_hal,
 }
 OF_VIDEOS = ("reenactment", "audio")  # those that can score another system's videos
+OF_FILES = ("sync",)  # what --videos are scored by
 
 
 def evaluate(
@@ -76,7 +79,7 @@ def run_suite(name: str, session: Session) -> dict:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, help="folder laid out as scripts.prepare_data writes it")
+    parser.add_argument("--data", help="folder laid out as scripts.prepare_data writes it")
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", default="lite", help="registry name, folder or file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -86,7 +89,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stills", type=int, default=20, help="open-mouth stills")
     parser.add_argument("--faces", type=int, default=40, help="stills of the held-still part")
     parser.add_argument("--clips", type=int, default=None, help="only the first n clips: a trial, not a score")
-    parser.add_argument("--parts", nargs="+", choices=(*SUITES, "all"), default=["all"])
+    parser.add_argument("--parts", nargs="+", choices=(*SUITES, *OF_FILES, "all"), default=["all"])
     parser.add_argument(
         "--whole",
         action=argparse.BooleanOptionalAction,
@@ -102,6 +105,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="lips: read rendered frames; --no-render: read the motion codes alone, in a fraction of the time",
     )
     parser.add_argument("--outputs", metavar="DIR", help="score another system's videos, ID.mp4 per clip, instead")
+    parser.add_argument(
+        "--videos", nargs="+", metavar="FILE", help="sync of lips and sound in any videos; without --data"
+    )
     parser.add_argument("--features", help="perceptual distance: .npz of SqueezeNet, vgg19, TorchScript LPIPS, none")
     parser.add_argument(
         "--identity-network", default="verifier", help="verifier, a file, a TorchScript recognition network, or none"
@@ -117,11 +123,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name} is {getattr(arguments, name)}; allowed is 1 or more")
     if arguments.resume and not arguments.out:
         parser.error("--resume needs --out, the folder of the evaluation that was broken off")
-    possible = list(OF_VIDEOS if arguments.outputs else SUITES)
+    if not arguments.data and not arguments.videos:
+        parser.error("neither --data DIR nor --videos FILE... was given; one is required")
+    source, possible = ("--outputs", OF_VIDEOS) if arguments.outputs else ("--data", tuple(SUITES))
+    if arguments.videos:
+        source, possible = "--videos", OF_FILES
     if "all" in arguments.parts:
-        arguments.parts = possible
+        arguments.parts = list(possible)
     if impossible := [name for name in arguments.parts if name not in possible]:
-        parser.error(f"--outputs came with --parts {' '.join(impossible)}; allowed are {' '.join(possible)}")
+        parser.error(f"{source} came with --parts {' '.join(impossible)}; allowed are {' '.join(possible)}")
     if (arguments.lips or arguments.stream) and "lips" not in arguments.parts:
         parser.error(f"--lips and --stream came with --parts {' '.join(arguments.parts)}; add lips to the parts")
     return arguments
@@ -130,7 +140,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     try:
-        if arguments.outputs:
+        if arguments.videos:
+            report = {"sync": judge_videos(arguments.videos, arguments.device)}
+        elif arguments.outputs:
             videos = ExternalVideos(arguments.outputs)
             report = evaluate(face_reader(videos.folder.name, arguments.device), arguments, videos)
         else:

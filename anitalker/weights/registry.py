@@ -72,6 +72,13 @@ REGISTRY = {
         "identity verifier of scripts.evaluate; no model uses it",
         model=False,
     ),
+    "sync_judge": Entry(
+        "sync_judge.safetensors",
+        "714be6f6efb3d30a771354cabf7edb634bef4b89390c8f4ca910694404751099",
+        "Apache-2.0",
+        "sync judge of scripts.evaluate; no model uses it",
+        model=False,
+    ),
     "motion_prior": Entry(
         "motion_prior.safetensors",
         "e5abff1bcf6f7b46002b652ea70636d30037836566beb1c4c92af4afeb54b2dc",

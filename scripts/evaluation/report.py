@@ -86,7 +86,7 @@ def page(report: dict, sheets: list[str]) -> str:
         for what, value, limit, reached in check_targets(report)
     ]
     facts = [(name, value) for name, value in report.items() if not isinstance(value, dict)]
-    blocks = [f"# {report['model']} on {report['split']}", table(("", ""), facts)]
+    blocks = [f"# {report['model']} on {report['split']}" if "model" in report else "# Videos", table(("", ""), facts)]
     blocks += ["## Targets", table(("", "value", "wanted", ""), targets)]
     for name, values in report.items():
         if isinstance(values, dict):
