@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_whole(out / f"{clip.row['id']}.safetensors", functools.partial(save_file, features))
         rows.append(clip.row)
     for clip in read_lip_motion(options.lips, splits) if options.lips else ():
-        if is_usable(clip.row):
+        if is_usable(clip.row) and clip.row["id"] not in {row["id"] for row in rows}:  # some stand in both folders
             features = features_of_lips(clip)
             write_whole(out / f"{clip.row['id']}.safetensors", functools.partial(save_file, features))
             rows.append(clip.row | {"shard": "lips", "speaking_visible": "yes", "has_audio": "yes"})

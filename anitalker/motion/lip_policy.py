@@ -11,19 +11,19 @@ from torch import Tensor
 from anitalker.motion import samplers
 from anitalker.runtime.smoothstep import smoothstep
 
-LIP_REGRESSOR_WEIGHT = 0.5  # of the regression from speech alone, in the mean of the lips
+LIP_REGRESSOR_WEIGHT = 0.85  # of the regression from speech alone, in the mean of the lips
 LIP_GAIN = 1.6  # factor on lip motion: the mean is flatter than real motion, and the decoder flattens it further
 EASE_IN_FRAMES = 9  # 0.36 s, in which motion leaves the portrait's own code
 
 
 def guided_mean(mean: Tensor, regression: Tensor | None, unconditional: Tensor, guidance: float) -> Tensor:
-    """The mean of all motions that fit the speech [1,n,M], guided away from the estimate without speech.
+    """The mean of all motions that fit the speech [1,n,M].
 
-    mean: the transformer's estimate; regression: the lip regressor's, blended in (None: there is none).
+    mean: the transformer's estimate, guided away from the one without speech; regression: the lip regressor's, which
+    knows nothing but the speech, blended in (None: there is none).
     """
-    if regression is not None:
-        mean = mean + LIP_REGRESSOR_WEIGHT * (regression - mean)
-    return samplers.guide(mean, unconditional, guidance)
+    guided = samplers.guide(mean, unconditional, guidance)
+    return guided if regression is None else guided + LIP_REGRESSOR_WEIGHT * (regression - guided)
 
 
 def amplify(motion: Tensor, neutral: Tensor, spoken: Tensor) -> Tensor:
