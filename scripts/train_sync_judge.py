@@ -41,6 +41,8 @@ class SyncObjective(nn.Module):
     """Which shift, which of the other clips, and which frame of the speech belongs to the lips? InfoNCE (van den Oord
     et al. 2018) over means of CORE frames at every shift, over the clips of the batch, and over single frames."""
 
+    target: Tensor
+
     def __init__(self, network: SyncJudgeNetwork) -> None:
         super().__init__()
         self.network = network
