@@ -7,16 +7,18 @@ import numpy as np
 from anitalker.config import POSE_SIZE
 from scripts.training.motion_data import MotionClip
 
+SHUT = 0.01  # face heights: labels of lips that touch lie about so far apart
+
 
 def true_level(clips: list[MotionClip], opening: np.ndarray) -> None:
-    """Shift the codes of every clip so that the mean opening that they make is that of the labels, in place.
+    """Shift the codes of every clip so that the mean opening that they make is that of the labels, less SHUT, in place.
 
     The neutral face of a short clip is a guess, but how far lips are apart is measured. opening [14]: what each
     expression number does to the lip opening, in face heights.
     """
     along = opening / (opening @ opening)
     for clip in clips:
-        excess = float(clip.lips.mean()) - float((clip.codes[:, POSE_SIZE:] @ opening).mean())
+        excess = float(clip.lips.mean()) - SHUT - float((clip.codes[:, POSE_SIZE:] @ opening).mean())
         clip.codes = clip.codes.copy()
         clip.codes[:, POSE_SIZE:] += (excess * along).astype(np.float32)
 
