@@ -12,7 +12,7 @@ from anitalker.motion import samplers
 from anitalker.runtime.smoothstep import smoothstep
 
 LIP_REGRESSOR_WEIGHT = 0.85  # of the regression from speech alone, in the mean of the lips
-LIP_GAIN = 1.4  # factor on lip motion: the mean is flatter than real motion, and the decoder flattens it further
+LIP_GAIN = 1.6  # factor on lip motion: the mean is flatter than real motion, and the decoder flattens it further
 EASE_IN_FRAMES = 7  # 0.28 s, in which motion leaves the portrait's own code
 
 

@@ -47,7 +47,7 @@ def _original(file: str, sha256: str, size: int, description: str, former_names:
 REGISTRY = {
     "lite": Entry(
         "lite.safetensors",
-        "64dd7fa969943957fb51b9bc57cb54bbdffbab5df645c647bc7a03840ea605cf",
+        "98ca597d99ba1242dd77df9f8f5800e09600999a6514af3c2146efee5af1aa74",
         "Apache-2.0",
         "our small model: motion space, decoder, generator",
     ),
