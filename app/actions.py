@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from anitalker.config import InputError
+from anitalker.config import SAMPLE_RATE, InputError
+from anitalker.media.audio_checks import audio_warnings
 from anitalker.media.text_to_speech import speak
+from anitalker.media.video import mix_audio, read_audio
 
 from . import components, controls, limits, work
 from .guard import SESSION_HEADER
@@ -27,6 +29,11 @@ from .sessions import Report, Session, SessionStore
 POLL_SECONDS = 0.25  # between two looks at a job
 SKIP = gr.skip()
 FAULT = "this failed because of a fault of ours; see the server's log"
+WANTED = {  # what each widget takes, and what to give
+    "portrait": ("picture", "a JPEG, PNG, WebP or AVIF"),
+    "recording": ("recording", "a WAV, MP3, M4A, FLAC or Ogg, or a video with sound"),
+    "driving": ("video", "an MP4, MOV or WebM"),
+}
 log = logging.getLogger(__name__)
 
 
@@ -56,14 +63,52 @@ class Actions:
         try:
             picture, faces = self._detect(self._visitor_file(portrait, self._session(request), "portrait"))
         except InputError as error:
-            return "", components.message(self.message_for(error), "bad"), hidden
+            return "", self._refusal(error), hidden
         height, width = picture.shape[:2]
         names = ["largest", *map(str, range(len(faces))), "all"]
         selected = chosen if isinstance(chosen, str) and chosen in names else "largest"
         boxes = components.face_boxes(width, height, faces, selected) if faces else ""
         labels = [f"face {int(name) + 1}" if name.isdigit() else name for name in names]
         choice = gr.update(choices=list(zip(labels, names, strict=True)), value=selected, visible=len(faces) > 1)
-        return boxes, components.portrait_advice(faces), choice
+        index = int(selected) if selected.isdigit() else 0
+        check = self._check_face(picture, faces[index]) if faces else None
+        return boxes, components.portrait_advice(faces, index, check), choice
+
+    def check_recording(self, recording: object, request: gr.Request) -> str:
+        """Return what may be wrong with a recording before anything is made of it."""
+        if not recording:
+            return ""
+        try:
+            file = self._recording_file({"recording": recording}, self._session(request))
+            samples = read_audio(file, what="recording")
+        except InputError as error:
+            return self._refusal(error)
+        return components.recording_advice(len(samples) / SAMPLE_RATE, audio_warnings(samples))
+
+    def check_driving(self, video: object, request: gr.Request) -> str:
+        """Return what may be wrong with a driving video before anything is made of it."""
+        try:
+            if video:
+                self._driving_video(video, self._session(request))
+        except InputError as error:
+            return self._refusal(error)
+        return ""
+
+    def take_sound(self, path: str, request: gr.Request) -> tuple:
+        """Take the sound out of an uploaded video. Returns the recording and what may be wrong with it."""
+        session = self._session(request)
+        try:
+            video = self._recording_file({"recording": {"path": path}}, session)
+            sound = session.upload_folder() / f"{video.stem}.flac"
+            mix_audio([video], sound)
+        except InputError as error:
+            return SKIP, self._refusal(error)
+        return file_data(sound), ""
+
+    def refuse_type(self, widget: str, name: str) -> str:
+        """Return that a file is none that a widget takes. `widget` is portrait, recording, driving or clip."""
+        kind, remedy = WANTED.get(widget, WANTED["driving"])
+        return components.message(f"{name[:80]} is no {kind} that this page takes. Give {remedy}.", "bad")
 
     async def start(self, kind: str, values: dict, request: gr.Request) -> Job:
         """Check the inputs of speak, say, drive or inspect and queue this tab's job. Raises InputError."""
@@ -127,6 +172,9 @@ class Actions:
         yield View(shelf=components.result_gallery(session.results), **self._report_view(session.report))
         if job := session.latest_job:
             session.watch(str(request.session_hash), job)
+            if job.ended.is_set():
+                yield self._end_of(job, session)
+                return
             async for view in self.follow(job, request):
                 yield view
 
@@ -184,9 +232,12 @@ class Actions:
         return lambda job: work.make_video(job, session, self.models, self.limits, wanted)
 
     def _recording(self, values: dict, session: Session) -> work.Source:
-        upload = self._visitor_file(values.get("recording") or values.get("video"), session, "recording")
-        recording = limits.check_media(upload, self.limits, sound=True)
+        recording = self._recording_file(values, session)
         return lambda folder, job: recording
+
+    def _recording_file(self, values: dict, session: Session) -> Path:
+        upload = self._visitor_file(values.get("recording") or values.get("video"), session, "recording")
+        return limits.check_media(upload, self.limits, sound=True)
 
     def _speech(self, values: dict, session: Session) -> work.Source:
         text, voice = limits.check_text(values.get("text"), self.limits), str(values.get("voice") or "") or None
@@ -229,7 +280,7 @@ class Actions:
         if job.error is not None:
             return View(components.job_end(self.message_for(job.error), "failed"), video=None, busy=False)
         if job.state == "cancelled":
-            return View(components.job_end("Cancelled.", "cancelled"), video=None, busy=False)
+            return View(components.job_end("Cancelled", "cancelled"), video=None, busy=False)
         if isinstance(job.result, Report):
             facts = job.result.facts
             words = f"Done: {facts['pictures']} pictures in {facts['seconds']:.0f} s. The report is below."
@@ -239,7 +290,7 @@ class Actions:
         words = f"Done: {components.finished(result)}. {controls.describe(result.settings)}"
         facts, shelf = {**result.facts, **result.settings}, components.result_gallery(session.results)
         video = file_data(result.file) if result.file.exists() else None  # a newer one may have taken its place
-        return View(components.job_end(words, "done"), video, facts, shelf, busy=False)
+        return View(components.job_end(words, "done", job.warnings), video, facts, shelf, busy=False)
 
     def _report_view(self, report: Report | None) -> dict:
         return {"archive": file_data(report.archive), "report": components.report_page(report)} if report else {}
@@ -250,6 +301,13 @@ class Actions:
         limits.check_picture(file, self.limits)
         picture = read_picture(file)
         return picture, self.models.get().finder().find(picture)
+
+    def _check_face(self, picture: Any, face: Any) -> Any:
+        model = self.models.get().model
+        return model.check_face(face, model.crop(picture, face), self.models.get().finder())
+
+    def _refusal(self, error: InputError) -> str:
+        return components.message(components.sentence(self.message_for(error)), "bad")
 
     def _session(self, request: gr.Request) -> Session:
         """The session of the visitor who sent the request."""

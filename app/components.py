@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 from .controls import describe
 from .jobs import Job
+from .limits import MB, Limits
 from .sessions import Report, Result
 
 if TYPE_CHECKING:
     from anitalker.faces.detection import Face
+    from anitalker.models.base import FaceCheck
 
 # Beyond these the result suffers.
 MIN_FACE_PIXELS = 100
@@ -50,27 +52,66 @@ def face_boxes(width: int, height: int, faces: Sequence[Face], selected: str) ->
     return f"<svg viewBox='0 0 {width} {height}' preserveAspectRatio='xMidYMid meet'>{''.join(shapes)}</svg>"
 
 
-def portrait_advice(faces: Sequence[Face]) -> str:
-    """A message about how well the largest of the faces can be animated; problems come first."""
+def sentence(text: str) -> str:
+    """A message of the library as a sentence of the page: a capital, a full stop, options without dashes."""
+    text = re.sub(r"(?<!\w)--(?=\w)", "", text.strip())
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def input_limits(kind: str, limits: Limits) -> str:
+    """What a widget takes, to be read before a file is refused. `kind` is portrait, recording, text or video."""
+    size, length = f"{limits.upload_bytes / MB:g} MB", _duration(limits.media_seconds)
+    words = {
+        "portrait": f"A face from the front, at least {MIN_FACE_PIXELS} pixels high. JPEG, PNG, WebP or AVIF, up to "
+        f"{limits.megapixels:g} megapixels and {size}.",
+        "recording": f"WAV, MP3, M4A, FLAC or Ogg; of a video, the sound is taken. Up to {length} and {size}.",
+        "text": f"Up to {limits.text_characters:,} characters.",
+        "video": f"MP4, MOV or WebM. The face is there from the first frame on. Up to {length} and {size}.",
+    }
+    return f"<p class='limits'>{words[kind]}</p>"
+
+
+def portrait_advice(faces: Sequence[Face], index: int = 0, check: FaceCheck | None = None) -> str:
+    """A message about how well the face that was chosen can be animated; problems come first.
+
+    `check` is what the model says of it.
+    """
     if not faces:
         return message(
-            f"No face was found. Give a picture that shows one from the front, at least {MIN_FACE_PIXELS} pixels high.",
+            "No face was found, or it is turned too far. Give a picture that shows a face from the front, at least "
+            f"{MIN_FACE_PIXELS} pixels high.",
             "bad",
         )
-    face = faces[0]
+    face = faces[index]
     turn = math.hypot(face.yaw, face.pitch)
+    if check and check.rejected:
+        reason = f"This face cannot be animated: {check.reason}"
+        reason += f"; it is turned too far ({turn:.0f} degrees)" if turn > MAX_TURN_DEGREES else ""
+        return message(f"{sentence(reason)} Give a picture of an uncovered face from the front.", "bad")
     problems = []
+    if check and check.reason:
+        problems.append(sentence(f"this face may not move well: {check.reason}"))
+    problems += [sentence(text) for text in check.occlusion_warnings] if check else []
     if face.size < MIN_FACE_PIXELS:
         problems.append(
             f"The face is small ({face.size:.0f} pixels): the video will be soft. {MIN_FACE_PIXELS} or more are best."
         )
     if turn > MAX_TURN_DEGREES:
-        problems.append(f"The face looks away ({turn:.0f} degrees): the video may tear. A view from the front is best.")
+        problems.append(
+            f"The face is turned too far ({turn:.0f} degrees): the video may tear. A view from the front is best."
+        )
     if problems:
         return message(" ".join(problems), "warn")
     if len(faces) == 1:
         return message(f"One face, {face.size:.0f} pixels. Good.", "good")
     return message(f"{len(faces)} faces. Click the one who speaks, or choose below.", "good")
+
+
+def recording_advice(seconds: float, warnings: Sequence[str]) -> str:
+    """A message about a recording: what may spoil the result, or how long it is."""
+    if warnings:
+        return message(" ".join(map(sentence, warnings)), "warn")
+    return message(f"{seconds:.1f} s of sound. Good.", "good")
 
 
 def message(text: str, kind: str = "") -> str:
@@ -90,12 +131,13 @@ def job_progress(job: Job, position: int) -> str:
         bar = f"<progress max='{job.total}' value='{job.done}'></progress>"
         if (seconds := job.seconds_left()) is not None:
             time_left = f"<span>about {_duration(seconds)} left</span>"
-    return f"<div class='status' role='status'><p><span>{stage}{counter}</span>{time_left}</p>{bar}</div>"
+    line = f"<p><span>{stage}{counter}</span>{time_left}</p>"
+    return f"<div class='status' role='status'>{line}{bar}</div>{_warnings(job.warnings)}"
 
 
-def job_end(text: str, kind: str) -> str:
-    """The status of an ended job. `kind` is done, cancelled or failed."""
-    return f"<div class='status {kind}' role='status'><p>{escape(text)}</p></div>"
+def job_end(text: str, kind: str, warnings: Sequence[str] = ()) -> str:
+    """The status of an ended job. `kind` is done, cancelled or failed; `warnings` are what may have spoilt it."""
+    return f"<div class='status {kind}' role='status'><p>{escape(sentence(text))}</p></div>{_warnings(warnings)}"
 
 
 def finished(result: Result) -> str:
@@ -133,6 +175,10 @@ def _result_card(result: Result) -> str:
     )
 
 
+def _warnings(texts: Sequence[str]) -> str:
+    return "".join(message(sentence(text), "warn") for text in texts)
+
+
 def _file_url(path: object) -> str:
     return escape("/gradio_api/file=" + quote(str(path)))
 
@@ -140,4 +186,5 @@ def _file_url(path: object) -> str:
 def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{math.ceil(seconds)} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"

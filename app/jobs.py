@@ -27,6 +27,7 @@ class Job:
         self._work = work
         self.state = "waiting"
         self.stage, self.done, self.total = "", 0, 0
+        self.warnings: list[str] = []  # what may spoil the result, as the work goes on
         self.preview: Any = None  # set by the work: the start of the result, ready before the whole
         self.result: Any = None
         self.error: BaseException | None = None

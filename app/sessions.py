@@ -63,6 +63,12 @@ class Session:
         """Make a folder for one job; leaving the context deletes it."""
         return tempfile.TemporaryDirectory(prefix="work-", dir=self.folder)
 
+    def upload_folder(self) -> Path:
+        """Make a folder for one file that came in."""
+        folder = self.folder / "uploads" / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+        return folder
+
     def watch(self, tab: str, job: Job) -> None:
         """Note that a tab shows a job: a new one, or the latest again after a reload."""
         self.jobs = {name: other for name, other in self.jobs.items() if not other.ended.is_set()}
@@ -153,8 +159,7 @@ class SessionStore:
         Raises FileNotFoundError if another request with the same bytes moved it first.
         """
         file = Path(path)
-        folder = self.get(session_id).folder / "uploads" / secrets.token_hex(8)
-        folder.mkdir(parents=True)
+        folder = self.get(session_id).upload_folder()
         if file in self.public:  # Gradio names files by their hash: an uploaded example is the example's own file
             return Path(shutil.copyfile(file, folder / file.name))
         moved = file.rename(folder / file.name)

@@ -1,9 +1,7 @@
-"""The layout of the page, and which action each widget calls. No work is done here."""
+"""The layout of the page. No work is done here."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +12,8 @@ from gradio.themes import Soft
 from anitalker.config import InputError
 
 from . import components, controls
-from .actions import SKIP, Actions, View
+from .actions import Actions
+from .events import ON_AGAIN_CLICK, ON_FACE_CLICK, STREAMED, Desk, connect, connect_checks, keep_inputs
 
 FOLDER = Path(__file__).parent
 EXAMPLES = FOLDER / "examples"
@@ -22,19 +21,6 @@ PORTRAITS = ("portrait", "man", "woman", "elder", "pair")
 INTRO = (
     "# AniTalker\nOne portrait, and a recording, a text or a video: the portrait speaks. "
     "Use faces and voices of people who agreed. Every video is marked as synthetic."
-)
-# The boxes over the picture and the gallery are plain HTML; these scripts pass their clicks to Python.
-ON_FACE_CLICK = (
-    "element.addEventListener('click', e => { const f = e.target.closest('[data-face]'); "
-    "if (f) trigger('choose', {face: f.dataset.face}); })"
-)
-ON_AGAIN_CLICK = (
-    "element.addEventListener('click', e => { const b = e.target.closest('[data-again]'); "
-    "if (b) trigger('again', {number: Number(b.dataset.again)}); })"
-)
-SCROLL_TO_RESULT = (  # returns the inputs, which go on to Python
-    "(...inputs) => { const r = document.querySelector('#result'); const top = r.getBoundingClientRect().top; "
-    "if (top < 0 || top > window.innerHeight / 2) r.scrollIntoView({behavior: 'smooth'}); return inputs }"
 )
 THEME = Soft(
     primary_hue="teal",
@@ -44,53 +30,7 @@ THEME = Soft(
 )
 
 
-STREAMED: dict[str, Any] = {
-    "preprocess": False,
-    "postprocess": False,
-    "show_progress": "hidden",
-    "concurrency_limit": None,
-}
 EMPTIED = (gr.Audio, gr.Image, gr.Textbox, gr.Video)  # by "Delete my files now"
-TAB_IDS = {"Recording": "speak", "Text": "say", "Driving video": "drive", "Inspect": "inspect"}
-SUMMARIES = {  # for programs
-    "speak": "Make the portrait speak a recording.",
-    "say": "Make the portrait speak a text.",
-    "drive": "Make the portrait move like the face in a video.",
-    "inspect": "Report what the motion encoder sees in the portrait, or in a clip if one is given.",
-}
-
-
-class Desk(NamedTuple):
-    """The right half of the page, and the start buttons."""
-
-    status: gr.HTML
-    video: gr.Video
-    facts: gr.JSON
-    shelf: gr.HTML
-    archive: gr.File
-    report: gr.HTML
-    cancel: gr.Button
-    buttons: dict[str, gr.Button]
-
-    @property
-    def widgets(self) -> list[Component]:
-        """What a view is shown in."""
-        return [*self[:-1], *self.buttons.values()]
-
-    def show(self, action: Callable[..., AsyncIterator[View]]) -> Callable:
-        """Turn an action that yields views into an event's function that yields values of `widgets`."""
-        enabled = [button.interactive for button in self.buttons.values()]
-
-        async def call(request: gr.Request, *values: object) -> AsyncIterator[list]:
-            async for view in action(request, *values):
-                changes = [SKIP] * (1 + len(enabled))
-                if view.busy is not None:
-                    interactive = [able and not view.busy for able in enabled]
-                    changes = [gr.update(visible=view.busy), *(gr.update(interactive=able) for able in interactive)]
-                yield [*view[:-1], *changes]
-
-        call.__annotations__ = {"request": gr.Request}
-        return call
 
 
 class Sources(NamedTuple):
@@ -100,6 +40,7 @@ class Sources(NamedTuple):
     inputs: dict[str, dict[str, Component]]  # speak, say, drive, inspect
     buttons: dict[str, gr.Button]
     archive: gr.File
+    notes: dict[str, gr.HTML]  # below recording, driving and clip: what is wrong with the file
 
 
 def voice_choices() -> list[tuple[str, str]]:
@@ -118,13 +59,13 @@ def build_ui(actions: Actions) -> gr.Blocks:
         gr.Markdown(INTRO, elem_id="intro")
         with gr.Row(elem_id="desk"):
             with gr.Column(scale=5, min_width=320):
-                portrait, face = _portrait_section(actions)
-                sources = _source_tabs()
+                portrait, face, advice = _portrait_section(actions)
+                sources = _source_tabs(actions)
                 settings = _settings_section(actions)
             with gr.Column(scale=6, min_width=320, elem_id="result"):
                 gr.Markdown("## Result")
                 status = gr.HTML(components.IDLE, elem_id="status")
-                cancel = gr.Button("Cancel", visible=False, variant="stop", elem_id="cancel")
+                cancel = gr.Button("Cancel", visible="hidden", variant="stop", elem_id="cancel")
                 video = gr.Video(label="Video", autoplay=True, interactive=False, elem_id="video", height=400)
                 facts = gr.JSON(visible=False)
                 gr.Markdown("## Videos of this visit")
@@ -134,8 +75,8 @@ def build_ui(actions: Actions) -> gr.Blocks:
         desk = Desk(status, video, facts, gallery, sources.archive, report, cancel, sources.buttons)
         inputs = {"portrait": portrait, "face": face, **settings}
         for kind in ("speak", "say", "drive"):
-            _connect(kind, actions, {**inputs, **sources.inputs[kind]}, desk)
-        _connect(
+            connect(kind, actions, {**inputs, **sources.inputs[kind]}, desk)
+        connect(
             "inspect", actions, {"portrait": portrait, **sources.inputs["inspect"], "model": settings["model"]}, desk
         )
         cancel.click(actions.cancel, None, None, queue=False, api_name="cancel")
@@ -146,7 +87,8 @@ def build_ui(actions: Actions) -> gr.Blocks:
         restored = [settings["model"], *(settings[name] for name in controls.NAMES)]
         gallery.again(restore, None, restored, queue=False, api_visibility="private")
         files = {name: widget for tab in sources.inputs.values() for name, widget in tab.items()}
-        _keep_inputs(page, actions, {**inputs, **files}, sources.tabs)
+        connect_checks(actions, files, {"portrait": advice, **sources.notes})
+        keep_inputs(page, actions, {**inputs, **files}, sources.tabs)
         emptied = [portrait, *(widget for widget in files.values() if isinstance(widget, EMPTIED))]
 
         def forget(request: gr.Request) -> list:
@@ -159,9 +101,10 @@ def build_ui(actions: Actions) -> gr.Blocks:
     return page.queue(default_concurrency_limit=None, max_size=200)
 
 
-def _portrait_section(actions: Actions) -> tuple[gr.Image, gr.Radio]:
-    """The portrait with boxes over its faces, and the choice of who speaks."""
+def _portrait_section(actions: Actions) -> tuple[gr.Image, gr.Radio, gr.HTML]:
+    """The portrait with boxes over its faces, the choice of who speaks, and advice."""
     gr.Markdown("## 1. Portrait")
+    gr.HTML(components.input_limits("portrait", actions.limits))
     with gr.Group(elem_id="portrait-box"):
         portrait = gr.Image(
             type="filepath",
@@ -187,33 +130,42 @@ def _portrait_section(actions: Actions) -> tuple[gr.Image, gr.Radio]:
         return actions.find_faces(picture, event.face, request)
 
     boxes.choose(choose, portrait, outputs, **quiet, api_visibility="private")
-    return portrait, face
+    return portrait, face, advice
 
 
-def _source_tabs() -> Sources:
+def _source_tabs(actions: Actions) -> Sources:
     """The three ways to move a portrait and the inspection, a tab for each."""
     gr.Markdown("## 2. What moves it")
     inputs: dict = {}
     buttons: dict = {}
     with gr.Tabs(elem_id="sources") as tabs:
         with gr.Tab("Recording", id="speak"):
+            gr.HTML(components.input_limits("recording", actions.limits))
             recording = gr.Audio(
                 type="filepath", label="Speech", sources=["upload", "microphone"], buttons=[], elem_id="recording"
             )
+            heard = gr.HTML("", elem_id="heard")
             gr.Examples([[str(EXAMPLES / "speech.flac")]], [recording], label="Or take this one")
-            with gr.Accordion("Or take the sound of a video", open=False):
-                video = gr.Video(label="Video with speech", sources=["upload"], height=200, elem_id="sound-video")
+            video = gr.Video(visible=False)  # for programs; on the page a video is dropped on the recording
             inputs["speak"] = {"recording": recording, "video": video}
             buttons["speak"] = _start_button("Speak", "speak")
         with gr.Tab("Text", id="say"):
             choices = voice_choices()
-            text = gr.Textbox(label="Text", lines=4, placeholder="What the portrait should say", elem_id="text")
+            gr.HTML(components.input_limits("text", actions.limits))
+            text = gr.Textbox(
+                label="Text",
+                lines=4,
+                placeholder="What the portrait should say",
+                elem_id="text",
+            )
             info = "language of the text" if choices else 'Needs espeak-ng: pip install "anitalker[voice]"'
             voice = gr.Dropdown(choices, value="" if choices else None, label="voice", info=info)
             inputs["say"] = {"text": text, "voice": voice}
             buttons["say"] = _start_button("Say it", "say", interactive=bool(choices))
         with gr.Tab("Driving video", id="drive"):
+            gr.HTML(components.input_limits("video", actions.limits))
             driving = gr.Video(label="A face that moves", sources=["upload", "webcam"], height=240, elem_id="driving")
+            seen = gr.HTML("", elem_id="seen")
             absolute = gr.Checkbox(
                 False, label="absolute", info="the video's own poses, not relative to its first frame"
             )
@@ -225,11 +177,13 @@ def _source_tabs() -> Sources:
                 "pictures, made in a few minutes."
             )
             with gr.Accordion("Or in a video", open=False):
+                gr.HTML(components.input_limits("video", actions.limits))
                 clip = gr.Video(label="A face that moves", sources=["upload"], height=200, elem_id="clip")
+                clip_seen = gr.HTML("", elem_id="clip-seen")
             archive = gr.File(label="The report as ZIP", interactive=False, height=80, elem_id="archive")
             inputs["inspect"] = {"clip": clip}
             buttons["inspect"] = _start_button("Look inside", "inspect")
-    return Sources(tabs, inputs, buttons, archive)
+    return Sources(tabs, inputs, buttons, archive, {"recording": heard, "driving": seen, "clip": clip_seen})
 
 
 def _start_button(label: str, kind: str, interactive: bool = True) -> gr.Button:
@@ -249,54 +203,3 @@ def _settings_section(actions: Actions) -> dict[str, Component]:
         widgets = [model, *(settings[name] for name in controls.NAMES)]
         reset.click(actions.reset_settings, None, widgets, queue=False, api_name="reset")
     return settings
-
-
-def _connect(kind: str, actions: Actions, inputs: dict[str, Component], desk: Desk) -> None:
-    """Connect a button on the page, and an endpoint of the same name for programs, whose errors are exceptions."""
-    names, widgets = list(inputs), list(inputs.values())
-
-    def run_on_page(request: gr.Request, *values: object) -> AsyncIterator[View]:
-        return actions.run_on_page(kind, dict(zip(names, values, strict=True)), request)
-
-    desk.buttons[kind].click(
-        desk.show(run_on_page), widgets, desk.widgets, js=SCROLL_TO_RESULT, api_visibility="private", **STREAMED
-    )
-    outputs = ["archive", "facts", "status", "report"] if kind == "inspect" else ["video", "facts", "status", "shelf"]
-
-    async def run_for_program(request: gr.Request, *values: object) -> AsyncIterator[list]:
-        async for view in actions.run_for_program(kind, dict(zip(names, values, strict=True)), request):
-            yield [getattr(view, output) for output in outputs]
-
-    parameter = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter("request", parameter, annotation=gr.Request)]
-    parameters += [inspect.Parameter(names[0], parameter)]
-    parameters += [inspect.Parameter(name, parameter, default=controls.DEFAULTS.get(name)) for name in names[1:]]
-    vars(run_for_program)["__signature__"] = inspect.Signature(parameters)  # Gradio reads the names from it
-    run_for_program.__annotations__ = {"request": gr.Request}
-    run_for_program.__doc__ = SUMMARIES[kind]
-    shown = [getattr(desk, output) for output in outputs]
-    gr.Button(visible=False).click(run_for_program, widgets, shown, api_name=kind, **STREAMED)
-
-
-def _keep_inputs(page: gr.Blocks, actions: Actions, widgets: dict[str, Component], tabs: gr.Tabs) -> None:
-    """Tell the server what the widgets show whenever they change, and show it again when the page is loaded again."""
-    names, kept = list(widgets), list(widgets.values())
-    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-
-    def remember(request: gr.Request, *values: object) -> None:
-        actions.remember(request, dict(zip(names, values, strict=True)))
-
-    changes = [widget.change for widget in kept]
-    gr.on(changes, remember, kept, None, preprocess=False, trigger_mode="always_last", **quiet)
-
-    def remember_tab(event: gr.SelectData, request: gr.Request) -> None:
-        actions.remember(request, {"tab": TAB_IDS[event.value]})
-
-    tabs.select(remember_tab, None, None, **quiet)
-
-    def restore(request: gr.Request) -> list:
-        values = actions.restore(request)
-        tab = gr.update(selected=values["tab"]) if "tab" in values else SKIP
-        return [*(values.get(name, SKIP) for name in names), tab]
-
-    page.load(restore, None, [*kept, tabs], postprocess=False, **quiet)

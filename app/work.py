@@ -16,6 +16,7 @@ from . import controls, limits
 from .jobs import Job
 from .limits import Limits
 from .models import Models
+from .notices import collect_warnings
 from .sessions import Report, Result, Session
 
 if TYPE_CHECKING:
@@ -50,15 +51,19 @@ def make_video(job: Job, session: Session, models: Models, maximum: Limits, want
         talker = models.get(wanted.model)
         talker.model.check(wanted.options)
         options = replace(wanted.options, batch_size=BATCH_SIZE)
-        portrait = talker.portrait(wanted.portrait, options.face, options.face_backend)
+        with collect_warnings(job.warnings):
+            portrait = talker.portrait(wanted.portrait, options.face, options.face_backend)
         output = folder / "whole.mp4"
         job.report("motion")
-        if wanted.kind == "drive":
-            facts = talker.reenact(portrait, source, output, options, progress=job.report, relative=not wanted.absolute)
-        else:
+        if wanted.kind != "drive":
             _make_preview(job, talker, portrait, source, options, folder, maximum)
-            facts = talker.render(portrait, source, output, options, progress=job.report)
-        facts = {key: facts[key] for key in FACTS}
+        with collect_warnings(job.warnings):
+            if wanted.kind == "drive":
+                relative = not wanted.absolute
+                facts = talker.reenact(portrait, source, output, options, progress=job.report, relative=relative)
+            else:
+                facts = talker.render(portrait, source, output, options, progress=job.report)
+        facts = {key: facts[key] for key in FACTS} | {"warnings": job.warnings}
         facts |= {"model": models.name, "kind": wanted.kind, "work_seconds": time.monotonic() - start}
         return session.add_result(output, wanted.kind, controls.settings_of(options), facts, maximum.results)
 

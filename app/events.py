@@ -1,0 +1,164 @@
+"""Which action each widget of the page calls, and the scripts that run in the browser."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple
+
+import gradio as gr
+from gradio.components import Component
+
+from . import controls
+from .actions import SKIP, Actions, View
+
+# The boxes over the picture and the gallery are plain HTML; these scripts pass their clicks to Python.
+ON_FACE_CLICK = (
+    "element.addEventListener('click', e => { const f = e.target.closest('[data-face]'); "
+    "if (f) trigger('choose', {face: f.dataset.face}); })"
+)
+ON_AGAIN_CLICK = (
+    "element.addEventListener('click', e => { const b = e.target.closest('[data-again]'); "
+    "if (b) trigger('again', {number: Number(b.dataset.again)}); })"
+)
+# Gradio tells wrong types by lists of MIME types and takes no video for a recording: this looks at files before it.
+CHECK_TYPES = """
+const takes = {portrait: "image", recording: "audio", driving: "video", clip: "video"};
+const check = async (event, files) => {
+  const box = event.target.closest?.("#portrait, #recording, #driving, #clip");
+  const file = files?.[0], type = file?.type.split("/")[0];
+  if (!box || !file || type === takes[box.id]) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  if (box.id === "recording" && type === "video") {
+    try { trigger("sound", {file: {path: (await upload(file)).path}}); return; } catch (error) { console.debug(error); }
+  }
+  trigger("refuse", {widget: box.id, name: file.name});
+};
+document.addEventListener("drop", event => check(event, event.dataTransfer?.files), true);
+document.addEventListener("change", event => event.target.type === "file" && check(event, event.target.files), true);
+document.addEventListener("click", event => {
+  const input = event.target.closest?.("#recording")?.querySelector("input[type=file]");
+  if (input) input.accept = "audio/*,video/*";
+}, true);
+"""
+SCROLL_TO_RESULT = (  # returns the inputs, which go on to Python
+    "(...inputs) => { const r = document.querySelector('#result'); const top = r.getBoundingClientRect().top; "
+    "if (top < 0 || top > window.innerHeight / 2) r.scrollIntoView({behavior: 'smooth'}); return inputs }"
+)
+STREAMED: dict[str, Any] = {
+    "preprocess": False,
+    "postprocess": False,
+    "show_progress": "hidden",
+    "concurrency_limit": None,
+}
+TAB_IDS = {"Recording": "speak", "Text": "say", "Driving video": "drive", "Inspect": "inspect"}
+SUMMARIES = {  # for programs
+    "speak": "Make the portrait speak a recording.",
+    "say": "Make the portrait speak a text.",
+    "drive": "Make the portrait move like the face in a video.",
+    "inspect": "Report what the motion encoder sees in the portrait, or in a clip if one is given.",
+}
+
+
+class Desk(NamedTuple):
+    """The right half of the page, and the start buttons."""
+
+    status: gr.HTML
+    video: gr.Video
+    facts: gr.JSON
+    shelf: gr.HTML
+    archive: gr.File
+    report: gr.HTML
+    cancel: gr.Button
+    buttons: dict[str, gr.Button]
+
+    @property
+    def widgets(self) -> list[Component]:
+        """What a view is shown in."""
+        return [*self[:-1], *self.buttons.values()]
+
+    def show(self, action: Callable[..., AsyncIterator[View]]) -> Callable:
+        """Turn an action that yields views into an event's function that yields values of `widgets`."""
+        enabled = [button.interactive for button in self.buttons.values()]
+
+        async def call(request: gr.Request, *values: object) -> AsyncIterator[list]:
+            async for view in action(request, *values):
+                changes = [SKIP] * (1 + len(enabled))
+                if view.busy is not None:
+                    interactive = [able and not view.busy for able in enabled]
+                    shown = True if view.busy else "hidden"  # stays mounted: a quick change of `visible` can get lost
+                    changes = [gr.update(visible=shown), *(gr.update(interactive=able) for able in interactive)]
+                yield [*view[:-1], *changes]
+
+        call.__annotations__ = {"request": gr.Request}
+        return call
+
+
+def connect(kind: str, actions: Actions, inputs: dict[str, Component], desk: Desk) -> None:
+    """Connect a button on the page, and an endpoint of the same name for programs, whose errors are exceptions."""
+    names, widgets = list(inputs), list(inputs.values())
+
+    def run_on_page(request: gr.Request, *values: object) -> AsyncIterator[View]:
+        return actions.run_on_page(kind, dict(zip(names, values, strict=True)), request)
+
+    desk.buttons[kind].click(
+        desk.show(run_on_page), widgets, desk.widgets, js=SCROLL_TO_RESULT, api_visibility="private", **STREAMED
+    )
+    outputs = ["archive", "facts", "status", "report"] if kind == "inspect" else ["video", "facts", "status", "shelf"]
+
+    async def run_for_program(request: gr.Request, *values: object) -> AsyncIterator[list]:
+        async for view in actions.run_for_program(kind, dict(zip(names, values, strict=True)), request):
+            yield [getattr(view, output) for output in outputs]
+
+    parameter = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter("request", parameter, annotation=gr.Request)]
+    parameters += [inspect.Parameter(names[0], parameter)]
+    parameters += [inspect.Parameter(name, parameter, default=controls.DEFAULTS.get(name)) for name in names[1:]]
+    vars(run_for_program)["__signature__"] = inspect.Signature(parameters)  # Gradio reads the names from it
+    run_for_program.__annotations__ = {"request": gr.Request}
+    run_for_program.__doc__ = SUMMARIES[kind]
+    shown = [getattr(desk, output) for output in outputs]
+    gr.Button(visible=False).click(run_for_program, widgets, shown, api_name=kind, **STREAMED)
+
+
+def keep_inputs(page: gr.Blocks, actions: Actions, widgets: dict[str, Component], tabs: gr.Tabs) -> None:
+    """Tell the server what the widgets show whenever they change, and show it again when the page is loaded again."""
+    names, kept = list(widgets), list(widgets.values())
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+    def remember(request: gr.Request, *values: object) -> None:
+        actions.remember(request, dict(zip(names, values, strict=True)))
+
+    changes = [widget.change for widget in kept]
+    gr.on(changes, remember, kept, None, preprocess=False, trigger_mode="always_last", **quiet)
+
+    def remember_tab(event: gr.SelectData, request: gr.Request) -> None:
+        actions.remember(request, {"tab": TAB_IDS[event.value]})
+
+    tabs.select(remember_tab, None, None, **quiet)
+
+    def restore(request: gr.Request) -> list:
+        values = actions.restore(request)
+        tab = gr.update(selected=values["tab"]) if "tab" in values else SKIP
+        return [*(values.get(name, SKIP) for name in names), tab]
+
+    page.load(restore, None, [*kept, tabs], postprocess=False, **quiet)
+
+
+def connect_checks(actions: Actions, widgets: dict[str, Component], notes: dict[str, gr.HTML]) -> None:
+    """Tell at once what is wrong with a file, in the note below the widget that it was given to."""
+    quiet: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
+    widgets["recording"].change(actions.check_recording, widgets["recording"], notes["recording"], **quiet)
+    for name in ("driving", "clip"):
+        widgets[name].change(actions.check_driving, widgets[name], notes[name], **quiet)
+    types = gr.HTML("", js_on_load=CHECK_TYPES, elem_id="types", container=False)
+
+    def take_sound(event: gr.EventData, request: gr.Request) -> tuple:
+        return actions.take_sound(event.file["path"], request)
+
+    def refuse(event: gr.EventData) -> list:
+        return [actions.refuse_type(name, event.name) if name == event.widget else SKIP for name in notes]
+
+    types.sound(take_sound, None, [widgets["recording"], notes["recording"]], postprocess=False, **quiet)
+    types.refuse(refuse, None, list(notes.values()), queue=False, **quiet)

@@ -1,0 +1,55 @@
+"""What the page says: whole sentences, with the remedy, and nothing that is not escaped."""
+
+import pytest
+
+from anitalker.models.base import FaceCheck
+from app import components
+from app.limits import Limits
+
+
+@pytest.fixture
+def good_face(fixed_finder, root):
+    import numpy as np
+
+    return fixed_finder(1).find(np.random.default_rng(0).integers(0, 255, (800, 800, 3), np.uint8))[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("there is no text; write one", "There is no text; write one."),
+        ("hold the lids still with --blink 0", "Hold the lids still with blink 0."),
+        ("Done: 26 frames.", "Done: 26 frames."),
+        ("40-60 - or less", "40-60 - or less."),
+    ],
+)
+def test_messages_are_sentences_of_the_page(text, shown):
+    assert components.sentence(text) == shown
+
+
+def test_advice_tells_what_the_command_line_warns_about(good_face):
+    assert "Good" in components.portrait_advice([good_face])
+    covered = components.portrait_advice([good_face], 0, FaceCheck(occlusion_warnings=("something covers the mouth",)))
+    assert "Something covers the mouth." in covered and "warn" in covered
+    doubtful = components.portrait_advice([good_face], 0, FaceCheck(reason="it is hardly recognised as a face"))
+    assert "This face may not move well: it is hardly" in doubtful
+    refused = components.portrait_advice([good_face], 0, FaceCheck(True, "it does not look like a photographed face"))
+    assert "cannot be animated" in refused and "bad" in refused
+
+
+def test_a_turned_head_is_not_called_no_face(good_face, monkeypatch):
+    monkeypatch.setattr(type(good_face), "yaw", 52.0)
+    monkeypatch.setattr(type(good_face), "pitch", 0.0)
+    assert "turned too far (52 degrees)" in components.portrait_advice([good_face])
+    assert "turned too far" in components.portrait_advice([])
+
+
+def test_limits_are_told_beforehand():
+    limits = Limits(upload_bytes=3_000_000, media_seconds=90, megapixels=20)
+    assert "20 megapixels and 3 MB" in components.input_limits("portrait", limits)
+    assert all("1 min 30 s and 3 MB" in components.input_limits(kind, limits) for kind in ("recording", "video"))
+
+
+def test_warnings_stand_below_the_result():
+    shown = components.job_end("Done: all.", "done", ["the recording is silent", "<b>"])
+    assert "The recording is silent." in shown and "<b>" not in shown
