@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 
 import numpy as np
 import pytest
@@ -15,16 +15,19 @@ def speech(make_wav, tmp_path):
 
 
 @pytest.fixture
-def slow_frames(found_talker, monkeypatch):
-    """Frames are drawn slowly enough to come back before the last."""
-    draw = found_talker.model.render_frames
+def half_time(found_talker, monkeypatch):
+    """Holds every video after 20 frames until it is set, so that visitors come back before the end."""
+    draw, event = found_talker.model.render_frames, threading.Event()
 
-    def slow(*arguments, **options):
-        for frame in draw(*arguments, **options):
-            time.sleep(0.15)
+    def hold(*arguments, **options):
+        for number, frame in enumerate(draw(*arguments, **options)):
+            if number == 20:
+                event.wait()
             yield frame
 
-    monkeypatch.setattr(found_talker.model, "render_frames", slow)
+    monkeypatch.setattr(found_talker.model, "render_frames", hold)
+    yield event
+    event.set()
 
 
 def frames_done(tab):
@@ -46,7 +49,7 @@ def begin(tab, root, speech):
 
 
 @pytest.mark.slow
-def test_a_reload_at_half_time_loses_nothing(open_page, slow_frames, root, speech):
+def test_a_reload_at_half_time_loses_nothing(open_page, half_time, root, speech):
     tab, other = open_page(), open_page()
     before = begin(tab, root, speech)
     tab.reload()
@@ -54,6 +57,7 @@ def test_a_reload_at_half_time_loses_nothing(open_page, slow_frames, root, speec
     assert not tab.locator("#speak").is_enabled() and tab.locator("#cancel").is_visible()
     tab.wait_for_selector("#boxes .face.speaks[data-face='1']", state="attached")
     tab.locator("#recording", has_text="1x").wait_for()
+    half_time.set()
     assert "seed 7" in tab.await_status("Done") and tab.plays() == [512, 256]
     assert tab.locator("#speak").is_enabled() and tab.locator("#shelf figure").count() == 1
     other.reload()  # another visitor
@@ -64,14 +68,16 @@ def test_a_reload_at_half_time_loses_nothing(open_page, slow_frames, root, speec
     assert "seed 7" in tab.await_status("Done") and tab.plays() == [512, 256]
     tab.get_by_role("button", name="Options").click()
     assert tab.get_by_label("seed").input_value() == "7" and tab.get_by_label("steps").input_value() == "1"
+    half_time.clear()
     tab.locator("#speak").click()
     tab.await_status("of 48 frames")
     tab.locator("#cancel").click()
+    half_time.set()
     tab.await_status("Cancelled")
 
 
 @pytest.mark.slow
-def test_a_closed_tab_does_not_end_the_work(open_page, page, slow_frames, root, speech):
+def test_a_closed_tab_does_not_end_the_work(open_page, page, half_time, root, speech):
     tab = open_page()
     tab.get_by_role("tab", name="Text").click()
     tab.get_by_label("Text", exact=True).fill("For later.")
@@ -81,6 +87,7 @@ def test_a_closed_tab_does_not_end_the_work(open_page, page, slow_frames, root, 
     again = tab.open_beside(page.url)
     again.await_status("of 48 frames")
     again.locator("#cancel").click()
+    half_time.set()
     again.await_status("Cancelled")
     again.get_by_role("tab", name="Text").click()
     assert again.get_by_label("Text", exact=True).input_value() == "For later."
