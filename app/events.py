@@ -87,8 +87,8 @@ class Desk(NamedTuple):
                 changes = [SKIP] * (1 + len(enabled))
                 if view.busy is not None:
                     interactive = [able and not view.busy for able in enabled]
-                    shown = True if view.busy else "hidden"  # stays mounted: a quick change of `visible` can get lost
-                    changes = [gr.update(visible=shown), *(gr.update(interactive=able) for able in interactive)]
+                    # Cancel is hidden by the style sheet while it is disabled: a quick change of `visible` can get lost.
+                    changes = [gr.update(interactive=view.busy), *(gr.update(interactive=able) for able in interactive)]
                 yield [*view[:-1], *changes]
 
         call.__annotations__ = {"request": gr.Request}

@@ -65,7 +65,7 @@ def build_ui(actions: Actions) -> gr.Blocks:
             with gr.Column(scale=6, min_width=320, elem_id="result"):
                 gr.Markdown("## Result")
                 status = gr.HTML(components.IDLE, elem_id="status")
-                cancel = gr.Button("Cancel", visible="hidden", variant="stop", elem_id="cancel")
+                cancel = gr.Button("Cancel", interactive=False, variant="stop", elem_id="cancel")
                 video = gr.Video(label="Video", autoplay=True, interactive=False, elem_id="video", height=400)
                 facts = gr.JSON(visible=False)
                 gr.Markdown("## Videos of this visit")

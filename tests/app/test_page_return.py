@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -14,18 +15,34 @@ def speech(make_wav, tmp_path):
     return make_wav(tmp_path / "speech.wav", np.random.default_rng(0).normal(0, 0.1, round(1.9 * 16_000)))
 
 
+class HalfTime(threading.Event):
+    """Holds a video after 20 frames until it is set; cleared, it holds the next one."""
+
+    def __init__(self):
+        super().__init__()
+        self.drawn = itertools.count()
+
+    def clear(self):
+        super().clear()
+        self.drawn = itertools.count()
+
+    def hold(self, draw):
+        """`draw`, which is called for every few frames."""
+
+        def draw_and_wait(*arguments, **options):
+            for frame in draw(*arguments, **options):
+                if next(self.drawn) >= 20:
+                    self.wait()
+                yield frame
+
+        return draw_and_wait
+
+
 @pytest.fixture
 def half_time(found_talker, monkeypatch):
-    """Holds every video after 20 frames until it is set, so that visitors come back before the end."""
-    draw, event = found_talker.model.render_frames, threading.Event()
-
-    def hold(*arguments, **options):
-        for number, frame in enumerate(draw(*arguments, **options)):
-            if number == 20:
-                event.wait()
-            yield frame
-
-    monkeypatch.setattr(found_talker.model, "render_frames", hold)
+    """Videos stop at half time, so that visitors come back before the end."""
+    event = HalfTime()
+    monkeypatch.setattr(found_talker.model, "render_frames", event.hold(found_talker.model.render_frames))
     yield event
     event.set()
 
