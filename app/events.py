@@ -87,7 +87,7 @@ class Desk(NamedTuple):
                 changes = [SKIP] * (1 + len(enabled))
                 if view.busy is not None:
                     interactive = [able and not view.busy for able in enabled]
-                    # Cancel is hidden by the style sheet while it is disabled: a quick change of `visible` can get lost.
+                    # The style sheet hides a disabled Cancel; a quick change of `visible` can get lost.
                     changes = [gr.update(interactive=view.busy), *(gr.update(interactive=able) for able in interactive)]
                 yield [*view[:-1], *changes]
 
@@ -122,7 +122,7 @@ def connect(kind: str, actions: Actions, inputs: dict[str, Component], desk: Des
     gr.Button(visible=False).click(run_for_program, widgets, shown, api_name=kind, **STREAMED)
 
 
-def keep_inputs(page: gr.Blocks, actions: Actions, widgets: dict[str, Component], tabs: gr.Tabs) -> None:
+def keep_inputs(page: gr.Blocks, actions: Actions, widgets: dict[str, Any], tabs: gr.Tabs) -> None:
     """Tell the server what the widgets show whenever they change, and show it again when the page is loaded again."""
     names, kept = list(widgets), list(widgets.values())
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -146,7 +146,7 @@ def keep_inputs(page: gr.Blocks, actions: Actions, widgets: dict[str, Component]
     page.load(restore, None, [*kept, tabs], postprocess=False, **quiet)
 
 
-def connect_checks(actions: Actions, widgets: dict[str, Component], notes: dict[str, gr.HTML]) -> None:
+def connect_checks(actions: Actions, widgets: dict[str, Any], notes: dict[str, gr.HTML]) -> None:
     """Tell at once what is wrong with a file, in the note below the widget that it was given to."""
     quiet: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
     widgets["recording"].change(actions.check_recording, widgets["recording"], notes["recording"], **quiet)
