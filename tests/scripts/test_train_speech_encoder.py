@@ -91,6 +91,7 @@ def test_labels_become_frames_and_ipa_becomes_tokens():
     ]
 
 
+@pytest.mark.slow
 def test_it_learns_resumes_and_hears_what_was_said(corpus, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(phonetic_data, "CROP_SECONDS", 1.0)
     monkeypatch.setattr(train_speech_encoder, "UTTERANCES", 1)
