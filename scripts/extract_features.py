@@ -39,16 +39,12 @@ from encoders.image import to_tensor
 from scripts.evaluation.av_offsets import align_speech, av_offset
 from scripts.training.data import Clip, decode_frames, decode_speech, load_clips
 from scripts.training.labels import MotionLabels, align, motion_labels
+from scripts.training.lip_loss import LEFT, LOWER, RIGHT, UPPER
 from scripts.training.lips_folder import LipMotion, read_lip_motion
 from scripts.training.loop import weights_of
 from scripts.training.recipe import add_old_names, command
 
-MOUTH = (
-    13,
-    14,
-    61,
-    291,
-)  # mesh points: middles of the upper and lower inner lip, corners on the left and right of a picture
+MOUTH = (UPPER, LOWER, RIGHT, LEFT)
 
 
 def features_of(clip: Clip, labels: MotionLabels, stage_one: StageOne | None = None) -> dict[str, Tensor]:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from anitalker.config import FPS, SAMPLE_RATE, InputError
-
-SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+from anitalker.config import InputError
+from encoders.audio import SAMPLES_PER_FRAME
 
 # Clips whose manifest leaves `av_offset_frames` empty and whose sound is late, by their ids. Measured by
 # `python -m scripts.study av_offsets --data DIR --lips FOLDER`, which says how.

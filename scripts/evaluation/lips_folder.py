@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.evaluation.av_offsets import SAMPLES_PER_FRAME, align_speech, av_offset
+from encoders.audio import SAMPLES_PER_FRAME
+from scripts.evaluation.av_offsets import align_speech, av_offset
+from scripts.training.lip_loss import LOWER, UPPER
 from scripts.training.lips_folder import read_lip_motion
-
-UPPER, LOWER = 13, 14  # mesh points: the middles of the inner lips
 
 
 @dataclass(frozen=True)
