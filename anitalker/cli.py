@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # use too need twenty times as long for a frame (4.3 s against 0.18 s at load 11).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("anitalker.estimate").setLevel(logging.INFO)
     previous = signal.signal(signal.SIGTERM, _interrupt)  # SIGTERM leaves nothing half-written either
     try:
         arguments = build_parser().parse_args(argv)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, TypeVar
 
@@ -214,6 +215,7 @@ class StageOneConfig:
             raise ValueError(f"size is {self.size}, but {len(self.channels)} channels belong to resolutions from 4 up")
 
 
+ORIGINAL_SIZE = "original"  # of RenderOptions.size: no limit
 LITE_STEPS, LITE_GUIDANCE = 8, 1.25  # where RenderOptions do not say
 ORIGINAL_STEPS = 10  # its authors take 50: docs/performance.md, sampler steps
 
@@ -243,6 +245,10 @@ class RenderOptions:
     lips: float = _option(1.0, "how far the lips move: 1 is as made, 0 holds them still", 0, 2)
     head: float = _option(1.0, "how far the head moves: 1 is as made, 0 holds it still", 0, 2)
     blink: float = _option(1.0, "how far the lids move: 1 is as made, 0 takes blinks away", 0, 2)
+    # Pixels, or ORIGINAL_SIZE. Text is accepted, too, and becomes a number.
+    size: int | str = _option(
+        1080, "the video's shorter side in pixels at most, or original: as large as the picture", 64, 4096, "pixels"
+    )
     frame: str = _option("full", "full: the whole picture; crop: the 256x256 face crop", allowed=("full", "crop"))
     face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
     face_backend: str = _option("own", "the face detector", allowed=("own", "face-alignment"))
@@ -253,9 +259,10 @@ class RenderOptions:
     label: bool = _option(False, "the words `AI-generated` in the corner of every frame")
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _size(self.size))
         for option in fields(self):
             value, rule = getattr(self, option.name), option.metadata
-            if rule.get("low") is not None:
+            if rule.get("low") is not None and value != ORIGINAL_SIZE:
                 _range(option.name, value, rule["low"], rule["high"], f" {rule['unit']}".rstrip())
             if rule.get("allowed"):
                 _choice(option.name, value, rule["allowed"])
@@ -263,6 +270,20 @@ class RenderOptions:
             raise InputError("pose came as a file and as angles; give either --pose or --yaw/--pitch/--roll")
         if self.face not in ("largest", "all") and not str(self.face).isdigit():
             raise InputError(f"face is {self.face!r}; allowed are largest, all, or an index from `anitalker faces`")
+
+
+def check_size(size: int | str) -> int | str:
+    """Return a size as `RenderOptions.size` has it: a whole number of pixels, or ORIGINAL_SIZE; InputError else."""
+    return RenderOptions(size=size).size
+
+
+def _size(value: int | str) -> int | str:
+    text = str(value).strip().lower()
+    if text == ORIGINAL_SIZE:
+        return ORIGINAL_SIZE
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,9}", text):
+        raise InputError(f"size is {str(value)[:50]!r}; allowed are a whole number of pixels, or {ORIGINAL_SIZE}")
+    return int(text)
 
 
 def _range(name: str, value: float | None, low: float, high: float, unit: str = "") -> None:

@@ -1,29 +1,42 @@
-"""A portrait: a picture and the faces in it that will move, prepared once."""
+"""A portrait: a picture and the faces in it that will move, prepared once.
+
+Faces are found in the picture as it came; then it is reduced to the size of the video, and everything after works on
+the reduced picture.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from PIL import Image
 
-from anitalker.config import InputError
+from anitalker.config import CROP, ORIGINAL_SIZE, InputError, RenderOptions, check_size
 from anitalker.faces import restoration
+from anitalker.faces.crop import Crop, finer_image
 from anitalker.faces.detection import Face, FaceFinder, select_faces
 from anitalker.media.portrait_file import find_portrait
 from anitalker.models.base import FaceCheck, Model, PathLike, PreparedFace
 
+SMALL_FACE_PIXELS = 48  # of a face's longer side in the video
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """A picture, uint8 [H,W,3], and its chosen faces, ready to move."""
+    """A picture, uint8 [H,W,3], and its chosen faces, ready to move.
+
+    indices: of these faces among the faces found; found: the chosen faces, in pixels of `picture`; size: to which the
+    picture was reduced, as in RenderOptions.
+    """
 
     picture: np.ndarray
     faces: tuple[PreparedFace, ...]
-    indices: tuple[int, ...] = ()  # of these faces among the faces found
+    indices: tuple[int, ...] = ()
+    found: tuple[Face, ...] = ()
+    size: int | str = ORIGINAL_SIZE
 
 
 def prepare_portrait(
@@ -32,30 +45,83 @@ def prepare_portrait(
     picture: PathLike | np.ndarray,
     choices: Iterable[str | int],
     load_enhancer: Callable[[], restoration.Network] | None = None,
+    size: int | str = RenderOptions.size,
 ) -> Portrait:
     """Find the faces of a picture (pixels, or a file, which may be a video) and prepare the chosen ones.
 
     choices: largest, all, or an index, each; load_enhancer: gives the network that draws the chosen faces again before
-    they are prepared. InputError where no face is found or a chosen one cannot be animated.
+    they are prepared; size: as in RenderOptions. InputError where no face is found or a chosen one cannot be animated.
     """
+    size = check_size(size)
     if isinstance(picture, np.ndarray):
-        pixels, faces = picture, finder.find(picture)
+        source, faces = picture, finder.find(picture)
     else:
-        pixels, faces = find_portrait(picture, finder)
+        source, faces = find_portrait(picture, finder)
     chosen = {id(face) for choice in choices for face in select_faces(faces, choice)}
     indices = [index for index, face in enumerate(faces) if id(face) in chosen]
-    faces = [faces[index] for index in indices]
-    prepared = _prepare(model, pixels, faces)
+    pixels, faces = reduce_picture(source, size), [faces[index] for index in indices]
+    if pixels is not source:
+        faces = _scaled(faces, source, pixels)
+        _warn_of_small_faces(indices, faces, pixels)
+    prepared = _prepare(model, pixels, faces, source)
     for index, face, ready in zip(indices, faces, prepared, strict=True):
         _report(index, model.check_face(face, ready.crop, finder, ready))
     if load_enhancer is not None:
         pixels = restoration.restore(pixels, [face.landmarks for face in faces], load_enhancer())
-        prepared = _prepare(model, pixels, faces)
-    return Portrait(pixels, prepared, tuple(indices))
+        prepared = _prepare(model, pixels, faces, pixels)
+    return Portrait(pixels, prepared, tuple(indices), tuple(faces), size)
 
 
-def _prepare(model: Model, pixels: np.ndarray, faces: Iterable[Face]) -> tuple[PreparedFace, ...]:
-    return tuple(model.prepare(pixels, model.crop(pixels, face)) for face in faces)
+def resize_portrait(model: Model, portrait: Portrait, size: int | str) -> Portrait:
+    """A portrait prepared again at a smaller size, from its own picture and faces; itself if it is no larger."""
+    pixels = reduce_picture(portrait.picture, check_size(size))
+    if pixels is portrait.picture:
+        return portrait
+    faces = _scaled(portrait.found, portrait.picture, pixels)
+    prepared = _prepare(model, pixels, faces, portrait.picture)
+    return Portrait(pixels, prepared, portrait.indices, tuple(faces), size)
+
+
+def reduce_picture(picture: np.ndarray, size: int | str) -> np.ndarray:
+    """Reduce a picture, uint8 [H,W,3], to a shorter side of at most `size` pixels (Lanczos); both sides become even.
+
+    The picture itself where it is no larger, or where size is ORIGINAL_SIZE.
+    """
+    height, width = picture.shape[:2]
+    short = min(height, width)
+    if isinstance(size, str) or short <= size:
+        return picture
+    short_side, long_side = size // 2 * 2, 2 * round(max(height, width) * size / short / 2)
+    sides = (short_side, long_side) if width < height else (long_side, short_side)
+    return np.asarray(Image.fromarray(picture).resize(sides, Image.Resampling.LANCZOS))
+
+
+def _scaled(faces: Iterable[Face], source: np.ndarray, pixels: np.ndarray) -> list[Face]:
+    """Faces of a picture, where they are in its resized copy."""
+    y, x = (pixels.shape[axis] / source.shape[axis] for axis in (0, 1))
+    return [face.scaled(x, y) for face in faces]
+
+
+def _prepare(model: Model, pixels: np.ndarray, faces: Iterable[Face], source: np.ndarray) -> tuple[PreparedFace, ...]:
+    """Prepare faces of a picture. What networks see of a small one comes from `source`, where that is larger."""
+    return tuple(model.prepare(pixels, _crop(model, pixels, face, source)) for face in faces)
+
+
+def _crop(model: Model, pixels: np.ndarray, face: Face, source: np.ndarray) -> Crop:
+    crop = model.crop(pixels, face)
+    if source is pixels or crop.side >= CROP:
+        return crop
+    return replace(crop, image=finer_image(source, crop))
+
+
+def _warn_of_small_faces(indices: Iterable[int], faces: Iterable[Face], pixels: np.ndarray) -> None:
+    height, width = pixels.shape[:2]
+    for index, face in zip(indices, faces, strict=True):
+        if face.size < SMALL_FACE_PIXELS:
+            log.warning(
+                "face %d has %d pixels in a video of %dx%d; a larger size, or original, shows more of it",
+                *(index, face.size, width, height),
+            )
 
 
 def _report(index: int, check: FaceCheck) -> None:

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from anitalker.config import CROP, FPS, RenderOptions
-from anitalker.faces.crop import Crop
-from anitalker.faces.paste import paste_back
+from anitalker.faces.paste import paste_all
 from anitalker.media.writer import VideoWriter
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
 from anitalker.provenance import marks
@@ -34,8 +33,9 @@ log = logging.getLogger(__name__)
 class RenderFacts(TypedDict):
     """What `--json` prints of a video.
 
-    seconds: its length; width, height: pixels; timings: seconds of work by stage; real_time_factor: seconds of work per
-    second of video; peak_rss_mb: largest resident memory of the process in MiB, None where the system does not tell.
+    seconds: its length; width, height: pixels; size: as in RenderOptions; timings: seconds of work by stage;
+    real_time_factor: seconds of work per second of video; peak_rss_mb: largest resident memory of the process in MiB,
+    None where the system does not tell.
     """
 
     output: str
@@ -44,6 +44,7 @@ class RenderFacts(TypedDict):
     seconds: float
     width: int
     height: int
+    size: int | str
     timings: dict[str, float]
     real_time_factor: float
     peak_rss_mb: float | None
@@ -117,18 +118,6 @@ def ordered_parallel_map(
             torch.set_num_threads(threads)  # a worker's number is also the default of later threads
 
 
-def paste_all(picture: np.ndarray, patches: Sequence[np.ndarray], crops: Sequence[Crop]) -> np.ndarray:
-    """Paste every patch, uint8 [h,w,3], into the picture, uint8 [H,W,3].
-
-    Where crops overlap their changes are added, so that the unmoved surroundings of a face cover no other face.
-    """
-    pasted = [paste_back(picture, patch, crop) for patch, crop in zip(patches, crops, strict=True)]
-    if len(pasted) == 1:
-        return pasted[0]
-    change = np.sum([layer.astype(np.int16) - picture for layer in pasted], axis=0, dtype=np.int16)
-    return (picture + change).clip(0, 255).astype(np.uint8)
-
-
 def write_video(
     model: Model,
     frames: Iterator[np.ndarray],
@@ -164,6 +153,7 @@ def write_video(
         "seconds": total / FPS,
         "width": width + width % 2,  # as VideoWriter pads them
         "height": height + height % 2,
+        "size": options.size,
         "timings": clock.stages,
         "real_time_factor": clock.total() / (total / FPS),
         "peak_rss_mb": peak_memory(),

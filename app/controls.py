@@ -13,7 +13,7 @@ from anitalker.config import InputError, RenderOptions
 
 # `face` is chosen on the picture. Every video of the page is marked. A visitor may not name files on the server.
 # The page downloads nothing, so it does not enhance.
-HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose", "enhance")
+HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose", "enhance", "size")
 FIELDS = {field.name: field for field in fields(RenderOptions)}
 NUMBERS = tuple(name for name, field in FIELDS.items() if field.metadata["low"] is not None and name not in HIDDEN)
 NAMES = (*(name for name in FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS)  # what the page offers

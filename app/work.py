@@ -52,7 +52,7 @@ def make_video(job: Job, session: Session, models: Models, maximum: Limits, want
         talker.model.check(wanted.options)
         options = replace(wanted.options, batch_size=BATCH_SIZE)
         with collect_warnings(job.warnings):
-            portrait = talker.portrait(wanted.portrait, options.face, options.face_backend)
+            portrait = talker.prepare(wanted.portrait, options)
         output = folder / "whole.mp4"
         job.report("motion")
         if wanted.kind != "drive":

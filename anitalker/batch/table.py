@@ -222,7 +222,7 @@ def _value(name: str, kind: str, value: object) -> object:
         if text.lower() not in TRUE_WORDS + FALSE_WORDS:
             raise InputError(f"{name} is {text[:50]!r}; allowed are true and false")
         return text.lower() in TRUE_WORDS
-    if kind.startswith("str"):
+    if "str" in kind:
         return text
     try:
         if isinstance(value, bool):

@@ -73,6 +73,12 @@ def add_strength_options(group: argparse._ArgumentGroup) -> None:
 def add_picture_options(parser: Parser) -> None:
     """Add the options for the picture: frame, faces, enhancement and marks."""
     group = parser.add_argument_group("picture")
+    group.add_argument(
+        "--size",
+        default=DEFAULTS["size"],
+        metavar="N|original",
+        help="the video's shorter side in pixels at most; original: as large as the picture (default: %(default)s)",
+    )
     group.add_argument("--frame", choices=("full", "crop"), default=DEFAULTS["frame"], help="default: %(default)s")
     group.add_argument("--face", default=DEFAULTS["face"], metavar="INDEX|largest|all", help="default: %(default)s")
     group.add_argument(

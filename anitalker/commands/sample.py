@@ -60,9 +60,7 @@ def run(arguments: argparse.Namespace) -> RenderFacts:
     if prior is None and not arguments.linear:
         raise InputError(f"model {talker.name} has no motion prior to draw from; take --model lite")
     ends = [expression_code(talker, source, arguments.face_backend) for source in arguments.between or ()]
-    portrait = talker.portrait(
-        arguments.portrait, render_options.face, render_options.face_backend, enhance=render_options.enhance
-    )
+    portrait = talker.prepare(arguments.portrait, render_options)
     if ends:
         start, end = ends
         path = None if arguments.linear else prior

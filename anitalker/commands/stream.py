@@ -66,9 +66,7 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
     from anitalker.streaming.talker import LOOKAHEAD_FRAMES, StreamingTalker, frames_with_audio
 
     talker = load(**options.to_load_arguments(arguments))
-    portrait = talker.portrait(
-        arguments.portrait, render_options.face, render_options.face_backend, enhance=render_options.enhance
-    )
+    portrait = talker.prepare(arguments.portrait, render_options)
     height, width = portrait.picture.shape[:2] if render_options.frame == "full" else (talker.model.size,) * 2
     # No credentials: a stream has no end that could be signed.
     filters = frame_filters(width, height, render_options.label, render_options.marks)

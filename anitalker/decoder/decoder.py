@@ -24,6 +24,7 @@ from anitalker.config import CROP, POSE_SIZE, DecoderConfig
 from anitalker.decoder.eyelids import warp_eyelids
 from anitalker.decoder.flow import fold_mask, landmark_flow, resize, rigid_flow, warp
 from anitalker.decoder.teeth import upper_teeth
+from anitalker.decoder.viewport import Viewport
 from anitalker.faces.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
 
 CONTOURS = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
@@ -272,16 +273,19 @@ def _motion_features(motion: Tensor) -> Tensor:
     return torch.cat([motion[..., :3], motion[..., 3:POSE_SIZE] * 0, motion[..., POSE_SIZE:]], -1) * 5
 
 
-def compose(picture: Tensor, layers: Layers) -> Tensor:
-    """Original crop region [1 or B,3,H,W] in [-1,1] at any resolution, and Layers -> frames [B,3,H,W] in [-1,1]."""
-    height, width = picture.shape[-2:]
-    size = (height, width)
+def compose(picture: Tensor, layers: Layers, viewport: Viewport | None = None) -> Tensor:
+    """Original crop region [1 or B,3,H,W] in [-1,1] at any resolution, and Layers -> frames [B,3,H,W] in [-1,1].
+
+    viewport: the part of the region that `picture` and the frames show; None: all of it.
+    """
+    viewport = viewport or Viewport.whole(picture.shape[-2], picture.shape[-1])
     picture = picture.expand(len(layers.flow), -1, -1, -1)
-    warped_mask, synthesised_mask = resize(layers.masks[:, 1:], size).split(1, 1)  # the masks' sum is one
-    warped = warp(picture, resize(layers.flow, size))
+    warped_mask, synthesised_mask = viewport.resize(layers.masks[:, 1:]).split(1, 1)  # the masks' sum is one
+    grid = viewport.sampling_grid(viewport.resize(layers.flow)).to(picture.dtype)
+    warped = F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
     if layers.landmark_pair is not None:
-        warped = warp_eyelids(picture, warped, layers.landmark_pair)
-    return blend(picture, warped, warped_mask, synthesised_mask, resize(layers.synthesised, size))
+        warped = warp_eyelids(picture, warped, layers.landmark_pair, viewport)
+    return blend(picture, warped, warped_mask, synthesised_mask, viewport.resize(layers.synthesised))
 
 
 def blend(rest: Tensor, warped: Tensor, warped_mask: Tensor, synthesised_mask: Tensor, synthesised: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Frames as sharp as the portrait: its high frequencies follow the flow separately, and what rests is kept exactly.
 
-Letters: B frames, h x w pixels of the crop region. Pictures are [.,3,h,w] in [-1,1].
+Letters: B frames, h x w pixels of the part of the crop region that is drawn. Pictures are [.,3,h,w] in [-1,1].
 
 A frame of the decoder is three layers under soft masks. The average of two nearly equal layers, resampled between
 pixels, loses the finest detail. Here detail (what a small blur removes) is subtracted from the portrait first. It is
@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from anitalker.decoder.decoder import blend
 from anitalker.decoder.eyelids import warp_eyelids
-from anitalker.decoder.flow import resize, sampling_grid
+from anitalker.decoder.flow import resize
+from anitalker.decoder.viewport import Viewport
 from anitalker.runtime.smoothstep import smoothstep
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ MOTION_MARGIN = 3  # pixels of 256 by which the moving region is widened and its
 
 @dataclass(frozen=True)
 class Detail:
-    """What is computed once per crop region.
+    """What is computed once per crop region, in the viewport: the part of it that is drawn.
 
     source, low [1,3,h,w]: the region with and without its detail; detail [1,1,h,w]: of luma; energy [1,1,h,w]: the mean
     square of the Laplacian that detail should have around each pixel.
@@ -48,35 +49,36 @@ class Detail:
     low: Tensor
     detail: Tensor
     energy: Tensor
+    viewport: Viewport
 
 
-def prepare_detail(source: Tensor) -> Detail:
-    """A crop region [1,3,h,w] in [-1,1] -> Detail."""
+def prepare_detail(source: Tensor, viewport: Viewport | None = None) -> Detail:
+    """A crop region [1,3,h,w] in [-1,1], or the viewport that shows a part of it -> Detail."""
     luma = (source * source.new_tensor(LUMA)[None, :, None, None]).sum(1, keepdim=True)
     detail = luma - blur(luma)  # chroma has next to no detail
     expected = (laplacian(luma) + laplacian(detail)) / 2  # what is composed without detail loses a little, too
-    return Detail(source, source - detail, detail, local_mean(expected.square()))
+    viewport = viewport or Viewport.whole(source.shape[-2], source.shape[-1])
+    return Detail(source, source - detail, detail, local_mean(expected.square()), viewport)
 
 
 def draw_frames(prepared: Detail, layers: Layers) -> Tensor:
     """Frames [B,3,h,w] in [-1,1] over a crop region; equal to it where nothing moves."""
-    height, width = prepared.source.shape[-2:]
-    count, size = len(layers.flow), (height, width)
+    count, viewport = len(layers.flow), prepared.viewport
     rest, warped, synthesised = layers.masks.split(1, 1)  # [B,1,256,256]
     at_rest = smoothstep(rest / (rest + warped).clamp(min=1e-3), 0.42, 0.58)  # half of each would cancel out
     photographed = 1 - smoothstep(synthesised, 0.4, 0.9)
     moves = motion_mask(layers, (layers.flow.shape[-2], layers.flow.shape[-1]))
     fields = (layers.flow, warped, synthesised, layers.synthesised, at_rest, photographed, moves)
-    resized = resize(torch.cat(fields, 1), size).split((2, 1, 1, 3, 1, 1, 1), 1)
+    resized = viewport.resize(torch.cat(fields, 1)).split((2, 1, 1, 3, 1, 1, 1), 1)
     flow, warped, synthesised, pixels, at_rest, photographed, moves = resized
-    grid = sampling_grid(flow)
+    grid = viewport.sampling_grid(flow)
     portrait = torch.cat([prepared.energy, prepared.low, prepared.detail], 1).expand(count, -1, -1, -1)
     moved = portrait.new_empty(portrait.shape)
     moved[:, :4] = F.grid_sample(portrait[:, :4], grid, padding_mode="border", align_corners=False)
     moved[:, 4:] = F.grid_sample(portrait[:, 4:], grid, mode="bicubic", padding_mode="border", align_corners=False)
     expected, moved = moved[:, :1], moved[:, 1:]
     if layers.landmark_pair is not None:
-        moved = warp_eyelids(portrait[:, 1:], moved, layers.landmark_pair)
+        moved = warp_eyelids(portrait[:, 1:], moved, layers.landmark_pair, viewport)
     low, carried = moved.split((3, 1), 1)
     energy = local_mean(laplacian(carried).square())
     carried = carried * ((expected + 1e-6) / (energy + 1e-6)).sqrt().clamp(1.0, MAX_GAIN)

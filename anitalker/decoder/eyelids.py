@@ -1,6 +1,7 @@
 """Eyelids: both eyes are drawn exactly from the portrait, because the smooth landmark flow is too coarse for them.
 
-Letters: B frames, N = 468 landmarks, E = 2 eyes, K = 9 knots along a lid, H x W pixels. Positions are in crop widths.
+Letters: B frames, N = 468 landmarks, E = 2 eyes, K = 9 knots along a lid, H x W pixels of the part of the crop that is
+drawn. Positions are in crop widths.
 
 Each eye has its axes: `a` along the line of its corners, 0 at the outer and 1 at the inner corner, and `b` across it,
 downward, both in eye widths. Lids are curves b(a) through the landmarks. Between the target's lids the eye is shown
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anitalker.decoder.viewport import Viewport
 from anitalker.runtime.smoothstep import smoothstep
 
 # Outer corner, inner corner, upper lid and lower lid from the outer to the inner corner.
@@ -31,11 +33,15 @@ LASH_MARGINS = (0.0, 0.08)  # eye widths beyond the upper and lower landmarks wh
 FADE_WIDTH = 0.2  # eye widths beyond the corners over which the lids' motion fades
 
 
-def warp_eyelids(picture: Tensor, warped: Tensor, landmark_pair: Tensor) -> Tensor:
+def warp_eyelids(picture: Tensor, warped: Tensor, landmark_pair: Tensor, viewport: Viewport | None = None) -> Tensor:
     """Portrait [B,C,H,W], the same under the smooth flow [B,C,H,W], landmarks of portrait and target [B,2,N,>=2] ->
-    the warped portrait with its eyes as the target's lids show them."""
+    the warped portrait with its eyes as the target's lids show them.
+
+    viewport: the part of the crop that both pictures show; None: all of it.
+    """
+    viewport = viewport or Viewport.whole(picture.shape[-2], picture.shape[-1])
     with torch.autocast(warped.device.type, enabled=False):
-        return _draw(_Eyes(landmark_pair.float()), picture, warped.clone())
+        return _draw(_Eyes(landmark_pair.float()), picture, warped.clone(), viewport)
 
 
 class _Eyes:
@@ -77,10 +83,10 @@ def _heights(curves: Tensor, a: Tensor) -> Tensor:
     return y0 + fraction * (y1 - y0)
 
 
-def _draw(eyes: _Eyes, picture: Tensor, warped: Tensor) -> Tensor:
+def _draw(eyes: _Eyes, picture: Tensor, warped: Tensor, viewport: Viewport) -> Tensor:
     """Both eyes drawn into `warped`, each inside a box; the boxes have one size, n = h w pixels."""
-    (height, width), count = warped.shape[-2:], len(warped)
-    tops, lefts, h, w = _boxes(eyes, height, width)
+    (height, width), count = viewport.region, len(warped)
+    tops, lefts, h, w = _boxes(eyes, viewport)
     if not h or not w:
         return warped
     device = warped.device
@@ -109,18 +115,21 @@ def _draw(eyes: _Eyes, picture: Tensor, warped: Tensor) -> Tensor:
     over, under = ((upper - b) * pixels + 0.5).clamp(0, 1), ((b - lower) * pixels + 0.5).clamp(0, 1)
     shares = torch.stack([over, under, (1 - over - under).clamp(min=0)], 2)  # [B,E,3,h,w]
     source_b = torch.stack([torch.minimum(above, upper_skin), torch.maximum(below, lower_skin), eye], 2)
-    samples = _sample(eyes, picture, a, source_b)  # [B,C,E,3,h,w]
+    samples = _sample(eyes, picture, a, source_b, viewport)  # [B,C,E,3,h,w]
     weight = _ramp(a, -FADE_WIDTH, 1 + FADE_WIDTH, FADE_WIDTH) * _ramp(b, -SKIN_ABOVE, SKIN_BELOW, 0.15)
     drawn = (samples * shares[:, None]).sum(3)
     for index, (top, left) in enumerate(zip(tops, lefts, strict=True)):
-        box = warped[:, :, top : top + h, left : left + w]
+        rows_inside, columns_inside = viewport.inner(slice(top, top + h), slice(left, left + w))
+        box = warped[:, :, rows_inside, columns_inside]
         box.copy_(box + weight[:, None, index] * (drawn[:, :, index] - box))
     return warped
 
 
-def _sample(eyes: _Eyes, picture: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def _sample(eyes: _Eyes, picture: Tensor, a: Tensor, b: Tensor, viewport: Viewport) -> Tensor:
     """The picture [B,C,H,W] at the portrait's a [B,E,h,w] and b [B,E,3,h,w] -> [B,C,E,3,h,w]."""
-    corner, axes = (2 * x[:, 0, :, None, None, None] for x in (eyes.corner, eyes.axes))  # [B,E,1,1,1,2 or 2,2]
+    origin = viewport.coordinates(torch.zeros_like(eyes.corner))
+    corner, axes = viewport.coordinates(eyes.corner), viewport.coordinates(eyes.axes) - origin[..., None, :]
+    corner, axes = (2 * x[:, 0, :, None, None, None] for x in (corner, axes))  # [B,E,1,1,1,2 or 2,2]
     grid = a[:, :, None, ..., None] * axes[..., 0, :] + (b[..., None] * axes[..., 1, :] + (corner - 1))
     grid = grid.flatten(1, 3).to(picture)  # [B,E 3 h,w,2]
     samples = F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
@@ -132,17 +141,21 @@ def _ramp(x: Tensor, low: float, high: float, width: float) -> Tensor:
     return smoothstep(torch.minimum(x - low, high - x) / width)
 
 
-def _boxes(eyes: _Eyes, height: int, width: int) -> tuple[list[int], list[int], int, int]:
-    """Boxes around the lids' skin over the batch: first row and first column of each eye, rows and columns of both."""
+def _boxes(eyes: _Eyes, viewport: Viewport) -> tuple[list[int], list[int], int, int]:
+    """Boxes around the lids' skin over the batch: first row and first column of each eye, rows and columns of both.
+
+    They lie in the viewport, and are counted from the corner of its region.
+    """
     extent = [(a, b) for a in (-FADE_WIDTH, 1 + FADE_WIDTH) for b in (-SKIN_ABOVE, SKIN_BELOW)]
     corners = eyes.corner[:, 1, :, None] + eyes.corner.new_tensor(extent) @ eyes.axes[:, 1]  # [B,E,4,2]
     low, high = corners.amin((0, 2)).tolist(), corners.amax((0, 2)).tolist()
     spans = []
-    for axis, size in ((1, height), (0, width)):
+    for axis, (first, shown, size) in zip((1, 0), viewport.spans, strict=True):
         ends = [
-            (max(0, int(a[axis] * size)), min(size, int(b[axis] * size) + 1)) for a, b in zip(low, high, strict=True)
+            (max(first, int(a[axis] * size)), min(first + shown, int(b[axis] * size) + 1))
+            for a, b in zip(low, high, strict=True)
         ]
         length = max(max(0, end - start) for start, end in ends)
-        spans.append(([min(max(start, 0), size - length) for start, _ in ends], length))
+        spans.append(([min(max(start, first), first + shown - length) for start, _ in ends], length))
     (tops, rows), (lefts, columns) = spans
     return tops, lefts, rows, columns

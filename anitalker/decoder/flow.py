@@ -161,18 +161,13 @@ def warp(picture: Tensor, flow: Tensor, box: tuple[slice, slice] | None = None) 
 
     box: rows and columns of the picture that the flow and the result cover; None: all of them.
     """
-    identity = _identity_grid(*picture.shape[-2:], flow.device)
+    identity = identity_grid(*picture.shape[-2:], flow.device)
     grid = torch.add(identity if box is None else identity[box], flow.permute(0, 2, 3, 1), alpha=2)
     return F.grid_sample(picture, grid.to(picture.dtype), padding_mode="border", align_corners=False)
 
 
-def sampling_grid(flow: Tensor) -> Tensor:
-    """Flow [B,2,H,W] in crop widths -> the grid for `F.grid_sample`, [B,H,W,2] in -1..1."""
-    return torch.add(_identity_grid(*flow.shape[-2:], flow.device), flow.permute(0, 2, 3, 1), alpha=2)
-
-
 @functools.lru_cache(maxsize=8)
-def _identity_grid(height: int, width: int, device: torch.device) -> Tensor:
+def identity_grid(height: int, width: int, device: torch.device) -> Tensor:
     """The sampling grid of zero flow, [height,width,2] in -1..1."""
     with torch.inference_mode(False):  # kept for training too
         y = (torch.arange(height, device=device) + 0.5) / height

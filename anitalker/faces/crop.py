@@ -5,6 +5,7 @@ Pictures are uint8 [H,W,3] RGB; landmarks float32 [468,3] in the picture's pixel
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,9 +64,38 @@ def recrop(picture: np.ndarray, frame: Crop, landmarks: np.ndarray | None = None
     return Crop(np.asarray(image), points, frame.origin, frame.side, frame.picture_size)
 
 
-def crop_pixels(picture: np.ndarray, frame: Crop) -> np.ndarray:
-    """The crop in the picture's own pixels, uint8 [side,side,3]; beyond the picture, its border is replicated."""
+def finer_image(picture: np.ndarray, frame: Crop) -> np.ndarray:
+    """The same square, uint8 [256,256,3], out of a larger copy of the crop's picture."""
+    scale = [size / of for size, of in zip(picture.shape[1::-1], frame.picture_size[::-1], strict=True)]
+    low = [offset * factor for offset, factor in zip(frame.origin, scale, strict=True)]
+    high = [start + frame.side * factor for start, factor in zip(low, scale, strict=True)]
+    (left, top), (right, bottom) = ([math.floor(v) for v in low], [math.ceil(v) for v in high])
+    rows = np.arange(top, bottom).clip(0, picture.shape[0] - 1)
+    columns = np.arange(left, right).clip(0, picture.shape[1] - 1)
+    box = (low[0] - left, low[1] - top, high[0] - left, high[1] - top)
+    region = Image.fromarray(picture[rows[:, None], columns[None]])
+    return np.asarray(region.resize((CROP, CROP), Image.Resampling.BICUBIC, box=box))
+
+
+def crop_pixels(picture: np.ndarray, frame: Crop, box: tuple[slice, slice] | None = None) -> np.ndarray:
+    """The crop in the picture's own pixels, uint8 [side,side,3]; beyond the picture, its border is replicated.
+
+    box: rows and columns of the crop that are returned; None: all.
+    """
     x, y, side = int(frame.origin[0]), int(frame.origin[1]), int(frame.side)
-    rows = np.arange(y, y + side).clip(0, picture.shape[0] - 1)
-    columns = np.arange(x, x + side).clip(0, picture.shape[1] - 1)
+    inside = box or (slice(0, side), slice(0, side))
+    rows, columns = (
+        np.arange(offset + span.start, offset + span.stop).clip(0, length - 1)
+        for offset, span, length in zip((y, x), inside, picture.shape[:2], strict=True)
+    )
     return picture[rows[:, None], columns[None]]
+
+
+def seen_part(frame: Crop) -> tuple[slice, slice]:
+    """Rows and columns of the crop, in the picture's pixels, that lie inside the picture; empty where none do."""
+    side = int(frame.side)
+    rows, columns = (
+        slice(min(max(-int(offset), 0), side), max(min(length - int(offset), side), 0))
+        for offset, length in zip(frame.origin[::-1], frame.picture_size, strict=True)
+    )
+    return slice(rows.start, max(rows.start, rows.stop)), slice(columns.start, max(columns.start, columns.stop))

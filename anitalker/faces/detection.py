@@ -59,6 +59,12 @@ class Face:
         """What the result depends on: the size in pixels, and the angle in degrees by which the face looks away."""
         return {"size": self.size, "away": math.hypot(self.yaw, self.pitch)}
 
+    def scaled(self, x: float, y: float) -> Face:
+        """The same face in a copy of its picture that is `x` times as wide and `y` times as high."""
+        x0, y0, x1, y1 = self.box
+        factors = np.array([x, y, (x + y) / 2], np.float32)  # depth is in pixels, too
+        return Face((x0 * x, y0 * y, x1 * x, y1 * y), self.score, self.landmarks * factors)
+
     def _angles(self) -> tuple[float, float, float]:
         """Yaw, pitch, roll in degrees, as in `landmarks.rotation`, from the eye corners, temples and forehead."""
         points = self.landmarks.astype(np.float64)

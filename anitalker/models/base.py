@@ -142,6 +142,7 @@ class Model(Protocol[FaceT]):
     def render_frames(self, subject: FaceT, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> frames of the moved crop, drawn on demand.
 
-        uint8 [side,side,3] in the picture's own pixels if `full`, else [size,size,3].
+        uint8: in the picture's own pixels, as far as the crop lies in the picture (`seen_part`), if `full`; else
+        [size,size,3].
         """
         ...

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import CROP, LITE_STEPS, RenderOptions
-from anitalker.decoder.compositor import Compositor
+from anitalker.decoder.compositor import MARGIN, Compositor
 from anitalker.decoder.decoder import Decoder, Layers, Prepared
 from anitalker.decoder.flow import landmark_flow
-from anitalker.faces.crop import Crop, crop_face, crop_pixels
+from anitalker.decoder.viewport import Viewport
+from anitalker.faces.crop import Crop, crop_face, crop_pixels, seen_part
 from anitalker.faces.detection import Face, FaceFinder
 from anitalker.models.base import FaceCheck, ProgressCallback
 from anitalker.motion import driving_video, idle
@@ -47,8 +48,7 @@ class Networks:
 class LiteFace:
     """One face of a portrait, ready to move.
 
-    compositor: composes frames in the picture's own pixels; unet: the decoder's U-Net as a CUDA graph for this face,
-    None without a CUDA graph.
+    compositor: composes frames in the picture's own pixels, as far as the crop lies in the picture.
     """
 
     crop: Crop
@@ -127,8 +127,10 @@ class Lite:
         landmarks = torch.tensor(crop.landmarks, device=self.device)[None]
         codes = self.space(image)
         prepared = self.decoder.prepare(image, landmarks, codes.motion, codes.appearance)
-        compositor = Compositor(to_tensor(crop_pixels(picture, crop), self.device))
-        return LiteFace(crop, codes, landmarks, prepared, compositor)
+        seen, side = seen_part(crop), int(crop.side)
+        viewport = Viewport.around(*seen, (side, side), MARGIN)
+        source = to_tensor(crop_pixels(picture, crop, viewport.box), self.device)
+        return LiteFace(crop, codes, landmarks, prepared, Compositor(source, viewport=viewport, seen=seen))
 
     @torch.inference_mode()
     def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,6 +202,6 @@ class Lite:
             return self.decoder.refine(subject.prepared, targets, motion, flow)
 
     def render_frames(self, subject: LiteFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
-        """Motion [B,M] -> frames uint8, [side,side,3] in the picture's pixels if `full`, else [256,256,3]."""
+        """Motion [B,M] -> frames uint8: what the picture shows of the crop if `full`, else [256,256,3]."""
         compositor = subject.compositor if full else Compositor(subject.prepared.picture, sharpen=False)
         yield from compositor.frames(self.layers(subject, motion))

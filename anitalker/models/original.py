@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from anitalker.config import CROP, FPS, ORIGINAL_STEPS, InputError, RenderOptions
-from anitalker.faces.crop import Crop, crop_face
+from anitalker.faces.crop import Crop, crop_face, seen_part
 from anitalker.faces.detection import Face, FaceFinder, box_of
 from anitalker.faces.landmarks import CHIN
 from anitalker.models.base import FaceCheck, ProgressCallback
@@ -202,11 +202,11 @@ class Original:
 
     @torch.inference_mode()
     def render_frames(self, subject: OriginalFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
-        """Motion [B,M] -> frames uint8, [side,side,3] in the picture's pixels if `full`, else [n,n,3]."""
+        """Motion [B,M] -> frames uint8: what the picture shows of the crop if `full`, else [n,n,3]."""
         # Frame by frame on the CPU: one frame keeps all cores busy, and large batches do not fit its caches.
         for batch in motion.split(1 if motion.device.type == "cpu" else len(motion)):
             for frame in to_pictures(subject.draw(batch)):
-                yield enlarge(frame, int(subject.crop.side)) if full else frame
+                yield enlarge(frame, int(subject.crop.side), *seen_part(subject.crop)) if full else frame
 
 
 def resize_to_network(pictures: Tensor, size: int) -> Tensor:
@@ -216,9 +216,11 @@ def resize_to_network(pictures: Tensor, size: int) -> Tensor:
     return nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True)
 
 
-def enlarge(frame: np.ndarray, side: int) -> np.ndarray:
-    """Resize a frame uint8 [n,n,3] to [side,side,3], bicubic."""
-    return np.asarray(Image.fromarray(frame).resize((side, side), Image.Resampling.BICUBIC))
+def enlarge(frame: np.ndarray, side: int, rows: slice, columns: slice) -> np.ndarray:
+    """Rows and columns of a frame uint8 [n,n,3] resized to [side,side,3], bicubic; no others are computed."""
+    scale, size = len(frame) / side, (columns.stop - columns.start, rows.stop - rows.start)
+    box = (columns.start * scale, rows.start * scale, columns.stop * scale, rows.stop * scale)
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC, box=box))
 
 
 def portrait_signals(crop: Crop) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.ndimage import laplace
 
 from anitalker.config import SAMPLE_RATE, RenderOptions
+from anitalker.faces.crop import seen_part
 from anitalker.faces.landmarks import EYES, FACE_OVAL, LIPS
 from anitalker.faces.paste import paste_back
 from anitalker.media.video import read_audio
@@ -79,7 +80,7 @@ def measure(talker, picture: str | np.ndarray, speech: np.ndarray, every: int, o
     for frame, small in zip(frames, crops, strict=True):
         enlarged = np.asarray(Image.fromarray(small).resize((int(crop.side),) * 2, Image.Resampling.BICUBIC))
         changed |= (frame != still).any(-1)
-        for kind, pixels in (("ours", frame), ("bicubic", paste_back(still, enlarged, crop))):
+        for kind, pixels in (("ours", frame), ("bicubic", paste_back(still, enlarged[seen_part(crop)], crop))):
             for name, inside in regions.items():
                 ratios[kind][name].append(laplacian_variance(pixels, inside) / sharpness_before[name])
     facts: dict = {"size": size[::-1], "crop": int(crop.side), "frames": len(motion)}

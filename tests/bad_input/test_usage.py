@@ -32,6 +32,8 @@ CASES = {
     "unknown command": (["sing"], "sing"),
     "no command": ([], "COMMAND"),
     "number out of range": (arguments(**{"--steps": "0"}), "1 to 200"),
+    "no size": (arguments(**{"--size": "1080p"}), "'1080p'; allowed are a whole number of pixels, or original"),
+    "size out of range": (arguments(**{"--size": "63"}), "64 to 4096"),
     "no number": (arguments(**{"--seed": "x"}), "--seed"),
     "NaN angle": (arguments(**{"--yaw": "nan"}), "-60 to 60"),
     "unknown face": (arguments(**{"--face": "best"}), "largest, all"),

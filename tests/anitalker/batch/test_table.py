@@ -29,13 +29,15 @@ def one(place, **cells):
 
 
 def test_csv_and_json_lines_are_the_same(place):
-    text = "\ufeffid,portrait,speech,seed,still,yaw,frame\na,p.webp,s.wav,3,true,10,crop\n\n b2 ,p.webp,s.wav,,,,\n"
+    text = "\ufeffid,portrait,speech,seed,still,yaw,frame,size\n"
+    text += "a,p.webp,s.wav,3,true,10,crop,720\n\n b2 ,p.webp,s.wav,,,,,\n"
     jobs, invalid = csv_of(place, text.replace(" b2 ", "b2"))
     assert not invalid and [job.line for job in jobs] == [2, 4]
-    assert jobs[0].options == RenderOptions(seed=3, still=True, yaw=10.0, frame="crop")
+    assert jobs[0].options == RenderOptions(seed=3, still=True, yaw=10.0, frame="crop", size=720)
     assert jobs[1].options == RenderOptions()
-    again, _ = one(place, seed=3, still=True, yaw=10, frame="crop")
+    again, _ = one(place, seed=3, still=True, yaw=10, frame="crop", size=720)
     assert again[0].options == jobs[0].options
+    assert one(place, size="original")[0][0].options == RenderOptions(size="original")
     assert again[0].fingerprint("m") == jobs[0].fingerprint("m")
 
 

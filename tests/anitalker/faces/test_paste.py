@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from anitalker.faces.crop import crop_face, crop_pixels
+from anitalker.faces.crop import crop_face, crop_pixels, seen_part
 from anitalker.faces.paste import paste_back
 
 
 @pytest.mark.parametrize("place", [(200, 140), (20, 20), (390, 280), (0, 290), (1000, 1000)])
 def test_pasting_back_undoes_the_crop(picture, make_face, place):
     frame = crop_face(picture, make_face(*place))
-    assert np.array_equal(paste_back(picture, crop_pixels(picture, frame), frame), picture)
+    assert np.array_equal(paste_back(picture, crop_pixels(picture, frame, seen_part(frame)), frame), picture)
 
 
 def test_only_the_inside_of_the_crop_changes(picture, make_face):

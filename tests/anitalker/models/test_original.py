@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from anitalker.config import InputError, RenderOptions
+from anitalker.faces.crop import seen_part
 from anitalker.faces.detection import Face
 from anitalker.faces.landmarks import CHIN, FOREHEAD
 from anitalker.models import original
@@ -73,8 +74,11 @@ def test_frames_are_those_of_the_decoder(model, subject):
     assert small.shape == (3, 32, 32, 3) and small.std() > 1
     assert np.abs(small.astype(int) - to_pictures(wanted.pictures)).mean() < 2
     large = list(model.render_frames(subject, motion, full=True))
+    rows, columns = seen_part(subject.crop)
+    assert {frame.shape for frame in large} == {(rows.stop - rows.start, columns.stop - columns.start, 3)}
     side = int(subject.crop.side)
-    assert {frame.shape for frame in large} == {(side, side, 3)}
+    whole = original.enlarge(small[0], side, slice(0, side), slice(0, side))
+    assert np.abs(large[0].astype(int) - whole[rows, columns]).max() <= 1
     assert abs(float(large[0].mean()) - float(small[0].mean())) < 3
 
 
