@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import functools
 import hashlib
 import json
+import logging
 import os
 import re
 import unicodedata
@@ -31,7 +33,11 @@ RESERVED_NAMES = {
     "nul",
     *(f"{name}{n}" for name in ("com", "lpt") for n in range(10)),
 }  # of Windows
+SEPARATORS = ",;\t"  # of CSV; spreadsheets write semicolons where a comma stands in numbers, and tabs
+BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+")
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "1"), ("false", "no", "0")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,9 @@ def read(path: str | os.PathLike) -> tuple[list[Job], list[InvalidRow]]:
     file = existing_file(path, "table of jobs")
     if file.stat().st_size > MAX_BYTES:
         raise InputError(f"table of jobs is larger than {MAX_BYTES >> 20} MiB: {str(file)!r}; split it")
-    rows = {".csv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(file.suffix.lower())
+    rows = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(file.suffix.lower())
     if rows is None:
-        raise InputError(f"table of jobs is {str(file)!r}; allowed is a name that ends in .csv or .jsonl")
+        raise InputError(f"table of jobs is {str(file)!r}; allowed is a name that ends in .csv, .tsv or .jsonl")
     _hash.cache_clear()
     _check_file.cache_clear()
     jobs: list[Job] = []
@@ -104,17 +110,23 @@ def read(path: str | os.PathLike) -> tuple[list[Job], list[InvalidRow]]:
                     InvalidRow(number, str(name or "")[:MAX_ID_CHARACTERS], " ".join(str(error).split())[:500])
                 )
     except UnicodeDecodeError:
-        raise InputError(f"table of jobs is not UTF-8 text: {str(file)!r}; save it as UTF-8") from None
+        raise InputError(f"table of jobs is not text: {str(file)!r}; save it as CSV in UTF-8") from None
     if not jobs and not invalid:
         raise InputError(f"table of jobs has no lines: {str(file)!r}; give at least one job")
     return jobs, invalid
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[int, object]]:
-    """Yield (line number, {column: text}); an InputError in place of the row where a line is damaged."""
-    with open(file, newline="", encoding="utf-8-sig") as stream:
-        reader = csv.reader(stream, strict=True)
-        header = [name.strip() for name in _read_header(reader)]
+    """Yield (line number, {column: text}); an InputError in place of the row where a line is damaged.
+
+    Spreadsheets' habits are taken: other separators and encodings, column names in capitals or with spaces.
+    """
+    encoding = _encoding(file)
+    with open(file, newline="", encoding=encoding) as stream:
+        separator = _separator(stream.readline())
+        stream.seek(0)
+        reader = csv.reader(stream, strict=True, delimiter=separator)
+        header = ["_".join(name.casefold().split()) for name in _read_header(reader)]
         _check_columns(header, file)
         while True:
             try:
@@ -125,9 +137,36 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, object]]:
             if cells is None:
                 return
             if len(cells) > len(header):
-                yield reader.line_num, InputError(f"{len(cells)} fields in {len(header)} columns; quote commas")
+                name = {",": "commas", ";": "semicolons", "\t": "tabs"}[separator]
+                yield reader.line_num, InputError(f"{len(cells)} fields in {len(header)} columns; quote {name}")
             elif any(cell.strip() for cell in cells):
                 yield reader.line_num, dict(zip(header, cells, strict=False))
+
+
+def _encoding(file: Path) -> str:
+    """Return the encoding of a table: UTF-8, or by its byte order mark, or else Windows-1252, with a warning."""
+    with open(file, "rb") as stream:
+        start = stream.read(4)
+        for mark, encoding in BYTE_ORDER_MARKS.items():
+            if start.startswith(mark):
+                return encoding
+        stream.seek(0)
+        try:
+            for _ in codecs.iterdecode(stream, "utf-8"):
+                pass
+        except UnicodeDecodeError:
+            log.warning("table of jobs is not UTF-8: it is read as Windows-1252; check names with other letters")
+            return "cp1252"
+    return "utf-8"
+
+
+def _separator(header: str) -> str:
+    """Return the separator that divides the first line into the most columns that are known."""
+
+    def known(separator: str) -> int:
+        return sum("_".join(name.strip(' "').casefold().split()) in COLUMNS for name in header.split(separator))
+
+    return max(SEPARATORS, key=known)
 
 
 def _read_header(reader: Iterator[list[str]]) -> list[str]:
@@ -227,6 +266,8 @@ def _value(name: str, kind: str, value: object) -> object:
     try:
         if isinstance(value, bool):
             raise ValueError
+        if DECIMAL_COMMA.fullmatch(text) and kind.startswith("float"):
+            text = text.replace(",", ".")
         return int(text) if kind.startswith("int") else float(text)
     except ValueError:
         whole = "a whole number" if kind.startswith("int") else "a number"

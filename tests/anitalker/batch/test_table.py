@@ -138,10 +138,38 @@ def test_bad_tables(place, table):
 
 def test_tables_that_are_none(place):
     (place / "x.txt").write_text("id")
-    (place / "x.csv").write_bytes(b"id,portrait,speech\n\xff\xfe,p.webp,s.wav\n")
-    for name, words in (("x.txt", "ends in .csv or .jsonl"), ("x.csv", "not UTF-8"), ("none.csv", "missing")):
+    (place / "x.csv").write_bytes(b"id,portrait,speech\n\xff\x81,p.webp,s.wav\n")
+    (place / "x.jsonl").write_bytes(b'{"id": "\xff"}\n')
+    for name, words in (
+        ("x.txt", "ends in .csv, .tsv or .jsonl"),
+        ("x.csv", "is not text"),
+        ("x.jsonl", "is not text"),
+        ("none.csv", "missing"),
+    ):
         with pytest.raises(InputError, match=words):
             read(place / name)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+def test_tables_as_spreadsheets_save_them(place, separator, encoding, caplog):
+    """Separators and encodings of Excel, capital headers with spaces, a comma in a number."""
+    rows = [["ID", "Portrait", " Speech", "Batch Size", "LIPS"], ["Zoë-é", "p.webp", "s.wav", "2", '"0,8"']]
+    text = "".join(separator.join(cells) + "\r\n" for cells in rows)
+    (place / "jobs.csv").write_bytes(text.encode(encoding))
+    jobs, invalid = read(place / "jobs.csv")
+    assert not invalid and jobs[0].id == "Zoë-é"
+    assert jobs[0].options == RenderOptions(batch_size=2, lips=0.8)
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == (
+        ["table of jobs is not UTF-8"] if encoding == "cp1252" else []
+    )
+
+
+def test_separators_in_quotes(place):
+    jobs, _ = csv_of(place, 'id;portrait;text\na;p.webp;"Hello, you; there"\n', "jobs.tsv")
+    assert jobs[0].source == "Hello, you; there"
+    _, invalid = csv_of(place, "id;portrait;text\na;p.webp;b;c\n")
+    assert "quote semicolons" in invalid[0].reason
 
 
 def test_lines_keep_their_numbers(place):
