@@ -19,26 +19,28 @@ from anitalker.config import FPS, RenderOptions
 from anitalker.faces.crop import seen_part
 from anitalker.models.base import Model, PreparedFace
 from anitalker.portrait import Portrait
+from anitalker.rendering import ordered_parallel_map
 from anitalker.runtime.device import choose_batch_size
 
 ANNOUNCED_SECONDS = 10.0  # estimates above are announced
 SHORT_JOB_PIXELS = 2**23  # drawn in all frames: a job of fewer is done before an estimate would help
 ENCODING_SHARE = 0.1  # of a drawn pixel's time, for each pixel of the video: marks, conversion, H.264 (measured)
+ROUNDS = 2
 log = logging.getLogger(__name__)
-_speeds: WeakKeyDictionary[Model, dict[int, DrawingSpeed]] = WeakKeyDictionary()
+_speeds: WeakKeyDictionary[Model, dict[tuple[int, int], DrawingSpeed]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
 class DrawingSpeed:
-    """Seconds on one thread: `face` for each face in each frame, `pixel` for each pixel drawn, `code` to read a frame
-    of a driving video."""
+    """Seconds by the clock: `face` for each face in each frame, `pixel` for each pixel drawn, `code` to read a frame of
+    a driving video."""
 
     face: float
     pixel: float
     code: float
 
     def seconds(self, frames: int, faces: int, drawn: int, size: tuple[int, int], driven: bool = False) -> float:
-        """Seconds on one thread for frames of `size` (height, width), in which `drawn` pixels of all faces are drawn.
+        """Seconds for frames of `size` (height, width), in which `drawn` pixels of all faces are drawn.
 
         driven: motion is read from a video.
         """
@@ -49,18 +51,16 @@ class DrawingSpeed:
 def estimate_seconds(
     model: Model, portrait: Portrait, seconds: float, options: RenderOptions = RenderOptions(), driven: bool = False
 ) -> float:
-    """Estimate how many seconds of work a video of so many seconds takes, from a prepared portrait to the file.
+    """Estimate how many seconds a video of so many seconds takes, from a prepared portrait to the file.
 
-    driven: motion is read from a video, as `reenact` does. The first call for a model and a size draws four frames.
+    driven: motion is read from a video, as `reenact` does. The first call for a model and a size draws a few frames.
     """
-    size = (
-        (model.size, model.size) if options.frame == "crop" else (portrait.picture.shape[0], portrait.picture.shape[1])
-    )
-    drawn = model.size**2 if options.frame == "crop" else sum(map(drawn_pixels, portrait.faces))
-    speed = measure_speed(model, max(portrait.faces, key=drawn_pixels))
-    work = speed.seconds(math.ceil(seconds * FPS), len(portrait.faces), drawn, size, driven)
-    workers = choose_batch_size(model.device, options.batch_size) if model.device.type == "cpu" else 1
-    return work / max(1, min(workers, torch.get_num_threads()))
+    height, width = (model.size, model.size) if options.frame == "crop" else portrait.picture.shape[:2]
+    drawn = height * width if options.frame == "crop" else sum(map(drawn_pixels, portrait.faces))
+    batch = choose_batch_size(model.device, options.batch_size)
+    workers = min(batch, torch.get_num_threads()) if model.device.type == "cpu" else 1
+    speed = measure_speed(model, max(portrait.faces, key=drawn_pixels), workers)
+    return speed.seconds(math.ceil(seconds * FPS), len(portrait.faces), drawn, (height, width), driven)
 
 
 def announce(model: Model, portrait: Portrait, seconds: float, options: RenderOptions, driven: bool = False) -> None:
@@ -78,31 +78,30 @@ def drawn_pixels(face: PreparedFace) -> int:
     return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 
-def measure_speed(model: Model, face: PreparedFace) -> DrawingSpeed:
-    """Time a few frames of a face on one thread, the faster of two each; once per process, model and power of two of
-    its pixels."""
+def measure_speed(model: Model, face: PreparedFace, workers: int) -> DrawingSpeed:
+    """Time a few frames of a face, as many side by side as `rendering` draws; once per process, model, number of
+    workers and power of two of the face's pixels."""
     pixels = drawn_pixels(face)
-    speeds = _speeds.setdefault(model, {})
-    if (key := pixels.bit_length()) not in speeds:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in `rendering`, where each thread draws a frame of its own
-        try:
-            small, full = (
-                _time(lambda full=full: list(model.render_frames(face, face.motion, full))) for full in (False, True)
+    speeds, key = _speeds.setdefault(model, {}), (workers, pixels.bit_length())
+    if key not in speeds:
+        image = torch.tensor(face.crop.image)[None]
+        small, full, code = (
+            _time(work, workers)
+            for work in (
+                lambda: list(model.render_frames(face, face.motion, False)),
+                lambda: list(model.render_frames(face, face.motion, True)),
+                lambda: model.read_codes(image),
             )
-            image = torch.tensor(face.crop.image)[None]
-            code = _time(lambda: model.read_codes(image))
-        finally:
-            torch.set_num_threads(threads)
+        )
         pixel = max(full - small, 0.0) / max(pixels, 1)
         speeds[key] = DrawingSpeed(max(full - pixels * pixel, 0.0), pixel, code)
     return speeds[key]
 
 
-def _time(work: Callable[[], object]) -> float:
-    seconds = []
-    for _ in range(2):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+def _time(work: Callable[[], object], workers: int) -> float:
+    """Seconds by the clock for each of ROUNDS calls per worker, after a first one that makes what all share."""
+    work()
+    start, calls = time.perf_counter(), ROUNDS * workers
+    for _ in ordered_parallel_map(lambda _: work(), range(calls), workers):
+        pass
+    return (time.perf_counter() - start) / calls
