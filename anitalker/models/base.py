@@ -53,7 +53,7 @@ class FaceCheck:
     """Whether a face can be animated.
 
     rejected: it cannot; reason: why it cannot, or why it may not move well, None for a usual face; occlusion_warnings:
-    a sentence for each part of the face that something hides.
+    a sentence for each part of the face that something hides, and one if the eyes are shut.
     """
 
     rejected: bool = False

@@ -24,7 +24,7 @@ from anitalker.models.base import FaceCheck, ProgressCallback
 from anitalker.motion import driving_video, idle
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.motion_space import Codes, MotionSpace
-from anitalker.motion.occlusion import MESSAGES
+from anitalker.motion.occlusion import MESSAGES, shut_eyes_warnings
 from anitalker.motion.prior import MotionPrior, landmark_residual
 from anitalker.motion.subspaces import MotionSubspaces, fit_subspaces, scale_motion
 from anitalker.motion.windows import SamplingParams, generate_motion
@@ -101,11 +101,13 @@ class Lite:
     @torch.inference_mode()
     def check_face(self, face: Face, crop: Crop, finder: FaceFinder, subject: LiteFace | None = None) -> FaceCheck:
         """Rejects faces that the prior finds implausible (if the finder's scores are calibrated); notes occlusions."""
+        shut_eyes = shut_eyes_warnings(face, finder)
         if self.prior is None:
-            return FaceCheck()
+            return FaceCheck(occlusion_warnings=shut_eyes)
         codes = self.space(to_tensor(crop.image, self.device)) if subject is None else subject.codes
         motion, appearance = codes.motion.cpu(), codes.appearance.cpu()
-        occlusion_warnings = tuple(MESSAGES[name] for name in self.prior.covers.occluded_parts(appearance))
+        occluded = tuple(MESSAGES[name] for name in self.prior.covers.occluded_parts(appearance))
+        occlusion_warnings = occluded + shut_eyes
         rejection = None
         if finder.calibrated:
             residual = landmark_residual(finder, crop)

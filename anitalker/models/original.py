@@ -26,6 +26,7 @@ from anitalker.faces.detection import Face, FaceFinder, box_of
 from anitalker.faces.landmarks import CHIN
 from anitalker.models.base import FaceCheck, ProgressCallback
 from anitalker.motion.motion_files import read_pose
+from anitalker.motion.occlusion import shut_eyes_warnings
 from anitalker.motion.samplers import ddim_sample, ddim_schedule
 from anitalker.original.denoiser import Denoiser
 from anitalker.original.speech_features import SpeechFrontend, load_speech_frontend
@@ -135,7 +136,7 @@ class Original:
 
     def check_face(self, face: Face, crop: Crop, finder: FaceFinder, subject: OriginalFace | None = None) -> FaceCheck:
         """Accepts every face: there is no prior of this family's codes."""
-        return FaceCheck()
+        return FaceCheck(occlusion_warnings=shut_eyes_warnings(face, finder))
 
     def crop(self, picture: np.ndarray, face: Face) -> Crop:
         """The square around a face, placed as in the pictures that the networks were trained on."""

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from anitalker import pipeline
-from anitalker.motion.occlusion import MESSAGES, PARTS, OcclusionProbe
+from anitalker.faces.detection import Face, box_of
+from anitalker.faces.landmarks import LEFT_LID_PAIRS, RIGHT_LID_PAIRS
+from anitalker.motion.occlusion import MESSAGES, PARTS, SHUT_EYES, OcclusionProbe, shut_eyes_warnings
 
 
 @pytest.fixture
@@ -46,6 +48,23 @@ def test_the_pipeline_says_what_to_do(talker, example_portrait, monkeypatch, cap
     covers.limits.fill_(-1)
     talker.portrait(example_portrait)
     assert [record.getMessage() for record in caplog.records] == [f"face 0: {MESSAGES[name]}" for name in PARTS]
+
+
+def test_shut_eyes_are_told(face, original_networks):
+    """By landmarks of a calibrated finder, in both families."""
+    from types import SimpleNamespace
+
+    from anitalker.models.original import Original
+
+    calibrated, other = SimpleNamespace(calibrated=True), SimpleNamespace(calibrated=False)
+    shown, shut = (face.numpy() * 100 for _ in range(2))
+    for upper, lower in RIGHT_LID_PAIRS + LEFT_LID_PAIRS:
+        shut[upper] += 0.8 * (shut[lower] - shut[upper])
+    awake, asleep = (Face(box_of(points), 0.9, points) for points in (shown, shut))
+    assert shut_eyes_warnings(awake, calibrated) == shut_eyes_warnings(asleep, other) == ()
+    assert shut_eyes_warnings(asleep, calibrated) == (SHUT_EYES,)
+    check = Original(*original_networks()).check_face(asleep, None, calibrated)
+    assert check.occlusion_warnings == (SHUT_EYES,) and not check.rejected
 
 
 @pytest.mark.slow
