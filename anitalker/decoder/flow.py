@@ -38,6 +38,13 @@ SKULL = (33, 133, 362, 263, 168, 6, 197, 195, 2, 94, 98, 327, 97, 326, 129, 358)
 UPPER_LIP = (82, 13, 312)  # the middle of its inner edge
 CLOSED_GAP = 1.5 / 256  # crop widths that closed lips and eyelids keep between their landmarks
 PINS_PER_SIDE = 9
+HEAD_RING = (0.65, 0.95)  # face heights from the head's middle to the pins beside and above it; hair lies within
+RING_PINS = 11  # to each side of the head, from its top down to the shoulders
+RING_ANGLES = (0.12, 0.75)  # half turns from straight up, of the first and of the last of them
+RING_SMOOTHING = 0.05  # added to the kernel's diagonal there: hair beyond the ring may move a little
+RING_SLACK = 0.05  # face heights by which the face's outline may move until the ring becomes wider
+RING_WIDENING = 1.5  # times what it moves beyond
+EARS = (234, 454)  # the outline in front of them, deeper in the head than the face is
 SQUARE_EPSILON = 1e-12  # square crop widths: keeps the gradient of the square root finite
 BAND_ROWS = 8  # rows of the grid that are evaluated at once
 KERNEL_OFFSET = 2.0  # crop widths; more than any distance in the picture
@@ -51,6 +58,31 @@ def _pins(device: torch.device) -> Tensor:
         zeros, ones = torch.zeros_like(along), torch.ones_like(along)
         sides = [(along, zeros), (ones, along), (1 - along, ones), (zeros, 1 - along)]
         return torch.cat([torch.stack(side, -1) for side in sides])
+
+
+def _head_ring(source: Tensor, target: Tensor) -> Tensor:
+    """Points of the portrait around the head that rest, so that lines behind it stay straight: [B,2 RING_PINS,2].
+
+    Without them the flow would fade up to the borders only, and bend what is behind the head by a fiftieth of the crop
+    when it turns. It gives way, at both sides alike, to a head that moves away: its hair and ears move with it.
+    """
+    forehead, chin, outline = source[:, FOREHEAD, :2], source[:, CHIN, :2], list(FACE_OVAL)
+    height = (chin - forehead).norm(dim=-1, keepdim=True)  # [B,1]
+    down = (chin - forehead) / height.clamp(min=1e-6)
+    axes = torch.stack([torch.stack([down[:, 1], -down[:, 0]], -1), down], 1)  # [B,2,2] rows: right, down
+    middle, ears = (forehead + chin) / 2, source[:, list(EARS), :2].mean(1)
+    # A turned head lies to one side of its face, as its ears do.
+    centre = middle + ((ears - middle) * axes[:, 0]).sum(-1, keepdim=True) * axes[:, 0]
+    before, after = (
+        (points[:, outline, :2] - centre[:, None]) @ axes.mT / height[:, None] for points in (source, target)
+    )
+    moved = torch.maximum((after.amax(1) - before.amax(1)).abs(), (after.amin(1) - before.amin(1)).abs())  # [B,2]
+    widening = RING_WIDENING * (moved - RING_SLACK).clamp(min=0)
+    beside, above = HEAD_RING[0] + widening[:, :1], HEAD_RING[1] + widening[:, 1:]
+    angles = torch.linspace(*RING_ANGLES, RING_PINS, device=source.device) * torch.pi
+    x = beside * torch.cat([angles.sin(), -angles.sin()])
+    y = -above * torch.cat([angles.cos(), angles.cos()])
+    return centre[:, None] + height[:, None] * (torch.stack([x, y], -1) @ axes)
 
 
 @functools.cache
@@ -86,8 +118,8 @@ def landmark_flow(source: Tensor, target: Tensor, grid: int, smoothing: float) -
     """Radial basis interpolation of source - target at the target's points: [B,N,3] twice -> flow [B,2,grid,grid].
 
     The kernel KERNEL_OFFSET - |r| (a linear spline in the plane; Wahba, "Spline models", 1990) is positive definite, so
-    that Cholesky solves it. Borders are pinned, and the flow fades to zero over the outer tenth. smoothing: added to
-    the kernel's diagonal.
+    that Cholesky solves it. Borders and a ring around the head are pinned, and the flow fades to zero over the outer
+    tenth. smoothing: added to the kernel's diagonal.
     """
     with torch.autocast(target.device.type, enabled=False):  # the weights nearly cancel: bfloat16 would leave noise
         return _interpolate(source.float(), target.float(), grid, smoothing)
@@ -96,12 +128,15 @@ def landmark_flow(source: Tensor, target: Tensor, grid: int, smoothing: float) -
 def _interpolate(source: Tensor, target: Tensor, grid: int, smoothing: float) -> Tensor:
     count, device = len(target), target.device
     target = separate_closed_pairs(source, target)
-    pins, anchors = _pins(device).expand(count, -1, -1), _point_indices(device)[0]
+    anchors = _point_indices(device)[0]
+    pins = torch.cat([_pins(device).expand(count, -1, -1), _head_ring(source, target)], 1)
     moved = target[:, anchors, :2]
     centres = torch.cat([moved, pins], 1)  # [B,P,2]
     values = torch.cat([source[:, anchors, :2] - moved, torch.zeros_like(pins)], 1)
     kernel = KERNEL_OFFSET - _distances(centres, centres)
-    kernel.diagonal(dim1=1, dim2=2).add_(smoothing)
+    diagonal = kernel.diagonal(dim1=1, dim2=2)
+    diagonal.add_(smoothing)
+    diagonal[:, -2 * RING_PINS :].add_(RING_SMOOTHING)
     weights = torch.cholesky_solve(values, torch.linalg.cholesky(kernel))  # [B,P,2]
     axis = (torch.arange(grid, device=device) + 0.5) / grid
     flow = _evaluate(axis, centres, weights)

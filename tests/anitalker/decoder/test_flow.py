@@ -32,6 +32,28 @@ def test_picture_border_stays(face):
     assert edge.abs().max() < 0.5 / 256
 
 
+def beside_head(flow):
+    """Where a picture shows what is behind a head: the flow from 0.68 to 0.8 face heights to both sides of it."""
+    return torch.cat([flow[..., 20:70, 5:12], flow[..., 20:70, -12:-5]], -1)
+
+
+def test_what_is_beside_a_turning_head_stays(face):
+    """Lines behind it bend by 1 to 4 of 512 pixels; without the ring of pins by 8 to 13."""
+    source = from_canonical(face[None], STRAIGHT)
+    for turn in ([0.2, 0, 0], [-0.2, 0, 0], [0, 0.15, 0], [0.1, 0.1, 0.05]):
+        target = from_canonical(face[None], STRAIGHT + torch.tensor([[*turn, 0, 0, 0]]))
+        assert beside_head(landmark_flow(source, target, 96, 1e-3)).abs().max() < 5 / 512
+
+
+def test_hair_moves_with_a_head_that_moves_away(face):
+    """A quarter of a face height to the side: the ring gives way, and hair moves half as far at least."""
+    source = from_canonical(face[None], STRAIGHT)
+    target = from_canonical(face[None], STRAIGHT + torch.tensor([[0.0, 0, 0, 0.14, 0, 0]]))
+    flow = landmark_flow(source, target, 96, 1e-3)
+    hair = int((0.5 + 0.14 - 0.5 * 0.55) * 96)  # half a face height behind the middle of the face
+    assert flow[0, 0, 40:60, hair].max() < -0.07
+
+
 def test_warp_moves_pixels_by_the_flow():
     picture = torch.zeros(1, 1, 64, 64)
     picture[0, 0, 32, 32] = 1
