@@ -49,9 +49,7 @@ def check_output(path: str | os.PathLike, suffix: str = ".mp4") -> Path:
     try:
         if file.is_dir():
             raise InputError(f"output is a folder: {str(file)!r}; give the name of a file in it that ends in {suffix}")
-        if not file.parent.is_dir():
-            command = f"mkdir -p {shlex.quote(str(file.parent))}"
-            raise InputError(f"output folder is missing: {str(file.parent)!r}; make it with `{command}`")
+        check_folder_exists(file)
         if shutil.disk_usage(file.parent).free < MIN_FREE_BYTES:
             raise InputError(f"output has no room: the disk of {str(file.parent)!r} is full; choose another")
     except OSError as error:
@@ -65,6 +63,13 @@ def check_output(path: str | os.PathLike, suffix: str = ".mp4") -> Path:
             f"output folder cannot be written: {str(file.parent)!r} ({error.strerror}); choose another"
         ) from None
     return file
+
+
+def check_folder_exists(file: Path) -> None:
+    """Raise InputError, with the command that makes it, if the folder of an output file is missing."""
+    if not file.parent.is_dir():
+        command = f"mkdir -p {shlex.quote(str(file.parent))}"
+        raise InputError(f"output folder is missing: {str(file.parent)!r}; make it with `{command}`")
 
 
 def check_output_is_no_input(output: str | os.PathLike, *inputs: object) -> None:

@@ -59,12 +59,15 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
     lookahead = arguments.lookahead
     if lookahead is not None and not MIN_LOOKAHEAD <= lookahead <= MAX_LOOKAHEAD:
         raise InputError(f"lookahead is {lookahead}; allowed is {MIN_LOOKAHEAD} to {MAX_LOOKAHEAD} frames")
+    from anitalker.files import check_folder_exists
     from anitalker.pipeline import load
     from anitalker.provenance.marks import frame_filters
     from anitalker.streaming.fragmented_mp4 import FragmentWriter, FrameWriter
     from anitalker.streaming.pacing import deadline, drain, pace_realtime, read_pcm_stream
     from anitalker.streaming.talker import LOOKAHEAD_FRAMES, StreamingTalker, frames_with_audio
 
+    if arguments.output != "-":
+        check_folder_exists(Path(arguments.output))  # before anything slow
     talker = load(**options.to_load_arguments(arguments))
     portrait = talker.prepare(arguments.portrait, render_options)
     height, width = portrait.picture.shape[:2] if render_options.frame == "full" else (talker.model.size,) * 2

@@ -49,6 +49,10 @@ CASES = {
     "renamed weights with code": (arguments(**{"--model": "code.safetensors"}), "not a whole safetensors file"),
     "driving video without pictures": (["reenact", "good.webp", "good.wav", *arguments()[3:]], "no pictures"),
     "faces of no picture": (["faces", "text.png"], "not a picture"),
+    "stream into a folder that is missing": (
+        ["stream", "good.webp", "--input", "good.wav", "-o", "none/x.mp4"],
+        "make it with `mkdir -p none`",
+    ),
     "encode into a folder that is missing": (["encode", "mute.mp4", "-o", "none/x.safetensors"], "folder is missing"),
 }
 
