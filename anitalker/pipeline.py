@@ -14,16 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import estimate, rendering
+from anitalker import driving, estimate, rendering
 from anitalker.config import FPS, SAMPLE_RATE, InputError, RenderOptions
 from anitalker.faces import restoration
 from anitalker.faces.detection import FaceFinder
 from anitalker.files import check_output, check_output_is_no_input
 from anitalker.media.soundtrack import Soundtrack, Source
-from anitalker.media.video import probe, read_frames
+from anitalker.media.video import probe
 from anitalker.models import loading
 from anitalker.models.base import Model, PathLike, ProgressCallback
-from anitalker.motion import driving_video
 from anitalker.portrait import Portrait, prepare_portrait, resize_portrait
 from anitalker.rendering import RenderFacts
 from anitalker.runtime.device import Clock, choose_device
@@ -143,10 +142,10 @@ class Talker:
         backend: str = "own",
         progress: ProgressCallback | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Read motion codes [T,M] of a video from the pixels of one fixed crop, smoothed, and the identity code [D]."""
-        total = round((probe(clip).seconds or 0) * FPS)
-        crops = driving_video.crop_frames(read_frames(clip), self.finder(backend), face, self.model.crop)
-        return driving_video.read_codes(self.model.read_codes, crops, total, progress, self.model.driving_filter)
+        """Read motion codes [T,M] and the identity code [D] of a face (largest or an index) that the crop follows."""
+        drive = driving.read_motion(self.model, self.finder(backend), clip, face, progress)
+        driving.warn_of_lost_frames(~drive.seen)
+        return drive.absolute(), drive.identity
 
     def render(
         self,
@@ -185,9 +184,11 @@ class Talker:
         options: RenderOptions = RenderOptions(),
         progress: ProgressCallback | None = None,
         relative: bool = True,
+        driver_face: str | int = "largest",
     ) -> RenderFacts:
-        """Let the portrait move like the face in a video, relative to its first frame or not, to an MP4 with its sound.
+        """Let the portrait move like a face in a video (driver_face: largest or an index), to an MP4 with its sound.
 
+        relative: the head moves from the portrait's own pose; else its pose, like the expression, is the driver's.
         Returns the facts for --json.
         """
         clock = Clock()
@@ -195,10 +196,9 @@ class Talker:
         portrait = self._ready(portrait, options)
         clock("portrait")
         estimate.announce(self.model, portrait, probe(clip).seconds or 0, options, driven=True)
-        codes = torch.tensor(self.encode(clip, backend=options.face_backend, progress=progress)[0], device=self.device)
+        drive = driving.read_motion(self.model, self.finder(options.face_backend), clip, driver_face, progress)
         clock("encode")
-        starts = [face.motion if relative else codes[:1] for face in portrait.faces]
-        motions = [start + codes - codes[:1] for start in starts]
+        motions = driving.motions_of(self.model, drive, portrait.faces, relative)
         sound = clip if probe(clip).audio_codec else None
         return self._write(portrait, motions, output, sound, options, clock, progress)
 

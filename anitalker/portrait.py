@@ -54,10 +54,10 @@ def prepare_portrait(
     """
     size = check_size(size)
     if isinstance(picture, np.ndarray):
-        source, faces = picture, finder.find(picture)
+        what, source, faces = "the picture", picture, finder.find(picture)
     else:
-        source, faces = find_portrait(picture, finder)
-    chosen = {id(face) for choice in choices for face in select_faces(faces, choice)}
+        what, (source, faces) = f"the portrait {str(picture)!r}", find_portrait(picture, finder)
+    chosen = {id(face) for choice in choices for face in select_faces(faces, choice, what)}
     indices = [index for index, face in enumerate(faces) if id(face) in chosen]
     pixels, faces = reduce_picture(source, size), [faces[index] for index in indices]
     if pixels is not source:

@@ -1,10 +1,12 @@
 """The shipped face network on composed scenes of people that it never saw: precision, landmarks, time, size.
 
-    python -m scripts.evaluate_faces --cache runs/cache [--scenes 128] [--hard 60] [--threads 2] [--json FILE]
+    python -m scripts.evaluate_faces --cache runs/cache [--scenes 128] [--hard 60] [--sizes 14] [--threads 2]
+                                     [--json FILE]
     python -m scripts.evaluate_faces --compare RUN [RUN ...] [--table FILE.md]
 
 AP over overlaps of 0.5 to 0.95 (COCO's AP50:95) of the detector alone at the size it works at; landmark error over the
-distance of the outer eye corners on val stills; milliseconds of the whole search of a picture of 640 pixels.
+distance of the outer eye corners on val stills; milliseconds of the whole search of a picture of 640 pixels. --sizes:
+AP50 of the whole search by the size of the face, in crowded scenes of 1280 pixels.
 --compare: the detectors of these runs of scripts.train_face_network beside the shipped one, one line of a table each.
 """
 
@@ -31,6 +33,7 @@ from anitalker.faces.face_network import Detector, fold_norms
 from anitalker.models import loading
 from anitalker.weights import registry
 from scripts.benchmarks.report import by_turns
+from scripts.evaluation.face_sizes import size_report
 from scripts.evaluation.hard_faces import hard_faces
 from scripts.export import slim
 from scripts.markdown import table as markdown_table
@@ -135,6 +138,8 @@ def shipped(options: argparse.Namespace, cache: FrameCache) -> dict:
         (np.array(cache.frames[n]), cache.landmarks[n] * 256) for n in stills[: max(options.stills, options.hard)]
     ]
     facts = precisions(network.detector, cache, options.scenes)
+    if options.sizes:
+        facts["sizes"] = size_report(finder, cache, options.sizes)
     facts["landmarks"] = face_scores.still_errors(
         [(truth, finder.find(still)) for still, truth in pictures[: options.stills]]
     )
@@ -153,6 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scenes", type=int, default=128)
     parser.add_argument("--stills", type=int, default=100)
     parser.add_argument("--hard", type=int, default=0, metavar="N", help="also N stills turned, small, covered ...")
+    parser.add_argument("--sizes", type=int, default=0, metavar="N", help="also N large scenes of faces of every size")
     parser.add_argument("--threads", type=int, default=1, help="of the search that is timed")
     parser.add_argument("--compare", nargs="+", metavar="RUN", help="detectors beside the shipped one")
     parser.add_argument("--table", metavar="FILE", help="Markdown file that takes the table of --compare")

@@ -115,6 +115,16 @@ class FixedFinder:
             faces.append(Face(box_of(points), 0.9, points.astype(np.float32)))
         return faces
 
+    def confirm(self, picture: np.ndarray, box: tuple) -> tuple:
+        from anitalker.faces.detection import iou
+
+        return max(
+            ((face.score, face.box) for face in self.find(picture) if iou(face.box, box) > 0.3), default=(0, box)
+        )
+
+    def refine(self, pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        return landmarks
+
 
 @pytest.fixture(scope="session")
 def fixed_finder():

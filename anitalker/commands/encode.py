@@ -24,6 +24,7 @@ def add_arguments(parser: options.Parser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("video")
     options.add_output_option(parser, "MOTION.safetensors")
+    options.add_driver_face_option(parser)
     options.add_face_backend_option(parser)
     options.add_common_options(parser)
 
@@ -37,7 +38,9 @@ def run(arguments: argparse.Namespace) -> EncodeFacts:
     output = check_output(arguments.output, ".safetensors")
     talker = load(**options.to_load_arguments(arguments))
     with options.ProgressBar() as progress:
-        motion, identity = talker.encode(arguments.video, backend=arguments.face_backend, progress=progress)
+        motion, identity = talker.encode(
+            arguments.video, arguments.driver_face, arguments.face_backend, progress=progress
+        )
     write_motion_file(output, motion, identity)
     return {"output": str(output), "frames": len(motion), "fps": FPS, "model": talker.name}
 

@@ -110,6 +110,16 @@ def add_marks_options(parser: Parser) -> None:
     )
 
 
+def add_driver_face_option(parser: argparse._ActionsContainer) -> None:
+    """Add --driver-face."""
+    parser.add_argument(
+        "--driver-face",
+        default="largest",
+        metavar="INDEX|largest",
+        help="which face of the driving video, by its index in `anitalker faces VIDEO` (default: %(default)s)",
+    )
+
+
 def add_face_backend_option(parser: argparse._ActionsContainer) -> None:
     """Add --face-backend."""
     choices = ("own", "face-alignment")

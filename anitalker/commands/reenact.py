@@ -18,9 +18,8 @@ def add_arguments(parser: options.Parser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("portrait", help="picture with a face")
     parser.add_argument("video", help="driving video; its sound is kept")
-    parser.add_argument(
-        "--absolute", action="store_true", help="the video's own poses, not relative to its first frame"
-    )
+    parser.add_argument("--absolute", action="store_true", help="the video's own poses, not relative to the portrait's")
+    options.add_driver_face_option(parser)
     options.add_output_option(parser, "OUT.mp4")
     options.add_picture_options(parser)
     options.add_common_options(parser)
@@ -42,4 +41,5 @@ def run(arguments: argparse.Namespace) -> RenderFacts:
             render_options,
             progress=progress,
             relative=not arguments.absolute,
+            driver_face=arguments.driver_face,
         )

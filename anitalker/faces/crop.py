@@ -6,7 +6,7 @@ Pictures are uint8 [H,W,3] RGB; landmarks float32 [468,3] in the picture's pixel
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -23,8 +23,8 @@ MIDDLE_IN_CROP = (0.5, 0.575)  # crop sides: position of the midpoint of forehea
 class Crop:
     """A square of a picture.
 
-    image: uint8 [256,256,3]; landmarks [468,3] in crop sides; origin (x,y) and side: whole numbers of the picture's
-    pixels; picture_size: (height, width) of the picture. The square may extend beyond the picture.
+    image: uint8 [256,256,3]; landmarks [468,3] in crop sides; origin (x,y) and side in the picture's pixels, whole
+    numbers but where `moved`; picture_size: (height, width) of the picture. The square may extend beyond the picture.
     """
 
     image: np.ndarray
@@ -57,7 +57,11 @@ def recrop(picture: np.ndarray, frame: Crop, landmarks: np.ndarray | None = None
 
     landmarks: new ones [468,3] in pixels; None keeps those of `frame`.
     """
-    image = Image.fromarray(crop_pixels(picture, frame)).resize((CROP, CROP), Image.Resampling.BICUBIC)
+    whole = _whole(frame)
+    x, y = frame.origin[0] - whole.origin[0], frame.origin[1] - whole.origin[1]
+    box = (x, y, x + frame.side, y + frame.side)  # of the square in the whole pixels around it
+    pixels = Image.fromarray(crop_pixels(picture, whole))
+    image = pixels.resize((CROP, CROP), Image.Resampling.BICUBIC, box=box)
     points = frame.landmarks
     if landmarks is not None:
         points = ((landmarks - np.array([*frame.origin, 0])) / frame.side).astype(np.float32)
@@ -75,6 +79,22 @@ def finer_image(picture: np.ndarray, frame: Crop) -> np.ndarray:
     box = (low[0] - left, low[1] - top, high[0] - left, high[1] - top)
     region = Image.fromarray(picture[rows[:, None], columns[None]])
     return np.asarray(region.resize((CROP, CROP), Image.Resampling.BICUBIC, box=box))
+
+
+def moved(frame: Crop, about: np.ndarray, shift: np.ndarray, log_scale: float) -> Crop:
+    """The square enlarged around a point `about` [2] and moved by `shift` [2], in pixels; fractions of a pixel count.
+
+    The image stays what it was: see `recrop`.
+    """
+    x, y = about + math.exp(log_scale) * (np.array(frame.origin) - about) + shift
+    return replace(frame, origin=(float(x), float(y)), side=frame.side * math.exp(log_scale))
+
+
+def _whole(frame: Crop) -> Crop:
+    """The smallest square of whole pixels around a square."""
+    origin = [math.floor(offset) for offset in frame.origin]
+    side = max(math.ceil(offset + frame.side) - start for offset, start in zip(frame.origin, origin, strict=True))
+    return replace(frame, origin=(float(origin[0]), float(origin[1])), side=float(side))
 
 
 def crop_pixels(picture: np.ndarray, frame: Crop, box: tuple[slice, slice] | None = None) -> np.ndarray:

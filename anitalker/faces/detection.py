@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,68 +14,18 @@ from PIL import Image
 from torch import Tensor
 
 from anitalker.config import InputError
+from anitalker.faces.face import Face, box_of, iou
 from anitalker.faces.face_network import MARGIN, Detections, FaceNetwork, crop_frame, from_crop, sample_crops
-from anitalker.faces.landmarks import FOREHEAD, OneEuro, face_height
+from anitalker.faces.landmarks import face_height
+from anitalker.faces.scales import LARGE, LEAST_SCORE, SURE_SCORE, merge, search_sides
+from anitalker.faces.tracking import FaceTracker
 from anitalker.runtime.transfer import to_tensors
 
 MIN_FACE_PIXELS = 20  # of the face box's longer side; a smaller face has nothing to animate
 BOX_MARGIN = 0.6  # longer sides of a face box that are cut out beyond each of its edges: a rotated crop needs half
 MIN_CROP_CHANGE = 0.02  # crop sides: landmarks are estimated once more only if their crop changes by more
 MAX_LANDMARK_SHIFT = 0.05  # face heights from first to last estimate, times score squared: faces shift far less
-DETECTION_INTERVAL = 12  # frames of a video between runs of the detector
-
-
-@dataclass(frozen=True)
-class Face:
-    """One face of a picture: box (x0,y0,x1,y1) and landmarks [468,3] in pixels, score 0..1."""
-
-    box: tuple[float, float, float, float]
-    score: float
-    landmarks: np.ndarray
-
-    @property
-    def size(self) -> float:
-        """The longer side of the box in pixels."""
-        return max(self.box[2] - self.box[0], self.box[3] - self.box[1])
-
-    @property
-    def yaw(self) -> float:
-        """Yaw in degrees; positive turns the nose to the picture's left."""
-        return self._angles()[0]
-
-    @property
-    def pitch(self) -> float:
-        """Pitch in degrees; positive looks down."""
-        return self._angles()[1]
-
-    @property
-    def roll(self) -> float:
-        """Roll in degrees; positive turns clockwise in the picture."""
-        return self._angles()[2]
-
-    @property
-    def quality(self) -> dict[str, float]:
-        """What the result depends on: the size in pixels, and the angle in degrees by which the face looks away."""
-        return {"size": self.size, "away": math.hypot(self.yaw, self.pitch)}
-
-    def scaled(self, x: float, y: float) -> Face:
-        """The same face in a copy of its picture that is `x` times as wide and `y` times as high."""
-        x0, y0, x1, y1 = self.box
-        factors = np.array([x, y, (x + y) / 2], np.float32)  # depth is in pixels, too
-        return Face((x0 * x, y0 * y, x1 * x, y1 * y), self.score, self.landmarks * factors)
-
-    def _angles(self) -> tuple[float, float, float]:
-        """Yaw, pitch, roll in degrees, as in `landmarks.rotation`, from the eye corners, temples and forehead."""
-        points = self.landmarks.astype(np.float64)
-        across = (points[[263, 356, 454]] - points[[33, 127, 234]]).sum(0)
-        across /= np.linalg.norm(across)
-        down = points[[168, 6, 197]].mean(0) - points[FOREHEAD]
-        down -= across * (down @ across)
-        down /= np.linalg.norm(down)
-        forward = np.cross(across, down)
-        yaw, roll = math.asin(np.clip(-across[2], -1, 1)), math.atan2(across[1], across[0])
-        pitch = math.atan2(down[2], forward[2])
-        return math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
+NEAR = 0.3  # IoU of a box with that of the frame before from which it is the same face
 
 
 class FaceFinder:
@@ -92,31 +41,45 @@ class FaceFinder:
     def find(self, picture: np.ndarray) -> list[Face]:
         """All faces of a picture, uint8 [H,W,3], the largest first.
 
-        The detector runs at its own scale. If it finds nothing, it runs at a finer scale, and then at a coarser one
-        (for a face that fills the picture).
+        Several scales are searched and merged (`faces.scales`). Where they show nothing, a finer one is tried.
         """
         usual = self.network.detector.config.long_side
-        for long_side, threshold in ((usual, 0.5), (2 * usual, 0.8), (usual // 2, 0.8)):  # retries need a higher score
-            if faces := self._faces(picture, self._detect(picture, long_side, threshold)):
-                return sorted(faces, key=lambda face: face.size, reverse=True)
-        return []
+        long_side = max(picture.shape[:2])
+        sides = search_sides(usual, long_side)
+        found = [self._detect(picture, side, LEAST_SCORE) for side in sides]
+        faces = self._faces(picture, merge(found, LARGE * long_side))
+        if not faces and 2 * usual not in sides:
+            faces = self._faces(picture, self._detect(picture, 2 * usual, SURE_SCORE))
+        return sorted(faces, key=lambda face: face.size, reverse=True)
 
     def track(self, frames: Iterable[np.ndarray], which: str | int = "largest", smooth: bool = True) -> Iterator[Face]:
         """One face through the frames of a video, followed from frame to frame and smoothed over time.
 
-        The detector runs every DETECTION_INTERVAL frames and when the face jumps. A frame without the face repeats its
-        last position with score 0. which: as for `select_faces`, one face. InputError if the first frame has no such
-        face.
+        A frame without the face repeats its last position with score 0; it is looked for until it comes back
+        (`faces.tracking`). which: as for `select_faces`, one face. InputError if the first frame has no such face.
         """
-        face, smoother, scale = None, OneEuro(), 1.0
-        for number, frame in enumerate(frames):
-            if face is None:
-                face = select_faces(self.find(frame), which)[0]
-                scale = face_height(face.landmarks)
-            else:
-                face = self._follow(frame, face, number % DETECTION_INTERVAL == 0)
-            points = smoother(face.landmarks / scale) * scale if smooth else face.landmarks
-            yield Face(box_of(points), face.score, points.astype(np.float32))
+        tracker = None
+        for frame in frames:
+            tracker = tracker or FaceTracker(self, select_faces(self.find(frame), which)[0], smooth)
+            yield tracker(frame)
+
+    @torch.inference_mode()
+    def confirm(self, picture: np.ndarray, box: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
+        """Is a face near a box (x0,y0,x1,y1)? The detector's score 0..1 there, and the face's box; score 0 if none.
+
+        Only the box with its surroundings is searched, which takes a tenth of the time of a whole picture.
+        """
+        if not is_visible(box, picture.shape):
+            return 0.0, box
+        region, (x, y), shrink = cut_surroundings(picture, list(box))
+        found = self._detect(region, self.network.detector.config.long_side // 2)
+        best: tuple[float, tuple[float, ...]] = (0.0, box)
+        for found_box, score in zip(found.boxes, found.scores, strict=True):
+            corner = np.array([x, y, x, y]) + found_box.cpu().numpy() * shrink
+            place = tuple(map(float, corner))
+            if iou(place, box) > NEAR and float(score) > best[0]:
+                best = (float(score), place)
+        return best
 
     @torch.inference_mode()
     def refine(self, pictures: np.ndarray, landmarks: np.ndarray, passes: int = 1) -> np.ndarray:
@@ -126,16 +89,6 @@ class FaceFinder:
         for _ in range(passes):
             points = self._regress(views, *crop_frame(points))
         return points.cpu().numpy()
-
-    def _follow(self, frame: np.ndarray, face: Face, check: bool) -> Face:
-        points = self.refine(frame[None], face.landmarks[None])[0]
-        if iou(box_of(points), face.box) > 0.6 and not check:
-            return Face(box_of(points), face.score, points)
-        faces = self.find(frame)
-        overlaps = [iou(candidate.box, face.box) for candidate in faces]
-        if max(overlaps, default=0.0) > 0.2:
-            return faces[overlaps.index(max(overlaps))]
-        return Face(face.box, 0.0, face.landmarks)
 
     def _detect(self, picture: np.ndarray, long_side: int, threshold: float = 0.5) -> Detections:
         """Detections at one scale, in pixels of the picture; the border is replicated to sides of multiples of 32."""
@@ -221,27 +174,20 @@ def cut_surroundings(picture: np.ndarray, box: list[float]) -> tuple[np.ndarray,
     return np.array(region.reduce(factor)), (float(x0), float(y0)), factor
 
 
-def box_of(landmarks: np.ndarray) -> tuple[float, float, float, float]:
-    """The box (x0,y0,x1,y1) around landmarks [N,>=2]."""
-    low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
-    return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+def is_visible(box: tuple[float, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a picture of this shape shows as much of a box as a face needs."""
+    width, height = min(box[2], shape[1]) - max(box[0], 0), min(box[3], shape[0]) - max(box[1], 0)
+    return min(width, height) >= MIN_FACE_PIXELS / 2
 
 
-def iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """Intersection over union of two boxes (x0,y0,x1,y1)."""
-    intersection = max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - intersection
-    return intersection / union if union > 0 else 0.0
-
-
-def select_faces(faces: list[Face], which: str | int) -> list[Face]:
+def select_faces(faces: list[Face], which: str | int, what: str = "the picture") -> list[Face]:
     """The faces named by `which`: `largest` (one face), `all`, or an index in the order of `find` (one face).
 
-    InputError if there is no such face.
+    what: names the input in messages. InputError if there is no such face.
     """
     if not faces:
         raise InputError(
-            "no face was found in the picture; give one that shows a face of at least "
+            f"no face was found in {what}; give one that shows a face of at least "
             f"{MIN_FACE_PIXELS} pixels from the front"
         )
     if which == "all":
@@ -252,5 +198,5 @@ def select_faces(faces: list[Face], which: str | int) -> list[Face]:
         raise InputError(f"face is {which!r}; allowed are largest, all, or an index from `anitalker faces`")
     if int(which) >= len(faces):
         count = "1 face was" if len(faces) == 1 else f"{len(faces)} faces were"
-        raise InputError(f"face {which} was asked for, but {count} found; allowed are 0 to {len(faces) - 1}")
+        raise InputError(f"face {which} was asked for, but {count} found in {what}; allowed are 0 to {len(faces) - 1}")
     return [faces[int(which)]]

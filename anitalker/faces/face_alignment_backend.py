@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from anitalker.config import InputError
-from anitalker.faces.detection import MIN_FACE_PIXELS, Face, FaceFinder, box_of
+from anitalker.faces.detection import MIN_FACE_PIXELS, NEAR, Face, FaceFinder, box_of, cut_surroundings, iou, is_visible
 from anitalker.faces.landmarks68 import expand_to_mesh
 
 FAN_FILES = "s3fd-619a316812.pth and 2DFAN4-11f355bf06.pth.tar from www.adrianbulat.com/downloads/python-fan"
@@ -66,6 +66,18 @@ class FaceAlignmentFinder(FaceFinder):
             if face.size >= MIN_FACE_PIXELS:
                 faces.append(face)
         return sorted(faces, key=lambda face: face.size, reverse=True)
+
+    def confirm(self, picture: np.ndarray, box: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
+        """Is a face near a box (x0,y0,x1,y1)? The score 0..1 of the best one there, and its box; score 0 if none."""
+        if not is_visible(box, picture.shape):
+            return 0.0, box
+        region, corner, shrink = cut_surroundings(picture, list(box))
+        best: tuple[float, tuple[float, ...]] = (0.0, box)
+        for face in self.find(region):
+            place = tuple(float(v * shrink + offset) for v, offset in zip(face.box, corner * 2, strict=True))
+            if iou(place, box) > NEAR and face.score > best[0]:
+                best = (face.score, place)
+        return best
 
     def refine(self, pictures: np.ndarray, landmarks: np.ndarray, passes: int = 1) -> np.ndarray:
         """Landmarks [B,468,3] of faces near `landmarks`, in pixels: always one pass, from their boxes."""

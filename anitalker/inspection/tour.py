@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,8 @@ import numpy as np
 
 from anitalker import __version__
 from anitalker.config import FPS, InputError
+from anitalker.faces.crop import recrop
+from anitalker.faces.detection import select_faces
 from anitalker.files import existing_file
 from anitalker.inspection import many_pictures, one_picture
 from anitalker.inspection.many_pictures import PictureSet
@@ -21,7 +24,6 @@ from anitalker.inspection.views import view_of
 from anitalker.media import portrait_file
 from anitalker.media.images import NoPicture, read_picture
 from anitalker.media.video import probe, read_frames
-from anitalker.motion import driving_video
 from anitalker.pipeline import Talker
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
@@ -125,24 +127,17 @@ def _read_folder(talker: Talker, source: Path) -> tuple:
 
 
 def _read_video(talker: Talker, source: Path) -> tuple:
-    """Frames evenly over the clip, all cropped in the region of the first frame's face."""
+    """Frames evenly over the clip, all cropped in the region of the face in the first frame that shows one."""
     total = round(min(probe(source).seconds or MAX_SECONDS, MAX_SECONDS) * FPS)
-    step, first = max(1, total // MAX_FRAMES), []
-
-    def sampled():
-        for number, frame in enumerate(read_frames(source)):
-            if number >= MAX_SECONDS * FPS:
-                return
-            if number % step == 0:
-                if not first:
-                    first.append(frame)
-                yield frame
-
-    crops = list(driving_video.crop_frames(sampled(), talker.finder(), "largest", talker.model.crop))
-    names = [f"{number * step / FPS:.2f} s" for number in range(len(crops))]
+    step = max(1, total // MAX_FRAMES)
+    start, first, faces = portrait_file.search_video(source, talker.finder())
+    region = talker.model.crop(first, select_faces(faces, "largest", f"the video {str(source)!r}")[0])
+    frames = itertools.islice(read_frames(source), start, start + MAX_SECONDS * FPS, step)
+    crops = [recrop(frame, region).image for frame in frames]
+    names = [f"{(start + number * step) / FPS:.2f} s" for number in range(len(crops))]
     if len(crops) < 3:
         raise InputError(f"video {str(source)!r} has {len(crops)} frames; give one of a second or more")
-    return first[0], crops, names, step
+    return first, crops, names, step
 
 
 READERS = {"picture": _read_picture, "folder": _read_folder, "video": _read_video}

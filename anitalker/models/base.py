@@ -95,6 +95,14 @@ class Model(Protocol[FaceT]):
         ...
 
     @property
+    def usual_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and highest usual values, [P] each, of the leading numbers, which are relative to the portrait.
+
+        lite: the pose; original: all numbers, since its codes do not tell pose from expression. Infinite: any value.
+        """
+        ...
+
+    @property
     def prior(self) -> MotionPrior | None:
         """The probability model of its motion codes; None where there is none."""
         ...

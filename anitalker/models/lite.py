@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import CROP, LITE_STEPS, RenderOptions
+from anitalker.config import CROP, LITE_STEPS, POSE_SIZE, RenderOptions
 from anitalker.decoder.compositor import MARGIN, Compositor
 from anitalker.decoder.decoder import Decoder, Layers, Prepared
 from anitalker.decoder.flow import landmark_flow
@@ -89,6 +89,13 @@ class Lite:
     def prior(self) -> MotionPrior | None:
         """The prior of motion codes; None where the shipped one was trained on another motion space."""
         return self._load_prior()
+
+    @property
+    def usual_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Yaw, pitch and roll within a standard deviation of the training clips' mean; any place and size."""
+        mean, spread = (self.space.get_buffer(f"motion_{name}")[:3].cpu().numpy() for name in ("mean", "std"))
+        any_place = np.full(POSE_SIZE - 3, np.inf, np.float32)
+        return np.concatenate([mean - spread, -any_place]), np.concatenate([mean + spread, any_place])
 
     @property
     def streaming(self) -> Lite:

@@ -104,6 +104,12 @@ class Original:
         if (denoiser.config.motion, denoiser.config.start) != sizes:
             raise InputError(f"stage one and stage two do not belong together: codes of {sizes} numbers in stage one")
 
+    @property
+    def usual_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Any values of all numbers [M]: its codes do not tell pose from expression."""
+        everything = np.full(self.stage_one.config.motion, np.inf, np.float32)
+        return -everything, everything
+
     @cached_property
     def constants(self) -> Constants:
         """The decoder's constant tensors, in the precision that is fastest on this device."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from anitalker.config import InputError
-from anitalker.faces.detection import DETECTION_INTERVAL, FaceFinder
+from anitalker.faces.detection import FaceFinder
+from anitalker.media.portrait_file import FRAME_STEP
 from anitalker.media.video import read_audio, read_frames
 from anitalker.models.loading import load_finder
 from anitalker.runtime.device import choose_device
@@ -55,7 +56,7 @@ def follow_face(file: str, finder: FaceFinder) -> tuple[np.ndarray, np.ndarray]:
     frames = read_frames(file)
     waiting = 0
     for waiting, frame in enumerate(frames):  # a title may come first
-        if waiting % DETECTION_INTERVAL == 0 and finder.find(frame):
+        if waiting % FRAME_STEP == 0 and finder.find(frame):
             break
     else:
         raise InputError(f"video {file!r} shows no face; give one with a face of 20 pixels or more seen from the front")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from anitalker.config import InputError
 from anitalker.faces import detection
-from anitalker.faces.crop import crop_face, crop_pixels, recrop
+from anitalker.faces.crop import crop_face, crop_pixels, moved, recrop
 from anitalker.faces.detection import MIN_FACE_PIXELS, FaceFinder, crop_change, select_faces
 from anitalker.faces.face_network import Detections, crop_frame, to_crop
 from anitalker.faces.landmarks import face_height
@@ -63,13 +63,22 @@ def test_found_in_the_pictures_own_pixels(face):
     assert 60 < faces[0].size < 100
 
 
-def test_other_scales_only_if_nothing_is_found(face):
+def test_scales(face):
     network = Bright(face)
     FaceFinder(network).find(with_square(240, 60, 80))
-    assert network.scales == [160]
+    assert network.scales == [160, 96, 320, 640]  # padded to multiples of 32; the picture has 400 pixels
     network.scales.clear()
-    assert FaceFinder(network).find(np.zeros((300, 400, 3), np.uint8)) == []
-    assert network.scales == [160, 320, 96]  # padded to a multiple of 32
+    assert FaceFinder(network).find(np.zeros((150, 100, 3), np.uint8)) == []
+    assert network.scales == [160, 96, 320]  # the last one because nothing was found
+
+
+def test_a_face_is_confirmed_near_its_box(face):
+    finder = FaceFinder(Bright(face))
+    picture = with_square(240, 60, 80)
+    score, box = finder.confirm(picture, (230.0, 50.0, 310.0, 130.0))
+    assert score == pytest.approx(0.8) and box == pytest.approx((240, 60, 320, 140), abs=5)
+    for away in ((0.0, 0.0, 60.0, 60.0), (900.0, 60.0, 980.0, 140.0), (-200.0, 60.0, -120.0, 140.0)):
+        assert finder.confirm(picture, away) == (0.0, away)
 
 
 def test_landmarks_that_do_not_converge_are_no_face(face):
@@ -127,6 +136,8 @@ def test_selection(make_face):
     for faces, which, words in (([], "largest", "no face"), ([big], 3, "1 face was found"), ([big], "left", "largest")):
         with pytest.raises(InputError, match=words):
             select_faces(faces, which)
+    with pytest.raises(InputError, match=r"no face was found in the driving video 'a\.mp4'"):
+        select_faces([], "largest", "the driving video 'a.mp4'")
 
 
 def test_the_crop_is_placed_as_in_the_data(picture, make_face):
@@ -145,6 +156,20 @@ def test_the_same_square_of_another_frame(picture, make_face):
     assert (again.origin, again.side) == (frame.origin, frame.side)
     assert again.landmarks[:, 0] == pytest.approx(frame.landmarks[:, 0] + 10 / frame.side, abs=1e-4)
     assert np.abs(again.image.astype(int) + frame.image - 255).max() <= 2
+
+
+def test_a_moved_square(picture, make_face):
+    frame = crop_face(picture, make_face())
+    here, nothing = np.array([200.0, 140.0]), np.zeros(2)
+    assert (recrop(picture, moved(frame, here, nothing, 0.0)).image == frame.image).all()
+    right = moved(frame, here, np.array([10.0, -5.0]), 0.0)
+    shifted = np.roll(picture, (5, -10), (0, 1))
+    assert (recrop(picture, right).image == recrop(shifted, frame).image).all()
+    large = moved(frame, here, nothing, math.log(2))
+    assert large.side == 2 * frame.side and np.add(large.origin, frame.origin * np.array(-2)) == pytest.approx(-here)
+    ramp = np.repeat(np.arange(400, dtype=np.uint8)[None, :, None] // 2, 300, 0).repeat(3, 2)
+    half = recrop(ramp, moved(frame, here, np.array([0.5, 0.0]), 0.0)).image.astype(float) - recrop(ramp, frame).image
+    assert 0.1 < half[:, 100:150].mean() < 0.4  # half a pixel of a ramp of half a level a pixel
 
 
 def test_borders_are_repeated(make_face):
