@@ -109,6 +109,16 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True)
+class MouthConfig:
+    """Mouth synthesiser: a U-Net over a patch about the lips, and references of the same person."""
+
+    channels: tuple[int, int, int] = (48, 80, 128)  # at 32, 16 and 8 places along a side
+    values: int = 24  # what a place takes from a reference beside its pixels
+    keys: int = 16  # by which places are compared
+    motion_size: int = 20
+
+
+@dataclass(frozen=True)
 class SpeechConfig:
     """Speech features at the video frame rate, without pretrained weights."""
 

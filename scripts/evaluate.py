@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from anitalker.config import InputError
-from scripts.evaluation import codes, lip_score, reenactment, speaking, stills
+from scripts.evaluation import codes, lip_score, mouth, reenactment, speaking, stills
 from scripts.evaluation.clips import ExternalVideos
 from scripts.evaluation.pipeline_adapter import FaceReader, ModelUnderTest, face_reader
 from scripts.evaluation.report import page, write
@@ -26,6 +26,7 @@ from scripts.evaluation.sync_videos import judge_videos
 
 SUITES: dict[str, Callable[[Session], dict]] = {  # in the order in which they run
     "reenactment": reenactment.run_self,
+    "mouth": mouth.run,
     "codes": codes.run_accuracy,
     "audio": speaking.run,
     "lips": lip_score.run,

@@ -11,21 +11,23 @@ two are resampled from the original picture at any resolution, so they are as sh
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.config import CROP, POSE_SIZE, DecoderConfig
+from anitalker.decoder.blocks import ConvBlock
 from anitalker.decoder.eyelids import warp_eyelids
 from anitalker.decoder.flow import fold_mask, landmark_flow, resize, rigid_flow, warp
+from anitalker.decoder.mouth_layer import MouthLayer, join
 from anitalker.decoder.teeth import upper_teeth
 from anitalker.decoder.viewport import Viewport
 from anitalker.faces.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
+from anitalker.runtime.bfloat16 import converts, in_bfloat16
 
 CONTOURS = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
 MAP_COUNT = 2 + 1 + 2 * len(CONTOURS)  # input maps beside pixels: flow, folds, contours of target and portrait
@@ -60,35 +62,32 @@ class Layers:
 
     flow [B,2,256,256] in crop widths; masks [B,3,256,256] (rest, warped, synthesised; sum 1); synthesised
     [B,3,256,256]: synthesised RGB in [-1,1]; landmark_pair [B,2,N,2]: landmarks of portrait and target in crop widths,
-    from which eyelids are warped at any resolution. Without landmark_pair the flow alone moves the lids.
+    from which eyelids are warped at any resolution. Without landmark_pair the flow alone moves the lids. mouth: what is
+    laid over the three layers; None in models without a mouth synthesiser.
     """
 
     flow: Tensor
     masks: Tensor
     synthesised: Tensor
     landmark_pair: Tensor | None = None
+    mouth: MouthLayer | None = None
 
     def __getitem__(self, frames: slice) -> Layers:
         """The layers of some of the frames."""
         pair = None if self.landmark_pair is None else self.landmark_pair[frames]
-        return Layers(self.flow[frames], self.masks[frames], self.synthesised[frames], pair)
+        mouth = None if self.mouth is None else self.mouth[frames]
+        return Layers(self.flow[frames], self.masks[frames], self.synthesised[frames], pair, mouth)
 
-
-class _Block(nn.Module):
-    """Two 3x3 convolutions with group normalisation; the second one is residual."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(inputs, outputs, 3, stride, 1)
-        self.norm = nn.GroupNorm(8, outputs)
-        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        # With an odd number of channels per group, torch takes seven times as long in bfloat16 as in float32.
-        odd = self.norm.num_channels // self.norm.num_groups % 2
-        x = F.silu(self.norm(x.float() if odd else x)).to(x.dtype)
-        return x + F.silu(self.second(x))
+    @staticmethod
+    def join(layers: Sequence[Layers]) -> Layers:
+        """The layers of consecutive frames as one."""
+        if len(layers) == 1:
+            return layers[0]
+        flow, masks, synthesised = (
+            torch.cat([getattr(frame, name) for frame in layers]) for name in ("flow", "masks", "synthesised")
+        )
+        pairs = [frame.landmark_pair for frame in layers if frame.landmark_pair is not None]
+        return Layers(flow, masks, synthesised, torch.cat(pairs) if pairs else None, join([f.mouth for f in layers]))
 
 
 class Decoder(nn.Module):
@@ -99,19 +98,18 @@ class Decoder(nn.Module):
         self.config = config
         widths, self.block_channels = config.channels, 3 * config.block**2  # channels of one cell's pixels
         self.entry = nn.Conv2d(2 * self.block_channels + MAP_COUNT, widths[0], 3, padding=1)  # the input projection
-        self.down = nn.ModuleList(_Block(a, b, 2) for a, b in pairwise(widths))
+        self.down = nn.ModuleList(ConvBlock(a, b, 2) for a, b in pairwise(widths))
         self.modulate = nn.Linear(config.code_size + 2 * config.motion_size, 2 * widths[-1])
-        self.middle = _Block(widths[-1], widths[-1])
+        self.middle = ConvBlock(widths[-1], widths[-1])
         pairs = list(pairwise(widths))[::-1]
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
-        self.up = nn.ModuleList(_Block(2 * a, a) for a, _ in pairs)
+        self.up = nn.ModuleList(ConvBlock(2 * a, a) for a, _ in pairs)
         # Synthesised RGB, mask logits, residual flow.
         self.exit = nn.Conv2d(widths[0], 2 * self.block_channels + 2, 3, padding=1)
         nn.init.normal_(self.exit.weight, std=1e-3)
         # Masks start near the warped layer, with none of the layers switched off.
         logits = torch.tensor([-0.5, 1.0, -1.0]).repeat_interleave(config.block**2)
         self.exit.bias = nn.Parameter(torch.cat([torch.zeros(self.block_channels), logits, torch.zeros(2)]))
-        self._bfloat16: tuple[list, Decoder] | None = None
 
     @property
     def side(self) -> int:
@@ -195,25 +193,7 @@ class Decoder(nn.Module):
 
     def _unet(self, x: Tensor, projection: Tensor, codes: Tensor) -> Tensor:
         """A frame's channels [B,.,n,n], the portrait's projection [1,24,n,n], codes [B,.] -> output maps [B,.,n,n]."""
-        on_cpu = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        convert = on_cpu and torch.get_autocast_dtype("cpu") == torch.bfloat16 and not torch.is_grad_enabled()
-        return (self._in_bfloat16() if convert else self)._network(x, projection, codes)
-
-    def _in_bfloat16(self) -> Decoder:
-        """A copy whose convolutions and linear layers have bfloat16 weights, kept for the next call.
-
-        Equivalent to `self` under autocast, which would convert every weight again for every frame.
-        """
-        state = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters()]
-        kept = self._bfloat16
-        if kept is None or kept[0] != state:  # at first, and when weights have changed since
-            network = copy.deepcopy(self)
-            network._bfloat16 = None
-            for layer in network.modules():
-                if isinstance(layer, nn.Conv2d | nn.Linear):
-                    cast(Any, layer).to(torch.bfloat16, memory_format=torch.channels_last)
-            kept = self._bfloat16 = state, network
-        return kept[1]
+        return (in_bfloat16(self) if converts(x) else self)._network(x, projection, codes)
 
     def _network(self, x: Tensor, projection: Tensor, codes: Tensor) -> Tensor:
         skips = [self._project(x, projection)]
@@ -285,7 +265,8 @@ def compose(picture: Tensor, layers: Layers, viewport: Viewport | None = None) -
     warped = F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
     if layers.landmark_pair is not None:
         warped = warp_eyelids(picture, warped, layers.landmark_pair, viewport)
-    return blend(picture, warped, warped_mask, synthesised_mask, viewport.resize(layers.synthesised))
+    frames = blend(picture, warped, warped_mask, synthesised_mask, viewport.resize(layers.synthesised))
+    return frames if layers.mouth is None else layers.mouth.over(frames, picture, viewport)
 
 
 def blend(rest: Tensor, warped: Tensor, warped_mask: Tensor, synthesised_mask: Tensor, synthesised: Tensor) -> Tensor:

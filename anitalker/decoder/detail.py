@@ -84,7 +84,8 @@ def draw_frames(prepared: Detail, layers: Layers) -> Tensor:
     carried = carried * ((expected + 1e-6) / (energy + 1e-6)).sqrt().clamp(1.0, MAX_GAIN)
     detail = photographed * torch.lerp(carried, prepared.detail, at_rest)
     frames = blend(prepared.low, low, warped, synthesised, pixels) + detail
-    return torch.lerp(prepared.source, frames, moves)
+    frames = torch.lerp(prepared.source, frames, moves)
+    return frames if layers.mouth is None else layers.mouth.over(frames, prepared.source, viewport)
 
 
 def motion_mask(layers: Layers, size: tuple[int, int]) -> Tensor:

@@ -164,20 +164,29 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def rigid_flow(source: Tensor, target: Tensor, size: int) -> Tensor:
-    """The flow of what is fixed to the skull, above all the upper teeth: [B,N,3] twice -> [B,2,size,size], crop widths.
+def rigid_transform(source: Tensor, target: Tensor) -> Tensor:
+    """The affine map of what is fixed to the skull: [B,N,>=2] twice -> [B,3,2], [x, y, 1] @ map in crop widths.
 
-    The affine map that takes the target's nose and eye corners to the source's (least squares), raised where the upper
-    lip rises, so that the teeth stay behind it.
+    It takes the target's nose and eye corners to the source's (least squares).
     """
     with torch.autocast(target.device.type, enabled=False):
         source, target = source[..., :2].float(), target[..., :2].float()
         fixed, ones = list(SKULL), torch.ones(len(target), len(SKULL), 1, device=target.device)
         points = torch.cat([target[:, fixed], ones], -1)  # [B,P,3]
         gram = points.mT @ points + 1e-6 * torch.eye(3, device=target.device)
-        affine = torch.linalg.solve(gram, points.mT @ source[:, fixed])  # [B,3,2]
+        return torch.linalg.solve(gram, points.mT @ source[:, fixed])
+
+
+def rigid_flow(source: Tensor, target: Tensor, size: int) -> Tensor:
+    """The flow of what is fixed to the skull, above all the upper teeth: [B,N,3] twice -> [B,2,size,size], crop widths.
+
+    `rigid_transform`, raised where the upper lip rises, so that the teeth stay behind it.
+    """
+    with torch.autocast(target.device.type, enabled=False):
+        source, target = source[..., :2].float(), target[..., :2].float()
+        affine, ones = rigid_transform(source, target), torch.ones(len(target), len(UPPER_LIP), 1, device=target.device)
         down = F.normalize(source[:, CHIN] - source[:, FOREHEAD], dim=-1)
-        lips = torch.cat([target[:, list(UPPER_LIP)], ones[:, : len(UPPER_LIP)]], -1) @ affine
+        lips = torch.cat([target[:, list(UPPER_LIP)], ones], -1) @ affine
         rise = ((source[:, list(UPPER_LIP)] - lips).mean(1) * down).sum(-1, keepdim=True).clamp(min=0)
         axis = (torch.arange(size, device=target.device) + 0.5) / size
         y, x = torch.meshgrid(axis, axis, indexing="ij")

@@ -6,7 +6,7 @@ Letters: B frames at once, T video frames, M = 20 motion numbers, S speech featu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,8 @@ from anitalker.config import CROP, LITE_STEPS, POSE_SIZE, RenderOptions
 from anitalker.decoder.compositor import MARGIN, Compositor
 from anitalker.decoder.decoder import Decoder, Layers, Prepared
 from anitalker.decoder.flow import landmark_flow
+from anitalker.decoder.mouth import MouthSynthesizer
+from anitalker.decoder.mouth_layer import PreparedMouth, draw_mouth, prepare_mouth
 from anitalker.decoder.viewport import Viewport
 from anitalker.faces.crop import Crop, crop_face, crop_pixels, seen_part
 from anitalker.faces.detection import Face, FaceFinder
@@ -42,6 +44,7 @@ class Networks:
     generator: MotionGenerator
     speech: nn.Module
     name: str
+    mouth: MouthSynthesizer | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class LiteFace:
     landmarks: Tensor
     prepared: Prepared
     compositor: Compositor
+    mouth: PreparedMouth | None = None
 
     @property
     def motion(self) -> Tensor:
@@ -84,6 +88,7 @@ class Lite:
         self.decoder = networks.decoder.to(self.device)
         self.generator = networks.generator.to(self.device)
         self.speech = networks.speech.to(self.device)
+        self.mouth = None if networks.mouth is None else networks.mouth.to(self.device)
 
     @cached_property
     def prior(self) -> MotionPrior | None:
@@ -136,10 +141,16 @@ class Lite:
         landmarks = torch.tensor(crop.landmarks, device=self.device)[None]
         codes = self.space(image)
         prepared = self.decoder.prepare(image, landmarks, codes.motion, codes.appearance)
+        mouth = self.prepare_mouth(image, landmarks, codes.motion)
         seen, side = seen_part(crop), int(crop.side)
         viewport = Viewport.around(*seen, (side, side), MARGIN)
         source = to_tensor(crop_pixels(picture, crop, viewport.box), self.device)
-        return LiteFace(crop, codes, landmarks, prepared, Compositor(source, viewport=viewport, seen=seen))
+        return LiteFace(crop, codes, landmarks, prepared, Compositor(source, viewport=viewport, seen=seen), mouth)
+
+    @torch.inference_mode()
+    def prepare_mouth(self, image: Tensor, landmarks: Tensor, motion: Tensor) -> PreparedMouth | None:
+        """The mouth of a crop [1,3,256,256] with landmarks [1,N,3] and motion [1,M]; None without a synthesiser."""
+        return None if self.mouth is None else prepare_mouth(self.mouth, image, landmarks, motion)
 
     @torch.inference_mode()
     def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,19 +207,24 @@ class Lite:
         if motion.device.type != "cpu":
             return self._layers(subject, motion)
         # Frame by frame on the CPU: bfloat16 rounding there depends on the batch, and one frame keeps all cores busy.
-        frames = [self._layers(subject, frame_motion) for frame_motion in motion.split(1)]
-        if len(frames) == 1:
-            return frames[0]
-        names = ("flow", "masks", "synthesised", "landmark_pair")
-        return Layers(*(torch.cat([getattr(layers, name) for layers in frames]) for name in names))
+        return Layers.join([self._layers(subject, frame_motion) for frame_motion in motion.split(1)])
 
     def _layers(self, subject: LiteFace, motion: Tensor) -> Layers:
         landmarks = subject.landmarks.expand(len(motion), -1, -1)
         targets = self.space.landmarks(landmarks, subject.motion.expand(len(motion), -1), motion)
-        use_bfloat16 = draws_in_bfloat16(motion.device, self.decoder.config.channels[0])
-        flow = landmark_flow(landmarks, targets, self.decoder.config.grid, self.decoder.config.smoothing)
+        return self.layers_to(subject, targets, motion)
+
+    @torch.inference_mode()
+    def layers_to(self, subject: LiteFace, targets: Tensor, motion: Tensor) -> Layers:
+        """The decoder's layers for one face brought to landmarks [B,N,3] that show motion [B,M]."""
+        landmarks, config = subject.landmarks.expand(len(motion), -1, -1), self.decoder.config
+        use_bfloat16 = draws_in_bfloat16(motion.device, config.channels[0])
+        flow = landmark_flow(landmarks, targets, config.grid, config.smoothing)
         with torch.autocast(motion.device.type, torch.bfloat16, enabled=use_bfloat16):
-            return self.decoder.refine(subject.prepared, targets, motion, flow)
+            layers = self.decoder.refine(subject.prepared, targets, motion, flow)
+            if self.mouth is None or subject.mouth is None:
+                return layers
+            return replace(layers, mouth=draw_mouth(self.mouth, subject.mouth, targets, motion, flow))
 
     def render_frames(self, subject: LiteFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
         """Motion [B,M] -> frames uint8: what the picture shows of the crop if `full`, else [256,256,3]."""

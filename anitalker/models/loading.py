@@ -15,6 +15,7 @@ from anitalker.config import (
     InputError,
     LandmarkConfig,
     MotionSpaceConfig,
+    MouthConfig,
     PhoneticConfig,
     SpeechConfig,
     from_dict,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from anitalker.decoder.decoder import Decoder
+    from anitalker.decoder.mouth import MouthSynthesizer
     from anitalker.faces.detection import FaceFinder
     from anitalker.faces.face_network import FaceNetwork
     from anitalker.models.base import Model
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from encoders.phonetic import PhoneticEncoder
 
 MODEL_PARTS = ("motion_space", "decoder", "generator")
-OPTIONAL_PARTS = ("phonetic",)  # models of version 0.1 have none
+OPTIONAL_PARTS = ("phonetic", "mouth")  # models of version 0.1 have none
 
 
 def load(
@@ -146,6 +148,7 @@ def _networks(file: WeightFile, name: str | os.PathLike) -> Networks:
         cast("MotionGenerator", modules["generator"]),
         speech,
         Path(name).stem,
+        cast("MouthSynthesizer | None", modules.get("mouth")),
     )
 
 
@@ -231,6 +234,7 @@ def load_prior(space: nn.Module) -> MotionPrior | None:
 def build(config: dict, parts: tuple[str, ...], name: str) -> dict[str, nn.Module]:
     """Untrained networks of a model, by part, from the config that is stored with its weights."""
     from anitalker.decoder.decoder import Decoder
+    from anitalker.decoder.mouth import MouthSynthesizer
     from anitalker.motion.generator import MotionGenerator
     from anitalker.motion.motion_space import MotionSpace
     from encoders.phonetic import PhoneticEncoder
@@ -239,6 +243,7 @@ def build(config: dict, parts: tuple[str, ...], name: str) -> dict[str, nn.Modul
         "motion_space": (MotionSpace, MotionSpaceConfig),
         "decoder": (Decoder, DecoderConfig),
         "generator": (MotionGenerator, GeneratorConfig),
+        "mouth": (MouthSynthesizer, MouthConfig),
         "phonetic": (lambda sizes: PhoneticEncoder(**vars(sizes)), PhoneticConfig),
     }
     return {part: kinds[part][0](_config(kinds[part][1], config, part, name)) for part in parts}

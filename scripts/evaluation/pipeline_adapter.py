@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from anitalker.config import POSE_SIZE, InputError, RenderOptions
 from anitalker.decoder.compositor import Compositor
 from anitalker.decoder.decoder import compose
+from anitalker.decoder.mouth_layer import PreparedMouth, encode_references
 from anitalker.faces.crop import Crop
 from anitalker.faces.detection import FaceFinder, box_of, iou
 from anitalker.faces.landmarks import OneEuro, fit_pose
@@ -122,18 +124,35 @@ class ModelUnderTest(FaceReader):
         codes = self._tensor(start)[None].expand(len(motion), -1)
         return self.space.landmarks(points, codes, self._tensor(motion)).cpu().numpy()
 
-    def render(self, source: Source, motion: np.ndarray, appearance: np.ndarray | None = None) -> np.ndarray:
-        """`source` under the codes [T,20] -> uint8 [T,256,256,3]; appearance [D]: in place of its HAL code."""
-        options = RenderOptions(frame="crop", batch_size=BATCH)
-        return np.stack(list(self.talker.draw(self._portrait(source, appearance), [self._tensor(motion)], options)))
+    def render(
+        self,
+        source: Source,
+        motion: np.ndarray,
+        appearance: np.ndarray | None = None,
+        references: Sequence[Source] | None = None,
+    ) -> np.ndarray:
+        """`source` under the codes [T,20] -> uint8 [T,256,256,3]; appearance [D]: in place of its HAL code.
+
+        references: of the mouth; empty: none, the decoder's own mouth; None: the source.
+        """
+        options, portrait = (
+            RenderOptions(frame="crop", batch_size=BATCH),
+            self._portrait(source, appearance, references),
+        )
+        return np.stack(list(self.talker.draw(portrait, [self._tensor(motion)], options)))
 
     @torch.inference_mode()
-    def render_landmarks(self, source: Source, landmarks: np.ndarray, motion: np.ndarray) -> np.ndarray:
-        """`source` with its points brought to landmarks [T,468,3], under codes [T,20] -> uint8 [T,256,256,3]."""
-        subject, frames = self._portrait(source).faces[0], []
+    def render_landmarks(
+        self, source: Source, landmarks: np.ndarray, motion: np.ndarray, references: Sequence[Source] | None = None
+    ) -> np.ndarray:
+        """`source` with its points brought to landmarks [T,468,3], under codes [T,20] -> uint8 [T,256,256,3].
+
+        references: as for `render`.
+        """
+        subject, frames = self._portrait(source, None, references).faces[0], []
         motion = np.concatenate([self.poses(landmarks), motion[:, POSE_SIZE:]], 1)
         for points, code in zip(self._tensor(landmarks), self._tensor(motion), strict=True):
-            layers = self.talker.model.decoder.layers(subject.prepared, points[None], code[None])
+            layers = self.talker.model.layers_to(subject, points[None], code[None])
             frames.append(to_pictures(compose(subject.compositor.source, layers))[0])
         return np.stack(frames)
 
@@ -155,7 +174,9 @@ class ModelUnderTest(FaceReader):
         return [first + step for first in range(1, frames - config.window, step)]
 
     @torch.inference_mode()
-    def _portrait(self, source: Source, appearance: np.ndarray | None = None) -> Portrait:
+    def _portrait(
+        self, source: Source, appearance: np.ndarray | None = None, references: Sequence[Source] | None = None
+    ) -> Portrait:
         """The crop as a portrait, with the landmarks and the code that `source` says it has."""
         picture, points = self._pictures(source.image[None]), self._tensor(source.landmarks)[None]
         codes = replace(self.space(picture), motion=self._tensor(source.motion)[None])
@@ -164,7 +185,17 @@ class ModelUnderTest(FaceReader):
         prepared = self.talker.model.decoder.prepare(picture, points, codes.motion, codes.appearance)
         side = source.image.shape[0]
         crop = Crop(source.image, source.landmarks, (0.0, 0.0), float(side), (side, side))
-        return Portrait(source.image, (LiteFace(crop, codes, points, prepared, Compositor(picture, sharpen=False)),))
+        face = LiteFace(crop, codes, points, prepared, Compositor(picture, sharpen=False))
+        if references is None:
+            face = replace(face, mouth=self.talker.model.prepare_mouth(picture, points, codes.motion))
+        elif references and self.talker.model.mouth is not None:
+            pictures = self._pictures(np.stack([other.image for other in references]))
+            values = (
+                self._tensor(np.stack([getattr(other, n) for other in references])) for n in ("landmarks", "motion")
+            )
+            encoded = encode_references(self.talker.model.mouth, pictures, *values)
+            face = replace(face, mouth=PreparedMouth(picture, points, encoded))
+        return Portrait(source.image, (face,))
 
     def _pictures(self, frames: np.ndarray) -> Tensor:
         return to_tensor(torch.tensor(frames, device=self.device))

@@ -75,7 +75,7 @@ class Session:
         """The metric networks that the arguments name and their suites need, loaded once."""
         networks, arguments, suites = MetricNetworks(), self.arguments, set(self.arguments.parts)
         features = features_file(arguments.data, arguments.features)
-        if features != "none" and suites & {"reenactment", "hal"}:
+        if features != "none" and suites & {"reenactment", "mouth", "hal"}:
             networks.perception = Perception(features)
         if arguments.identity_network != "none" and suites & {"reenactment", "cross", "held"}:
             try:

@@ -32,9 +32,10 @@ def choose(where: Tensor, yes: Similarity, no: Similarity) -> Similarity:
 
 def mirror(pictures: Tensor, landmarks: Tensor, partner: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
     """Flip pictures [B,C,H,W] and landmarks [B,468,3] left to right where the mask [B] says so."""
-    flipped = (landmarks * torch.tensor([-1.0, 1.0, 1.0]) + torch.tensor([1.0, 0.0, 0.0]))[:, partner]
-    pictures = torch.where(where.to(pictures.device)[:, None, None, None], pictures.flip(3), pictures)
-    return pictures, torch.where(where[:, None, None], flipped, landmarks)
+    flipped = (landmarks * landmarks.new_tensor([-1.0, 1.0, 1.0]) + landmarks.new_tensor([1.0, 0.0, 0.0]))[:, partner]
+    pictures, chosen = pictures.clone(), where.to(pictures.device)
+    pictures[chosen] = pictures[chosen].flip(3)
+    return pictures, torch.where(where.to(landmarks.device)[:, None, None], flipped, landmarks)
 
 
 def mirror_index(shape: Tensor) -> Tensor:

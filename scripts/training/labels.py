@@ -45,6 +45,11 @@ class MotionLabels:
         displacement = (shape - neutral) / lid_scale(neutral, self.canonical)
         return torch.cat([pose, displacement.flatten(1) @ self.directions], 1)
 
+    def to(self, device: torch.device | str) -> MotionLabels:
+        """The same labels on a device."""
+        neutrals = {name: neutral.to(device) for name, neutral in self.neutrals.items()}
+        return MotionLabels(self.canonical.to(device), self.directions.to(device), neutrals)
+
     def save(self, path: Path) -> None:
         """Write an .npz file."""
         names = np.array(list(self.neutrals))

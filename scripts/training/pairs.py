@@ -118,8 +118,8 @@ class PairSampler:
 
     def _codes(self, landmarks: Tensor, neutral: Tensor, labelled: Tensor) -> Tensor:
         shape, pose = align(landmarks, self.labels.canonical)
-        moved = ((shape - neutral) / lid_scale(neutral, self.labels.canonical)).flatten(1) @ self.labels.directions
-        return torch.cat([pose, torch.where(labelled[:, None], moved, self.prior(shape))], 1)
+        known = expression_codes(shape, neutral, self.labels)
+        return torch.cat([pose, torch.where(labelled[:, None], known, self.prior(shape))], 1)
 
 
 @torch.no_grad()
@@ -157,6 +157,11 @@ def open_mouths(pairs: Pairs, share: float = 0.75) -> Pairs:
         mask = swap.view(-1, *[1] * (a.ndim - 1))
         swapped |= {f"{name}_a": torch.where(mask, b, a), f"{name}_b": torch.where(mask, a, b)}
     return replace(pairs, **swapped)
+
+
+def expression_codes(shape: Tensor, neutral: Tensor, labels: MotionLabels) -> Tensor:
+    """Canonical shapes [B,468,3] of people with these neutrals [B,468,3] -> expression [B,K]."""
+    return ((shape - neutral) / lid_scale(neutral, labels.canonical)).flatten(1) @ labels.directions
 
 
 def expression_prior(labels: MotionLabels) -> Callable[[Tensor], Tensor]:

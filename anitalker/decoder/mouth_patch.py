@@ -1,0 +1,82 @@
+"""Where the mouth patch lies in a crop, and how the patches of two frames fit each other.
+
+Letters: B frames, K references, N = 468 landmarks. A placement [.,2,3] takes patch coordinates (u, v, 1), u and v in
+-1..1, to crop widths: the patch is a square about the lips, upright with the head, PATCH_SIDE face heights wide.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from anitalker.decoder.flow import rigid_transform
+from anitalker.faces.landmarks import CHIN, INNER_LIPS, LIPS, OUTER_LIPS, face_height, rasterise
+
+PATCH = 128  # pixels along a side
+PATCH_SIDE = 0.5  # face heights
+EYE_CORNERS = (33, 263)  # outer, right and left
+JAW = (CHIN, 148, 377, 176, 400)  # points that move with the lower teeth
+
+
+def place_patch(landmarks: Tensor) -> Tensor:
+    """Landmarks [B,N,>=2] in crop widths -> placements [B,2,3]."""
+    points = landmarks[..., :2].float()
+    across = F.normalize(points[:, EYE_CORNERS[1]] - points[:, EYE_CORNERS[0]], dim=-1)
+    down = torch.stack([-across[:, 1], across[:, 0]], -1)
+    half = (PATCH_SIDE / 2) * face_height(points)[:, None]
+    return torch.stack([half * across, half * down, points[:, list(LIPS)].mean(1)], -1)
+
+
+def patch_points(placement: Tensor, size: int = PATCH) -> Tensor:
+    """The centres of a patch's size x size pixels in crop widths: placements [B,2,3] -> [B,size,size,2]."""
+    return F.affine_grid(placement, [len(placement), 1, size, size], align_corners=False)
+
+
+def cut_patch(pictures: Tensor, placement: Tensor, size: int = PATCH) -> Tensor:
+    """Patches of crops: [B,C,H,W] and placements [B,2,3] -> [B,C,size,size]; borders are replicated."""
+    return sample(pictures, patch_points(placement, size))
+
+
+def warp_patch(picture: Tensor, flow: Tensor, placement: Tensor, size: int = PATCH) -> Tensor:
+    """Patches of the warped portrait, sampled once: picture [B,C,H,W], flow [B,2,g,g] in crop widths, placements of the
+    targets [B,2,3] -> [B,C,size,size]."""
+    points = patch_points(placement, size)
+    return sample(picture, points + sample(flow, points).permute(0, 2, 3, 1))
+
+
+def invert(linear: Tensor) -> Tensor:
+    """The inverse of rotations with a scale [.,2,2]."""
+    return linear.mT / linear[..., :1].square().sum((-2, -1), keepdim=True)
+
+
+def sample(fields: Tensor, points: Tensor) -> Tensor:
+    """Fields [B,C,H,W] of a crop at points [B,h,w,2] in crop widths -> [B,C,h,w], bilinear."""
+    return F.grid_sample(fields, (2 * points - 1).to(fields.dtype), padding_mode="border", align_corners=False)
+
+
+def lip_contours(landmarks: Tensor, placement: Tensor, size: int = PATCH) -> Tensor:
+    """Contour maps of outer and inner lips in the patch, 0..1: [B,N,>=2] and [B,2,3] -> [B,2,size,size]."""
+    points = landmarks[..., :2].float() - placement[:, None, :, 2]
+    local = points @ invert(placement[..., :2]).mT  # -1..1
+    return rasterise((local + 1) / 2, (OUTER_LIPS, INNER_LIPS), size)
+
+
+def alignments(
+    references: Tensor, reference_placement: Tensor, landmarks: Tensor, placement: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Maps from the patch of a target to that of a reference: (with the skull, with the jaw), [B,2,3] each, in -1..1.
+
+    references, landmarks [B,N,>=2]: landmarks of reference and target; their placements [B,2,3]. Upper teeth stay with
+    the skull, lower teeth and tongue move with the chin.
+    """
+    skull = rigid_transform(references, landmarks)  # [B,3,2] from target to reference, in crop widths
+    chins = [points[:, list(JAW), :2].float().mean(1) for points in (references, landmarks)]
+    drop = chins[0] - (chins[1][:, None] @ skull[:, :2] + skull[:, 2:])[:, 0]
+    maps = []
+    for shift in (torch.zeros_like(drop), drop):
+        linear = skull[:, :2].mT @ placement[..., :2]
+        centre = (skull[:, :2].mT @ placement[..., 2:]) + (skull[:, 2] + shift)[..., None]
+        to_patch = invert(reference_placement[..., :2])
+        maps.append(torch.cat([to_patch @ linear, to_patch @ (centre - reference_placement[..., 2:])], -1))
+    return maps[0], maps[1]

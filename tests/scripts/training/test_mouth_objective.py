@@ -1,0 +1,72 @@
+"""What the mouth synthesiser is asked for, and that it can learn it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from anitalker.config import MouthConfig
+from anitalker.decoder.mouth import MouthSynthesizer
+from scripts.training.data import FrameCache
+from scripts.training.mouth_data import MouthSampler
+from scripts.training.mouth_objective import MouthObjective, MouthRecipe
+
+SMALL = MouthConfig(channels=(24, 24, 32), values=8, keys=8)
+PIXELS = MouthRecipe(perceptual=0, adversarial=0)
+
+
+@pytest.fixture
+def batch(cache, labels):
+    """Three targets with two references, the second of which is the target's own patch, smooth and colourful."""
+    drawn = MouthSampler(FrameCache(cache, "train"), labels).draw(3, 2, seed=2)
+    coarse = torch.rand(3, 3, 8, 8) * 2 - 1
+    target = torch.nn.functional.interpolate(coarse, (128, 128), mode="bilinear")
+    patches, points, motion = drawn.patches.clone(), drawn.patch_landmarks.clone(), drawn.patch_motion.clone()
+    patches[:, 1], points[:, 1], motion[:, 1] = target, drawn.landmarks, drawn.motion
+    fields = {"patches": patches, "patch_landmarks": points, "patch_motion": motion}
+    return replace(drawn, target=target, warped=torch.zeros_like(target), **fields)
+
+
+def test_terms_are_those_of_the_recipe(batch):
+    torch.manual_seed(0)
+    losses, outputs = MouthObjective(MouthSynthesizer(SMALL), PIXELS, "none")(batch, 10)
+    assert set(losses) == {"l1", "colour", "area", "total"} and outputs == {}
+    known = MouthObjective(MouthSynthesizer(SMALL), replace(PIXELS, adversarial=0.05, adversarial_after=4), "none")
+    assert "hinge" not in known(batch, 3)[0]
+    losses, outputs = known(batch, 4)
+    assert {"hinge", "matching"} < set(losses) and set(outputs) == {"adversarial"}
+    assert known(batch, 5)[1] == {}  # the discriminator learns at every second step
+    loss, numbers = known.adversaries["adversarial"].loss(*outputs["adversarial"], step=0)
+    loss.backward()
+    assert set(numbers) == {"d_loss", "d_right"} and loss > numbers["d_loss"]  # with its gradient penalty
+
+
+def test_neighbours_that_change_as_they_should_cost_nothing(batch):
+    objective = MouthObjective(MouthSynthesizer(SMALL), PIXELS, "none")
+    torch.nn.init.constant_(objective.network.exit.bias, -30.0)  # alpha 0: the warped portrait stays
+    twice = replace(
+        batch,
+        **{
+            name: getattr(batch, name).repeat(2, *[1] * (getattr(batch, name).ndim - 1))
+            for name in ("target", "warped", "landmarks", "motion", "patches", "patch_landmarks", "patch_motion")
+        },
+        neighbours=True,
+    )
+    assert objective(twice, 0)[0]["temporal"] < 1e-6
+    twice.target[3:] += 0.1
+    assert objective(twice, 0)[0]["temporal"] > 0.05
+
+
+@pytest.mark.slow
+def test_a_reference_that_fits_is_found_and_copied(batch):
+    torch.manual_seed(0)
+    objective = MouthObjective(MouthSynthesizer(SMALL), PIXELS, "none")
+    optimizer = torch.optim.Adam(objective.parameters(), 3e-3)
+    history = []
+    for step in range(120):
+        optimizer.zero_grad()
+        losses, _ = objective(batch, step)
+        losses["total"].backward()
+        optimizer.step()
+        history.append(losses["l1"].item())
+    assert min(history[-5:]) < 0.35 * history[0]
