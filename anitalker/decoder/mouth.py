@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from anitalker.config import POSE_SIZE, MouthConfig
 from anitalker.decoder.blocks import ConvBlock
-from anitalker.decoder.mouth_patch import PATCH, alignments, lip_contours, place_patch
+from anitalker.decoder.mouth_patch import PATCH, alignments, lip_contours, patch_points, place_patch
 from anitalker.faces.landmarks import face_height, lip_opening
 
 BLOCK = 4  # pixels along a side of a place
@@ -125,22 +125,17 @@ class MouthSynthesizer(nn.Module):
             landmarks.repeat_interleave(number, 0),
             placement.repeat_interleave(number, 0),
         )
-        logits, values, pixels = [], [], []
-        for theta, bias in zip(aligned, fit.unbind(-1), strict=True):
-            grid = F.affine_grid(theta, [len(theta), 1, side, side], align_corners=False)
-            keys, value = _look(fields, grid, count).split((self.config.keys, self.config.values), 2)
-            outside = (grid.abs().amax(-1) > 1).unflatten(0, (count, number)).float()
-            logit = torch.einsum("bkdhw,bdhw->bkhw", keys, query).float() * self.config.keys**-0.5
-            logits.append(logit + bias[..., None, None] - OUTSIDE * outside)
-            values.append(value)
-            grid = F.affine_grid(theta, [len(theta), 1, BLOCK * side, BLOCK * side], align_corners=False)
-            pixels.append(_look(patches, grid, count))
+        coarse, fine = patch_points(aligned, side), patch_points(aligned, BLOCK * side)
+        keys, value = _look(fields, coarse, count).split((self.config.keys, self.config.values), 2)
+        outside = (coarse.abs().amax(-1) > 1).unflatten(0, (count, number)).flatten(1, 2).float()
+        logits = (keys * query[:, None]).sum(2).float() * self.config.keys**-0.5  # [B,S,P/4,P/4]
+        logits = logits + fit.flatten(1, 2)[..., None, None] - OUTSIDE * outside
         nothing = self.nothing.float().expand(count, 1, side, side)
-        weights = torch.cat([*logits, nothing], 1).softmax(1)[:, :-1]
-        value = torch.einsum("bsvhw,bshw->bvhw", torch.cat(values, 1), weights.to(query.dtype))
+        weights = torch.cat([logits, nothing], 1).softmax(1)[:, :-1]
+        value = (value * weights[:, :, None].to(value.dtype)).sum(1)
         weights = weights / (weights.sum(1, keepdim=True) + 1e-4)  # pixels are mixed, never darkened
-        fine = F.interpolate(weights, scale_factor=float(BLOCK), mode="bilinear", align_corners=False)
-        return (torch.cat(pixels, 1) * fine[:, :, None]).sum(1), value
+        weights = F.interpolate(weights, scale_factor=float(BLOCK), mode="bilinear", align_corners=False)
+        return (_look(patches, fine, count) * weights[:, :, None]).sum(1), value
 
 
 def mouth_shape(landmarks: Tensor, motion: Tensor) -> Tensor:
@@ -168,7 +163,8 @@ def _of_frames(field: Tensor, count: int) -> Tensor:
     return field.expand(count, *field.shape[1:]).flatten(0, 1)
 
 
-def _look(fields: Tensor, grid: Tensor, count: int) -> Tensor:
-    """Fields [B K,C,h,w] at grid [B K,h',w',2] -> [B,K,C,h',w']."""
-    looked = F.grid_sample(fields, grid.to(fields.dtype), padding_mode="border", align_corners=False)
-    return looked.unflatten(0, (count, -1))
+def _look(fields: Tensor, points: Tensor, count: int) -> Tensor:
+    """Fields [B K,C,h,w] at points [B K,2,h',w',2] -> [B,S,C,h',w'], S = 2 K."""
+    grid = points.flatten(1, 2).to(fields.dtype)  # both maps in one call, one below the other
+    looked = F.grid_sample(fields, grid, padding_mode="border", align_corners=False)
+    return looked.unflatten(2, points.shape[1:3]).unflatten(0, (count, -1)).transpose(2, 3).flatten(1, 2)

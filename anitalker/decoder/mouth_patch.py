@@ -6,6 +6,8 @@ Letters: B frames, K references, N = 468 landmarks. A placement [.,2,3] takes pa
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,8 +31,20 @@ def place_patch(landmarks: Tensor) -> Tensor:
 
 
 def patch_points(placement: Tensor, size: int = PATCH) -> Tensor:
-    """The centres of a patch's size x size pixels in crop widths: placements [B,2,3] -> [B,size,size,2]."""
-    return F.affine_grid(placement, [len(placement), 1, size, size], align_corners=False)
+    """The centres of a patch's size x size pixels in crop widths: placements [...,2,3] -> [...,size,size,2].
+
+    Equivalent to `F.affine_grid`, for any leading dimensions and in less time.
+    """
+    axis = _pixel_centres(size, placement.device)
+    across, down, centre = (column[..., None, None, :] for column in placement.unbind(-1))
+    return across * axis[None, :, None] + down * axis[:, None, None] + centre
+
+
+@functools.lru_cache(maxsize=8)
+def _pixel_centres(size: int, device: torch.device) -> Tensor:
+    """Of a row of so many pixels, in -1..1: [size]."""
+    with torch.inference_mode(False):  # kept for training too
+        return (2 * torch.arange(size, device=device) + 1) / size - 1
 
 
 def cut_patch(pictures: Tensor, placement: Tensor, size: int = PATCH) -> Tensor:
@@ -62,10 +76,8 @@ def lip_contours(landmarks: Tensor, placement: Tensor, size: int = PATCH) -> Ten
     return rasterise((local + 1) / 2, (OUTER_LIPS, INNER_LIPS), size)
 
 
-def alignments(
-    references: Tensor, reference_placement: Tensor, landmarks: Tensor, placement: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Maps from the patch of a target to that of a reference: (with the skull, with the jaw), [B,2,3] each, in -1..1.
+def alignments(references: Tensor, reference_placement: Tensor, landmarks: Tensor, placement: Tensor) -> Tensor:
+    """Maps from the patch of a target to that of a reference, with the skull and with the jaw: [B,2,2,3], in -1..1.
 
     references, landmarks [B,N,>=2]: landmarks of reference and target; their placements [B,2,3]. Upper teeth stay with
     the skull, lower teeth and tongue move with the chin.
@@ -73,10 +85,9 @@ def alignments(
     skull = rigid_transform(references, landmarks)  # [B,3,2] from target to reference, in crop widths
     chins = [points[:, list(JAW), :2].float().mean(1) for points in (references, landmarks)]
     drop = chins[0] - (chins[1][:, None] @ skull[:, :2] + skull[:, 2:])[:, 0]
-    maps = []
-    for shift in (torch.zeros_like(drop), drop):
-        linear = skull[:, :2].mT @ placement[..., :2]
-        centre = (skull[:, :2].mT @ placement[..., 2:]) + (skull[:, 2] + shift)[..., None]
-        to_patch = invert(reference_placement[..., :2])
-        maps.append(torch.cat([to_patch @ linear, to_patch @ (centre - reference_placement[..., 2:])], -1))
-    return maps[0], maps[1]
+    to_patch = invert(reference_placement[..., :2])
+    placed = skull[:, :2].mT @ placement  # [B,2,3]
+    placed[..., 2] += skull[:, 2] - reference_placement[..., 2]
+    jaw = placed.clone()
+    jaw[..., 2] += drop
+    return torch.stack([to_patch @ placed, to_patch @ jaw], 1)

@@ -53,13 +53,13 @@ def test_the_warped_patch_is_the_patch_of_the_warped_picture(face):
 
 def test_alignments_follow_skull_and_chin(face):
     source, target = placed(face), placed(face, 0.2, 0.05, -0.02, 0.1)
-    skull, jaw = alignments(source, place_patch(source), target, place_patch(target))
+    skull, jaw = alignments(source, place_patch(source), target, place_patch(target)).unbind(1)
     identity = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
     assert (skull - identity).abs().max() < 0.02 and (jaw - identity).abs().max() < 0.02  # a rigid move is none
     opened = source.clone()
     opened[:, [152, 148, 377, 176, 400], 1] += 0.05  # the chin drops by 0.05 crop widths
     placement = place_patch(source)
-    skull, jaw = alignments(source, placement, opened, placement)
+    skull, jaw = alignments(source, placement, opened, placement).unbind(1)
     half = placement[0, 0, 0]
     assert (skull - identity).abs().max() < 1e-4
     assert abs(jaw[0, 1, 2] + 0.05 / half) < 1e-3 and abs(jaw[0, 0, 2]) < 5e-3  # lower teeth come from above
