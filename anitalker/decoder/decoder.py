@@ -43,7 +43,8 @@ class Prepared:
 
     picture [1,3,256,256], landmarks [1,N,3], motion [1,M], appearance [1,D]; contours [1,4,n,n]: contour maps;
     inner_lips [1,1,m,m]: the contour map of the inner lips on m = max(n, MIN_LIP_CELLS) cells; projection [1,24,n,n]:
-    the share of picture and contours in the U-Net's first convolution; teeth [1,4,256,256]: from `upper_teeth`.
+    the share of picture and contours in the U-Net's first convolution; teeth [1,4,256,256]: from `upper_teeth`, None where
+    the mouth synthesiser draws them.
     """
 
     picture: Tensor
@@ -53,7 +54,7 @@ class Prepared:
     contours: Tensor
     inner_lips: Tensor
     projection: Tensor
-    teeth: Tensor
+    teeth: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -116,15 +117,18 @@ class Decoder(nn.Module):
         """Grid cells of the U-Net along a side of the crop."""
         return CROP // self.config.block
 
-    def prepare(self, picture: Tensor, landmarks: Tensor, motion: Tensor, appearance: Tensor) -> Prepared:
+    def prepare(
+        self, picture: Tensor, landmarks: Tensor, motion: Tensor, appearance: Tensor, teeth: bool = True
+    ) -> Prepared:
         """Picture [B,3,256,256] in [-1,1], landmarks [B,N,3] in crop widths, motion [B,M], appearance [B,D] -> what is
-        computed once per portrait."""
+        computed once per portrait; teeth: also those that the decoder
+        lays into an open mouth by itself."""
         contours = rasterise(landmarks.float(), CONTOURS, self.side)
         inner_lips = self._inner_lips(landmarks, contours)
         projection = self._project(None, torch.cat([F.pixel_unshuffle(picture, self.config.block), contours], 1))
         projection = projection.contiguous(memory_format=torch.channels_last)
-        teeth = upper_teeth(picture, landmarks)
-        return Prepared(picture, landmarks, motion, appearance, contours, inner_lips, projection, teeth)
+        drawn = upper_teeth(picture, landmarks) if teeth else None
+        return Prepared(picture, landmarks, motion, appearance, contours, inner_lips, projection, drawn)
 
     def _inner_lips(self, landmarks: Tensor, contours: Tensor) -> Tensor:
         """The contour map of the inner lips on at least MIN_LIP_CELLS cells a side; contours: maps of all contours."""
@@ -168,9 +172,10 @@ class Decoder(nn.Module):
         opened_crop = window.pad(opened, factor)
         synthesised, logits = F.pixel_shuffle(output[:, :-2], block).split(3, 1)
         synthesised = torch.tanh(synthesised - MOUTH_SHADOW * opened_crop)
-        teeth = warp(prepared.teeth.expand(count, -1, -1, -1), window.enlarge(skull, factor), window.box(factor))
-        teeth_mask = opened * teeth[:, 3:]
-        synthesised = synthesised + window.pad(teeth_mask * (teeth[:, :3] - window.cut(synthesised, factor)), factor)
+        if prepared.teeth is not None:
+            teeth = warp(prepared.teeth.expand(count, -1, -1, -1), window.enlarge(skull, factor), window.box(factor))
+            mask = opened * teeth[:, 3:]
+            synthesised = synthesised + window.pad(mask * (teeth[:, :3] - window.cut(synthesised, factor)), factor)
         masks = torch.cat([logits[:, :2], logits[:, 2:] + MOUTH_LOGIT * opened_crop], 1).softmax(1)
         residual = self.config.max_residual * torch.tanh(output[:, -2:])
         masks, synthesised = _smooth(torch.cat([masks, synthesised], 1)).split(3, 1)

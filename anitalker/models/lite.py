@@ -140,7 +140,7 @@ class Lite:
         image = to_tensor(crop.image, self.device)
         landmarks = torch.tensor(crop.landmarks, device=self.device)[None]
         codes = self.space(image)
-        prepared = self.decoder.prepare(image, landmarks, codes.motion, codes.appearance)
+        prepared = self.decoder.prepare(image, landmarks, codes.motion, codes.appearance, teeth=self.mouth is None)
         mouth = self.prepare_mouth(image, landmarks, codes.motion)
         seen, side = seen_part(crop), int(crop.side)
         viewport = Viewport.around(*seen, (side, side), MARGIN)

@@ -182,7 +182,8 @@ class ModelUnderTest(FaceReader):
         codes = replace(self.space(picture), motion=self._tensor(source.motion)[None])
         if appearance is not None:
             codes = replace(codes, appearance=self._tensor(appearance)[None])
-        prepared = self.talker.model.decoder.prepare(picture, points, codes.motion, codes.appearance)
+        own_teeth = self.talker.model.mouth is None or references == []
+        prepared = self.talker.model.decoder.prepare(picture, points, codes.motion, codes.appearance, own_teeth)
         side = source.image.shape[0]
         crop = Crop(source.image, source.landmarks, (0.0, 0.0), float(side), (side, side))
         face = LiteFace(crop, codes, points, prepared, Compositor(picture, sharpen=False))
