@@ -43,8 +43,8 @@ class Prepared:
 
     picture [1,3,256,256], landmarks [1,N,3], motion [1,M], appearance [1,D]; contours [1,4,n,n]: contour maps;
     inner_lips [1,1,m,m]: the contour map of the inner lips on m = max(n, MIN_LIP_CELLS) cells; projection [1,24,n,n]:
-    the share of picture and contours in the U-Net's first convolution; teeth [1,4,256,256]: from `upper_teeth`, None where
-    the mouth synthesiser draws them.
+    the share of picture and contours in the U-Net's first convolution; teeth [1,4,256,256]: from `upper_teeth`,
+    None where the mouth synthesiser draws them.
     """
 
     picture: Tensor

@@ -62,7 +62,7 @@ class MouthObjective(nn.Module):
         losses = {
             "l1": (weight * (patches - target).abs()).mean(),
             "colour": (contours[:, :1] * (output[:, :3] - target).abs()).mean(),
-            "area": (output[:, 3:] * (1 - F.max_pool2d(contours[:, :1], AROUND, 1, AROUND // 2))).mean(),
+            "area": (output[:, 3:] * beside_lips(contours)).mean(),
         }
         total = recipe.l1 * losses["l1"] + recipe.colour * losses["colour"] + recipe.area * losses["area"]
         if self.perceptual is not None:
@@ -82,6 +82,11 @@ class MouthObjective(nn.Module):
                 if step % LEARN_EVERY == 0:
                     outputs[name] = (patches.detach(), target, contours)
         return losses | {"total": total}, outputs
+
+
+def beside_lips(contours: Tensor) -> Tensor:
+    """Where neither lips nor their surroundings are: contours [B,2,P,P] -> [B,1,P,P] in 0..1."""
+    return 1 - F.max_pool2d(contours[:, :1], AROUND, 1, AROUND // 2)
 
 
 def central(patches: Tensor) -> Tensor:

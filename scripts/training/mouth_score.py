@@ -9,13 +9,13 @@ from torch import Tensor
 from anitalker.config import DecoderConfig
 from anitalker.decoder.flow import landmark_flow
 from anitalker.decoder.mouth import MouthSynthesizer, lay_over
-from anitalker.decoder.mouth_patch import cut_patch, place_patch, warp_patch
+from anitalker.decoder.mouth_patch import cut_patch, lip_contours, place_patch, warp_patch
 from encoders.image import to_tensor
 from scripts.training.data import FrameCache
 from scripts.training.labels import MotionLabels
 from scripts.training.losses import PerceptualLoss
 from scripts.training.mouth_data import APART, GRID, MouthBatch
-from scripts.training.mouth_objective import central
+from scripts.training.mouth_objective import beside_lips, central
 
 LEAST_FRAMES = 98  # from a clip's first to its last, 4 s where every second one is decoded
 
@@ -57,7 +57,8 @@ def score_mouths(network: MouthSynthesizer, batches: list[MouthBatch], perceptua
         target = central(batch.target)
         with torch.autocast(target.device.type, torch.bfloat16):
             outputs = {"one": draw(network, batch, 1), "four": draw(network, batch, 4)}
-            sums["seam"] += seam(batch.warped, outputs["one"]) / len(batches)
+            skin = beside_lips(lip_contours(batch.landmarks, place_patch(batch.landmarks)))
+            sums["seam"] += seam(batch.warped, outputs["one"], skin) / len(batches)
             pictures = {"warp": batch.warped} | {k: lay_over(batch.warped, output) for k, output in outputs.items()}
             for name, patches in pictures.items():
                 sums[name] += float(perceptual(central(patches), target).mean()) / len(batches)
@@ -71,9 +72,13 @@ def draw(network: MouthSynthesizer, batch: MouthBatch, references: int) -> Tenso
     return network(batch.warped, batch.landmarks, batch.motion, network.encode(*chosen)).float()
 
 
-def seam(warped: Tensor, output: Tensor) -> float:
-    """Mean difference of drawn and warped colours in levels of 255, weighted by the slope of alpha."""
+def seam(warped: Tensor, output: Tensor, skin: Tensor) -> float:
+    """Step of colour from drawn to warped skin in levels of 255: their difference, weighted by the slope of alpha.
+
+    warped [B,3,P,P]; output [B,4,P,P]; skin [B,1,P,P]: where it counts.
+    """
     alpha = output[:, 3:]
     slope = (alpha[:, :, 1:, 1:] - alpha[:, :, :-1, 1:]).abs() + (alpha[:, :, 1:, 1:] - alpha[:, :, 1:, :-1]).abs()
+    slope = slope * skin[:, :, 1:, 1:]
     step = (output[:, :3] - warped).abs().mean(1, keepdim=True)[:, :, 1:, 1:]
     return float(127.5 * (step * slope).sum() / slope.sum().clamp(min=1e-6))

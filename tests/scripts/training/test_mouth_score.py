@@ -42,6 +42,9 @@ def test_a_network_that_draws_nothing_scores_as_the_warp(cache, labels):
 def test_a_seam_is_the_colour_step_at_alphas_edge():
     warped, output = torch.zeros(1, 3, 8, 8), torch.zeros(1, 4, 8, 8)
     output[:, 3, :, 4:] = 1
-    assert seam(warped, output) == 0
+    everywhere = torch.ones(1, 1, 8, 8)
+    assert seam(warped, output, everywhere) == 0
     output[:, :3] = 0.1
-    assert abs(seam(warped, output) - 12.75) < 1e-3
+    assert abs(seam(warped, output, everywhere) - 12.75) < 1e-3
+    output[:, :3, :, 6:] = 0.5  # beyond the edge
+    assert abs(seam(warped, output, everywhere) - 12.75) < 1e-3 and seam(warped, output, 0 * everywhere) == 0
