@@ -47,7 +47,7 @@ def _original(file: str, sha256: str, size: int, description: str, former_names:
 REGISTRY = {
     "lite": Entry(
         "lite.safetensors",
-        "98ca597d99ba1242dd77df9f8f5800e09600999a6514af3c2146efee5af1aa74",
+        "30c5a5da3261ba160c1739b59a34156d78240a84dd7ac83e4be8cc86bc124991",
         "Apache-2.0",
         "our small model: motion space, decoder, generator",
     ),
