@@ -124,7 +124,8 @@ class Run:
         """Add this step's numbers; every `log_every` steps print their means and write them to TensorBoard."""
         self.logged.append(scalars)
         if (self.step + 1) % self.recipe.log_every == 0:
-            means = {name: np.mean([numbers[name] for numbers in self.logged if name in numbers]) for name in scalars}
+            names = dict.fromkeys(name for numbers in self.logged for name in numbers)
+            means = {name: np.mean([numbers[name] for numbers in self.logged if name in numbers]) for name in names}
             rate = (self.step + 1 - self.first) / (time.monotonic() - self.since)
             pace = (
                 f"{rate * self.samples:.1f} samples/s, {(self.recipe.steps - self.step - 1) / rate / 60:.1f} min left"
