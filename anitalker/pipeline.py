@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -155,10 +155,12 @@ class Talker:
         options: RenderOptions = RenderOptions(),
         progress: ProgressCallback | None = None,
         speech_for: Mapping[int, PathLike] | None = None,
+        on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
         """Let the portrait speak a recording: an MP4, written whole or not at all. Returns the facts for --json.
 
-        speech_for: faces, by index, with recordings of their own; the sound of the video is a mix of all.
+        speech_for: faces, by index, with recordings of their own; the sound of the video is a mix of all. on_frame: is
+        called with each frame, uint8 [H,W,3], before it is marked and written.
         """
         clock, recordings = Clock(), dict(speech_for or {})
         check_output_is_no_input(check_output(output), portrait, speech, *recordings.values())
@@ -174,7 +176,7 @@ class Talker:
         motions = self.motion(portrait, track, options, progress)
         clock("motion")
         with track.file() as sound:
-            return self._write(portrait, motions, output, sound, options, clock, progress)
+            return self._write(portrait, motions, output, sound, options, clock, progress, on_frame)
 
     def reenact(
         self,
@@ -185,11 +187,12 @@ class Talker:
         progress: ProgressCallback | None = None,
         relative: bool = True,
         driver_face: str | int = "largest",
+        on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
         """Let the portrait move like a face in a video (driver_face: largest or an index), to an MP4 with its sound.
 
         relative: the head moves from the portrait's own pose; else its pose, like the expression, is the driver's.
-        Returns the facts for --json.
+        on_frame: as in `render`. Returns the facts for --json.
         """
         clock = Clock()
         check_output_is_no_input(check_output(output), portrait, clip)
@@ -200,7 +203,7 @@ class Talker:
         clock("encode")
         motions = driving.motions_of(self.model, drive, portrait.faces, relative)
         sound = clip if probe(clip).audio_codec else None
-        return self._write(portrait, motions, output, sound, options, clock, progress)
+        return self._write(portrait, motions, output, sound, options, clock, progress, on_frame)
 
     def animate(
         self,
@@ -230,8 +233,11 @@ class Talker:
         options: RenderOptions,
         clock: Clock,
         progress: ProgressCallback | None,
+        on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
         height, width = portrait.picture.shape[:2] if options.frame == "full" else (self.model.size,) * 2
         frames, shape = self.draw(portrait, motions, options), (len(motions[0]), height, width)
         options = replace(options, size=portrait.size)
+        if on_frame is not None:
+            frames = rendering.shown_to(on_frame, frames)
         return rendering.write_video(self.model, frames, shape, output, sound, options, clock, progress)

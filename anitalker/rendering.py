@@ -118,6 +118,13 @@ def ordered_parallel_map(
             torch.set_num_threads(threads)  # a worker's number is also the default of later threads
 
 
+def shown_to(on_frame: Callable[[np.ndarray], None], frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield frames after a call with each."""
+    for frame in frames:
+        on_frame(frame)
+        yield frame
+
+
 def write_video(
     model: Model,
     frames: Iterator[np.ndarray],

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from .controls import describe
 from .jobs import Job
 from .limits import MB, Limits
+from .player import result_buttons
 from .sessions import Report, Result
 
 if TYPE_CHECKING:
@@ -26,9 +27,14 @@ STAGES = {
     "voice": "Speaking the text",
     "encode": "Reading the driving video",
     "motion": "Planning the motion",
-    "preview": "Preview of the first second",
+    "ahead": "Drawing small, to be watched at once",
     "frames": "Drawing",
     "sections": "Looking inside: section",
+}
+STILL_WORDS = {
+    "lips": "Mouth at its widest",
+    "head": "Head at its furthest",
+    "blink": "Lids at their lowest",
 }
 IDLE = "<div class='status idle'><p>Your video will appear here.</p></div>"
 CHECKING = "<div class='status' role='status'><p>Checking the inputs</p><progress></progress></div>"
@@ -119,6 +125,22 @@ def message(text: str, kind: str = "") -> str:
     return f"<p class='note {kind}' role='status'>{escape(text)}</p>"
 
 
+def still(address: str, moment: str = "") -> str:
+    """A still of the portrait under the sliders; `address` of the picture, or empty: what will be here."""
+    if not address:
+        return "<p class='nothing'>With a portrait, a still here follows the sliders.</p>"
+    words = STILL_WORDS.get(moment, "At rest")
+    return f"<figure><img src='{address}' alt='Still: {words}'><figcaption>{words}</figcaption></figure>"
+
+
+def estimated(seconds: float, jobs: int) -> str:
+    """How long a video will take, and how many are before it."""
+    words = f"Takes about {_duration(_rounded(seconds))}"
+    if jobs:
+        words += f", after {jobs} other video{'s' if jobs > 1 else ''}"
+    return f"<p class='estimate' role='status'>{words}.</p>"
+
+
 def job_progress(job: Job, position: int) -> str:
     """The status of an unfinished job: its position in the queue, or its stage, frames and time left."""
     if job.state == "waiting" and position:
@@ -148,7 +170,7 @@ def finished(result: Result) -> str:
 
 
 def result_gallery(results: Sequence[Result]) -> str:
-    """The session's videos, newest first, each with its settings, a download and 'same settings again'."""
+    """The session's videos, newest first, each with its settings, a download and what can be done again."""
     if not results:
         return "<p class='note'>The videos of this visit will be kept here until you delete them or leave.</p>"
     return f"<div class='cards'>{''.join(map(_result_card, reversed(results)))}</div>"
@@ -170,8 +192,8 @@ def _result_card(result: Result) -> str:
     return (
         f"<figure><video src='{url}' controls preload='metadata' playsinline></video><figcaption>"
         f"<b>Video {result.number}</b> {escape(finished(result))}<br><small>{escape(settings)}</small></figcaption>"
-        f"<a href='{url}' download='anitalker-{result.number}.mp4'>Download</a>"
-        f"<button type='button' data-again='{result.number}'>Same settings again</button></figure>"
+        f"<a href='{url}' download='{escape(result.file.name)}'>Download</a>"
+        f"{result_buttons(result.number)}</figure>"
     )
 
 
@@ -181,6 +203,12 @@ def _warnings(texts: Sequence[str]) -> str:
 
 def _file_url(path: object) -> str:
     return escape("/gradio_api/file=" + quote(str(path)))
+
+
+def _rounded(seconds: float) -> float:
+    """An estimate in steps that promise no more than it can keep."""
+    step = 1 if seconds < 10 else 5 if seconds < 60 else 15
+    return max(1, step * round(seconds / step))
 
 
 def _duration(seconds: float) -> str:

@@ -9,17 +9,23 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from anitalker.config import InputError, RenderOptions
+from anitalker.config import ORIGINAL_SIZE, InputError, RenderOptions
 
 # `face` is chosen on the picture. Every video of the page is marked. A visitor may not name files on the server.
 # The page downloads nothing, so it does not enhance.
-HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose", "enhance", "size")
+HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose", "enhance")
 FIELDS = {field.name: field for field in fields(RenderOptions)}
-NUMBERS = tuple(name for name, field in FIELDS.items() if field.metadata["low"] is not None and name not in HIDDEN)
+SIZES = (360, 720, 1080, ORIGINAL_SIZE)  # of the video's shorter side; programs may send any
+NUMBERS = tuple(
+    name for name, field in FIELDS.items() if field.metadata["low"] is not None and name not in (*HIDDEN, "size")
+)
 NAMES = (*(name for name in FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS)  # what the page offers
 SLIDERS = tuple(name for name in NUMBERS if isinstance(FIELDS[name].default, float))  # always visible
-FIELDS_PER_ROW = 3
+POSE = ("yaw", "pitch", "roll", "scale", "location")  # always visible
+FIELDS_PER_ROW, MIN_WIDTH = 3, 90  # pixels
 DEFAULTS = {name: FIELDS[name].default for name in (*NAMES, "face")}
+UNTOUCHED = {**DEFAULTS, "seed": None}  # what the widgets show at first: a random seed, which the result tells
+PLACEHOLDERS = {"seed": "random"}  # of empty fields; the others are empty for the model's own choice
 MAX_INTEGER = 2**53 - 1  # the largest that a browser counts exactly
 
 
@@ -40,31 +46,36 @@ def help_text(name: str) -> str:
 def build_widget(name: str) -> Component:
     """Build an option's checkbox, radio buttons, slider or number field. An empty field means the model's default."""
     rule = FIELDS[name].metadata
-    default: Any = FIELDS[name].default
+    default: Any = UNTOUCHED[name]
     shared: dict[str, Any] = {"label": name, "info": help_text(name), "elem_id": f"option-{name}"}
     if isinstance(default, bool):
         return gr.Checkbox(default, **shared)
+    if name == "size":
+        return gr.Radio([(str(size), size) for size in SIZES], value=default, **shared)
     if rule["allowed"]:
         return gr.Radio(list(rule["allowed"]), value=default, **shared)
     assert rule["low"] is not None, name
     if default is None:  # Gradio's number field turns an empty value into 0
-        return gr.Textbox("", placeholder="auto", max_lines=1, min_width=110, **shared)
-    shared |= {"minimum": rule["low"], "maximum": min(rule["high"], MAX_INTEGER), "min_width": 110}
+        return gr.Textbox("", placeholder=PLACEHOLDERS.get(name, "auto"), max_lines=1, min_width=MIN_WIDTH, **shared)
+    shared |= {"minimum": rule["low"], "maximum": min(rule["high"], MAX_INTEGER), "min_width": MIN_WIDTH}
     if name in SLIDERS:
         return gr.Slider(value=default, step=0.1, buttons=[], **shared)
     return gr.Number(default, precision=0 if is_integer(name) else None, step=1 if is_integer(name) else 0.1, **shared)
 
 
 def build_sliders() -> dict[str, Component]:
-    """Lay out the sliders for lips, head and eyelids, one below the other."""
+    """Lay out what is always visible: sliders for lips, head and eyelids, the numbers of the pose, the size."""
     with gr.Group(elem_id="sliders"):
-        return {name: build_widget(name) for name in SLIDERS}
+        widgets = {name: build_widget(name) for name in SLIDERS}
+        with gr.Row(elem_classes="numbers"):
+            widgets |= {name: build_widget(name) for name in POSE}
+        return widgets | {"size": build_widget("size")}
 
 
 def build_widgets() -> dict[str, Component]:
     """Lay out the widgets of the other options."""
-    widgets = {name: build_widget(name) for name in NAMES if name not in NUMBERS}
-    names = [name for name in NUMBERS if name not in SLIDERS]
+    widgets = {name: build_widget(name) for name in NAMES if name not in (*NUMBERS, "size")}
+    names = [name for name in NUMBERS if name not in (*SLIDERS, *POSE)]
     for start in range(0, len(names), FIELDS_PER_ROW):
         with gr.Row(elem_classes="numbers"):
             widgets |= {name: build_widget(name) for name in names[start : start + FIELDS_PER_ROW]}
@@ -80,7 +91,7 @@ def parse_options(values: dict) -> RenderOptions:
             options[name] = default
         elif isinstance(default, bool):
             options[name] = value is True
-        elif isinstance(default, str):
+        elif isinstance(default, str) or value == ORIGINAL_SIZE:
             options[name] = str(value)
         else:
             options[name] = _parse_number(name, value)
@@ -97,9 +108,9 @@ def _parse_number(name: str, value: Any) -> float | int:
     return int(number) if is_integer(name) else number
 
 
-def widget_values(settings: dict) -> list:
-    """Turn settings into the values of the widgets, in the order of NAMES."""
-    return ["" if settings[name] is None else settings[name] for name in NAMES]
+def widget_values(settings: dict) -> dict[str, Any]:
+    """Turn settings into the values of the widgets, by name, in the order of NAMES."""
+    return {name: "" if settings[name] is None else settings[name] for name in NAMES}
 
 
 def settings_of(options: RenderOptions) -> dict:

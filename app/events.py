@@ -10,16 +10,13 @@ import gradio as gr
 from gradio.components import Component
 
 from . import controls
-from .actions import SKIP, Actions, View
+from .actions import Actions, View
+from .inputs import SKIP
 
-# The boxes over the picture and the gallery are plain HTML; these scripts pass their clicks to Python.
+# The boxes over the picture are plain HTML; this script passes their clicks to Python.
 ON_FACE_CLICK = (
     "element.addEventListener('click', e => { const f = e.target.closest('[data-face]'); "
     "if (f) trigger('choose', {face: f.dataset.face}); })"
-)
-ON_AGAIN_CLICK = (
-    "element.addEventListener('click', e => { const b = e.target.closest('[data-again]'); "
-    "if (b) trigger('again', {number: Number(b.dataset.again)}); })"
 )
 # Gradio tells wrong types by lists of MIME types and takes no video for a recording: this looks at files before it.
 CHECK_TYPES = """
@@ -66,6 +63,8 @@ class Desk(NamedTuple):
 
     status: gr.HTML
     video: gr.Video
+    player: gr.HTML
+    source: gr.HTML
     facts: gr.JSON
     shelf: gr.HTML
     archive: gr.File
@@ -78,12 +77,15 @@ class Desk(NamedTuple):
         """What a view is shown in."""
         return [*self[:-1], *self.buttons.values()]
 
-    def show(self, action: Callable[..., AsyncIterator[View]]) -> Callable:
-        """Turn an action that yields views into an event's function that yields values of `widgets`."""
+    def show(self, action: Callable[..., AsyncIterator[View]], of_event: bool = False) -> Callable:
+        """Turn an action that yields views into an event's function that yields values of `widgets`.
+
+        of_event: the action takes the event's data before the request.
+        """
         enabled = [button.interactive for button in self.buttons.values()]
 
-        async def call(request: gr.Request, *values: object) -> AsyncIterator[list]:
-            async for view in action(request, *values):
+        async def call(event: gr.EventData, request: gr.Request, *values: object) -> AsyncIterator[list]:
+            async for view in action(event, request, *values) if of_event else action(request, *values):
                 changes = [SKIP] * (1 + len(enabled))
                 if view.busy is not None:
                     interactive = [able and not view.busy for able in enabled]
@@ -91,7 +93,7 @@ class Desk(NamedTuple):
                     changes = [gr.update(interactive=view.busy), *(gr.update(interactive=able) for able in interactive)]
                 yield [*view[:-1], *changes]
 
-        call.__annotations__ = {"request": gr.Request}
+        call.__annotations__ = {"event": gr.EventData, "request": gr.Request}
         return call
 
 
@@ -122,6 +124,32 @@ def connect(kind: str, actions: Actions, inputs: dict[str, Component], desk: Des
     gr.Button(visible=False).click(run_for_program, widgets, shown, api_name=kind, **STREAMED)
 
 
+def connect_results(actions: Actions, widgets: dict[str, Any], tabs: gr.Tabs, desk: Desk) -> None:
+    """Connect the buttons of results, in the gallery and below the player: inputs again, and another take."""
+    names = list(widgets)
+
+    def again(event: gr.EventData, request: gr.Request) -> list:
+        values = actions.inputs_of(event.number, request)
+        tab = gr.update(selected=values["tab"]) if values else SKIP
+        return [*(values.get(name, SKIP) for name in names), tab]
+
+    async def take(event: gr.EventData, request: gr.Request) -> AsyncIterator[View]:
+        async for view in actions.take_again(event.number, request):
+            yield view
+
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    for buttons in (desk.shelf, desk.player):
+        buttons.again(again, None, [*widgets.values(), tabs], postprocess=False, **quiet)
+        buttons.take(
+            desk.show(take, of_event=True),
+            None,
+            desk.widgets,
+            js=SCROLL_TO_RESULT,
+            api_visibility="private",
+            **STREAMED,
+        )
+
+
 def keep_inputs(page: gr.Blocks, actions: Actions, widgets: dict[str, Any], tabs: gr.Tabs) -> None:
     """Tell the server what the widgets show whenever they change, and show it again when the page is loaded again."""
     names, kept = list(widgets), list(widgets.values())
@@ -144,6 +172,36 @@ def keep_inputs(page: gr.Blocks, actions: Actions, widgets: dict[str, Any], tabs
         return [*(values.get(name, SKIP) for name in names), tab]
 
     page.load(restore, None, [*kept, tabs], postprocess=False, **quiet)
+
+
+def connect_stills(
+    actions: Actions, widgets: dict[str, Any], still: gr.HTML, estimates: dict[str, gr.HTML], reset: gr.Button
+) -> None:
+    """Redraw the still while a slider is dragged, and estimate the time when an input changes; the latest wins."""
+    quiet: dict[str, Any] = {
+        "queue": False,
+        "preprocess": False,
+        "postprocess": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "trigger_mode": "always_last",
+    }
+    names, shown = list(widgets), list(widgets.values())
+
+    async def draw(request: gr.Request, *values: object) -> object:
+        return await actions.draw_still(dict(zip(names, values, strict=True)), request)
+
+    # A single dependency, so that the latest wins also where two widgets are moved one after the other.
+    dragged = [widgets[name].input for name in controls.SLIDERS]
+    others = [widgets[name].change for name in (*controls.POSE, "still", "label", "portrait", "face")]
+    gr.on([*dragged, *others, reset.click], draw, shown, still, **quiet)
+
+    async def estimate(request: gr.Request, *values: object) -> list[str]:
+        told = await actions.estimate(dict(zip(names, values, strict=True)), request)
+        return [told[kind] for kind in estimates]
+
+    inputs = ("portrait", "face", "recording", "text", "driving", "size", "frame", "model")
+    gr.on([widgets[name].change for name in inputs], estimate, shown, list(estimates.values()), **quiet)
 
 
 def connect_checks(actions: Actions, widgets: dict[str, Any], notes: dict[str, gr.HTML]) -> None:

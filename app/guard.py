@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
@@ -38,6 +38,7 @@ OTHER_ROUTES = (
     "reset",
     "call/",
 )
+LIVE = "live/"  # below API: videos in the making, read from their beginning to their end
 LOGIN_ROUTES = ("/login", "/logout")
 MAX_TABS = 10_000  # Gradio sessions (browser tabs) whose owner is remembered
 SECURITY_HEADERS = {
@@ -92,6 +93,8 @@ class Guard:
                 raise HTTPException(403, "this file is not yours, or no longer here")
             path = f"{API}file={file}"
             return await self.app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
+        if route.startswith(LIVE) and method == "GET":
+            return await self._stream(request, send, session_id, route.removeprefix(LIVE))
         if route == "upload" and method == "POST":
             return await self._upload(request, send, session_id)
         if route.startswith(JSON_ROUTES) and method == "POST":
@@ -138,6 +141,15 @@ class Guard:
             if not receive.exceeded:
                 raise HTTPException(400, "the call broke off") from None
         raise HTTPException(413, f"this call is too large; allowed are {limit:,} bytes; send files as uploads")
+
+    async def _stream(self, request: Request, send: Send, session_id: str, token: str) -> None:
+        """Send a video while it is made."""
+        video = self.sessions.get(session_id).live_video(token)
+        if video is None or not video.path.exists():
+            raise HTTPException(404, "this video is not yours, or already made")
+        headers = {"cache-control": "no-store"}
+        answer = StreamingResponse(video.read(), media_type="video/mp4", headers=headers)
+        await answer(request.scope, request.receive, send)
 
     async def _upload(self, request: Request, send: Send, session_id: str) -> None:
         """Let Gradio store an upload within the limit, then move its files into the visitor's folder."""

@@ -6,9 +6,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anitalker.config import InputError
+
+if TYPE_CHECKING:
+    from .live_video import LiveVideo
 
 MIN_ELAPSED = 0.5  # seconds of a stage before its time left is estimated
 
@@ -23,12 +26,13 @@ class Job:
     `state` is waiting, running, done, failed or cancelled. The event `ended` is set in each of the last three.
     """
 
-    def __init__(self, work: Callable[[Job], Any]) -> None:
+    def __init__(self, work: Callable[[Job], Any], inputs: dict[str, Any] | None = None) -> None:
         self._work = work
+        self.inputs = inputs or {}  # the kind of work and what the widgets showed, by name
         self.state = "waiting"
         self.stage, self.done, self.total = "", 0, 0
         self.warnings: list[str] = []  # what may spoil the result, as the work goes on
-        self.preview: Any = None  # set by the work: the start of the result, ready before the whole
+        self.live: LiveVideo | None = None  # set by the work: the result while it is made
         self.result: Any = None
         self.error: BaseException | None = None
         self.ended = threading.Event()
@@ -83,7 +87,7 @@ class JobQueue:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def submit(self, work: Callable[[Job], Any]) -> Job:
+    def submit(self, work: Callable[[Job], Any], inputs: dict[str, Any] | None = None) -> Job:
         """Append a job. Raises InputError when the queue is full."""
         with self._changed:
             self._drop_cancelled()
@@ -91,7 +95,7 @@ class JobQueue:
                 raise InputError(
                     f"{len(self._jobs)} videos are already being made or waiting; try again in a few minutes"
                 )
-            job = Job(work)
+            job = Job(work, inputs)
             self._jobs.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run_jobs, name="jobs", daemon=True)
@@ -104,6 +108,13 @@ class JobQueue:
         with self._changed:
             self._drop_cancelled()
             return self._jobs.index(job) if job in self._jobs else 0
+
+    @property
+    def count(self) -> int:
+        """Number of jobs that run or wait."""
+        with self._changed:
+            self._drop_cancelled()
+            return len(self._jobs)
 
     def cancel_all(self) -> None:
         """Cancel every job, running or waiting."""

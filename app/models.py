@@ -33,6 +33,11 @@ class Models:
             names.append("original")
         return list(dict.fromkeys([self._default_name, *names]))
 
+    def loaded(self, name: str | None = None) -> Talker | None:
+        """Return the model in memory, at once, if it is the one of that name (default: any)."""
+        talker, loaded_name = self._talker, self.name
+        return talker if name in (None, loaded_name) else None
+
     def get(self, name: str | None = None) -> Talker:
         """Return the model of that name (default: the loaded one), loading it if needed.
 

@@ -12,10 +12,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .jobs import Job
 from .limits import Limits
+
+if TYPE_CHECKING:
+    from .live_video import LiveVideo
 
 UNFINISHED_UPLOAD_SECONDS = 120.0  # age at which the remains of a broken upload are deleted
 
@@ -29,6 +32,7 @@ class Result:
     kind: str  # speak, say or drive
     settings: dict  # render options
     facts: dict
+    inputs: dict[str, Any] = field(default_factory=dict)  # what the widgets showed, by name
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Session:
     jobs: dict[str, Job] = field(default_factory=dict)  # Gradio's session_hash (a browser tab) -> the job it shows
     latest_job: Job | None = None  # a tab that is opened shows this one
     inputs: dict[str, Any] = field(default_factory=dict)  # what the widgets show, by name
+    still: dict[str, Any] = field(default_factory=dict)  # what the last still shows: options and portrait
     restored_tabs: set[str] = field(default_factory=set)  # which show `inputs`
     report: Report | None = None
     result_count: int = 0  # of all results, also those that have been deleted
@@ -74,16 +79,28 @@ class Session:
         self.jobs = {name: other for name, other in self.jobs.items() if not other.ended.is_set()}
         self.jobs[tab] = self.latest_job = job
 
-    def add_result(self, file: Path, kind: str, settings: dict, facts: dict, max_results: int) -> Result:
-        """Move a finished video into the results. The oldest are deleted when there are more than `max_results`."""
+    def add_result(
+        self,
+        file: Path,
+        kind: str,
+        settings: dict,
+        facts: dict,
+        max_results: int,
+        name: str = "anitalker",
+        inputs: dict | None = None,
+    ) -> Result:
+        """Move a finished video into the results. The oldest are deleted when there are more than `max_results`.
+
+        name: of the file, which visitors get when they save it, without suffix.
+        """
         self.result_count += 1
-        target = self.folder / "results" / f"anitalker-{self.result_count}-{secrets.token_hex(8)}.mp4"
-        target.parent.mkdir(exist_ok=True)
+        target = self.folder / "results" / f"video-{self.result_count}-{secrets.token_hex(8)}" / f"{name}.mp4"
+        target.parent.mkdir(parents=True)
         file.replace(target)
-        result = Result(self.result_count, target, kind, settings, facts)
+        result = Result(self.result_count, target, kind, settings, facts, inputs or {})
         self.results.append(result)
         while len(self.results) > max_results:
-            self.results.pop(0).file.unlink(missing_ok=True)
+            shutil.rmtree(self.results.pop(0).file.parent, ignore_errors=True)
         return result
 
     def set_report(self, folder: Path, facts: dict) -> Report:
@@ -96,6 +113,13 @@ class Session:
             shutil.rmtree(self.report.folder.parent, ignore_errors=True)
         self.report = Report(target, Path(archive), facts)
         return self.report
+
+    def live_video(self, token: str) -> LiveVideo | None:
+        """Return the video in the making of that name, if a job of this session makes it."""
+        for job in (*self.jobs.values(), self.latest_job):
+            if job and job.live and token and job.live.token == token:
+                return job.live
+        return None
 
     @property
     def busy(self) -> bool:

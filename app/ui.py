@@ -11,9 +11,9 @@ from gradio.themes import Soft
 
 from anitalker.config import InputError
 
-from . import components, controls
+from . import components, controls, player
 from .actions import Actions
-from .events import ON_AGAIN_CLICK, ON_FACE_CLICK, STREAMED, Desk, connect, connect_checks, keep_inputs
+from .events import ON_FACE_CLICK, STREAMED, Desk, connect, connect_checks, connect_results, connect_stills, keep_inputs
 
 FOLDER = Path(__file__).parent
 EXAMPLES = FOLDER / "examples"
@@ -41,6 +41,7 @@ class Sources(NamedTuple):
     buttons: dict[str, gr.Button]
     archive: gr.File
     notes: dict[str, gr.HTML]  # below recording, driving and clip: what is wrong with the file
+    estimates: dict[str, gr.HTML]  # speak, say, drive: how long it will take, beside the button
 
 
 def voice_choices() -> list[tuple[str, str]]:
@@ -61,18 +62,21 @@ def build_ui(actions: Actions) -> gr.Blocks:
             with gr.Column(scale=5, min_width=320):
                 portrait, face, advice = _portrait_section(actions)
                 sources = _source_tabs(actions)
-                settings = _settings_section(actions)
+                settings, still, reset = _settings_section(actions)
             with gr.Column(scale=6, min_width=320, elem_id="result"):
                 gr.Markdown("## Result")
                 status = gr.HTML(components.IDLE, elem_id="status")
                 cancel = gr.Button("Cancel", interactive=False, variant="stop", elem_id="cancel")
-                video = gr.Video(label="Video", autoplay=True, interactive=False, elem_id="video", height=400)
+                with gr.Column(elem_id="stage"):
+                    source = gr.HTML("", elem_id="source")
+                    video = gr.Video(label="Video", autoplay=True, interactive=False, elem_id="video", height=400)
+                bar = gr.HTML(player.EMPTY, html_template=player.TEMPLATE, js_on_load=player.SCRIPT, elem_id="player")
                 facts = gr.JSON(visible=False)
                 gr.Markdown("## Videos of this visit")
-                gallery = gr.HTML(components.result_gallery([]), js_on_load=ON_AGAIN_CLICK, elem_id="shelf")
+                gallery = gr.HTML(components.result_gallery([]), js_on_load=player.ON_CARD_CLICK, elem_id="shelf")
                 delete = gr.Button("Delete my files now", size="sm", elem_id="forget")
         report = gr.HTML("", elem_id="report")
-        desk = Desk(status, video, facts, gallery, sources.archive, report, cancel, sources.buttons)
+        desk = Desk(status, video, bar, source, facts, gallery, sources.archive, report, cancel, sources.buttons)
         inputs = {"portrait": portrait, "face": face, **settings}
         for kind in ("speak", "say", "drive"):
             connect(kind, actions, {**inputs, **sources.inputs[kind]}, desk)
@@ -81,21 +85,19 @@ def build_ui(actions: Actions) -> gr.Blocks:
         )
         cancel.click(actions.cancel, None, None, queue=False, api_name="cancel")
 
-        def restore(event: gr.EventData, request: gr.Request) -> list:
-            return actions.restore_settings(event.number, request)
-
-        restored = [settings["model"], *(settings[name] for name in controls.NAMES)]
-        gallery.again(restore, None, restored, queue=False, api_visibility="private")
         files = {name: widget for tab in sources.inputs.values() for name, widget in tab.items()}
         connect_checks(actions, files, {"portrait": advice, **sources.notes})
         keep_inputs(page, actions, {**inputs, **files}, sources.tabs)
+        connect_stills(actions, {**inputs, **files}, still, sources.estimates, reset)
+        connect_results(actions, {**inputs, **files}, sources.tabs, desk)
         emptied = [portrait, *(widget for widget in files.values() if isinstance(widget, EMPTIED))]
 
         def forget(request: gr.Request) -> list:
             actions.delete_files(request)
-            return [*([None] * len(emptied)), components.IDLE, None, components.result_gallery([]), None, ""]
+            nothing = [components.IDLE, None, player.EMPTY, "", components.result_gallery([]), None, ""]
+            return [*([None] * len(emptied)), *nothing]
 
-        emptied_outputs = [*emptied, status, video, gallery, sources.archive, report]
+        emptied_outputs = [*emptied, status, video, bar, source, gallery, sources.archive, report]
         delete.click(forget, None, emptied_outputs, queue=False, api_name="forget")
         page.load(desk.show(actions.resume), None, desk.widgets, api_visibility="private", **STREAMED)
     return page.queue(default_concurrency_limit=None, max_size=200)
@@ -138,6 +140,7 @@ def _source_tabs(actions: Actions) -> Sources:
     gr.Markdown("## 2. What moves it")
     inputs: dict = {}
     buttons: dict = {}
+    estimates: dict = {}
     with gr.Tabs(elem_id="sources") as tabs:
         with gr.Tab("Recording", id="speak"):
             gr.HTML(components.input_limits("recording", actions.limits))
@@ -148,7 +151,7 @@ def _source_tabs(actions: Actions) -> Sources:
             gr.Examples([[str(EXAMPLES / "speech.flac")]], [recording], label="Or take this one")
             video = gr.Video(visible=False)  # for programs; on the page a video is dropped on the recording
             inputs["speak"] = {"recording": recording, "video": video}
-            buttons["speak"] = _start_button("Speak", "speak")
+            buttons["speak"], estimates["speak"] = _start_button("Speak", "speak"), _estimate()
         with gr.Tab("Text", id="say"):
             choices = voice_choices()
             gr.HTML(components.input_limits("text", actions.limits))
@@ -161,7 +164,7 @@ def _source_tabs(actions: Actions) -> Sources:
             info = "language of the text" if choices else 'Needs espeak-ng: pip install "anitalker[voice]"'
             voice = gr.Dropdown(choices, value="" if choices else None, label="voice", info=info)
             inputs["say"] = {"text": text, "voice": voice}
-            buttons["say"] = _start_button("Say it", "say", interactive=bool(choices))
+            buttons["say"], estimates["say"] = _start_button("Say it", "say", interactive=bool(choices)), _estimate()
         with gr.Tab("Driving video", id="drive"):
             gr.HTML(components.input_limits("video", actions.limits))
             driving = gr.Video(label="A face that moves", sources=["upload", "webcam"], height=240, elem_id="driving")
@@ -170,7 +173,7 @@ def _source_tabs(actions: Actions) -> Sources:
                 False, label="absolute", info="the video's own poses, not relative to its first frame"
             )
             inputs["drive"] = {"driving": driving, "absolute": absolute}
-            buttons["drive"] = _start_button("Move like this", "drive")
+            buttons["drive"], estimates["drive"] = _start_button("Move like this", "drive"), _estimate()
         with gr.Tab("Inspect", id="inspect"):
             gr.Markdown(
                 "What the motion encoder looks at in the portrait, and what each of its numbers does: a report with "
@@ -183,16 +186,22 @@ def _source_tabs(actions: Actions) -> Sources:
             archive = gr.File(label="The report as ZIP", interactive=False, height=80, elem_id="archive")
             inputs["inspect"] = {"clip": clip}
             buttons["inspect"] = _start_button("Look inside", "inspect")
-    return Sources(tabs, inputs, buttons, archive, {"recording": heard, "driving": seen, "clip": clip_seen})
+    notes = {"recording": heard, "driving": seen, "clip": clip_seen}
+    return Sources(tabs, inputs, buttons, archive, notes, estimates)
 
 
 def _start_button(label: str, kind: str, interactive: bool = True) -> gr.Button:
     return gr.Button(label, variant="primary", size="lg", elem_id=kind, interactive=interactive)
 
 
-def _settings_section(actions: Actions) -> dict[str, Component]:
-    """The model and every render option, by name."""
+def _estimate() -> gr.HTML:
+    return gr.HTML("", elem_classes="estimates", container=False)
+
+
+def _settings_section(actions: Actions) -> tuple[dict[str, Component], gr.HTML, gr.Button]:
+    """The model and every render option, by name; the still that shows what they do; the button that resets them."""
     gr.Markdown("## 3. How far it moves")
+    still = gr.HTML(components.still(""), elem_id="still", container=False)
     sliders = controls.build_sliders()
     with gr.Accordion("Options", open=False, elem_id="options"):
         names = actions.models.names
@@ -202,4 +211,4 @@ def _settings_section(actions: Actions) -> dict[str, Component]:
         reset = gr.Button("Reset", size="sm", elem_id="reset")
         widgets = [model, *(settings[name] for name in controls.NAMES)]
         reset.click(actions.reset_settings, None, widgets, queue=False, api_name="reset")
-    return settings
+    return settings, still, reset

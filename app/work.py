@@ -1,28 +1,31 @@
-"""The work of the page's jobs: a video with a preview, or a report. It runs on the queue's thread."""
+"""The work of the page's jobs: a video that is watched meanwhile, or a report. It runs on the queue's thread."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from anitalker.config import SAMPLE_RATE, RenderOptions
-from anitalker.media.text_to_speech import write_wav
-from anitalker.media.video import read_audio
+import numpy as np
+
+from anitalker.config import FPS, SAMPLE_RATE, RenderOptions
+from anitalker.estimate import drawn_pixels
+from anitalker.media.video import probe, read_audio
 
 from . import controls, limits
 from .jobs import Job
 from .limits import Limits
+from .live_video import LiveVideo, draw_ahead, frames_ahead
 from .models import Models
 from .notices import collect_warnings
 from .sessions import Report, Result, Session
 
 if TYPE_CHECKING:
-    from anitalker.pipeline import Talker
+    from anitalker.pipeline import Portrait, Talker
 
-PREVIEW_SECONDS = 1.0  # of speech
 BATCH_SIZE = 2  # frames; a cancelled job ends after a batch, and a larger one is hardly faster on a CPU
 FACTS = ("frames", "fps", "seconds", "width", "height", "timings", "seed")
 REPORT_FACTS = ("kind", "sections", "pictures", "seconds", "groups")
@@ -39,10 +42,11 @@ class VideoRequest:
     source: Source
     options: RenderOptions
     absolute: bool  # drive: the video's own poses
+    name: str  # of the file, without suffix
 
 
 def make_video(job: Job, session: Session, models: Models, maximum: Limits, wanted: VideoRequest) -> Result:
-    """Render a video: a preview first, then the whole, which becomes one of the session's results."""
+    """Render a video, which can be watched meanwhile and becomes one of the session's results."""
     with session.job_folder() as name:
         folder = Path(name)
         source = wanted.source(folder, job)
@@ -55,17 +59,23 @@ def make_video(job: Job, session: Session, models: Models, maximum: Limits, want
             portrait = talker.prepare(wanted.portrait, options)
         output = folder / "whole.mp4"
         job.report("motion")
-        if wanted.kind != "drive":
-            _make_preview(job, talker, portrait, source, options, folder, maximum)
-        with collect_warnings(job.warnings):
+        speech = _sound(source, wanted.kind, maximum)
+        side = talker.model.size
+        shape = (portrait.picture.shape[0], portrait.picture.shape[1]) if options.frame == "full" else (side, side)
+        with collect_warnings(job.warnings), LiveVideo(folder / "live.mp4", shape, speech, options) as live:
+            job.live = live
             if wanted.kind == "drive":
                 relative = not wanted.absolute
-                facts = talker.reenact(portrait, source, output, options, progress=job.report, relative=relative)
+                facts = talker.reenact(
+                    portrait, source, output, options, progress=job.report, relative=relative, on_frame=live.watch
+                )
             else:
-                facts = talker.render(portrait, source, output, options, progress=job.report)
+                _begin_live(job, live, talker, portrait, speech, options)
+                facts = talker.render(portrait, source, output, options, progress=job.report, on_frame=live.watch)
         facts = {key: facts[key] for key in FACTS} | {"warnings": job.warnings}
         facts |= {"model": models.name, "kind": wanted.kind, "work_seconds": time.monotonic() - start}
-        return session.add_result(output, wanted.kind, controls.settings_of(options), facts, maximum.results)
+        settings = controls.settings_of(options)
+        return session.add_result(output, wanted.kind, settings, facts, maximum.results, wanted.name, job.inputs)
 
 
 def make_report(job: Job, session: Session, models: Models, model: str | None, source: Path) -> Report:
@@ -85,19 +95,25 @@ def make_report(job: Job, session: Session, models: Models, model: str | None, s
         return session.set_report(folder, {key: facts[key] for key in REPORT_FACTS} | {"model": models.name})
 
 
-def _make_preview(
-    job: Job, talker: Talker, portrait: Any, speech: Path, options: RenderOptions, folder: Path, maximum: Limits
-) -> None:
-    """Render the first second of a recording and show it. A short recording gets none: the whole is as quick."""
-    samples = read_audio(speech)
+def _sound(source: Path, kind: str, maximum: Limits) -> np.ndarray:
+    """The sound of a recording or driving video, float32 [N] at 16 kHz. InputError for a recording that is too long."""
+    if kind == "drive" and probe(source).audio_codec is None:
+        return np.zeros(0, np.float32)
+    samples = read_audio(source)
     limits.check_seconds(len(samples) / SAMPLE_RATE, "recording", maximum)
-    if len(samples) <= 2 * PREVIEW_SECONDS * SAMPLE_RATE:
+    return samples
+
+
+def _begin_live(
+    job: Job, live: LiveVideo, talker: Talker, portrait: Portrait, speech: np.ndarray, options: RenderOptions
+) -> None:
+    """Draw those frames small that shall be watched before the file has them."""
+    frames = math.ceil(len(speech) * FPS / SAMPLE_RATE)
+    drawn = sum(map(drawn_pixels, portrait.faces))
+    count = frames_ahead(talker, drawn, frames, options) if live.token else 0
+    if not count:
         return
-    opening, output = folder / "first.wav", folder / "preview.mp4"
-    write_wav(opening, (samples[: int(PREVIEW_SECONDS * SAMPLE_RATE)] * 32767).astype("<i2"), SAMPLE_RATE)
-
-    def progress(_stage: str, done: int, total: int) -> None:
-        job.report("preview", done, total)
-
-    talker.render(portrait, opening, output, options, progress=progress)
-    job.preview = output
+    small = portrait if options.frame == "crop" else talker.resized(portrait, min(live.height, live.width))
+    for done, frame in enumerate(draw_ahead(talker, small, speech, options, count), 1):
+        live.write(frame)
+        job.report("ahead", done, count)

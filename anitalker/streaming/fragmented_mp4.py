@@ -14,16 +14,9 @@ from anitalker.media.h264 import YUV_FILTERS
 from anitalker.media.video import PIPE, SYNTHETIC_COMMENT, start_ffmpeg
 
 NO_PROBING = ["-probesize", "32", "-analyzeduration", "0"]  # the format of raw frames and samples is known
-# The muxer waits for one packet of each stream, then writes one fragment per frame without delay.
-FRAGMENT_FLAGS = [
-    "-movflags",
-    "+empty_moov+default_base_moof+delay_moov",
-    "-frag_duration",
-    "30000",
-    "-flush_packets",
-    "1",
-]
-VIDEO_FLAGS = ["-vf", YUV_FILTERS, "-c:v", "libx264", "-preset", "veryfast"]
+# The muxer waits for one packet of each stream, then writes fragments without delay.
+FRAGMENT_FLAGS = ["-movflags", "+empty_moov+default_base_moof+delay_moov", "-flush_packets", "1"]
+VIDEO_FLAGS = ["-vf", YUV_FILTERS, "-c:v", "libx264"]
 VIDEO_FLAGS += ["-tune", "zerolatency", "-crf", "20", "-g", str(2 * FPS), "-threads", "1"]
 
 
@@ -31,10 +24,18 @@ class FragmentWriter:
     """Context manager that writes frames and their sound as a fragmented MP4 (H.264, AAC).
 
     output: a binary file with a descriptor, such as standard output; width and height in pixels, odd sizes are padded
-    by one. `write` blocks while the reader of the output is slow, which is the back-pressure. InputError on Windows.
+    by one; preset: of x264; fragment_seconds: length of a fragment, by default one frame. `write` blocks while the
+    reader of the output is slow, which is the back-pressure. InputError on Windows.
     """
 
-    def __init__(self, output: BinaryIO, width: int, height: int) -> None:
+    def __init__(
+        self,
+        output: BinaryIO,
+        width: int,
+        height: int,
+        preset: str = "veryfast",
+        fragment_seconds: float = 0.03,
+    ) -> None:
         if os.name != "posix":
             raise InputError("fragmented MP4 needs Linux or macOS; take --format raw")
         self.width, self.height = width, height
@@ -43,8 +44,10 @@ class FragmentWriter:
         size = f"{width + width % 2}x{height + height % 2}"
         command = [*NO_PROBING, "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(FPS), "-i", "pipe:0"]
         command += [*NO_PROBING, "-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", f"pipe:{read_end}"]
-        command += ["-map", "0:v", "-map", "1:a", *VIDEO_FLAGS, "-c:a", "aac", "-b:a", "96k", "-ar", "48000"]
-        command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", *FRAGMENT_FLAGS, "-f", "mp4", "pipe:1"]
+        command += ["-map", "0:v", "-map", "1:a", *VIDEO_FLAGS, "-preset", preset]
+        command += ["-c:a", "aac", "-b:a", "96k", "-ar", "48000"]
+        command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", *FRAGMENT_FLAGS]
+        command += ["-frag_duration", str(round(fragment_seconds * 1e6)), "-f", "mp4", "pipe:1"]
         pipes = {"stdin": PIPE, "stdout": output, "stderr": self._errors}
         self._process = start_ffmpeg(command, **pipes, pass_fds=(read_end,))
         assert self._process.stdin is not None

@@ -27,6 +27,15 @@ def test_render(talker, example_portrait, clicks, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
+def test_frames_are_shown_before_they_are_marked(talker, example_portrait, clicks, tmp_path):
+    shown = []
+    talker.render(example_portrait, clicks, tmp_path / "out.mp4", QUICK, on_frame=shown.append)
+    assert np.array_equal(shown, list(talker.frames(example_portrait, clicks, QUICK)))
+    clip, files = [], [tmp_path / "out.mp4", tmp_path / "two.mp4"]
+    facts = talker.reenact(example_portrait, *files, QUICK, on_frame=clip.append)
+    assert len(clip) == facts["frames"]
+
+
 def test_motion_starts_at_the_portrait(talker, example_portrait, clicks):
     portrait = talker.portrait(example_portrait)
     motion = talker.motion(portrait, clicks, QUICK)[0]

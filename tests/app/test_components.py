@@ -53,3 +53,10 @@ def test_limits_are_told_beforehand():
 def test_warnings_stand_below_the_result():
     shown = components.job_end("Done: all.", "done", ["the recording is silent", "<b>"])
     assert "The recording is silent." in shown and "<b>" not in shown
+
+
+def test_an_estimate_is_rounded_and_tells_who_is_first():
+    assert "about 7 s." in components.estimated(6.7, 0)
+    assert "about 45 s, after 1 other video." in components.estimated(43.2, 1)
+    assert "about 3 min 15 s, after 2 other videos" in components.estimated(197, 2)
+    assert "about 1 s." in components.estimated(0.01, 0)

@@ -10,6 +10,12 @@ def test_untouched_controls_are_the_defaults():
     values = {name: widget.value for name in controls.NAMES for widget in [controls.build_widget(name)]}
     assert controls.parse_options(values) == RenderOptions()
     assert controls.settings_of(RenderOptions()) == controls.DEFAULTS
+    assert controls.widget_values(controls.UNTOUCHED) == values
+
+
+def test_an_empty_seed_is_a_random_one():
+    widget = controls.build_widget("seed")
+    assert widget.value == "" and widget.placeholder == "random"
 
 
 @pytest.mark.parametrize("name", controls.NAMES)
@@ -50,6 +56,15 @@ def test_values_become_options():
 def test_wrong_values(name, value):
     with pytest.raises(InputError, match=name):
         controls.parse_options({name: value})
+
+
+def test_the_size_is_a_choice():
+    widget = controls.build_widget("size")
+    assert [value for _, value in widget.choices] == [360, 720, 1080, "original"] and widget.value == 1080
+    for value in controls.SIZES:
+        assert controls.parse_options({"size": value}).size == value
+    with pytest.raises(InputError, match="size"):
+        controls.parse_options({"size": "huge"})
 
 
 def test_settings_in_words():

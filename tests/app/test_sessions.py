@@ -1,6 +1,7 @@
 """Sessions: tokens, whose file is whose, what is kept and for how long."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,6 +62,23 @@ def test_the_oldest_results_go(store, tmp_path):
         session.add_result(write(tmp_path / "out.mp4"), "speak", {}, {}, max_results=3)
     assert [result.number for result in session.results] == [2, 3, 4]
     assert {path for path in session.folder.rglob("*.mp4")} == {result.file for result in session.results}
+
+
+def test_a_result_has_the_name_of_its_inputs_and_keeps_them(store, tmp_path):
+    result = store.get("a").add_result(write(tmp_path / "x"), "say", {}, {}, 3, "me-hello", {"text": "Hello."})
+    assert result.file.name == "me-hello.mp4" and result.inputs == {"text": "Hello."}
+    other = store.get("a").add_result(write(tmp_path / "x"), "say", {}, {}, 3, "me-hello")
+    assert other.file != result.file and result.file.exists() and other.file.name == result.file.name
+
+
+def test_a_live_video_is_found_by_its_own_visitor(store):
+    job, session = Job(lambda job: None), store.get("a")
+    session.watch("tab", job)
+    assert session.live_video("") is None
+    job.live = SimpleNamespace(token="")
+    assert session.live_video("") is None, "a video that is not streamed"
+    job.live = SimpleNamespace(token="t")
+    assert session.live_video("t") is job.live and store.get("b").live_video("t") is None
 
 
 def test_a_report_replaces_the_previous_one(store, tmp_path):

@@ -1,0 +1,164 @@
+"""What a visitor gives: files found in the visitor's own folder, checked, and what is told about them.
+
+Values come as the browser sends them (a file is {"path": ...}). The guard has put the session's id into a header.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from anitalker.config import SAMPLE_RATE, InputError
+from anitalker.media.audio_checks import audio_warnings
+from anitalker.media.video import mix_audio, read_audio
+
+from . import components, limits
+from .guard import SESSION_HEADER
+from .models import Models
+from .sessions import Session, SessionStore
+
+MAX_NAME = 40  # characters of one input in the name of a video
+SKIP = gr.skip()
+FAULT = "this failed because of a fault of ours; see the server's log"
+WANTED = {  # what each widget takes, and what to give
+    "portrait": ("picture", "a JPEG, PNG, WebP or AVIF"),
+    "recording": ("recording", "a WAV, MP3, M4A, FLAC or Ogg, or a video with sound"),
+    "driving": ("video", "an MP4, MOV or WebM"),
+}
+log = logging.getLogger(__name__)
+
+
+class Inputs:
+    """Finds and checks the files of visitors."""
+
+    def __init__(self, models: Models, sessions: SessionStore) -> None:
+        self.models, self.sessions, self.limits = models, sessions, sessions.limits
+
+    def find_faces(self, portrait: object, chosen: object, request: gr.Request):
+        """Find the faces of a portrait. Returns boxes to lay over it, advice, and the choice of who speaks."""
+        hidden = gr.update(choices=["largest"], value="largest", visible=False)
+        if not portrait:
+            return "", "", hidden
+        try:
+            picture, faces = self._detect(self._visitor_file(portrait, self._session(request), "portrait"))
+        except InputError as error:
+            return "", self._refusal(error), hidden
+        height, width = picture.shape[:2]
+        names = ["largest", *map(str, range(len(faces))), "all"]
+        selected = chosen if isinstance(chosen, str) and chosen in names else "largest"
+        boxes = components.face_boxes(width, height, faces, selected) if faces else ""
+        labels = [f"face {int(name) + 1}" if name.isdigit() else name for name in names]
+        choice = gr.update(choices=list(zip(labels, names, strict=True)), value=selected, visible=len(faces) > 1)
+        index = int(selected) if selected.isdigit() else 0
+        check = self._check_face(picture, faces[index]) if faces else None
+        return boxes, components.portrait_advice(faces, index, check), choice
+
+    def check_recording(self, recording: object, request: gr.Request) -> str:
+        """Return what may be wrong with a recording before anything is made of it."""
+        if not recording:
+            return ""
+        try:
+            file = self._recording_file({"recording": recording}, self._session(request))
+            samples = read_audio(file, what="recording")
+        except InputError as error:
+            return self._refusal(error)
+        return components.recording_advice(len(samples) / SAMPLE_RATE, audio_warnings(samples))
+
+    def check_driving(self, video: object, request: gr.Request) -> str:
+        """Return what may be wrong with a driving video before anything is made of it."""
+        try:
+            if video:
+                self._driving_video(video, self._session(request))
+        except InputError as error:
+            return self._refusal(error)
+        return ""
+
+    def take_sound(self, path: str, request: gr.Request) -> tuple:
+        """Take the sound out of an uploaded video. Returns the recording and what may be wrong with it."""
+        session = self._session(request)
+        try:
+            video = self._recording_file({"recording": {"path": path}}, session)
+            sound = session.upload_folder() / f"{video.stem}.flac"
+            mix_audio([video], sound)
+        except InputError as error:
+            return SKIP, self._refusal(error)
+        return file_data(sound), ""
+
+    def refuse_type(self, widget: str, name: str) -> str:
+        """Return that a file is none that a widget takes. `widget` is portrait, recording, driving or clip."""
+        kind, remedy = WANTED.get(widget, WANTED["driving"])
+        return components.message(f"{name[:80]} is no {kind} that this page takes. Give {remedy}.", "bad")
+
+    def message_for(self, error: BaseException) -> str:
+        """What a visitor reads: an InputError with file names in place of paths; a fault of ours goes to the log."""
+        if isinstance(error, InputError):
+            return re.sub(rf"{re.escape(str(self.sessions.root))}/[^\s']*/", "", str(error))
+        log.error("a job failed", exc_info=error)
+        return FAULT
+
+    def _recording_file(self, values: dict, session: Session) -> Path:
+        upload = self._visitor_file(values.get("recording") or values.get("video"), session, "recording")
+        return limits.check_media(upload, self.limits, sound=True)
+
+    def _portrait(self, value: object, session: Session) -> Path:
+        return limits.check_picture(self._visitor_file(value, session, "portrait"), self.limits)
+
+    def _driving_video(self, value: object, session: Session) -> Path:
+        return limits.check_media(self._visitor_file(value, session, "driving video"), self.limits, pictures=True)
+
+    def _visitor_file(self, value: object, session: Session, what: str) -> Path:
+        """Return the visitor's own file behind a widget's value. Raises InputError if there is none."""
+        path = value.get("path") if isinstance(value, dict) else None
+        file = self.sessions.resolve_readable(session.id, path) if isinstance(path, str) else None
+        if file is None:
+            raise InputError(f"there is no {what} yet; give one first")
+        return file
+
+    def _detect(self, file: Path) -> tuple:
+        from anitalker.media.images import read_picture
+
+        limits.check_picture(file, self.limits)
+        picture = read_picture(file)
+        return picture, self.models.get().finder().find(picture)
+
+    def _check_face(self, picture: Any, face: Any) -> Any:
+        model = self.models.get().model
+        return model.check_face(face, model.crop(picture, face), self.models.get().finder())
+
+    def _refusal(self, error: InputError) -> str:
+        return components.message(components.sentence(self.message_for(error)), "bad")
+
+    def _session(self, request: gr.Request) -> Session:
+        """The session of the visitor who sent the request."""
+        return self.sessions.get(request.headers[SESSION_HEADER])
+
+
+def file_data(path: Path) -> dict:
+    """Describe a file as Gradio's components do."""
+    return {
+        "path": str(path),
+        "orig_name": path.name,
+        "size": path.stat().st_size,
+        "meta": {"_type": "gradio.FileData"},
+    }
+
+
+def video_name(kind: str, values: dict) -> str:
+    """The name of a video after its inputs, without suffix: portrait-speech."""
+    moved_by = {"speak": values.get("recording") or values.get("video"), "drive": values.get("driving")}.get(kind)
+    words = values.get("text") if kind == "say" else _file_name(moved_by)
+    names = [
+        re.sub(r"\W+", "-", name).strip("-_")[:MAX_NAME].rstrip("-_")
+        for name in (_file_name(values.get("portrait")), str(words))
+    ]
+    return "-".join(filter(None, names)) or "anitalker"
+
+
+def _file_name(value: Any) -> str:
+    """The name of a widget's file, as the visitor knows it, without suffix."""
+    name = (value.get("orig_name") or value.get("path") or "") if isinstance(value, dict) else ""
+    return Path(str(name)).stem

@@ -1,0 +1,201 @@
+"""A still that follows the sliders, and an estimate of the time: both from a portrait prepared small, beside the jobs.
+
+Letters: T video frames, M = 20 motion numbers.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+
+from anitalker import estimate
+from anitalker.config import FPS, SAMPLE_RATE, InputError, RenderOptions
+from anitalker.media.images import MAX_SIDE
+from anitalker.media.video import probe, read_audio
+from anitalker.motion.subspaces import OPTION_INDICES
+from anitalker.provenance import marks
+
+from .live_video import frames_ahead, small_size
+from .models import Models
+from .work import BATCH_SIZE
+
+if TYPE_CHECKING:
+    from anitalker.pipeline import Portrait, Talker
+
+EXAMPLE = Path(__file__).parent / "examples" / "speech.flac"
+EXAMPLE_SECONDS = 3  # of it, in which a portrait moves enough to show how far
+PREPARED_SIZE = 512  # pixels: large enough to time what a pixel costs
+MAX_PREPARED = 16  # portraits kept, of all visitors
+STRENGTHS = ("lips", "head", "blink")  # options that scale motion; each has a moment that shows it best
+CHARACTERS_PER_SECOND = 14  # of spoken text
+JPEG_QUALITY = 88
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A small portrait, the pixels (height, width) of its file, and codes [1,M] that differ from its own in what each
+    of STRENGTHS scales."""
+
+    portrait: Portrait
+    picture_size: tuple[int, int]
+    moments: dict[str, torch.Tensor]
+
+
+class Stills:
+    """Draws stills on a thread of its own, so that they do not wait for a video. Keeps MAX_PREPARED portraits."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._workers = min(BATCH_SIZE, torch.get_num_threads())  # that draw a video on a processor, side by side
+        self._pool = ThreadPoolExecutor(1, "stills")
+        self._prepared: OrderedDict[tuple, Prepared] = OrderedDict()  # used on the pool's thread only
+
+    def draw(self, owner: str, file: Path, options: RenderOptions, moment: str, model: str | None) -> Future[str]:
+        """Draw the face of a portrait under the options -> address of a JPEG of the face crop.
+
+        moment: of STRENGTHS, what the still shows at its furthest; anything else: the portrait at rest. InputError
+        where the portrait cannot be animated or the model draws no stills.
+        """
+        return self._pool.submit(self._draw, owner, file, options, moment, model)
+
+    def estimate(
+        self, owner: str, file: Path, seconds: float, options: RenderOptions, driven: bool, model: str | None
+    ) -> Future[float]:
+        """Estimate the seconds of work of a video of so many seconds; InputError as for `draw`."""
+        return self._pool.submit(self._estimate, owner, file, seconds, options, driven, model)
+
+    def forget(self, owner: str) -> None:
+        """Drop the portraits of a visitor."""
+        self._pool.submit(self._drop, lambda key: key[0] == owner)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _draw(self, owner: str, file: Path, options: RenderOptions, moment: str, model: str | None) -> str:
+        talker = self._talker(model)
+        prepared = self._prepare(owner, file, options, talker)
+        face = prepared.portrait.faces[0]
+        code = prepared.moments.get(moment, face.motion)
+        assert talker.model.streaming is not None
+        code = posed(talker.model.streaming.scale_motion(code, face.motion, options), face.motion, options)
+        frame = next(iter(talker.model.render_frames(face, code, full=False)))
+        for apply_filter in marks.frame_filters(frame.shape[1], frame.shape[0], options.label, options.marks):
+            frame = apply_filter(frame)
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=JPEG_QUALITY)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+    def _estimate(
+        self, owner: str, file: Path, seconds: float, options: RenderOptions, driven: bool, model: str | None
+    ) -> float:
+        talker = self._talker(model)
+        prepared = self._prepare(owner, file, options, talker)
+        small, size = prepared.portrait, final_size(prepared.picture_size, options)
+        frames = math.ceil(seconds * FPS)
+        ratio = math.prod(size) / math.prod(small.picture.shape[:2])
+        drawn = sum(map(estimate.drawn_pixels, small.faces))
+        workers = self._workers if talker.device.type == "cpu" else 1
+        speed = estimate.measure_speed(talker.model, max(small.faces, key=estimate.drawn_pixels), workers)
+        if options.frame == "crop":
+            drawn, ratio, size = talker.model.size**2, 1, (talker.model.size, talker.model.size)
+        work = speed.seconds(frames, len(small.faces), round(drawn * ratio), size, driven)
+        if not driven and (ahead := frames_ahead(talker, drawn * ratio, frames, options)):
+            live = small_size(size)
+            work += speed.seconds(ahead, len(small.faces), round(drawn * math.prod(live) / math.prod(size)), live)
+        return work
+
+    def _talker(self, model: str | None) -> Talker:
+        """The loaded model. A still loads none: a visitor who only looks must not take another's away."""
+        talker = self._models.loaded(model or None)
+        if talker is None or talker.model.streaming is None:
+            raise InputError("the still follows with the loaded model of our own family only")
+        return talker
+
+    def _prepare(self, owner: str, file: Path, options: RenderOptions, talker: Talker) -> Prepared:
+        self._drop(lambda key: not key[1].exists())
+        key = (owner, file, options.face, talker.name)
+        if key not in self._prepared:
+            portrait = talker.portrait(file, options.face, options.face_backend, size=PREPARED_SIZE)
+            self._prepared[key] = Prepared(portrait, _picture_size(file, portrait), moments_of(talker, portrait))
+            while len(self._prepared) > MAX_PREPARED:
+                self._prepared.popitem(last=False)
+        self._prepared.move_to_end(key)
+        return self._prepared[key]
+
+    def _drop(self, unwanted: Callable[[tuple], bool]) -> None:
+        for key in [key for key in self._prepared if unwanted(key)]:
+            del self._prepared[key]
+
+
+def moments_of(talker: Talker, portrait: Portrait) -> dict[str, torch.Tensor]:
+    """For each of STRENGTHS a code [1,M]: the portrait's own, and what that option scales where it is largest.
+
+    Taken from the motion of the first face while it speaks the example; a blink at its deepest from the model.
+    """
+    model, start = talker.model.streaming, portrait.faces[0].motion
+    assert model is not None
+    speech = read_audio(EXAMPLE)[: EXAMPLE_SECONDS * SAMPLE_RATE]
+    features = talker.model.speech_features(torch.tensor(speech))
+    motion = talker.model.generate_motion(features, portrait.faces[0], RenderOptions(), 0)
+    blink = torch.tensor(model.generator.config.blink, device=start.device).reshape(-1, start.shape[1])
+    moments = {}
+    for name in STRENGTHS:
+        frames = start + blink if name == "blink" and len(blink) else motion
+        change = frames - model.scale_motion(frames, start, replace(RenderOptions(), **{name: 0.0}))
+        moments[name] = start + change[change.norm(dim=1).argmax()][None]
+    return moments
+
+
+def posed(code: torch.Tensor, start: torch.Tensor, options: RenderOptions) -> torch.Tensor:
+    """A code [1,M] with the pose that the options set: angles are absolute, the others relative to `start` [1,M]."""
+    code = code.clone()
+    if options.still:
+        code[:, :6] = start[:, :6]
+    for name in ("yaw", "pitch", "roll", "location", "scale"):
+        value, (index,) = getattr(options, name), OPTION_INDICES[name]
+        if value is None:
+            continue
+        if name == "location":
+            code[:, index] = start[:, index] + value
+        elif name == "scale":
+            code[:, index] = start[:, index] + math.log(value)
+        else:
+            code[:, index] = math.radians(value)
+    return code
+
+
+def final_size(picture_size: tuple[int, int], options: RenderOptions) -> tuple[int, int]:
+    """Height and width of the video, about, of a picture of (height, width) pixels."""
+    height, width = picture_size
+    limit = math.inf if isinstance(options.size, str) else options.size
+    scale = min(1, limit / min(height, width), MAX_SIDE / max(height, width))
+    return round(height * scale), round(width * scale)
+
+
+def seconds_of(kind: str, file: Path | None, text: str) -> float:
+    """The length of what a portrait is to speak or follow; 0 where it is not known."""
+    if kind == "say":
+        return len(text.strip()) / CHARACTERS_PER_SECOND
+    return (probe(file).seconds or 0.0) if file else 0.0
+
+
+def _picture_size(file: Path, portrait: Portrait) -> tuple[int, int]:
+    """Height and width of a picture file; of the portrait where only the pipeline can read the file."""
+    height, width = portrait.picture.shape[:2]
+    try:
+        with Image.open(file) as picture:
+            sides = sorted(picture.size)
+    except OSError:
+        return height, width
+    return (sides[0], sides[1]) if height < width else (sides[1], sides[0])

@@ -1,0 +1,110 @@
+"""Stills follow the sliders and the pose; a portrait is prepared once, and forgotten with its visitor."""
+
+import base64
+import io
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from anitalker.config import InputError, RenderOptions
+from app.models import Models
+from app.stills import STRENGTHS, Stills, final_size, moments_of, posed, seconds_of
+
+
+@pytest.fixture
+def stills(found_talker):
+    stills = Stills(Models(found_talker, "lite", "cpu"))
+    yield stills
+    stills.close()
+
+
+def pixels(address):
+    from PIL import Image
+
+    head, _, data = address.partition(",")
+    assert head == "data:image/jpeg;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int)
+
+
+def draw(stills, file, moment="rest", owner="a", **options):
+    return pixels(stills.draw(owner, file, RenderOptions(**options), moment, None).result())
+
+
+def test_each_slider_and_angle_changes_the_still(stills, example_portrait):
+    rest = draw(stills, example_portrait)
+    assert rest.shape == (256, 256, 3)
+    for option, value in {"yaw": 25, "pitch": -20, "roll": 15, "scale": 1.15, "location": 0.1}.items():
+        assert np.abs(draw(stills, example_portrait, **{option: value}) - rest).mean() > 0.5, option
+    for moment in ("lips", "head"):
+        moved = draw(stills, example_portrait, moment)
+        assert np.abs(moved - rest).mean() > 0.02, moment
+        assert np.array_equal(draw(stills, example_portrait, moment, **{moment: 0.0}), rest), moment
+
+
+def test_moments_differ_from_the_portrait_in_one_thing(found_talker, example_portrait):
+    portrait = found_talker.portrait(example_portrait)
+    start, model = portrait.faces[0].motion, found_talker.model
+    for name, code in moments_of(found_talker, portrait).items():
+        assert (code - start).norm() > 1e-4 or name == "blink"  # the untrained model has no blink
+        for other in STRENGTHS:
+            scaled = model.scale_motion(code, start, RenderOptions(**{other: 0.0}))
+            assert torch.allclose(scaled, start if other == name else code, atol=1e-3), (name, other)
+
+
+def test_the_pose_is_that_of_the_options():
+    start = torch.zeros(1, 20)
+    start[0, :6] = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    code = posed(start + 1, start, RenderOptions(yaw=90 / 3, location=0.1, scale=1.2))
+    assert torch.allclose(code[0, :6], torch.tensor([0.5236, 1.2, 1.3, 0.5, 1.5, 0.6 + 0.1823]), atol=1e-3)
+    assert torch.equal(posed(start + 1, start, RenderOptions(still=True))[0, :6], start[0, :6])
+    assert torch.equal(posed(start + 1, start, RenderOptions()), start + 1)
+
+
+def test_a_portrait_is_prepared_once_and_forgotten(stills, example_portrait, tmp_path, monkeypatch):
+    prepared = []
+    talker = stills._models.get()
+    prepare = talker.portrait
+    monkeypatch.setattr(talker, "portrait", lambda *a, **k: prepared.append(a) or prepare(*a, **k))
+    copy = shutil.copy(example_portrait, tmp_path / "copy.webp")
+    file = tmp_path / copy.name
+    for lips in (0.5, 1.0, 1.5):
+        draw(stills, file, "lips", lips=lips)
+    assert len(prepared) == 1
+    draw(stills, file, owner="b")
+    assert len(prepared) == 2, "another visitor's portrait was used"
+    stills.forget("b")
+    assert stills._pool.submit(lambda: {key[0] for key in stills._prepared}).result() == {"a"}
+    file.unlink()
+    draw(stills, example_portrait)
+    assert stills._pool.submit(lambda: {key[1] for key in stills._prepared}).result() == {example_portrait}
+
+
+def test_no_still_of_a_model_that_is_not_loaded(stills, example_portrait):
+    with pytest.raises(InputError, match="loaded model"):
+        stills.draw("a", example_portrait, RenderOptions(), "rest", "original").result()
+
+
+def test_the_estimate_grows_with_the_work(stills, example_portrait, tmp_path):
+    from PIL import Image
+
+    large = tmp_path / "large.png"
+    Image.open(example_portrait).resize((1400, 1400)).save(large)
+
+    def seconds(file, length, **options):
+        return stills.estimate("a", file, length, RenderOptions(**options), False, None).result()
+
+    short = seconds(example_portrait, 2)
+    assert 0 < short < seconds(example_portrait, 8)
+    sizes = [seconds(large, 2, size=size) for size in (360, 720, 1080, "original")]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+    assert seconds(large, 2, frame="crop") < sizes[0]
+
+
+def test_lengths_and_sizes(clicks):
+    assert seconds_of("say", None, "x" * 28) == 2 and seconds_of("speak", clicks, "") == pytest.approx(1.03)
+    assert final_size((3000, 4000), RenderOptions()) == (1080, 1440)
+    assert final_size((300, 400), RenderOptions()) == (300, 400)
+    assert final_size((3000, 4000), RenderOptions(size="original")) == (3000, 4000)
+    assert final_size((3000, 9000), RenderOptions(size="original")) == (1365, 4096)
