@@ -212,10 +212,14 @@ class Talker:
         output: PathLike,
         options: RenderOptions = RenderOptions(),
         progress: ProgressCallback | None = None,
+        on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
-        """Write motion [T,M] of each face, wherever it comes from, as a silent MP4. Returns the facts for --json."""
+        """Write motion [T,M] of each face, wherever it comes from, as a silent MP4. Returns the facts for --json.
+
+        on_frame: as in `render`.
+        """
         estimate.announce(self.model, portrait, len(motions[0]) / FPS, options)
-        return self._write(portrait, motions, output, None, options, Clock(), progress)
+        return self._write(portrait, motions, output, None, options, Clock(), progress, on_frame)
 
     def _ready(self, portrait: Portrait | PathLike, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
         if not isinstance(portrait, Portrait):

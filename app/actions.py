@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from anitalker.config import InputError
 from anitalker.media.text_to_speech import speak
 
 from . import components, controls, limits, player, work
@@ -114,6 +113,17 @@ class Actions(Previews):
         if job := self._session(request).jobs.get(str(request.session_hash)):
             job.cancel()
 
+    def delete_video(self, number: int, request: gr.Request) -> list:
+        """Delete a video of the shelf. Returns the shelf; status, video, player and source, empty if they show it."""
+        session = self._session(request)
+        deleted = session.delete_result(number)
+        latest = session.latest_job
+        shown = latest is not None and latest.ended.is_set() and latest.result is not None and latest.result is deleted
+        if shown:
+            session.latest_job = None
+        emptied = [components.IDLE, None, player.EMPTY, ""] if shown else [SKIP] * 4
+        return [components.result_gallery(session.results), *emptied]
+
     def delete_files(self, request: gr.Request) -> None:
         """Delete the session with all of its files."""
         session_id = self._session(request).id
@@ -170,12 +180,16 @@ class Actions(Previews):
             file = self._driving_video(clip, session) if clip else self._portrait(values.get("portrait"), session)
             return lambda job: work.make_report(job, session, self.models, model, file)
         portrait = self._portrait(values.get("portrait"), session)
-        source = {"speak": self._recording, "say": self._speech, "drive": self._driving}[kind](values, session)
+        sources = {"speak": self._recording, "say": self._speech, "drive": self._driving, "idle": self._no_source}
+        source = sources[kind](values, session)
         chosen = {name: values.get(name) for name in controls.DEFAULTS}
         if chosen["seed"] in (None, ""):
             chosen["seed"] = secrets.randbelow(MAX_RANDOM_SEED)
         options, absolute = controls.parse_options(chosen), values.get("absolute") is True
-        wanted = work.VideoRequest(kind, model, portrait, source, options, absolute, video_name(kind, values))
+        seconds = limits.check_idle(values.get("seconds"), self.limits) if kind == "idle" else 0.0
+        others = self._second_recording(values, session) if kind == "speak" else {}
+        name = video_name(kind, values)
+        wanted = work.VideoRequest(kind, model, portrait, source, options, absolute, name, seconds, others)
         return lambda job: work.make_video(job, session, self.models, self.limits, wanted)
 
     def _recording(self, values: dict, session: Session) -> work.Source:
@@ -183,15 +197,16 @@ class Actions(Previews):
         return lambda folder, job: recording
 
     def _speech(self, values: dict, session: Session) -> work.Source:
-        text, voice = limits.check_text(values.get("text"), self.limits), str(values.get("voice") or "") or None
-        if voice and voice.endswith(".onnx"):  # a visitor may not name files on the server
-            raise InputError("voice files are for the command line; choose a language")
+        text, voice = limits.check_text(values.get("text"), self.limits), self.voices.resolve(values.get("voice"))
 
         def synthesise(folder: Path, job: Job) -> Path:
             speak(text, folder / "speech.wav", voice, job.report)
             return folder / "speech.wav"
 
         return synthesise
+
+    def _no_source(self, values: dict, session: Session) -> work.Source:
+        return lambda folder, job: folder
 
     def _driving(self, values: dict, session: Session) -> work.Source:
         clip = self._driving_video(values.get("driving"), session)

@@ -37,6 +37,12 @@ STILL_WORDS = {
     "blink": "Lids at their lowest",
 }
 IDLE = "<div class='status idle'><p>Your video will appear here.</p></div>"
+VERDICTS = {  # state of a verified file -> words, kind of message
+    "intact": ("Made by AniTalker, and as it was made.", "good"),
+    "altered": ("Made by AniTalker, and altered since.", "warn"),
+    "unknown": ("Made by AniTalker. Nothing tells whether it was altered.", "good"),
+}
+NO_MARK = "No mark of AniTalker was found. That proves nothing: marks can be removed."
 CHECKING = "<div class='status' role='status'><p>Checking the inputs</p><progress></progress></div>"
 
 
@@ -120,6 +126,13 @@ def recording_advice(seconds: float, warnings: Sequence[str]) -> str:
     return message(f"{seconds:.1f} s of sound. Good.", "good")
 
 
+def verdict(ours: bool, state: str, lines: Sequence[str]) -> str:
+    """Whether a file was made by AniTalker, in a sentence; below it, to unfold, what was read. state: of `verify`."""
+    words, kind = VERDICTS[state] if ours else (NO_MARK, "")
+    items = "".join(f"<li>{escape(sentence(line))}</li>" for line in lines)
+    return f"{message(words, kind)}<details><summary>What was read</summary><ul>{items}</ul></details>"
+
+
 def message(text: str, kind: str = "") -> str:
     """A short message. `kind` is good, warn, bad or empty."""
     return f"<p class='note {kind}' role='status'>{escape(text)}</p>"
@@ -192,8 +205,9 @@ def _result_card(result: Result) -> str:
     return (
         f"<figure><video src='{url}' controls preload='metadata' playsinline></video><figcaption>"
         f"<b>Video {result.number}</b> {escape(finished(result))}<br><small>{escape(settings)}</small></figcaption>"
-        f"<a href='{url}' download='{escape(result.file.name)}'>Download</a>"
-        f"{result_buttons(result.number)}</figure>"
+        f"<a href='{url}' download='{escape(result.file.name)}'>Download</a>{result_buttons(result.number)}"
+        f"<button type='button' data-delete='{result.number}' aria-label='Delete video {result.number}'>Delete</button>"
+        "</figure>"
     )
 
 

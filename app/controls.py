@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from anitalker.config import ORIGINAL_SIZE, InputError, RenderOptions
+from anitalker.weights import registry
 
 # `face` is chosen on the picture. Every video of the page is marked. A visitor may not name files on the server.
-# The page downloads nothing, so it does not enhance.
-HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose", "enhance")
+HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose")
 FIELDS = {field.name: field for field in fields(RenderOptions)}
 SIZES = (360, 720, 1080, ORIGINAL_SIZE)  # of the video's shorter side; programs may send any
 NUMBERS = tuple(
@@ -43,6 +44,11 @@ def help_text(name: str) -> str:
     return text
 
 
+def can_enhance() -> bool:
+    """Whether this server has what `enhance` needs: GFPGAN's weights and the package spandrel."""
+    return registry.locate(registry.REGISTRY["gfpgan"]) is not None and find_spec("spandrel") is not None
+
+
 def build_widget(name: str) -> Component:
     """Build an option's checkbox, radio buttons, slider or number field. An empty field means the model's default."""
     rule = FIELDS[name].metadata
@@ -53,7 +59,9 @@ def build_widget(name: str) -> Component:
     if name == "size":
         return gr.Radio([(str(size), size) for size in SIZES], value=default, **shared)
     if rule["allowed"]:
-        return gr.Radio(list(rule["allowed"]), value=default, **shared)
+        if name == "enhance" and not can_enhance():  # the page downloads nothing
+            shared |= {"interactive": False, "info": f"{help_text(name)}; not installed on this server"}
+        return gr.Radio([(value or "off", value) for value in rule["allowed"]], value=default, **shared)
     assert rule["low"] is not None, name
     if default is None:  # Gradio's number field turns an empty value into 0
         return gr.Textbox("", placeholder=PLACEHOLDERS.get(name, "auto"), max_lines=1, min_width=MIN_WIDTH, **shared)

@@ -49,12 +49,22 @@ STREAMED: dict[str, Any] = {
     "show_progress": "hidden",
     "concurrency_limit": None,
 }
-TAB_IDS = {"Recording": "speak", "Text": "say", "Driving video": "drive", "Inspect": "inspect"}
+TAB_IDS = {"Recording": "speak", "Text": "say", "Driving video": "drive", "Idle": "idle", "Inspect": "inspect"}
 SUMMARIES = {  # for programs
     "speak": "Make the portrait speak a recording.",
     "say": "Make the portrait speak a text.",
     "drive": "Make the portrait move like the face in a video.",
+    "idle": "Let the portrait wait and listen, without speech.",
     "inspect": "Report what the motion encoder sees in the portrait, or in a clip if one is given.",
+}
+
+
+REQUIRED = {  # without a default, so that the samples of the API panel give them
+    "speak": ("portrait", "recording"),
+    "say": ("portrait", "text"),
+    "drive": ("portrait", "driving"),
+    "idle": ("portrait", "seconds"),
+    "inspect": ("portrait",),
 }
 
 
@@ -115,8 +125,9 @@ def connect(kind: str, actions: Actions, inputs: dict[str, Component], desk: Des
 
     parameter = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter("request", parameter, annotation=gr.Request)]
-    parameters += [inspect.Parameter(names[0], parameter)]
-    parameters += [inspect.Parameter(name, parameter, default=controls.DEFAULTS.get(name)) for name in names[1:]]
+    for name in names:
+        default = inspect.Parameter.empty if name in REQUIRED[kind] else controls.DEFAULTS.get(name)
+        parameters += [inspect.Parameter(name, parameter, default=default)]
     vars(run_for_program)["__signature__"] = inspect.Signature(parameters)  # Gradio reads the names from it
     run_for_program.__annotations__ = {"request": gr.Request}
     run_for_program.__doc__ = SUMMARIES[kind]

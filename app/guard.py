@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -18,7 +19,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from .example_files import ROUTE, local_example, with_local_examples
 from .limits import MB, Limits
+from .login import LoginThrottle, TooManyTries
 from .sessions import SessionStore
 
 COOKIE = "anitalker-visitor"
@@ -39,7 +42,7 @@ OTHER_ROUTES = (
     "call/",
 )
 LIVE = "live/"  # below API: videos in the making, read from their beginning to their end
-LOGIN_ROUTES = ("/login", "/logout")
+OWN_SITE = ("same-origin", "none")  # values of Sec-Fetch-Site: no other site may log a visitor out
 MAX_TABS = 10_000  # Gradio sessions (browser tabs) whose owner is remembered
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
@@ -55,6 +58,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, sessions: SessionStore, limits: Limits) -> None:
         self.app, self.sessions, self.limits = app, sessions, limits
+        self.logins = LoginThrottle()
         self._tab_owners: OrderedDict[str, str] = OrderedDict()  # Gradio's session_hash -> session id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,8 +86,18 @@ class Guard:
         scope, receive = request.scope, request.receive
         path, method = scope["path"], request.method
         limited_receive = LimitedReceive(receive, self.limits.request_bytes)
+        if path.rstrip("/") == "/login" and method == "POST":
+            return await self._login(request, limited_receive, send)
+        if path.rstrip("/") == "/logout":
+            return await self._logout(request, send, session_id)
+        if path.startswith(ROUTE):
+            file = local_example(path, self.sessions.public)
+            if file is None or method not in ("GET", "HEAD"):
+                raise HTTPException(404, "there is no example of this name")
+            path = f"{API}file={file}"
+            return await self.app({**scope, "path": path, "raw_path": quote(path).encode()}, receive, send)
         if not path.startswith(API):
-            if method not in ("GET", "HEAD") and path.rstrip("/") not in LOGIN_ROUTES:
+            if method not in ("GET", "HEAD"):
                 raise HTTPException(405, "this page is read with GET")
             return await self.app(scope, limited_receive, send)
         route = path.removeprefix(API)
@@ -98,8 +112,7 @@ class Guard:
         if route == "upload" and method == "POST":
             return await self._upload(request, send, session_id)
         if route.startswith(JSON_ROUTES) and method == "POST":
-            body = await self._read_body(request)
-            self._check_call(session_id, body)
+            body = self._check_call(session_id, await self._read_body(request))
             return await self.app(scope, replay(body, receive), send)
         if route == "queue/data":
             self._claim_tab(session_id, request.query_params.get("session_hash", ""))
@@ -109,10 +122,34 @@ class Guard:
             raise HTTPException(404, "there is nothing here")
         return await self.app(scope, limited_receive, send)
 
-    def _check_call(self, session_id: str, body: bytes) -> None:
-        """Refuse a call that names a file or a tab of another visitor, or an address."""
+    async def _login(self, request: Request, receive: Receive, send: Send) -> None:
+        """Let Gradio check a password; wrong ones slow the next tries from the same address."""
+        response = CapturedResponse()
         try:
-            call = json.loads(body or b"{}")
+            async with self.logins.admit(request.client.host if request.client else "") as attempt:
+                await self.app(request.scope, receive, response)
+                attempt.record(response.status == 200)
+        except TooManyTries:
+            raise HTTPException(429, "too many tries at once; wait a minute") from None
+        await response.replay(send)
+
+    async def _logout(self, request: Request, send: Send, session_id: str) -> None:
+        """Let Gradio forget who is logged in, delete the visitor's files and make the browser a new visitor."""
+        if request.method != "GET" or request.headers.get("sec-fetch-site", "same-origin") not in OWN_SITE:
+            raise HTTPException(405, "log out with the link on the page")
+        self.sessions.delete(session_id)
+        secure = "; Secure" if request.url.scheme == "https" else ""
+        cookie = f"{COOKIE}={self.sessions.new_token()}; Path=/; HttpOnly; SameSite=Lax{secure}"
+        query = b"all_session=false"  # this browser alone; others of the same name stay
+        await self.app({**request.scope, "query_string": query}, request.receive, add_security_headers(send, cookie))
+
+    def _check_call(self, session_id: str, body: bytes) -> bytes:
+        """Refuse a call that names a file or a tab of another visitor, or an address.
+
+        Returns the call, in which this server's addresses of its examples have become their files.
+        """
+        try:
+            call = with_local_examples(json.loads(body or b"{}"), self.sessions.public)
         except (ValueError, RecursionError):
             raise HTTPException(400, "this call is not valid JSON") from None
         if isinstance(call, dict) and isinstance(call.get("session_hash"), str):
@@ -122,6 +159,7 @@ class Guard:
                 raise HTTPException(
                     403, "give a file that you uploaded in this visit; addresses and other files are refused"
                 )
+        return json.dumps(call).encode()
 
     def _claim_tab(self, session_id: str, session_hash: str) -> None:
         """Give the tab to the first visitor who uses it; refuse the others."""
@@ -196,13 +234,20 @@ class CapturedResponse:
 
     def __init__(self) -> None:
         self.status, self.body, self.content_type = 500, b"", "application/json"
+        self.headers: list[tuple[bytes, bytes]] = []
 
     async def __call__(self, message: Message) -> None:
         """Keep a message of the answer."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.content_type = Headers(raw=message.get("headers", [])).get("content-type", "text/plain")
+            self.headers = list(message.get("headers", []))
         self.body += message.get("body", b"")
+
+    async def replay(self, send: Send) -> None:
+        """Send the response on."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def add_security_headers(send: Send, cookie: str | None) -> Send:

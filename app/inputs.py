@@ -15,6 +15,7 @@ import gradio as gr
 from anitalker.config import SAMPLE_RATE, InputError
 from anitalker.media.audio_checks import audio_warnings
 from anitalker.media.video import mix_audio, read_audio
+from anitalker.provenance.verify import summary_lines, verify
 
 from . import components, limits
 from .guard import SESSION_HEADER
@@ -88,6 +89,18 @@ class Inputs:
             return SKIP, self._refusal(error)
         return file_data(sound), ""
 
+    def verify(self, file: object, request: gr.Request) -> str:
+        """Return whether a video or picture was made here, as HTML."""
+        if not file:
+            return ""
+        try:
+            suspect = limits.check_suspect(self._visitor_file(file, self._session(request), "file"), self.limits)
+            verdict = verify(suspect)
+        except InputError as error:
+            return self._refusal(error)
+        lines = summary_lines({**verdict, "file": suspect.name})
+        return components.verdict(verdict["made_by"] == "anitalker", verdict["state"], lines[1:])
+
     def refuse_type(self, widget: str, name: str) -> str:
         """Return that a file is none that a widget takes. `widget` is portrait, recording, driving or clip."""
         kind, remedy = WANTED.get(widget, WANTED["driving"])
@@ -101,8 +114,17 @@ class Inputs:
         return FAULT
 
     def _recording_file(self, values: dict, session: Session) -> Path:
-        upload = self._visitor_file(values.get("recording") or values.get("video"), session, "recording")
+        upload = self._visitor_file(values.get("recording"), session, "recording")
         return limits.check_media(upload, self.limits, sound=True)
+
+    def _second_recording(self, values: dict, session: Session) -> dict[int, Path]:
+        """Return the recording of a second face by its index; empty without one. Raises InputError."""
+        if not values.get("second_recording"):
+            return {}
+        number = values.get("second_face")
+        if isinstance(number, bool) or not isinstance(number, int | float) or number < 1 or number != int(number):
+            raise InputError(f"second face is {str(number)[:20]!r}; give the number on the picture, 1 or more")
+        return {int(number) - 1: self._recording_file({"recording": values["second_recording"]}, session)}
 
     def _portrait(self, value: object, session: Session) -> Path:
         return limits.check_picture(self._visitor_file(value, session, "portrait"), self.limits)
@@ -149,8 +171,8 @@ def file_data(path: Path) -> dict:
 
 def video_name(kind: str, values: dict) -> str:
     """The name of a video after its inputs, without suffix: portrait-speech."""
-    moved_by = {"speak": values.get("recording") or values.get("video"), "drive": values.get("driving")}.get(kind)
-    words = values.get("text") if kind == "say" else _file_name(moved_by)
+    moved_by = {"speak": values.get("recording"), "drive": values.get("driving")}.get(kind)
+    words = {"say": values.get("text"), "idle": "idle"}.get(kind, _file_name(moved_by))
     names = [
         re.sub(r"\W+", "-", name).strip("-_")[:MAX_NAME].rstrip("-_")
         for name in (_file_name(values.get("portrait")), str(words))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,21 @@ def check_media(path: str | os.PathLike, limits: Limits, sound: bool = False, pi
     return Path(path)
 
 
+def check_suspect(path: Path, limits: Limits) -> Path:
+    """Return a file to verify if it is no picture of too many pixels and no video of too many seconds.
+
+    Raises InputError.
+    """
+    from anitalker.media.video import probe
+
+    check_picture(path, limits)
+    seconds = 0.0
+    with contextlib.suppress(InputError):  # a picture, or neither, which `verify` tells
+        seconds = probe(path, "file").seconds or 0
+    check_seconds(seconds, "file", limits)
+    return path
+
+
 def check_seconds(seconds: float, what: str, limits: Limits) -> None:
     """Raise InputError if a recording or video is too long; one frame more is tolerated."""
     if seconds > limits.media_seconds + 1 / FPS:
@@ -70,6 +86,17 @@ def check_seconds(seconds: float, what: str, limits: Limits) -> None:
             f"the {what} is {seconds:.0f} s long; allowed are {limits.media_seconds:.0f} s; "
             "cut it, or use the command line"
         )
+
+
+def check_idle(seconds: object, limits: Limits) -> float:
+    """Return the length of a video without speech, in seconds. Raises InputError for no number or one out of range."""
+    from anitalker.motion.idle import check_length
+
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InputError(f"seconds is {str(seconds)[:20]!r}; give a number")
+    check_seconds(seconds, "video", limits)
+    check_length(seconds)
+    return float(seconds)
 
 
 def check_text(text: object, limits: Limits) -> str:

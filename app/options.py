@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this name and password")
     parser.add_argument("--model", default="lite", metavar="NAME|FILE", help="default: %(default)s")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: %(default)s")
+    parser.add_argument(
+        "--voices",
+        metavar="FOLDER",
+        help="offer the piper voices in this folder (NAME.onnx with NAME.onnx.json) for texts",
+    )
     group = parser.add_argument_group("limits")
     group.add_argument(
         "--max-upload",

@@ -1,4 +1,4 @@
-"""What is told before a video is made: a still that follows the sliders, and the time that it will take."""
+"""What comes before a video is made: a still that follows the sliders, the spoken text, the time that it will take."""
 
 from __future__ import annotations
 
@@ -7,23 +7,35 @@ import asyncio
 import gradio as gr
 
 from anitalker.config import InputError
+from anitalker.media.text_to_speech import speak
 
-from . import components, controls
-from .inputs import SKIP, Inputs
+from . import components, controls, limits
+from .inputs import SKIP, Inputs, file_data
 from .jobs import JobQueue
 from .models import Models
 from .sessions import SessionStore
 from .stills import Stills, seconds_of
+from .voices import Voices
 
 STILL_OPTIONS = (*controls.SLIDERS, *controls.POSE, "still", "label")  # that change a still
 
 
 class Previews(Inputs):
-    """Draws stills and estimates times for the inputs of visitors."""
+    """Draws stills, speaks texts and estimates times for the inputs of visitors."""
 
-    def __init__(self, models: Models, sessions: SessionStore, jobs: JobQueue) -> None:
+    def __init__(self, models: Models, sessions: SessionStore, jobs: JobQueue, voices: Voices | None = None) -> None:
         super().__init__(models, sessions)
-        self.jobs, self.stills = jobs, Stills(models)
+        self.jobs, self.stills, self.voices = jobs, Stills(models), voices or Voices()
+
+    def listen(self, text: object, voice: object, request: gr.Request) -> tuple:
+        """Speak a text. Returns the player's new value and who speaks, or what is wrong."""
+        output = self._session(request).upload_folder() / "speech.wav"
+        try:
+            facts = speak(limits.check_text(text, self.limits), output, self.voices.resolve(voice))
+        except InputError as error:
+            return gr.update(value=None, visible=False), self._refusal(error)
+        words = f"{facts['seconds']:.1f} s. Voice: {self.voices.name_of(facts['voice'])}."
+        return gr.update(value=file_data(output), visible=True), components.message(words, "good")
 
     async def draw_still(self, values: dict, request: gr.Request) -> object:
         """Draw what the sliders and the pose do to the portrait. Returns HTML; SKIP for a value that is being typed.

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .jobs import JobQueue
@@ -16,6 +17,7 @@ from .limits import Limits
 from .models import Models
 from .options import check_port, credentials_from, limits_from
 from .sessions import SessionStore
+from .voices import Voices
 
 if TYPE_CHECKING:
     from .guard import Guard
@@ -31,6 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     KeyboardInterrupt passes while the model loads; the running server ends quietly.
     """
     limits, credentials = limits_from(arguments), credentials_from(arguments.auth)
+    voices = Voices(arguments.voices and Path(arguments.voices))
     check_port(arguments.host, arguments.port)
 
     from anitalker.pipeline import load
@@ -38,13 +41,15 @@ def run(arguments: argparse.Namespace) -> None:
     talker = load(arguments.model, arguments.device)
     talker.finder()  # load the face network now, not while the first visitor waits
     models = Models(talker, arguments.model, arguments.device)
-    with application(models, limits, credentials) as app:
+    with application(models, limits, credentials, voices) as app:
         print(f"AniTalker: http://{arguments.host}:{arguments.port}  (press Ctrl-C to stop)", flush=True)
         serve(app, arguments.host, arguments.port)
 
 
 @contextlib.contextmanager
-def application(models: Models, limits: Limits, credentials: tuple[str, str] | None = None) -> Iterator[Guard]:
+def application(
+    models: Models, limits: Limits, credentials: tuple[str, str] | None = None, voices: Voices | None = None
+) -> Iterator[Guard]:
     """Yield the guarded ASGI application; leaving the context cancels its jobs and deletes its files."""
     sessions, jobs, closing = SessionStore(limits), JobQueue(limits.waiting_jobs), threading.Event()
     previous = os.environ.get("GRADIO_TEMP_DIR")
@@ -56,7 +61,7 @@ def application(models: Models, limits: Limits, credentials: tuple[str, str] | N
             sessions.sweep()
 
     try:
-        app = _build_application(models, sessions, jobs, limits, credentials)
+        app = _build_application(models, sessions, jobs, limits, credentials, voices)
         threading.Thread(target=sweep_regularly, name="sweep", daemon=True).start()
         yield app
     finally:
@@ -70,18 +75,27 @@ def application(models: Models, limits: Limits, credentials: tuple[str, str] | N
 
 
 def _build_application(
-    models: Models, sessions: SessionStore, jobs: JobQueue, limits: Limits, credentials: tuple[str, str] | None
+    models: Models,
+    sessions: SessionStore,
+    jobs: JobQueue,
+    limits: Limits,
+    credentials: tuple[str, str] | None,
+    voices: Voices | None,
 ) -> Guard:
     import gradio as gr
     from fastapi import FastAPI
 
     from .actions import Actions
+    from .document import Document
+    from .example_files import publish
     from .guard import Guard
-    from .ui import FOLDER, THEME, build_ui
+    from .masthead import LOGO
+    from .theme import build_theme
+    from .ui import build_ui
 
-    page = build_ui(Actions(models, sessions, jobs))
-    # Building the page has copied the examples here; nothing else is in the folder yet.
-    sessions.public = frozenset(file.resolve() for file in sessions.root.rglob("*") if file.is_file())
+    folder = publish(sessions.root)
+    sessions.public = frozenset(file.resolve() for file in folder.iterdir())
+    page = build_ui(Actions(models, sessions, jobs, voices), can_log_out=credentials is not None)
     app = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
         page,
@@ -91,10 +105,11 @@ def _build_application(
         footer_links=["api"],
         run_history=False,
         ssr_mode=False,
-        theme=THEME,
-        css_paths=[FOLDER / "style.css"],
+        theme=build_theme(),
+        css_paths=[Path(__file__).parent / "style.css"],
+        favicon_path=str(LOGO),
     )
-    return Guard(app, sessions, limits)
+    return Guard(Document(app), sessions, limits)
 
 
 class _ShutdownFilter(logging.Filter):

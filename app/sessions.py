@@ -103,6 +103,15 @@ class Session:
             shutil.rmtree(self.results.pop(0).file.parent, ignore_errors=True)
         return result
 
+    def delete_result(self, number: int) -> Result | None:
+        """Delete a finished video and return what it was; None if there is none of this number."""
+        for result in self.results:
+            if result.number == number:
+                self.results.remove(result)
+                shutil.rmtree(result.file.parent, ignore_errors=True)
+                return result
+        return None
+
     def set_report(self, folder: Path, facts: dict) -> Report:
         """Move a finished report into the results, in place of the previous one."""
         parent = self.folder / "results" / f"report-{secrets.token_hex(8)}"

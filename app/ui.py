@@ -2,84 +2,93 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.components import Component
-from gradio.themes import Soft
 
-from anitalker.config import InputError
+from anitalker.motion.idle import MAX_SECONDS
 
-from . import components, controls, player
+from . import components, controls, deletion, examples, listening, masthead, player, verification
 from .actions import Actions
 from .events import ON_FACE_CLICK, STREAMED, Desk, connect, connect_checks, connect_results, connect_stills, keep_inputs
-
-FOLDER = Path(__file__).parent
-EXAMPLES = FOLDER / "examples"
-PORTRAITS = ("portrait", "man", "woman", "elder", "pair")
-INTRO = (
-    "# AniTalker\nOne portrait, and a recording, a text or a video: the portrait speaks. "
-    "Use faces and voices of people who agreed. Every video is marked as synthetic."
-)
-THEME = Soft(
-    primary_hue="teal",
-    neutral_hue="slate",
-    font=["system-ui", "sans-serif"],
-    font_mono=["ui-monospace", "monospace"],
-)
-
 
 EMPTIED = (gr.Audio, gr.Image, gr.Textbox, gr.Video)  # by "Delete my files now"
 
 
+LABELS = {  # of the start buttons
+    "speak": "Speak",
+    "say": "Say it",
+    "drive": "Move like this",
+    "idle": "Idle",
+    "inspect": "Look inside",
+}
+ESTIMATED = ("speak", "say", "drive")  # whose time is told before the start
+NO_VOICE = (
+    "Texts cannot be spoken on this server. Whoever runs it installs espeak-ng: pip install espeakng-loader py3langid"
+)
+NO_INSPECTION = 'Whoever runs it installs the extra: pip install "anitalker[inspect]"'
+
+
 class Sources(NamedTuple):
-    """The tabs: inputs by parameter name, and the button of each."""
+    """The tabs and their inputs by parameter name."""
 
     tabs: gr.Tabs
     inputs: dict[str, dict[str, Component]]  # speak, say, drive, inspect
-    buttons: dict[str, gr.Button]
     archive: gr.File
     notes: dict[str, gr.HTML]  # below recording, driving and clip: what is wrong with the file
-    estimates: dict[str, gr.HTML]  # speak, say, drive: how long it will take, beside the button
 
 
-def voice_choices() -> list[tuple[str, str]]:
-    """Return (label, value) of every language that can be spoken; empty where espeak-ng is not installed."""
-    from anitalker.media.text_to_speech import voices
-
-    try:
-        return [("Guess from the text", ""), *((f"{voice.language} ({voice.name})", voice.name) for voice in voices())]
-    except InputError:
-        return []
-
-
-def build_ui(actions: Actions) -> gr.Blocks:
-    """Build the page over its actions."""
+def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
+    """Build the page over its actions. can_log_out: whether a password was asked for."""
+    voices = actions.voices.choices()
     with gr.Blocks(title="AniTalker", analytics_enabled=False) as page:
-        gr.Markdown(INTRO, elem_id="intro")
+        gr.HTML(masthead.header(can_log_out), js_on_load=masthead.ON_LOGOUT, elem_id="masthead", container=False)
+        cards = _card_html(examples.example_cards(bool(voices)), "cards")
         with gr.Row(elem_id="desk"):
-            with gr.Column(scale=5, min_width=320):
-                portrait, face, advice = _portrait_section(actions)
-                sources = _source_tabs(actions)
+            with gr.Column(scale=7, min_width=320, elem_id="inputs"):
+                with gr.Row(elem_id="steps"):
+                    with gr.Column(scale=5, min_width=280):
+                        portrait, face, advice, faces = _portrait_section(actions)
+                    with gr.Column(scale=6, min_width=300):
+                        sources = _source_tabs(actions, voices)
                 settings, still, reset = _settings_section(actions)
-            with gr.Column(scale=6, min_width=320, elem_id="result"):
-                gr.Markdown("## Result")
-                status = gr.HTML(components.IDLE, elem_id="status")
-                cancel = gr.Button("Cancel", interactive=False, variant="stop", elem_id="cancel")
+                with gr.Column(elem_id="bar"):
+                    estimates = {kind: _estimate(kind) for kind in ESTIMATED}
+                    with gr.Row(elem_id="start"):
+                        buttons = {kind: _start_button(kind, bool(voices)) for kind in LABELS}
+                        cancel = gr.Button("Cancel", interactive=False, variant="stop", size="lg", elem_id="cancel")
+            with gr.Column(scale=4, min_width=320, elem_id="result"):
+                gr.HTML("<h2>Result</h2>", container=False)
+                gr.HTML(examples.sample_player(), elem_id="sample", container=False)
                 with gr.Column(elem_id="stage"):
-                    source = gr.HTML("", elem_id="source")
-                    video = gr.Video(label="Video", autoplay=True, interactive=False, elem_id="video", height=400)
-                bar = gr.HTML(player.EMPTY, html_template=player.TEMPLATE, js_on_load=player.SCRIPT, elem_id="player")
-                facts = gr.JSON(visible=False)
-                gr.Markdown("## Videos of this visit")
-                gallery = gr.HTML(components.result_gallery([]), js_on_load=player.ON_CARD_CLICK, elem_id="shelf")
-                delete = gr.Button("Delete my files now", size="sm", elem_id="forget")
-        report = gr.HTML("", elem_id="report")
-        desk = Desk(status, video, bar, source, facts, gallery, sources.archive, report, cancel, sources.buttons)
+                    source = gr.HTML("", label="Source", elem_id="source")
+                    video = gr.Video(
+                        label="Video", show_label=False, autoplay=True, interactive=False, elem_id="video", height=440
+                    )
+                bar = gr.HTML(
+                    player.EMPTY,
+                    label="Player",
+                    html_template=player.TEMPLATE,
+                    js_on_load=player.SCRIPT,
+                    elem_id="player",
+                )
+                status = gr.HTML(components.IDLE, label="Status", elem_id="status")
+                facts = gr.JSON(label="Facts", visible=False)
+        with gr.Column(elem_id="visit"):
+            gr.HTML("<h2>Videos of this visit</h2>", container=False)
+            gallery = gr.HTML(
+                components.result_gallery([]), label="Gallery", js_on_load=deletion.ON_SHELF_CLICK, elem_id="shelf"
+            )
+            forget = deletion.forget_button()
+        report = gr.HTML("", label="Report", elem_id="report")
+        verification.build(actions)
+        gr.HTML(masthead.footer(), elem_id="colophon", container=False)
+        desk = Desk(status, video, bar, source, facts, gallery, sources.archive, report, cancel, buttons)
         inputs = {"portrait": portrait, "face": face, **settings}
-        for kind in ("speak", "say", "drive"):
-            connect(kind, actions, {**inputs, **sources.inputs[kind]}, desk)
+        for kind in ("speak", "say", "drive", "idle"):
+            connect(kind, actions, {"portrait": portrait, **sources.inputs[kind], **inputs}, desk)
         connect(
             "inspect", actions, {"portrait": portrait, **sources.inputs["inspect"], "model": settings["model"]}, desk
         )
@@ -88,24 +97,25 @@ def build_ui(actions: Actions) -> gr.Blocks:
         files = {name: widget for tab in sources.inputs.values() for name, widget in tab.items()}
         connect_checks(actions, files, {"portrait": advice, **sources.notes})
         keep_inputs(page, actions, {**inputs, **files}, sources.tabs)
-        connect_stills(actions, {**inputs, **files}, still, sources.estimates, reset)
+        connect_stills(actions, {**inputs, **files}, still, estimates, reset)
         connect_results(actions, {**inputs, **files}, sources.tabs, desk)
+        for widget in (cards, faces):
+            examples.connect(widget, actions, {"portrait": portrait, **files}, sources.tabs)
+        examples.put_into_samples({"portrait": portrait, **files})
         emptied = [portrait, *(widget for widget in files.values() if isinstance(widget, EMPTIED))]
-
-        def forget(request: gr.Request) -> list:
-            actions.delete_files(request)
-            nothing = [components.IDLE, None, player.EMPTY, "", components.result_gallery([]), None, ""]
-            return [*([None] * len(emptied)), *nothing]
-
-        emptied_outputs = [*emptied, status, video, bar, source, gallery, sources.archive, report]
-        delete.click(forget, None, emptied_outputs, queue=False, api_name="forget")
+        deletion.connect(actions, desk, forget, emptied)
         page.load(desk.show(actions.resume), None, desk.widgets, api_visibility="private", **STREAMED)
     return page.queue(default_concurrency_limit=None, max_size=200)
 
 
-def _portrait_section(actions: Actions) -> tuple[gr.Image, gr.Radio, gr.HTML]:
-    """The portrait with boxes over its faces, the choice of who speaks, and advice."""
-    gr.Markdown("## 1. Portrait")
+def _card_html(html: str, elem_id: str) -> gr.HTML:
+    """Buttons in HTML whose clicks take an example."""
+    return gr.HTML(html, js_on_load=examples.ON_TAKE_CLICK, elem_id=elem_id, container=False)
+
+
+def _portrait_section(actions: Actions) -> tuple[gr.Image, gr.Radio, gr.HTML, gr.HTML]:
+    """The portrait with boxes over its faces, the choice of who speaks, advice, and the example portraits."""
+    _step(1, "Portrait")
     gr.HTML(components.input_limits("portrait", actions.limits))
     with gr.Group(elem_id="portrait-box"):
         portrait = gr.Image(
@@ -113,16 +123,14 @@ def _portrait_section(actions: Actions) -> tuple[gr.Image, gr.Radio, gr.HTML]:
             label="Portrait",
             show_label=False,
             sources=["upload", "webcam", "clipboard"],
-            height=320,
+            height=270,
             elem_id="portrait",
             buttons=[],
         )
-        boxes = gr.HTML("", js_on_load=ON_FACE_CLICK, elem_id="boxes", container=False)
-    advice = gr.HTML("", elem_id="advice")
+        boxes = gr.HTML("", label="Boxes", js_on_load=ON_FACE_CLICK, elem_id="boxes", container=False)
+    advice = gr.HTML("", label="Advice", elem_id="advice")
     face = gr.Radio(["largest"], value="largest", label="face", info=controls.help_text("face"), visible=False)
-    gr.Examples(
-        [[str(EXAMPLES / f"{name}.webp")] for name in PORTRAITS], [portrait], label="Or take one of these (CC0)"
-    )
+    faces = _card_html(examples.portrait_buttons(), "faces")
     inputs, outputs = [portrait, face], [boxes, advice, face]
     quiet: dict[str, Any] = {"preprocess": False, "show_progress": "hidden"}
     portrait.change(actions.find_faces, inputs, outputs, **quiet, api_name="faces")
@@ -132,28 +140,30 @@ def _portrait_section(actions: Actions) -> tuple[gr.Image, gr.Radio, gr.HTML]:
         return actions.find_faces(picture, event.face, request)
 
     boxes.choose(choose, portrait, outputs, **quiet, api_visibility="private")
-    return portrait, face, advice
+    return portrait, face, advice, faces
 
 
-def _source_tabs(actions: Actions) -> Sources:
-    """The three ways to move a portrait and the inspection, a tab for each."""
-    gr.Markdown("## 2. What moves it")
+def _source_tabs(actions: Actions, voices: list[tuple[str, str]]) -> Sources:
+    """The ways to move a portrait and the inspection, a tab for each."""
+    _step(2, "What moves it")
     inputs: dict = {}
-    buttons: dict = {}
-    estimates: dict = {}
+    idle_limit = int(min(actions.limits.media_seconds, MAX_SECONDS))
     with gr.Tabs(elem_id="sources") as tabs:
-        with gr.Tab("Recording", id="speak"):
+        with gr.Tab("Recording", id="speak", elem_id="tab-speak"):
             gr.HTML(components.input_limits("recording", actions.limits))
             recording = gr.Audio(
                 type="filepath", label="Speech", sources=["upload", "microphone"], buttons=[], elem_id="recording"
             )
             heard = gr.HTML("", elem_id="heard")
-            gr.Examples([[str(EXAMPLES / "speech.flac")]], [recording], label="Or take this one")
-            video = gr.Video(visible=False)  # for programs; on the page a video is dropped on the recording
-            inputs["speak"] = {"recording": recording, "video": video}
-            buttons["speak"], estimates["speak"] = _start_button("Speak", "speak"), _estimate()
-        with gr.Tab("Text", id="say"):
-            choices = voice_choices()
+            with gr.Accordion("A second person speaks, too", open=False, elem_id="second"):
+                second = gr.Audio(
+                    type="filepath", label="Second recording", sources=["upload", "microphone"], buttons=[]
+                )
+                second_face = gr.Number(
+                    2, label="second face", precision=0, minimum=1, info="who speaks it: the number on the picture"
+                )
+            inputs["speak"] = {"recording": recording, "second_recording": second, "second_face": second_face}
+        with gr.Tab("Text", id="say", elem_id="tab-say"):
             gr.HTML(components.input_limits("text", actions.limits))
             text = gr.Textbox(
                 label="Text",
@@ -161,47 +171,71 @@ def _source_tabs(actions: Actions) -> Sources:
                 placeholder="What the portrait should say",
                 elem_id="text",
             )
-            info = "language of the text" if choices else 'Needs espeak-ng: pip install "anitalker[voice]"'
-            voice = gr.Dropdown(choices, value="" if choices else None, label="voice", info=info)
+            voice = gr.Dropdown(
+                voices, value="" if voices else None, label="voice", info="who speaks the text", elem_id="voice"
+            )
+            if not voices:
+                gr.HTML(components.message(NO_VOICE, "warn"))
+            listening.build(actions, text, voice)
             inputs["say"] = {"text": text, "voice": voice}
-            buttons["say"], estimates["say"] = _start_button("Say it", "say", interactive=bool(choices)), _estimate()
-        with gr.Tab("Driving video", id="drive"):
+        with gr.Tab("Driving video", id="drive", elem_id="tab-drive"):
             gr.HTML(components.input_limits("video", actions.limits))
             driving = gr.Video(label="A face that moves", sources=["upload", "webcam"], height=240, elem_id="driving")
             seen = gr.HTML("", elem_id="seen")
             absolute = gr.Checkbox(
-                False, label="absolute", info="the video's own poses, not relative to its first frame"
+                False, label="absolute", info="the video's own poses, not relative to the portrait's own pose"
             )
             inputs["drive"] = {"driving": driving, "absolute": absolute}
-            buttons["drive"], estimates["drive"] = _start_button("Move like this", "drive"), _estimate()
-        with gr.Tab("Inspect", id="inspect"):
-            gr.Markdown(
-                "What the motion encoder looks at in the portrait, and what each of its numbers does: a report with "
-                "pictures, made in a few minutes."
+        with gr.Tab("Idle", id="idle", elem_id="tab-idle"):
+            gr.HTML("<p class='limits'>Nothing moves it: the portrait waits and listens, blinks and looks about.</p>")
+            seconds = gr.Slider(
+                1, idle_limit, value=min(8, idle_limit), step=1, label="seconds", info="length of the video", buttons=[]
             )
+            inputs["idle"] = {"seconds": seconds}
+        with gr.Tab("Inspect", id="inspect", elem_id="tab-inspect"):
+            gr.HTML(
+                "<p class='limits'>What the motion encoder looks at in the portrait, and what each of its "
+                "numbers does: a report with pictures, made in a few minutes.</p>"
+            )
+            if missing := missing_to_inspect():
+                gr.HTML(components.message(f"{missing} {NO_INSPECTION}", "warn"))
             with gr.Accordion("Or in a video", open=False):
                 gr.HTML(components.input_limits("video", actions.limits))
                 clip = gr.Video(label="A face that moves", sources=["upload"], height=200, elem_id="clip")
                 clip_seen = gr.HTML("", elem_id="clip-seen")
             archive = gr.File(label="The report as ZIP", interactive=False, height=80, elem_id="archive")
             inputs["inspect"] = {"clip": clip}
-            buttons["inspect"] = _start_button("Look inside", "inspect")
-    notes = {"recording": heard, "driving": seen, "clip": clip_seen}
-    return Sources(tabs, inputs, buttons, archive, notes, estimates)
+    return Sources(tabs, inputs, archive, {"recording": heard, "driving": seen, "clip": clip_seen})
 
 
-def _start_button(label: str, kind: str, interactive: bool = True) -> gr.Button:
-    return gr.Button(label, variant="primary", size="lg", elem_id=kind, interactive=interactive)
+def missing_to_inspect() -> str:
+    """The packages that reports need and that are not installed, as the beginning of a sentence; empty if all are."""
+    missing = [package for package in ("captum", "matplotlib", "sklearn") if find_spec(package) is None]
+    return (
+        f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed on this server." if missing else ""
+    )
 
 
-def _estimate() -> gr.HTML:
-    return gr.HTML("", elem_classes="estimates", container=False)
+def _start_button(kind: str, can_speak_text: bool) -> gr.Button:
+    """The button of a tab; the style sheet shows that of the open one."""
+    able = not ((kind == "say" and not can_speak_text) or (kind == "inspect" and missing_to_inspect()))
+    return gr.Button(LABELS[kind], variant="primary", size="lg", elem_id=kind, interactive=able)
+
+
+def _step(number: int, title: str) -> None:
+    """The heading of a step of the work."""
+    gr.HTML(f"<h2 class='step'><span aria-hidden='true'>{number}</span>{title}</h2>", container=False)
+
+
+def _estimate(kind: str) -> gr.HTML:
+    """How long the video will take; the style sheet shows that of the open tab."""
+    return gr.HTML("", label="Estimate", elem_id=f"estimate-{kind}", elem_classes="estimates", container=False)
 
 
 def _settings_section(actions: Actions) -> tuple[dict[str, Component], gr.HTML, gr.Button]:
     """The model and every render option, by name; the still that shows what they do; the button that resets them."""
-    gr.Markdown("## 3. How far it moves")
-    still = gr.HTML(components.still(""), elem_id="still", container=False)
+    _step(3, "How far it moves")
+    still = gr.HTML(components.still(""), label="Still", elem_id="still", container=False)
     sliders = controls.build_sliders()
     with gr.Accordion("Options", open=False, elem_id="options"):
         names = actions.models.names

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from anitalker.config import FPS, SAMPLE_RATE, RenderOptions
+from anitalker.config import FPS, SAMPLE_RATE, InputError, RenderOptions
 from anitalker.estimate import drawn_pixels
-from anitalker.media.video import probe, read_audio
+from anitalker.media.video import mix_audio, probe, read_audio
+from anitalker.motion.idle import check_length
 
 from . import controls, limits
 from .jobs import Job
@@ -24,6 +25,9 @@ from .notices import collect_warnings
 from .sessions import Report, Result, Session
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from anitalker.models.lite import Lite, LiteFace
     from anitalker.pipeline import Portrait, Talker
 
 BATCH_SIZE = 2  # frames; a cancelled job ends after a batch, and a larger one is hardly faster on a CPU
@@ -36,13 +40,15 @@ Source = Callable[[Path, Job], Path]
 class VideoRequest:
     """A checked request for a video. `source(folder, job)` returns the recording or the driving video."""
 
-    kind: str  # speak, say or drive
+    kind: str  # speak, say, drive or idle
     model: str | None
     portrait: Path
     source: Source
     options: RenderOptions
     absolute: bool  # drive: the video's own poses
     name: str  # of the file, without suffix
+    seconds: float = 0.0  # idle: length of the video
+    others: Mapping[int, Path] = field(default_factory=dict)  # speak: recordings of further faces, by index
 
 
 def make_video(job: Job, session: Session, models: Models, maximum: Limits, wanted: VideoRequest) -> Result:
@@ -56,22 +62,26 @@ def make_video(job: Job, session: Session, models: Models, maximum: Limits, want
         talker.model.check(wanted.options)
         options = replace(wanted.options, batch_size=BATCH_SIZE)
         with collect_warnings(job.warnings):
-            portrait = talker.prepare(wanted.portrait, options)
+            portrait = talker.prepare(wanted.portrait, options, wanted.others)
         output = folder / "whole.mp4"
         job.report("motion")
-        speech = _sound(source, wanted.kind, maximum)
+        speech = _sound(source, wanted, folder, maximum)
         side = talker.model.size
         shape = (portrait.picture.shape[0], portrait.picture.shape[1]) if options.frame == "full" else (side, side)
         with collect_warnings(job.warnings), LiveVideo(folder / "live.mp4", shape, speech, options) as live:
             job.live = live
-            if wanted.kind == "drive":
+            if wanted.kind == "idle":
+                motions = _idle_motion(talker, portrait, wanted.seconds, options)
+                facts = talker.animate(portrait, motions, output, options, job.report, live.watch)
+            elif wanted.kind == "drive":
                 relative = not wanted.absolute
                 facts = talker.reenact(
                     portrait, source, output, options, progress=job.report, relative=relative, on_frame=live.watch
                 )
             else:
-                _begin_live(job, live, talker, portrait, speech, options)
-                facts = talker.render(portrait, source, output, options, progress=job.report, on_frame=live.watch)
+                if not wanted.others:
+                    _begin_live(job, live, talker, portrait, speech, options)
+                facts = talker.render(portrait, source, output, options, job.report, wanted.others, live.watch)
         facts = {key: facts[key] for key in FACTS} | {"warnings": job.warnings}
         facts |= {"model": models.name, "kind": wanted.kind, "work_seconds": time.monotonic() - start}
         settings = controls.settings_of(options)
@@ -95,13 +105,25 @@ def make_report(job: Job, session: Session, models: Models, model: str | None, s
         return session.set_report(folder, {key: facts[key] for key in REPORT_FACTS} | {"model": models.name})
 
 
-def _sound(source: Path, kind: str, maximum: Limits) -> np.ndarray:
-    """The sound of a recording or driving video, float32 [N] at 16 kHz. InputError for a recording that is too long."""
-    if kind == "drive" and probe(source).audio_codec is None:
+def _sound(source: Path, wanted: VideoRequest, folder: Path, maximum: Limits) -> np.ndarray:
+    """The sound of the video, float32 [N] at 16 kHz; empty without any. InputError for a recording that is too long."""
+    if wanted.kind == "idle" or (wanted.kind == "drive" and probe(source).audio_codec is None):
         return np.zeros(0, np.float32)
+    if wanted.others:
+        recordings, source = [source, *wanted.others.values()], folder / "mix.flac"
+        mix_audio(recordings, source)
     samples = read_audio(source)
     limits.check_seconds(len(samples) / SAMPLE_RATE, "recording", maximum)
     return samples
+
+
+def _idle_motion(talker: Talker, portrait: Portrait, seconds: float, options: RenderOptions) -> list[Tensor]:
+    """Motion [T,M] of each face that idles. Raises InputError for a model without a motion prior."""
+    if talker.model.prior is None:
+        raise InputError(f"model {talker.name} has no motion prior to draw from; take lite")
+    model, frames = cast("Lite", talker.model), check_length(seconds)  # the only family with a prior
+    faces = cast("list[LiteFace]", portrait.faces)
+    return [model.idle(face, frames, options, 1.0, options.seed + n) for n, face in enumerate(faces)]
 
 
 def _begin_live(

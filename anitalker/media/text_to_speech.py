@@ -1,4 +1,4 @@
-"""Speak a text on this machine: by espeak-ng from a wheel (extra `voice`), or piper with the user's own voice file.
+"""Speak a text on this machine: by espeak-ng from the wheel espeakng-loader, or piper with the user's own voice file.
 
 Letters: N samples of sound. espeak-ng is GPL-3.0: a separate library, loaded only when a text is spoken.
 """

@@ -4,6 +4,7 @@ import threading
 import time
 import zipfile
 
+import httpx
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -57,7 +58,7 @@ def test_speak_with_the_sound_of_a_video_and_drive(page, new_client, example_por
     portrait = handle_file(example_portrait)
     video = new_client.predict(portrait=portrait, recording=handle_file(clicks), steps=1, api_name="/speak")[0]
     clip = handle_file(video)
-    facts = new_client.predict(portrait=portrait, video=clip, steps=1, api_name="/speak")[1]
+    facts = new_client.predict(portrait=portrait, recording=clip, steps=1, api_name="/speak")[1]
     assert facts["frames"] in (26, 27)
     for absolute in (False, True):
         video, facts, _, gallery = new_client.predict(
@@ -220,3 +221,27 @@ def test_an_idle_session_expires(page, client, example_portrait):
         session.last_seen -= page.sessions.limits.keep_seconds + 1
     page.sessions.sweep()
     assert list((page.sessions.root / "sessions").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("endpoint", ["/speak", "/verify"])
+def test_the_panels_sample_runs_as_printed(page, endpoint, capsys):
+    info = httpx.get(f"{page.url}/gradio_api/info").json()["named_endpoints"]
+    sample = info[endpoint]["code_snippets"]["python"]
+    assert f"{page.url}/examples/" in sample and "raw.githubusercontent" not in str(info)
+    exec(sample, {})
+    assert "Done" in (printed := capsys.readouterr().out) or "Made by AniTalker" in printed
+    assert [output["label"] for output in info["/speak"]["returns"]] == ["Video", "Facts", "Status", "Gallery"]
+    assert not [out for call in info.values() for out in call["returns"] if out["label"].startswith("value_")]
+
+
+@pytest.mark.slow
+def test_two_people_each_with_a_recording(client, pair, clicks, make_wav, tmp_path):
+    longer = make_wav(tmp_path / "second.wav", np.random.default_rng(2).normal(0, 0.1, 24_000))
+    inputs = {"portrait": handle_file(pair), "recording": handle_file(clicks), "second_recording": handle_file(longer)}
+    facts = client.predict(**inputs, second_face=2, steps=1, api_name="/speak")[1]
+    assert facts["frames"] == 38, "the length of the longer recording"
+    with pytest.raises(AppError, match="second face is '0'; give the number on the picture"):
+        client.predict(**inputs, second_face=0, steps=1, api_name="/speak")
+    with pytest.raises(AppError, match="face 2"):  # counted from 0 by the library
+        client.predict(**inputs, second_face=3, steps=1, api_name="/speak")

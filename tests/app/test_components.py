@@ -60,3 +60,17 @@ def test_an_estimate_is_rounded_and_tells_who_is_first():
     assert "about 45 s, after 1 other video." in components.estimated(43.2, 1)
     assert "about 3 min 15 s, after 2 other videos" in components.estimated(197, 2)
     assert "about 1 s." in components.estimated(0.01, 0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "state", "words"),
+    [
+        (True, "intact", "Made by AniTalker, and as it was made."),
+        (True, "altered", "altered since"),
+        (True, "unknown", "Nothing tells whether it was altered"),
+        (False, "unknown", "No mark of AniTalker was found"),
+    ],
+)
+def test_the_verdict_is_a_sentence_with_what_was_read(ours, state, words):
+    shown = components.verdict(ours, state, ["watermark: <none>"])
+    assert words in shown and "Watermark: &lt;none&gt;." in shown

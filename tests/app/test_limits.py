@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anitalker.config import InputError
-from app.limits import Limits, check_media, check_picture, check_text
+from app.limits import Limits, check_idle, check_media, check_picture, check_text
 
 SMALL = Limits(media_seconds=1, megapixels=1, text_characters=10)
 
@@ -51,3 +51,10 @@ def test_kinds(clicks, example_portrait):
 def test_texts(text):
     with pytest.raises(InputError, match="text"):
         check_text(text, SMALL)
+
+
+@pytest.mark.parametrize("seconds", ["8", None, True, 0, 1000, float("nan")])
+def test_the_length_of_an_idle_video(seconds):
+    with pytest.raises(InputError, match=r"long|seconds is"):
+        check_idle(seconds, Limits(media_seconds=20))
+    assert check_idle(8, Limits(media_seconds=20)) == 8.0

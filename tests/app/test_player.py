@@ -17,7 +17,8 @@ def file(name, path="/x/stored.bin"):
     ("kind", "values", "name"),
     [
         ("speak", {"portrait": file("Me & You.JPG"), "recording": file("speech.flac")}, "Me-You-speech"),
-        ("speak", {"portrait": {"path": "/x/man.webp"}, "video": file("clip.mov")}, "man-clip"),
+        ("speak", {"portrait": {"path": "/x/man.webp"}, "recording": file("clip.mov")}, "man-clip"),
+        ("idle", {"portrait": {"path": "/x/man.webp"}, "seconds": 8}, "man-idle"),
         ("say", {"portrait": file("größe.png"), "text": "Hello, you there!\n"}, "größe-Hello-you-there"),
         ("say", {"portrait": file("a.png"), "text": "x" * 90}, "a-" + "x" * 40),
         ("drive", {"portrait": file("../a.png"), "driving": file("d.mp4")}, "a-d"),

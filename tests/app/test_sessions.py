@@ -127,3 +127,14 @@ def test_deleting_a_session_cancels_its_jobs(store):
     write(session.folder / "x")
     store.delete("a")
     assert job.cancelled and not session.folder.exists() and store.sessions() == []
+
+
+def test_a_single_result_is_deleted(store):
+    session = store.get("a")
+    for _ in range(2):
+        file = session.folder / "video.mp4"
+        file.write_bytes(b"x")
+        session.add_result(file, "speak", {}, {}, 5)
+    first, second = session.results
+    assert session.delete_result(1) is first and session.delete_result(1) is None
+    assert session.results == [second] and not first.file.exists() and second.file.exists()

@@ -1,0 +1,143 @@
+"""What a visitor can try with one click: portraits by name, whole examples, and the sample that plays at the start.
+
+NOTICE names the sources of the files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+from gradio_client import handle_file
+
+from .actions import Actions
+from .document import EXAMPLE_ORIGIN
+from .example_files import FOLDER, ROUTE
+from .inputs import SKIP, file_data
+
+SAMPLE = "sample.mp4"
+POSTER = "sample.webp"  # its first frame
+SPEECH = "speech.flac"
+DRIVING = "driving.mp4"
+PORTRAITS = {  # name of the file -> what is seen
+    "portrait": "Woman with dark wavy hair",
+    "man": "Man in a light shirt",
+    "woman": "Woman with short hair",
+    "elder": "Elderly woman",
+    "pair": "Two people",
+}
+# A click on a card passes what it names to Python.
+ON_TAKE_CLICK = (
+    "element.addEventListener('click', e => { const b = e.target.closest('[data-take]'); "
+    "if (b) trigger('take', {name: b.dataset.take}); })"
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A portrait with what moves it. kind: the tab (speak, say or drive); value: a file here, or a text."""
+
+    title: str
+    detail: str
+    portrait: str
+    kind: str
+    value: str
+    voice: str = ""
+
+
+EXAMPLES = {
+    "english": Example("A recording", "English", "portrait", "speak", SPEECH),
+    "german": Example("A text", "German", "man", "say", "Guten Tag! Ich bin ein Bild, und doch rede ich.", "de"),
+    "spanish": Example("A text", "Spanish", "elder", "say", "Hola. Soy una foto, y hoy te cuento una historia.", "es"),
+    "chinese": Example("A text", "Mandarin", "man", "say", "你好，我是一张会说话的照片。", "cmn"),
+    "video": Example("A driving video", "Her face, his moves", "woman", "drive", DRIVING),
+    "two": Example("Two people", "French, one speaks", "pair", "say", "Bonjour ! Lequel de nous deux parle ?", "fr-fr"),
+}
+
+
+def portrait_file(name: str) -> str:
+    """The file name of an example portrait."""
+    return f"{name}.webp"
+
+
+def portrait_buttons() -> str:
+    """The example portraits as buttons, each with its name."""
+    buttons = []
+    for name, words in PORTRAITS.items():
+        file, width = _address(portrait_file(name)), 112 if name == "pair" else 56
+        picture = f"<img src='{file}' alt='{escape(words)}' width='{width}' height='56' loading='lazy'>"
+        button = f"<button type='button' class='face-button' data-take='portrait:{name}' title='{escape(words)}'>"
+        buttons.append(f"{button}{picture}</button>")
+    words = "<em>Or take one of these:</em>"
+    return f"<div class='faces' role='group' aria-label='Example portraits'>{words}{''.join(buttons)}</div>"
+
+
+def example_cards(can_speak_text: bool) -> str:
+    """The whole examples as cards; those with a text only where texts can be spoken."""
+    cards = "".join(
+        f"<button type='button' class='example' data-take='example:{name}'>"
+        f"<img src='{_address(portrait_file(example.portrait))}' alt='' width='48' height='48'>"
+        f"<span><b>{escape(example.title)}</b><small>{escape(example.detail)}</small></span></button>"
+        for name, example in EXAMPLES.items()
+        if can_speak_text or example.kind != "say"
+    )
+    words = "<p class='limits'>Try an example: a click fills everything in.</p>"
+    return f"{words}<div class='examples' role='group' aria-label='Examples'>{cards}</div>"
+
+
+def sample_player() -> str:
+    """The finished sample: it plays without sound, again and again, until the visitor asks for sound or stops it."""
+    return (
+        f"<figure class='sample'><video src='{_address(SAMPLE)}' poster='{_address(POSTER)}' width='512' height='512' "
+        "muted autoplay loop playsinline controls aria-label='A sample: an example portrait speaks'></video>"
+        "<figcaption><b>A sample</b>, made here from one picture and five seconds of speech. Turn the sound on in the "
+        "player. Your video will appear in its place.</figcaption></figure>"
+    )
+
+
+def _address(name: str) -> str:
+    return escape(quote(f"{ROUTE.lstrip('/')}{name}"))
+
+
+def put_into_samples(widgets: dict[str, Any]) -> None:
+    """Make the API panel's samples name our examples, which this server takes, in place of files of Gradio's own."""
+    files = {"portrait": portrait_file("portrait"), "recording": SPEECH, "driving": DRIVING, "clip": DRIVING}
+    for name, file in files.items():
+        put_into_sample(widgets[name], file)
+    widgets["text"].example_payload = lambda: "Hello. I say what you write."
+
+
+def put_into_sample(widget: Any, file: str) -> None:
+    """Make the API panel's samples give an example file, by its address on this server, for a widget."""
+    widget.example_payload = lambda: handle_file(f"{EXAMPLE_ORIGIN}{ROUTE}{file}")
+
+
+def connect(cards: gr.HTML, actions: Actions, widgets: dict[str, Any], tabs: gr.Tabs) -> None:
+    """Fill the page with what a visitor clicked: a portrait (portrait:NAME) or a whole example (example:NAME)."""
+    outputs = [widgets[name] for name in ("portrait", "recording", "text", "voice", "driving")]
+
+    def take(event: gr.EventData, request: gr.Request) -> list:
+        kind, _, name = str(event.name).partition(":")
+        folder = actions.sessions.root / FOLDER.name
+        if kind == "portrait" and name in PORTRAITS:
+            return [file_data(folder / portrait_file(name)), *[SKIP] * 5]
+        if name not in EXAMPLES:
+            return [SKIP] * 6
+        example = EXAMPLES[name]
+        actions.remember(request, {"tab": example.kind})
+        source = file_data(folder / example.value) if example.kind != "say" else SKIP
+        return [
+            file_data(folder / portrait_file(example.portrait)),
+            source if example.kind == "speak" else SKIP,
+            example.value if example.kind == "say" else SKIP,
+            example.voice if example.kind == "say" else SKIP,
+            source if example.kind == "drive" else SKIP,
+            gr.update(selected=example.kind),
+        ]
+
+    cards.take(
+        take, None, [*outputs, tabs], queue=False, postprocess=False, show_progress="hidden", api_visibility="private"
+    )
