@@ -40,7 +40,8 @@ document.addEventListener("click", event => {
 }, true);
 """
 SCROLL_TO_RESULT = (  # returns the inputs, which go on to Python
-    "(...inputs) => { const r = document.querySelector('#result'); const top = r.getBoundingClientRect().top; "
+    "(...inputs) => { document.querySelector('#status .idle')?.classList.remove('idle'); "  # where it is on a phone
+    "const r = document.querySelector('#result'); const top = r.getBoundingClientRect().top; "
     "if (top < 0 || top > window.innerHeight / 2) r.scrollIntoView({behavior: 'smooth'}); return inputs }"
 )
 STREAMED: dict[str, Any] = {

@@ -235,14 +235,16 @@ def _estimate(kind: str) -> gr.HTML:
 def _settings_section(actions: Actions) -> tuple[dict[str, Component], gr.HTML, gr.Button]:
     """The model and every render option, by name; the still that shows what they do; the button that resets them."""
     _step(3, "How far it moves")
-    still = gr.HTML(components.still(""), label="Still", elem_id="still", container=False)
-    sliders = controls.build_sliders()
-    with gr.Accordion("Options", open=False, elem_id="options"):
-        names = actions.models.names
-        info = "the networks that draw; a change loads them first"
-        model = gr.Dropdown(names, value=names[0], label="model", info=info)
-        settings = {"model": model, **sliders, **controls.build_widgets()}
-        reset = gr.Button("Reset", size="sm", elem_id="reset")
-        widgets = [model, *(settings[name] for name in controls.NAMES)]
-        reset.click(actions.reset_settings, None, widgets, queue=False, api_name="reset")
+    with gr.Row(elem_id="motion"):
+        still = gr.HTML(components.still(""), label="Still", elem_id="still", container=False)
+        with gr.Column(elem_id="strengths"):
+            sliders = controls.build_sliders()
+            with gr.Accordion("Options", open=False, elem_id="options"):
+                names = actions.models.names
+                info = "the networks that draw; a change loads them first"
+                model = gr.Dropdown(names, value=names[0], label="model", info=info)
+                settings = {"model": model, **sliders, **controls.build_widgets()}
+                reset = gr.Button("Reset", size="sm", elem_id="reset")
+                widgets = [model, *(settings[name] for name in controls.NAMES)]
+                reset.click(actions.reset_settings, None, widgets, queue=False, api_name="reset")
     return settings, still, reset
