@@ -6,8 +6,14 @@ technique", 1981), and a similarity is fitted to most of them (RANSAC, Fischler 
 
 from __future__ import annotations
 
+import functools
+import logging
+from types import ModuleType
+
 import numpy as np
 from PIL import Image
+
+log = logging.getLogger(__name__)
 
 LONG_SIDE = 320  # pixels, in which the background is looked at
 MAX_CORNERS = 150
@@ -59,10 +65,22 @@ def _clear(mask: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> None
     mask[max(int(y0), 0) : max(int(y1), 0), max(int(x0), 0) : max(int(x1), 0)] = 0
 
 
+@functools.cache
+def _opencv() -> ModuleType | None:
+    """OpenCV; None, told once, where it cannot be loaded: its wheel needs libGL, which small servers lack."""
+    try:
+        import cv2
+    except ImportError as error:
+        log.warning("OpenCV cannot be loaded (%s): movement of the camera counts as movement of the head", error)
+        return None
+    return cv2
+
+
 def _follow(before: np.ndarray, now: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The similarity [2,3] of the background between two grey pictures; STILL if it does not tell."""
-    import cv2
-
+    cv2 = _opencv()
+    if cv2 is None:
+        return STILL.copy()
     corners = cv2.goodFeaturesToTrack(before, MAX_CORNERS, 0.02, 6, mask=mask)
     if corners is None or len(corners) < MIN_CORNERS:
         return STILL.copy()

@@ -1,9 +1,12 @@
 """The camera's movement, on a textured ground of known movement."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
 
+from anitalker.motion import camera
 from anitalker.motion.camera import STILL, CameraMotion
 
 BOX = (140.0, 90.0, 200.0, 170.0)  # of the face, in a picture of 320x240
@@ -62,3 +65,14 @@ def test_noise_of_a_camera_at_rest_is_no_movement():
     rng = np.random.default_rng(0)
     noisy = [(frame() + rng.normal(0, 3, (240, 320, 1))).clip(0, 255).astype(np.uint8) for _ in range(2)]
     np.testing.assert_array_equal(movement(*noisy), STILL)
+
+
+def test_without_opencv_the_camera_stands_still_and_it_is_told_once(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "cv2", None)  # `import cv2` raises ImportError
+    camera._opencv.cache_clear()
+    rng = np.random.default_rng(0)
+    before, now = rng.integers(0, 256, (2, 90, 120), np.uint8)
+    for _ in range(2):
+        assert (camera._follow(before, now, np.full((90, 120), 255, np.uint8)) == camera.STILL).all()
+    camera._opencv.cache_clear()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
