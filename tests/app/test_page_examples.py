@@ -33,11 +33,10 @@ def test_an_example_fills_everything_in(open_page):
 
 @pytest.mark.slow
 def test_idling_then_deleting_one_of_two_videos(open_page, page, monkeypatch):
-    def still(talker, portrait, wanted, output, options, job):  # the untrained model has no prior to draw from
-        motions = [face.motion.repeat(round(25 * wanted.seconds), 1) for face in portrait.faces]
-        return talker.animate(portrait, motions, output, options, job.report)
+    def still(talker, portrait, seconds, options):  # the untrained model has no prior to draw from
+        return [face.motion.repeat(round(25 * seconds), 1) for face in portrait.faces]
 
-    monkeypatch.setattr("app.work._idle", still)
+    monkeypatch.setattr("app.work._idle_motion", still)
     tab = open_page()
     tab.locator("[data-take='portrait:man']").click()
     tab.wait_for_selector("#boxes rect", state="attached")
