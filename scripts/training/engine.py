@@ -111,8 +111,11 @@ class AdversarialNetwork(nn.Module):
         return self.optimizer.state_dict()
 
     def set_extra_state(self, state: dict) -> None:
-        """Load the optimizer's state."""
+        """Load the optimizer's state; its learning rates do not count."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
     def update(self, engine: Engine) -> None:
         """One step along the gradients gathered since the last."""

@@ -47,7 +47,7 @@ class MouthDiscriminator(AdversarialNetwork):
 
     NAME = "adversarial"
 
-    def __init__(self, after: int, lr: float = 4e-4, gamma: float = 1.0) -> None:
+    def __init__(self, after: int, lr: float = 8e-4, gamma: float = 0.2) -> None:
         super().__init__()
         self.after, self.gamma = after, gamma
         self.near, self.far = PatchScale(4), PatchScale(2, (32, 64, 96))
