@@ -12,6 +12,10 @@ def test_examples_are_credited_and_small():
         assert path.stat().st_size <= (500_000 if path.suffix == ".mp4" else 150_000)
 
 
+def test_examples_are_small_together():
+    assert sum(path.stat().st_size for path in (ROOT / "app/examples").iterdir()) <= 1_000_000
+
+
 def test_each_module_says_what_it_is():
     import ast
 

@@ -25,6 +25,7 @@ from scripts.evaluation.reenactment import untrained_warp
 from scripts.evaluation.session import Session
 
 COUNTS = {"one": 1, "four": 4, "eight": 8}  # references by row
+ORDER = (0, 7, 4, 2, 1, 6, 3, 5)  # of eight moments: the first so many are spread over all of the time
 LEAST_FRAMES = 100  # of a clip, 4 s
 MOST_FRAMES = 24  # of a clip that are scored
 TEETH_OPENING, SHUT_OPENING = 0.03, 0.012  # face heights: open enough to show teeth; shut
@@ -61,11 +62,9 @@ def choose_frames(count: int) -> tuple[np.ndarray, np.ndarray] | None:
     if count < LEAST_FRAMES:
         return None
     others = np.linspace(0, count // 3, max(COUNTS.values())).round().astype(int)
-    # The first so many are spread over the third, whatever their number.
-    order = [0, len(others) - 1, len(others) // 2, len(others) // 4, 2, 6, 3, 5]
     first = max(count // 2, count // 3 + FPS)
     picks = np.arange(first, count, max(2, (count - first) // MOST_FRAMES))[:MOST_FRAMES]
-    return others[sorted(set(order), key=order.index)], picks
+    return others[list(ORDER)], picks
 
 
 def draw(session: Session, clip: EvalClip, references: np.ndarray, picks: np.ndarray) -> dict[str, dict]:

@@ -70,9 +70,9 @@ class MouthObjective(nn.Module):
                 losses["perceptual"] = self.perceptual(*(central(x) for x in (patches, target))).mean()
             total = total + recipe.perceptual * losses["perceptual"]
         if batch.neighbours:
-            (one, two), (first, second) = patches.chunk(2), target.chunk(2)
-            half = weight[: len(one)]
-            losses["temporal"] = (half * ((two - one) - (second - first)).abs()).mean()
+            (drawn, drawn_next), (true, true_next) = patches.chunk(2), target.chunk(2)
+            change = (drawn_next - drawn) - (true_next - true)
+            losses["temporal"] = (weight[: len(change)] * change.abs()).mean()
             total = total + recipe.temporal * losses["temporal"]
         outputs = {}
         for name, discriminator in self.adversaries.items():
