@@ -7,6 +7,7 @@ adversarial one in pictures.py.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,11 @@ class PerceptualLoss(nn.Module):
     def forward(self, predicted: Tensor, true: Tensor) -> Tensor:
         """Pictures [B,3,H,W] twice in [-1,1] -> [B]."""
         with torch.no_grad():
-            targets = [F.normalize(f.float(), dim=1) for f in self.features(true)]
-        pairs = zip(self.features(predicted), targets, strict=True)
-        return sum((F.normalize(p.float(), dim=1) - t).square().sum(1).mean((1, 2)) for p, t in pairs)
+            targets = self.features(true)
+        return feature_distance(self.features(predicted), targets)
+
+
+def feature_distance(predicted: Sequence[Tensor], true: Sequence[Tensor]) -> Tensor:
+    """Squared distance of feature maps, each place's channels scaled to length one: [B,C,h,w] each -> [B]."""
+    normalised = ([F.normalize(maps.float(), dim=1) for maps in features] for features in (predicted, true))
+    return sum((p - t).square().sum(1).mean((1, 2)) for p, t in zip(*normalised, strict=True))

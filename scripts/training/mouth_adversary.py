@@ -1,12 +1,13 @@
-"""The discriminator of mouth patches: two scales, told which lips it shall see.
+"""The discriminator of mouth patches: heads over the perceptual network's feature maps, told which lips they shall see.
 
-Hinge loss (Lim and Ye 2017), feature matching (Wang et al. 2018, "pix2pixHD", section 3.2), and R1 on real patches now
-and then (Mescheder et al. 2018, eq. 9; lazily as in Karras et al. 2020).
+Features of a trained, frozen classifier tell drawn patches from true ones after a few hundred steps (Sauer et al. 2021,
+"Projected GANs", section 3); hinge loss (Lim and Ye 2017). Every place of three strides is judged on its own, as in a
+patch discriminator (Isola et al. 2017, section 3.2.2).
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,94 +15,64 @@ from torch.nn import functional as F
 
 from scripts.training.engine import AdversarialNetwork
 
-LEARN_EVERY = 2  # steps between those of the discriminator
-R1_EVERY, R1_SHARE = 16, 4  # steps between gradient penalties; of the batch, one in so many
-
-
-class PatchScale(nn.Module):
-    """Patches and their lip contours, 5 channels -> feature maps, the last of which is one logit per place."""
-
-    def __init__(self, block: int, channels: tuple[int, ...] = (48, 64, 96)) -> None:
-        super().__init__()
-        self.block = block  # pixels along a side of a place
-        self.entry = nn.Conv2d(5 * block**2, channels[0], 3, padding=1)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(channels))
-        self.exit = nn.Conv2d(channels[-1], 1, 3, padding=1)
-        for layer in (self.entry, *self.down, self.exit):
-            nn.init.kaiming_normal_(layer.weight, 0.2)
-            nn.init.zeros_(layer.bias)
-        self.to(memory_format=torch.channels_last)
-
-    def forward(self, patches: Tensor, contours: Tensor) -> list[Tensor]:
-        """[B,3,S,S] in [-1,1] and [B,2,S,S] in 0..1 -> feature maps, then logits [B,1,s,s]."""
-        x = F.pixel_unshuffle(torch.cat([patches, 2 * contours - 1], 1), self.block)
-        x = x.contiguous(memory_format=torch.channels_last)
-        maps = [F.leaky_relu(self.entry(x), 0.2)]
-        for layer in self.down:
-            maps.append(F.leaky_relu(layer(maps[-1]), 0.2))
-        return [*maps, self.exit(maps[-1])]
+LEVELS = 3  # feature maps that are judged, the finest first
+WIDTHS = (32, 64, 96)  # channels of their heads
 
 
 class MouthDiscriminator(AdversarialNetwork):
-    """Both scales and their optimizer; `after`: steps before they learn."""
+    """A head per feature map and their optimizer; `channels`: of the feature maps; `after`: steps before they learn."""
 
     NAME = "adversarial"
 
-    def __init__(self, after: int, lr: float = 8e-4, gamma: float = 0.2) -> None:
+    def __init__(self, channels: Sequence[int], after: int, lr: float = 1e-3) -> None:
         super().__init__()
-        self.after, self.gamma = after, gamma
-        self.near, self.far = PatchScale(4), PatchScale(2, (32, 64, 96))
+        self.after = after
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(inputs + 2, width, 4, 2, 1),
+                nn.LeakyReLU(0.2),
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.LeakyReLU(0.2),
+                nn.Conv2d(width, 1, 3, padding=1),
+            )
+            for inputs, width in zip(channels[:LEVELS], WIDTHS, strict=True)
+        )
+        self.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.parameters(), lr, betas=(0.0, 0.99))
 
     def active(self, step: int) -> bool:
-        """Whether there are discriminators at this step."""
+        """Whether there is a discriminator at this step."""
         return step >= self.after
 
-    def maps(self, patches: Tensor, contours: Tensor) -> list[list[Tensor]]:
-        """Feature maps and logits of patches [B,3,P,P] and of the same at half size."""
-        half = (F.avg_pool2d(x, 2) for x in (patches, contours))
-        return [self.near(patches, contours), self.far(*half)]
+    def logits(self, features: Sequence[Tensor], contours: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Feature maps [B,C,s,s] and lip contours [B,2,P,P] in 0..1 -> per level the logits [B,1,s/2,s/2] and what each
+        weighs: the lips 4, the open mouth 8, the rest 1."""
+        levels = []
+        for head, maps in zip(self.heads, features, strict=False):
+            scale = maps.float().square().mean((1, 2, 3), keepdim=True).rsqrt()
+            lips = F.adaptive_max_pool2d(contours, maps.shape[-2:])
+            x = torch.cat([maps * scale, 2 * lips - 1], 1).contiguous(memory_format=torch.channels_last)
+            logits = head(x).float()
+            outer, inner = F.adaptive_max_pool2d(contours, logits.shape[-2:]).split(1, 1)
+            levels.append((logits, 1 + 3 * outer + 4 * inner))
+        return levels
 
-    def terms(self, fake: Tensor, real: Tensor, contours: Tensor) -> tuple[Tensor, Tensor]:
-        """What the generator minimises: the hinge term, and L1 of the feature maps to those of the true patches."""
+    def term(self, fake: Sequence[Tensor], contours: Tensor) -> Tensor:
+        """The hinge term that the generator minimises, from the feature maps of what it drew."""
         self.requires_grad_(False)
-        with torch.autocast(fake.device.type, torch.bfloat16):
-            fakes = self.maps(fake, contours)
-            with torch.no_grad():
-                reals = self.maps(real, contours)
+        with torch.autocast(contours.device.type, torch.bfloat16):
+            levels = self.logits(fake, contours)
         self.requires_grad_(True)
-        hinge = -sum(_weighted(maps[-1], contours) for maps in fakes) / 2
-        matching = [
-            (a.float() - b.float()).abs().mean()
-            for x, y in zip(fakes, reals, strict=True)
-            for a, b in zip(x[:-1], y[:-1], strict=True)
-        ]
-        return hinge, sum(matching) / len(matching)
+        return -sum((logits * weight).sum() / weight.sum() for logits, weight in levels) / LEVELS
 
-    def loss(self, fake: Tensor, real: Tensor, contours: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
-        """The discriminators' loss, and how often they are right (0.5: at random)."""
-        with torch.autocast(fake.device.type, torch.bfloat16):
-            maps = self.maps(torch.cat([fake, real]), contours.repeat(2, 1, 1, 1))
-        loss, right = fake.new_zeros(()), []
-        for *_, logits in maps:
-            fakes, reals = logits.float().chunk(2)
-            loss = loss + _weighted(F.relu(1 + fakes), contours) + _weighted(F.relu(1 - reals), contours)
-            right += [(fakes < 0).float().mean(), (reals > 0).float().mean()]
-        numbers = {"d_loss": loss.item(), "d_right": torch.stack(right).mean().item()}
-        if step % R1_EVERY == 0:
-            few = slice(0, max(1, len(real) // R1_SHARE))
-            loss = loss + 0.5 * self.gamma * R1_EVERY * self._penalty(real[few], contours[few])
-        return loss, numbers
-
-    def _penalty(self, real: Tensor, contours: Tensor) -> Tensor:
-        """Mean over patches of the squared gradient of the mean logits, summed over pixels."""
-        real = real.detach().requires_grad_()
-        logits = sum(maps[-1].mean((1, 2, 3)).sum() for maps in self.maps(real, contours))
-        return torch.autograd.grad(logits, real, create_graph=True)[0].square().flatten(1).sum(1).mean()
-
-
-def _weighted(values: Tensor, contours: Tensor) -> Tensor:
-    """Mean of a map [B,1,s,s] in which the lips count 4 and the open mouth 8, the rest 1."""
-    lips, mouth = F.adaptive_max_pool2d(contours, values.shape[-2:]).split(1, 1)
-    weight = 1 + 3 * lips + 4 * mouth
-    return (values.float() * weight).sum() / weight.sum()
+    def loss(
+        self, fake: Sequence[Tensor], real: Sequence[Tensor], contours: Tensor, step: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The heads' loss (2 where they know nothing), and how often they rank a true patch above its drawn one."""
+        with torch.autocast(contours.device.type, torch.bfloat16):
+            pairs = [self.logits(features, contours) for features in (fake, real)]
+        loss, margins = contours.new_zeros(()), contours.new_zeros(len(contours))
+        for (fakes, weight), (reals, _) in zip(*pairs, strict=True):
+            loss = loss + ((F.relu(1 + fakes) + F.relu(1 - reals)) * weight).sum() / weight.sum() / LEVELS
+            margins = margins + ((reals - fakes) * weight).detach().sum((1, 2, 3))
+        return loss, {"d_loss": loss.item(), "d_right": (margins > 0).float().mean().item()}

@@ -12,8 +12,8 @@ from anitalker.decoder.flow import resize
 from anitalker.decoder.mouth import MouthSynthesizer, lay_over
 from anitalker.decoder.mouth_patch import PATCH, lip_contours, place_patch
 from scripts.training.augment import apply_to_share, colour, jpeg
-from scripts.training.losses import PerceptualLoss, feature_network
-from scripts.training.mouth_adversary import LEARN_EVERY, MouthDiscriminator
+from scripts.training.losses import feature_distance, feature_network
+from scripts.training.mouth_adversary import MouthDiscriminator
 from scripts.training.mouth_data import MouthBatch
 from scripts.training.recipe import Recipe, setting
 
@@ -30,9 +30,8 @@ class MouthRecipe(Recipe):
     l1: float = setting(2.0, "weight of the L1, lips and mouth count more")
     colour: float = setting(0.5, "weight of the L1 of the colour alone, inside the lips")
     perceptual: float = setting(1.0, "weight of the feature distance")
-    adversarial: float = setting(0.15, "weight of the hinge term")
-    matching: float = setting(1.0, "weight of the feature matching")
-    adversarial_after: int = setting(4000, "steps before both set in")
+    adversarial: float = setting(0.15, "weight of the hinge term; needs a perceptual network")
+    adversarial_after: int = setting(4000, "steps before it sets in")
     area: float = setting(0.03, "weight: alpha where no lips are, so that the warped skin stays")
     temporal: float = setting(1.0, "weight: the change to the neighbouring frame")
     jitter: float = setting(0.35, "strength of colour changes")
@@ -45,9 +44,12 @@ class MouthObjective(nn.Module):
         super().__init__()
         self.network, self.recipe = network, recipe
         features = feature_network(perceptual_network) if recipe.perceptual else None
-        self.perceptual = None if features is None else PerceptualLoss(features)
-        discriminator = MouthDiscriminator(recipe.adversarial_after) if recipe.adversarial else None
-        self.adversaries = {MouthDiscriminator.NAME: discriminator} if discriminator else {}
+        self.features = features
+        self.adversaries = {}
+        if features is not None and recipe.adversarial:
+            with torch.no_grad():
+                channels = [maps.shape[1] for maps in features(torch.zeros(1, 3, SEEN, SEEN))]
+            self.adversaries[MouthDiscriminator.NAME] = MouthDiscriminator(channels, recipe.adversarial_after)
 
     def forward(self, batch: MouthBatch, step: int) -> tuple[dict[str, Tensor], dict[str, tuple]]:
         """Losses by name with their `total`, and what the discriminator learns from."""
@@ -65,23 +67,31 @@ class MouthObjective(nn.Module):
             "area": (output[:, 3:] * beside_lips(contours)).mean(),
         }
         total = recipe.l1 * losses["l1"] + recipe.colour * losses["colour"] + recipe.area * losses["area"]
-        if self.perceptual is not None:
+        outputs = {}
+        if self.features is not None:
             with torch.autocast(target.device.type, torch.bfloat16):
-                losses["perceptual"] = self.perceptual(*(central(x) for x in (patches, target))).mean()
+                drawn = self.features(central(patches))
+                with torch.no_grad():
+                    true = self.features(central(target))
+            losses["perceptual"] = feature_distance(drawn, true).mean()
             total = total + recipe.perceptual * losses["perceptual"]
+            inner = contours[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+            for name, discriminator in self.adversaries.items():
+                if discriminator.active(step):
+                    losses["hinge"] = discriminator.term(drawn, inner)
+                    total = total + recipe.adversarial * losses["hinge"]
+                    outputs[name] = ([maps.detach() for maps in drawn], true, inner)
         if batch.neighbours:
-            (drawn, drawn_next), (true, true_next) = patches.chunk(2), target.chunk(2)
-            change = (drawn_next - drawn) - (true_next - true)
+            change = following(patches) - following(target)
             losses["temporal"] = (weight[: len(change)] * change.abs()).mean()
             total = total + recipe.temporal * losses["temporal"]
-        outputs = {}
-        for name, discriminator in self.adversaries.items():
-            if discriminator.active(step):
-                losses["hinge"], losses["matching"] = discriminator.terms(patches, target, contours)
-                total = total + recipe.adversarial * losses["hinge"] + recipe.matching * losses["matching"]
-                if step % LEARN_EVERY == 0:
-                    outputs[name] = (patches.detach(), target, contours)
         return losses | {"total": total}, outputs
+
+
+def following(patches: Tensor) -> Tensor:
+    """Neighbouring patches [2 B,3,P,P], all first ones first -> what changes from one to the next, [B,3,P,P]."""
+    before, after = patches.chunk(2)
+    return after - before
 
 
 def beside_lips(contours: Tensor) -> Tensor:

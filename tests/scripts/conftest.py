@@ -255,3 +255,13 @@ def people(face):
         x, y = (points[291, :2] * 256).int().tolist()
         frame[y - 3 : y + 4, x - 3 : x + 4] = 255
     return frames, landmarks
+
+
+@pytest.fixture
+def perceptual_network(tmp_path):
+    """Path of a perceptual network with random weights."""
+    from torchvision.models import squeezenet1_0
+
+    state = squeezenet1_0(weights=None).state_dict()
+    np.savez(tmp_path / "features.npz", **{key: value.numpy() for key, value in state.items()})
+    return str(tmp_path / "features.npz")

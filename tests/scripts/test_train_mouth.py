@@ -9,13 +9,13 @@ from scripts import export, train_mouth
 
 
 @pytest.fixture
-def train(cache, labels, monkeypatch, tmp_path):
+def train(cache, labels, perceptual_network, monkeypatch, tmp_path):
     """train(*options): exit status of a training on the decoded clips, in tmp_path/run."""
     labels.save(cache / "labels-lite.npz")
     tensors = {"motion_space.canonical": labels.canonical, "motion_space.directions": labels.directions}
     monkeypatch.setattr(train_mouth.loading, "read", lambda name: ({}, tensors))
     folders = ["--data", "none", "--cache", str(cache), "--out", str(tmp_path / "run")]
-    return lambda *options: train_mouth.main([*folders, "--perceptual-network", "none", *options])
+    return lambda *options: train_mouth.main([*folders, "--perceptual-network", perceptual_network, *options])
 
 
 def test_training_resumes_and_its_run_becomes_a_part_of_a_model(train, untrained_model, tmp_path, capsys):

@@ -27,18 +27,36 @@ def batch(cache, labels):
     return replace(drawn, target=target, warped=torch.zeros_like(target), **fields)
 
 
-def test_terms_are_those_of_the_recipe(batch):
+def test_terms_are_those_of_the_recipe(batch, perceptual_network):
     torch.manual_seed(0)
     losses, outputs = MouthObjective(MouthSynthesizer(SMALL), PIXELS, "none")(batch, 10)
     assert set(losses) == {"l1", "colour", "area", "total"} and outputs == {}
-    known = MouthObjective(MouthSynthesizer(SMALL), replace(PIXELS, adversarial=0.05, adversarial_after=4), "none")
-    assert "hinge" not in known(batch, 3)[0]
-    losses, outputs = known(batch, 4)
-    assert {"hinge", "matching"} < set(losses) and set(outputs) == {"adversarial"}
-    assert known(batch, 5)[1] == {}  # the discriminator learns at every second step
-    loss, numbers = known.adversaries["adversarial"].loss(*outputs["adversarial"], step=0)
-    loss.backward()
-    assert set(numbers) == {"d_loss", "d_right"} and loss > numbers["d_loss"]  # with its gradient penalty
+    judged = replace(PIXELS, perceptual=1.0, adversarial=0.05, adversarial_after=4)
+    assert not MouthObjective(MouthSynthesizer(SMALL), judged, "none").adversaries  # it judges features
+    objective = MouthObjective(MouthSynthesizer(SMALL), judged, perceptual_network)
+    assert "hinge" not in objective(batch, 3)[0]
+    losses, outputs = objective(batch, 4)
+    assert {"perceptual", "hinge"} < set(losses) and set(outputs) == {"adversarial"}
+    losses["total"].backward()
+    discriminator = objective.adversaries["adversarial"]
+    assert all(parameter.grad is None for parameter in discriminator.parameters())
+    assert objective.network.exit.weight.grad.abs().sum() > 0
+
+
+def test_the_discriminator_learns_to_tell_drawn_from_true(batch, perceptual_network):
+    torch.manual_seed(0)
+    recipe = replace(PIXELS, perceptual=1.0, adversarial=0.05, adversarial_after=0)
+    objective = MouthObjective(MouthSynthesizer(SMALL), recipe, perceptual_network)
+    discriminator = objective.adversaries["adversarial"]
+    judged = objective(batch, 0)[1]["adversarial"]
+    first, numbers = discriminator.loss(*judged, step=0)
+    assert set(numbers) == {"d_loss", "d_right"}
+    for step in range(8):
+        loss, numbers = discriminator.loss(*judged, step=step)
+        loss.backward()
+        discriminator.optimizer.step()
+        discriminator.optimizer.zero_grad()
+    assert loss < 0.7 * first and numbers["d_right"] == 1
 
 
 def test_neighbours_that_change_as_they_should_cost_nothing(batch):
