@@ -70,11 +70,11 @@ def render(
     def draw(start: int, count: int) -> Iterator[np.ndarray]:
         batch = [motion[start : start + count] for motion in motions]
         if picture is None:
-            yield from model.render_frames(faces[0], batch[0], full=False)
+            yield from model.render_frames(faces[0], batch[0])
             return
-        streams = [model.render_frames(face, motion, full=True) for face, motion in zip(faces, batch, strict=True)]
+        streams = [model.render_patches(face, motion) for face, motion in zip(faces, batch, strict=True)]
         for patches in zip(*streams, strict=True):
-            yield paste_all(picture, patches, [face.crop for face in faces])
+            yield paste_all(picture, patches)
 
     frames, workers = len(motions[0]), min(batch_size, torch.get_num_threads())
     if model.device.type != "cpu":

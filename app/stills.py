@@ -89,7 +89,7 @@ class Stills:
         code = prepared.moments.get(moment, face.motion)
         assert talker.model.streaming is not None
         code = posed(talker.model.streaming.scale_motion(code, face.motion, options), face.motion, options)
-        frame = next(iter(talker.model.render_frames(face, code, full=False)))
+        frame = next(iter(talker.model.render_frames(face, code)))
         for apply_filter in marks.frame_filters(frame.shape[1], frame.shape[0], options.label, options.marks):
             frame = apply_filter(frame)
         buffer = io.BytesIO()

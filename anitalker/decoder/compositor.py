@@ -1,4 +1,4 @@
-"""Layers of the decoder -> frames in the pixels of one crop region. All frames are composed here.
+"""Layers of the decoder -> pixels of one crop region. All frames in the picture's own pixels are composed here.
 
 Letters: B frames, h x w pixels of the part of the crop region that lies in the picture.
 """
@@ -9,49 +9,43 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from anitalker.decoder.decoder import Layers, compose
-from anitalker.decoder.detail import draw_frames, prepare_detail
+from anitalker.decoder.composition import compose_finely
+from anitalker.decoder.decoder import Layers
+from anitalker.decoder.detail import prepare_detail
+from anitalker.decoder.fused_compositor import FusedCompositor
 from anitalker.decoder.viewport import Viewport
+from anitalker.faces.paste import Patch
 from anitalker.runtime.transfer import to_pictures
 
-MAX_DETAIL_PIXELS = 2**22  # that are drawn, 2048 a side; beyond, carrying detail would take gigabytes
-MAX_COMPOSED_PIXELS = 2**21  # composed at a time: large portraits go frame by frame
-MARGIN = 8  # pixels around those that are seen; the filters of `detail` reach no further
+MAX_COMPOSED_PIXELS = 2**20  # at a time: large portraits go frame by frame
 
 
 class Compositor:
-    """Composes frames over one crop region, source [1,3,h,w] in [-1,1], or over the part of it that is seen.
+    """Composes frames over one crop region, uint8 [h,w,3], or over the part of it that the viewport shows.
 
-    viewport: what `source` shows of the region, None: all of it; seen: rows and columns of the region that frames show,
-    None: all of `source`. Between the two, MARGIN pixels repeat the picture's border.
-    sharpen: carry the region's high frequencies along the flow separately (`detail`), and return its own pixels, equal
-    to the bit, where nothing moves. Above MAX_DETAIL_PIXELS frames are composed without it.
+    fused: in one pass over 8-bit pixels; None: on processors, since torch draws faster on other devices.
     """
 
     def __init__(
         self,
-        source: Tensor,
-        sharpen: bool = True,
+        pixels: np.ndarray,
         viewport: Viewport | None = None,
-        seen: tuple[slice, slice] | None = None,
+        device: torch.device | str = "cpu",
+        fused: bool | None = None,
     ) -> None:
-        self.source, self.viewport = source, viewport or Viewport.whole(source.shape[-2], source.shape[-1])
-        self.seen = self.viewport.inner(*(seen or self.viewport.box))
-        pixels = source[0, 0].numel()
-        sharpen = sharpen and pixels <= MAX_DETAIL_PIXELS
-        self.detail = prepare_detail(self.source, self.viewport) if sharpen else None
-        self.batch_size = max(1, MAX_COMPOSED_PIXELS // (2 * pixels if sharpen else pixels))
+        detail = prepare_detail(pixels, viewport)
+        fused = torch.device(device).type == "cpu" if fused is None else fused
+        self._composed = FusedCompositor(detail) if fused else detail.to(device)
+        self.batch_size = max(1, MAX_COMPOSED_PIXELS // max(1, pixels.shape[0] * pixels.shape[1]))
 
     @torch.inference_mode()
-    def frames(self, layers: Layers) -> Iterator[np.ndarray]:
-        """Layers of B frames -> what is seen of the crop region in each of them, uint8 [h,w,3]."""
-        rows, columns = self.seen
+    def frames(self, layers: Layers) -> Iterator[Patch]:
+        """Layers of B frames -> what changes in each of them; its place is that in the viewport."""
+        if isinstance(self._composed, FusedCompositor):
+            for number in range(len(layers.flow)):
+                yield self._composed.draw(layers[number : number + 1])
+            return
         for start in range(0, len(layers.flow), self.batch_size):
-            yield from to_pictures(self._compose(layers[start : start + self.batch_size])[:, :, rows, columns])
-
-    def _compose(self, layers: Layers) -> Tensor:
-        if self.detail is None:
-            return compose(self.source, layers, self.viewport)
-        return draw_frames(self.detail, layers)
+            for frame in to_pictures(compose_finely(self._composed, layers[start : start + self.batch_size])):
+                yield Patch(0, 0, frame)

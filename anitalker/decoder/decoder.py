@@ -25,7 +25,6 @@ from anitalker.decoder.eyelids import warp_eyelids
 from anitalker.decoder.flow import fold_mask, landmark_flow, resize, rigid_flow, warp
 from anitalker.decoder.mouth_layer import MouthLayer, join
 from anitalker.decoder.teeth import upper_teeth
-from anitalker.decoder.viewport import Viewport
 from anitalker.faces.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
 from anitalker.runtime.bfloat16 import converts, in_bfloat16
 
@@ -256,24 +255,3 @@ def _smooth(fields: Tensor) -> Tensor:
 def _motion_features(motion: Tensor) -> Tensor:
     """Motion [B,M] with its position in the picture set to 0, times 5, so that angles and expression have order 1."""
     return torch.cat([motion[..., :3], motion[..., 3:POSE_SIZE] * 0, motion[..., POSE_SIZE:]], -1) * 5
-
-
-def compose(picture: Tensor, layers: Layers, viewport: Viewport | None = None) -> Tensor:
-    """Original crop region [1 or B,3,H,W] in [-1,1] at any resolution, and Layers -> frames [B,3,H,W] in [-1,1].
-
-    viewport: the part of the region that `picture` and the frames show; None: all of it.
-    """
-    viewport = viewport or Viewport.whole(picture.shape[-2], picture.shape[-1])
-    picture = picture.expand(len(layers.flow), -1, -1, -1)
-    warped_mask, synthesised_mask = viewport.resize(layers.masks[:, 1:]).split(1, 1)  # the masks' sum is one
-    grid = viewport.sampling_grid(viewport.resize(layers.flow)).to(picture.dtype)
-    warped = F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
-    if layers.landmark_pair is not None:
-        warped = warp_eyelids(picture, warped, layers.landmark_pair, viewport)
-    frames = blend(picture, warped, warped_mask, synthesised_mask, viewport.resize(layers.synthesised))
-    return frames if layers.mouth is None else layers.mouth.over(frames, picture, viewport)
-
-
-def blend(rest: Tensor, warped: Tensor, warped_mask: Tensor, synthesised_mask: Tensor, synthesised: Tensor) -> Tensor:
-    """Three layers [.,3,H,W] under the masks [.,1,H,W] of the second and the third -> frames [.,3,H,W]."""
-    return torch.addcmul(rest, warped_mask, warped - rest).addcmul(synthesised_mask, synthesised - rest)

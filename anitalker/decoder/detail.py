@@ -1,12 +1,9 @@
-"""Frames as sharp as the portrait: its high frequencies follow the flow separately, and what rests is kept exactly.
+"""What frames need of a portrait's crop region to be as sharp as it, prepared once.
 
-Letters: B frames, h x w pixels of the part of the crop region that is drawn. Pictures are [.,3,h,w] in [-1,1].
+Letters: H x W pixels of the crop region, h x w pixels of the part of it that is drawn.
 
-A frame of the decoder is three layers under soft masks. The average of two nearly equal layers, resampled between
-pixels, loses the finest detail. Here detail (what a small blur removes) is subtracted from the portrait first. It is
-then carried along the same flow with a sharper kernel, taken from one of the two layers instead of both, and scaled
-back to the energy that it has in the portrait. Where nothing is displaced or synthesised, the result equals the
-portrait to the bit.
+Between the pixels of a picture, interpolation loses its finest detail. So the portrait is sampled from a copy of twice
+the resolution, sharpened by what the interpolation loses on average over all positions between two pixels.
 """
 
 from __future__ import annotations
@@ -14,112 +11,70 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anitalker.decoder.decoder import blend
-from anitalker.decoder.eyelids import warp_eyelids
-from anitalker.decoder.flow import resize
 from anitalker.decoder.viewport import Viewport
-from anitalker.runtime.smoothstep import smoothstep
-
-if TYPE_CHECKING:
-    from anitalker.decoder.decoder import Layers
+from anitalker.runtime.transfer import to_tensor
 
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue
-MAX_GAIN = 2.0  # by which carried detail is amplified at most
-ENERGY_WINDOW = 9  # pixels a side of the window in which the energy of detail is compared
-MOVING_PIXELS = (0.2, 0.7)  # displacement in pixels of 256: below, the portrait stays; above, the frame replaces it
-SYNTHESISED_SHARE = (0.08, 0.25)  # the same for the mask of the synthesised layer
-MOTION_MARGIN = 3  # pixels of 256 by which the moving region is widened and its edge softened
+FINER = 2  # pixels of the finer copy along one of the portrait's
+SHARPENING = 0.3  # of a pixel's difference to the binomial mean of its 3x3 neighbours
 
 
 @dataclass(frozen=True)
 class Detail:
-    """What is computed once per crop region, in the viewport: the part of it that is drawn.
+    """A crop region, as far as it is drawn.
 
-    source, low [1,3,h,w]: the region with and without its detail; detail [1,1,h,w]: of luma; energy [1,1,h,w]: the mean
-    square of the Laplacian that detail should have around each pixel.
+    pixels uint8 [h,w,3]; fine uint8 [2 h,2 w,4]: RGB, sharpened, and blurred luma; detail float32 [h,w]: luma less
+    blurred luma, of 255.
     """
 
+    pixels: np.ndarray
+    fine: np.ndarray
+    detail: np.ndarray
+    viewport: Viewport
+
+    def to(self, device: torch.device | str) -> TensorDetail:
+        """The same on a device."""
+        detail = torch.from_numpy(self.detail).to(device)[None, None] / 127.5
+        return TensorDetail(to_tensor(self.pixels, device), to_tensor(self.fine, device), detail, self.viewport)
+
+
+@dataclass(frozen=True)
+class TensorDetail:
+    """source [1,3,h,w] and fine [1,4,2 h,2 w] in [-1,1], detail [1,1,h,w] in units of theirs."""
+
     source: Tensor
-    low: Tensor
+    fine: Tensor
     detail: Tensor
-    energy: Tensor
     viewport: Viewport
 
 
-def prepare_detail(source: Tensor, viewport: Viewport | None = None) -> Detail:
-    """A crop region [1,3,h,w] in [-1,1], or the viewport that shows a part of it -> Detail."""
-    luma = (source * source.new_tensor(LUMA)[None, :, None, None]).sum(1, keepdim=True)
-    detail = luma - blur(luma)  # chroma has next to no detail
-    expected = (laplacian(luma) + laplacian(detail)) / 2  # what is composed without detail loses a little, too
-    viewport = viewport or Viewport.whole(source.shape[-2], source.shape[-1])
-    return Detail(source, source - detail, detail, local_mean(expected.square()), viewport)
+def prepare_detail(pixels: np.ndarray, viewport: Viewport | None = None) -> Detail:
+    """A crop region, uint8 [h,w,3], or the part of it that the viewport shows -> Detail."""
+    brightness = cv2.transform(pixels.astype(np.float32), np.array([LUMA], np.float32)).reshape(pixels.shape[:2])
+    blurred = cv2.GaussianBlur(brightness, (5, 5), 1.0, borderType=cv2.BORDER_REPLICATE)
+    planes = []
+    for number, plane in enumerate((*cv2.split(pixels), blurred)):  # in 8 bits, sharpening would be lost
+        plane = plane.astype(np.float32)
+        if number < 3:
+            mean = cv2.GaussianBlur(plane, (3, 3), 0.85, borderType=cv2.BORDER_REPLICATE)
+            plane = cv2.addWeighted(plane, 1 + SHARPENING, mean, -SHARPENING, 0)
+        finer = cv2.resize(plane, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_LANCZOS4)
+        planes.append(cv2.addWeighted(finer, 1, finer, 0, 0, dtype=cv2.CV_8U))  # rounded and clipped
+    fine = cv2.merge(planes)
+    viewport = viewport or Viewport.whole(*pixels.shape[:2])
+    return Detail(pixels, fine, brightness - blurred, viewport)
 
 
-def draw_frames(prepared: Detail, layers: Layers) -> Tensor:
-    """Frames [B,3,h,w] in [-1,1] over a crop region; equal to it where nothing moves."""
-    count, viewport = len(layers.flow), prepared.viewport
-    rest, warped, synthesised = layers.masks.split(1, 1)  # [B,1,256,256]
-    at_rest = smoothstep(rest / (rest + warped).clamp(min=1e-3), 0.42, 0.58)  # half of each would cancel out
-    photographed = 1 - smoothstep(synthesised, 0.4, 0.9)
-    moves = motion_mask(layers, (layers.flow.shape[-2], layers.flow.shape[-1]))
-    fields = (layers.flow, warped, synthesised, layers.synthesised, at_rest, photographed, moves)
-    resized = viewport.resize(torch.cat(fields, 1)).split((2, 1, 1, 3, 1, 1, 1), 1)
-    flow, warped, synthesised, pixels, at_rest, photographed, moves = resized
-    grid = viewport.sampling_grid(flow)
-    portrait = torch.cat([prepared.energy, prepared.low, prepared.detail], 1).expand(count, -1, -1, -1)
-    moved = portrait.new_empty(portrait.shape)
-    moved[:, :4] = F.grid_sample(portrait[:, :4], grid, padding_mode="border", align_corners=False)
-    moved[:, 4:] = F.grid_sample(portrait[:, 4:], grid, mode="bicubic", padding_mode="border", align_corners=False)
-    expected, moved = moved[:, :1], moved[:, 1:]
-    if layers.landmark_pair is not None:
-        moved = warp_eyelids(portrait[:, 1:], moved, layers.landmark_pair, viewport)
-    low, carried = moved.split((3, 1), 1)
-    energy = local_mean(laplacian(carried).square())
-    carried = carried * ((expected + 1e-6) / (energy + 1e-6)).sqrt().clamp(1.0, MAX_GAIN)
-    detail = photographed * torch.lerp(carried, prepared.detail, at_rest)
-    frames = blend(prepared.low, low, warped, synthesised, pixels) + detail
-    frames = torch.lerp(prepared.source, frames, moves)
-    return frames if layers.mouth is None else layers.mouth.over(frames, prepared.source, viewport)
-
-
-def motion_mask(layers: Layers, size: tuple[int, int]) -> Tensor:
-    """Where the frames differ from the portrait: [B,1,h,w] in 0..1 with soft edges; it follows the head.
-
-    Exactly 0 where next to nothing is displaced and next to nothing synthesised.
-    """
-    dx, dy = layers.flow.split(1, 1)
-    distance = torch.addcmul(dx.square(), dy, dy).sqrt() * layers.flow.shape[-1]  # in the decoder's pixels
-    changed = torch.maximum(smoothstep(distance, *MOVING_PIXELS), smoothstep(layers.masks[:, 2:], *SYNTHESISED_SHARE))
-    side = 2 * MOTION_MARGIN + 1
-    padded = F.pad(changed, (MOTION_MARGIN,) * 4)  # zeros: `changed` is never below 0
-    widened = _sliding_reduce(_sliding_reduce(padded, side, 2, torch.maximum), side, 3, torch.maximum)
-    return resize(box_mean(widened, side), size)
-
-
-def blur(picture: Tensor) -> Tensor:
-    """Binomial 5x5 filter of [B,C,h,w], borders replicated."""
-    kernel = picture.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-    padded = F.pad(picture, (2, 2, 2, 2), "replicate")
-    height, width = picture.shape[2:]
-    rows = functools.reduce(torch.add, (kernel[i] * padded[:, :, :, i : i + width] for i in range(5)))
-    return functools.reduce(torch.add, (kernel[i] * rows[:, :, i : i + height] for i in range(5)))
-
-
-def laplacian(field: Tensor) -> Tensor:
-    """The sum of the four neighbours less four times the pixel itself, [B,1,h,w]; borders replicated."""
-    p = F.pad(field, (1, 1, 1, 1), "replicate")
-    return p[:, :, :-2, 1:-1] + p[:, :, 2:, 1:-1] + p[:, :, 1:-1, :-2] + p[:, :, 1:-1, 2:] - 4 * field
-
-
-def local_mean(field: Tensor) -> Tensor:
-    """Mean of [B,1,h,w] over ENERGY_WINDOW x ENERGY_WINDOW pixels."""
-    return box_mean(field, ENERGY_WINDOW)
+def luma(pictures: Tensor) -> Tensor:
+    """RGB [B,3,h,w] -> brightness [B,1,h,w]."""
+    return (pictures * pictures.new_tensor(LUMA)[None, :, None, None]).sum(1, keepdim=True)
 
 
 def box_mean(field: Tensor, side: int) -> Tensor:
@@ -128,11 +83,11 @@ def box_mean(field: Tensor, side: int) -> Tensor:
     Equivalent to `F.avg_pool2d(field, side, 1, side // 2, count_include_pad=False)` within rounding, in less time.
     """
     padded = F.pad(field, (side // 2,) * 4)
-    sums = _sliding_reduce(_sliding_reduce(padded, side, 2, torch.add), side, 3, torch.add)
+    sums = sliding_reduce(sliding_reduce(padded, side, 2, torch.add), side, 3, torch.add)
     return sums / _counts(*field.shape[-2:], side, field.device)
 
 
-def _sliding_reduce(field: Tensor, side: int, axis: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def sliding_reduce(field: Tensor, side: int, axis: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """`combine` over each `side` neighbours along an axis, which becomes side - 1 shorter; in windows of 1, 2, 4 ...
 
     Equivalent to `functools.reduce(combine, field.unfold(axis, side, 1).unbind(-1))` within rounding.

@@ -14,11 +14,13 @@ wide, at any resolution.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anitalker.decoder.flow import round_positions
 from anitalker.decoder.viewport import Viewport
 from anitalker.runtime.smoothstep import smoothstep
 
@@ -33,15 +35,54 @@ LASH_MARGINS = (0.0, 0.08)  # eye widths beyond the upper and lower landmarks wh
 FADE_WIDTH = 0.2  # eye widths beyond the corners over which the lids' motion fades
 
 
-def warp_eyelids(picture: Tensor, warped: Tensor, landmark_pair: Tensor, viewport: Viewport | None = None) -> Tensor:
-    """Portrait [B,C,H,W], the same under the smooth flow [B,C,H,W], landmarks of portrait and target [B,2,N,>=2] ->
-    the warped portrait with its eyes as the target's lids show them.
+@dataclass(frozen=True)
+class EyelidSamples:
+    """Where the eyes of B frames come from; each eye has a box of h x w pixels in the viewport.
 
-    viewport: the part of the crop that both pictures show; None: all of it.
+    tops, lefts [E]: its first row and column; grid [B,E,3,h,w,2] in -1..1 of the viewport: the portrait's places of
+    upper lid, lower lid and eye; shares [B,E,3,h,w]: of each, their sum is one; weight [B,E,h,w]: of all three.
     """
-    viewport = viewport or Viewport.whole(picture.shape[-2], picture.shape[-1])
-    with torch.autocast(warped.device.type, enabled=False):
-        return _draw(_Eyes(landmark_pair.float()), picture, warped.clone(), viewport)
+
+    tops: list[int]
+    lefts: list[int]
+    grid: Tensor
+    shares: Tensor
+    weight: Tensor
+
+    def box(self, eye: int) -> tuple[slice, slice]:
+        """Rows and columns of an eye's box."""
+        height, width = self.weight.shape[-2:]
+        return slice(self.tops[eye], self.tops[eye] + height), slice(self.lefts[eye], self.lefts[eye] + width)
+
+
+def warp_eyelids(
+    picture: Tensor, warped: Tensor, landmark_pair: Tensor, viewport: Viewport | None = None, rounded: bool = False
+) -> Tensor:
+    """Portrait [B,C,H,W] of any resolution, the same under the smooth flow [B,C,h,w], landmarks of portrait and target
+    [B,2,N,>=2] -> the warped portrait with its eyes as the target's lids show them.
+
+    viewport: the part of the crop that both pictures show; None: all of it. rounded: positions are rounded as OpenCV
+    does.
+    """
+    viewport = viewport or Viewport.whole(warped.shape[-2], warped.shape[-1])
+    samples = eyelid_samples(landmark_pair, viewport)
+    if samples is None:
+        return warped
+    grid, warped = samples.grid.flatten(1, 3), warped.clone()  # [B,E 3 h,w,2]
+    grid = round_positions(grid, picture) if rounded else grid
+    looked = F.grid_sample(picture, grid.to(picture), padding_mode="border", align_corners=False)
+    drawn = (looked.unflatten(2, samples.shares.shape[1:4]) * samples.shares[:, None]).sum(3)  # [B,C,E,h,w]
+    for eye in range(len(EYES)):
+        rows, columns = samples.box(eye)
+        box = warped[:, :, rows, columns]
+        box.copy_(box + samples.weight[:, None, eye] * (drawn[:, :, eye] - box))
+    return warped
+
+
+def eyelid_samples(landmark_pair: Tensor, viewport: Viewport) -> EyelidSamples | None:
+    """Landmarks of portrait and target [B,2,N,>=2] -> where the eyes come from; None where the viewport shows none."""
+    with torch.autocast(landmark_pair.device.type, enabled=False):
+        return _samples(_Eyes(landmark_pair.float()), viewport)
 
 
 class _Eyes:
@@ -83,13 +124,13 @@ def _heights(curves: Tensor, a: Tensor) -> Tensor:
     return y0 + fraction * (y1 - y0)
 
 
-def _draw(eyes: _Eyes, picture: Tensor, warped: Tensor, viewport: Viewport) -> Tensor:
-    """Both eyes drawn into `warped`, each inside a box; the boxes have one size, n = h w pixels."""
-    (height, width), count = viewport.region, len(warped)
+def _samples(eyes: _Eyes, viewport: Viewport) -> EyelidSamples | None:
+    """Both eyes inside boxes of one size, n = h w pixels."""
+    (height, width), count = viewport.region, len(eyes.corner)
     tops, lefts, h, w = _boxes(eyes, viewport)
     if not h or not w:
-        return warped
-    device = warped.device
+        return None
+    device = eyes.corner.device
     rows = torch.tensor(tops, device=device)[:, None] + torch.arange(h, device=device)
     columns = torch.tensor(lefts, device=device)[:, None] + torch.arange(w, device=device)
     y, x = (rows + 0.5) / height, (columns + 0.5) / width  # [E,h], [E,w]
@@ -115,25 +156,18 @@ def _draw(eyes: _Eyes, picture: Tensor, warped: Tensor, viewport: Viewport) -> T
     over, under = ((upper - b) * pixels + 0.5).clamp(0, 1), ((b - lower) * pixels + 0.5).clamp(0, 1)
     shares = torch.stack([over, under, (1 - over - under).clamp(min=0)], 2)  # [B,E,3,h,w]
     source_b = torch.stack([torch.minimum(above, upper_skin), torch.maximum(below, lower_skin), eye], 2)
-    samples = _sample(eyes, picture, a, source_b, viewport)  # [B,C,E,3,h,w]
     weight = _ramp(a, -FADE_WIDTH, 1 + FADE_WIDTH, FADE_WIDTH) * _ramp(b, -SKIN_ABOVE, SKIN_BELOW, 0.15)
-    drawn = (samples * shares[:, None]).sum(3)
-    for index, (top, left) in enumerate(zip(tops, lefts, strict=True)):
-        rows_inside, columns_inside = viewport.inner(slice(top, top + h), slice(left, left + w))
-        box = warped[:, :, rows_inside, columns_inside]
-        box.copy_(box + weight[:, None, index] * (drawn[:, :, index] - box))
-    return warped
+    places = [viewport.inner(slice(top, top + h), slice(left, left + w)) for top, left in zip(tops, lefts, strict=True)]
+    inner_tops, inner_lefts = ([span.start for span in spans] for spans in zip(*places, strict=True))
+    return EyelidSamples(inner_tops, inner_lefts, _grid(eyes, a, source_b, viewport), shares, weight)
 
 
-def _sample(eyes: _Eyes, picture: Tensor, a: Tensor, b: Tensor, viewport: Viewport) -> Tensor:
-    """The picture [B,C,H,W] at the portrait's a [B,E,h,w] and b [B,E,3,h,w] -> [B,C,E,3,h,w]."""
+def _grid(eyes: _Eyes, a: Tensor, b: Tensor, viewport: Viewport) -> Tensor:
+    """The portrait's a [B,E,h,w] and b [B,E,3,h,w] in -1..1 of the viewport, [B,E,3,h,w,2]."""
     origin = viewport.coordinates(torch.zeros_like(eyes.corner))
     corner, axes = viewport.coordinates(eyes.corner), viewport.coordinates(eyes.axes) - origin[..., None, :]
     corner, axes = (2 * x[:, 0, :, None, None, None] for x in (corner, axes))  # [B,E,1,1,1,2 or 2,2]
-    grid = a[:, :, None, ..., None] * axes[..., 0, :] + (b[..., None] * axes[..., 1, :] + (corner - 1))
-    grid = grid.flatten(1, 3).to(picture)  # [B,E 3 h,w,2]
-    samples = F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
-    return samples.unflatten(2, b.shape[1:4])
+    return a[:, :, None, ..., None] * axes[..., 0, :] + (b[..., None] * axes[..., 1, :] + (corner - 1))
 
 
 def _ramp(x: Tensor, low: float, high: float, width: float) -> Tensor:

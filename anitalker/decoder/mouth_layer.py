@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from anitalker.config import CROP
+from anitalker.decoder.flow import round_positions
 from anitalker.decoder.mouth import MouthSynthesizer, References
-from anitalker.decoder.mouth_patch import cut_patch, invert, place_patch, sample, warp_patch
-from anitalker.decoder.viewport import Viewport
+from anitalker.decoder.mouth_patch import cut_patch, invert, place_patch, warp_patch
+from anitalker.decoder.viewport import Viewport, neighbours
 from anitalker.faces.landmarks import LIPS
+from anitalker.faces.paste import feather
 from anitalker.runtime.bfloat16 import converts, in_bfloat16
 from anitalker.runtime.smoothstep import smoothstep
 
@@ -45,26 +48,53 @@ class MouthLayer:
         """The mouths of some of the frames."""
         return MouthLayer(self.change[frames], self.placement[frames], self.flow[frames])
 
-    def over(self, frames: Tensor, picture: Tensor, viewport: Viewport | None = None) -> Tensor:
+    def over(self, frames: Tensor, picture: Tensor, viewport: Viewport | None = None, rounded: bool = False) -> Tensor:
         """Crop regions [B,3,h,w] in [-1,1] with the mouths laid over them; changes its argument.
 
-        picture [1 or B,3,h,w]: the portrait's region, whose finest detail the mouth keeps where it is warped. viewport:
-        the part of the region that both show; None: all of it.
+        picture [1 or B,3,H,W], of any resolution: the portrait's region, whose finest detail the mouth keeps where it
+        is warped. viewport: the part of the region that both show; None: all of it. rounded: positions are rounded as
+        OpenCV does, and the mouths fade to the crop's border.
         """
         viewport = viewport or Viewport.whole(frames.shape[-2], frames.shape[-1])
-        (top, _, height), (left, _, width) = viewport.spans
-        rows, columns = self._span(1, *viewport.spans[0]), self._span(0, *viewport.spans[1])
-        y = (torch.arange(*rows, device=frames.device) + top + 0.5) / height
-        x = (torch.arange(*columns, device=frames.device) + left + 0.5) / width
-        points = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)[None]  # crop widths
-        grid = (points - self.placement[:, None, None, :, 2]) @ invert(self.placement[..., :2]).mT[:, None]
+        rows, columns = self.window(viewport)
+        grid, sources = self.places(rows, columns, viewport)
+        picture = picture.expand(len(frames), -1, -1, -1)
+        if rounded:
+            grid, sources = round_positions(grid, self.change), round_positions(sources, picture)
         change = F.grid_sample(self.change, grid, padding_mode="zeros", align_corners=False)
-        points = points.expand(len(frames), -1, -1, -1)
-        sources = viewport.coordinates(points + sample(self.flow, points).permute(0, 2, 3, 1))
-        warped = sample(picture.expand(len(frames), -1, -1, -1), sources)
-        window = frames[..., slice(*rows), slice(*columns)]
-        window.lerp_((warped + change[:, :3]).clamp(-1, 1), change[:, 3:])
+        warped = F.grid_sample(picture, sources.to(picture), padding_mode="border", align_corners=False)
+        alpha = change[:, 3:]
+        if rounded:
+            alpha = alpha * torch.from_numpy(edge_weights(rows, columns, viewport)).to(alpha)
+        window = frames[..., rows, columns]
+        window.lerp_((warped + change[:, :3]).clamp(-1, 1), alpha)
         return frames
+
+    def window(self, viewport: Viewport) -> tuple[slice, slice]:
+        """Rows and columns of the viewport that any of the patches covers."""
+        (top, _, height), (left, _, width) = viewport.spans
+        spans = self._span(1, top, viewport.height, height), self._span(0, left, viewport.width, width)
+        return slice(*spans[0]), slice(*spans[1])
+
+    def places(self, rows: slice, columns: slice, viewport: Viewport) -> tuple[Tensor, Tensor]:
+        """Where the viewport's pixels in rows and columns lie in the patches, and where the portrait's flow takes them
+        in the viewport: [B,h,w,2] twice, in -1..1."""
+        points, flow = self._points(rows, columns, viewport), self.flow
+        for axis, span, (first, _, total) in zip((2, 3), (rows, columns), viewport.spans, strict=True):
+            below, above, weight = neighbours(
+                flow.shape[axis], first + span.start, span.stop - span.start, total, flow.device
+            )
+            weight = weight[:, None] if axis == 2 else weight
+            flow = flow.index_select(axis, below).lerp_(flow.index_select(axis, above), weight)
+        in_patches = (points - self.placement[:, None, None, :, 2]) @ invert(self.placement[..., :2]).mT[:, None]
+        return in_patches, 2 * viewport.coordinates(points + flow.permute(0, 2, 3, 1)) - 1
+
+    def _points(self, rows: slice, columns: slice, viewport: Viewport) -> Tensor:
+        """The centres of the viewport's pixels in crop widths, [h,w,2]."""
+        (top, _, height), (left, _, width) = viewport.spans
+        y = (torch.arange(rows.start, rows.stop, device=self.change.device) + top + 0.5) / height
+        x = (torch.arange(columns.start, columns.stop, device=self.change.device) + left + 0.5) / width
+        return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)
 
     def _span(self, axis: int, start: int, length: int, total: int) -> tuple[int, int]:
         """First and last but one pixel of the viewport along x (0) or y (1) that any of the patches covers."""
@@ -73,6 +103,15 @@ class MouthLayer:
         low, high = float((centre - reach).min()), float((centre + reach).max())
         first = min(max(int(low * total) - start, 0), length - 1)
         return first, max(min(int(high * total) + 1 - start, length), first + 1)
+
+
+def edge_weights(rows: slice, columns: slice, viewport: Viewport) -> np.ndarray:
+    """How much of a frame is shown over its portrait: 1, and less at the crop's border; float32 [h,w]."""
+    down, across = (
+        feather(total)[first + span.start : first + span.stop]
+        for span, (first, _, total) in zip((rows, columns), viewport.spans, strict=True)
+    )
+    return down[:, None] * across
 
 
 def join(layers: Sequence[MouthLayer | None]) -> MouthLayer | None:

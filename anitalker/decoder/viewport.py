@@ -32,13 +32,9 @@ class Viewport:
         return cls(0, 0, height, width, (height, width))
 
     @classmethod
-    def around(cls, rows: slice, columns: slice, region: tuple[int, int], margin: int) -> Viewport:
-        """The viewport that shows rows and columns of a region, and `margin` pixels around them as far as it goes."""
-        (top, bottom), (left, right) = (
-            (max(span.start - margin, 0), min(span.stop + margin, total))
-            for span, total in zip((rows, columns), region, strict=True)
-        )
-        return cls(top, left, bottom - top, right - left, region)
+    def around(cls, rows: slice, columns: slice, region: tuple[int, int]) -> Viewport:
+        """The viewport that shows rows and columns of a region."""
+        return cls(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start, region)
 
     @property
     def box(self) -> tuple[slice, slice]:
@@ -70,7 +66,7 @@ class Viewport:
         if self.is_whole:
             return resize(field, self.region)
         for axis, (start, length, total) in zip((2, 3), self.spans, strict=True):
-            below, above, weight = _neighbours(field.shape[axis], start, length, total, field.device)
+            below, above, weight = neighbours(field.shape[axis], start, length, total, field.device)
             weight = weight[:, None] if axis == 2 else weight
             field = torch.lerp(field.index_select(axis, below), field.index_select(axis, above), weight)
         return field
@@ -93,7 +89,9 @@ class Viewport:
 
 
 @functools.lru_cache(maxsize=16)
-def _neighbours(n: int, start: int, length: int, total: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def neighbours(
+    n: int, start: int, length: int, total: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor, Tensor]:
     """For pixels start .. start + length of `total`: both neighbours among n samples, and the second one's weight."""
     with torch.inference_mode(False):
         position = ((torch.arange(start, start + length, device=device) + 0.5) * (n / total) - 0.5).clamp(min=0)

@@ -61,7 +61,7 @@ def draw_strips(model: Model, face: PreparedFace, std: Tensor) -> np.ndarray:
     for index, width in enumerate(std):
         motion = face.motion.repeat(len(steps), 1)
         motion[:, index] += steps * width
-        rows.append(np.stack(list(model.render_frames(face, motion, full=False))))
+        rows.append(np.stack(list(model.render_frames(face, motion))))
     return np.stack(rows)
 
 

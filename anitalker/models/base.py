@@ -20,6 +20,7 @@ from torch import Tensor
 from anitalker.config import RenderOptions
 from anitalker.faces.crop import Crop
 from anitalker.faces.detection import Face, FaceFinder
+from anitalker.faces.paste import Patch
 
 if TYPE_CHECKING:
     from anitalker.motion.generator import MotionGenerator
@@ -147,10 +148,10 @@ class Model(Protocol[FaceT]):
         """Features from `speech_features` -> motion [T,M]; the same for the same seed."""
         ...
 
-    def render_frames(self, subject: FaceT, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
-        """Motion [B,M] -> frames of the moved crop, drawn on demand.
+    def render_frames(self, subject: FaceT, motion: Tensor) -> Iterator[np.ndarray]:
+        """Motion [B,M] -> frames of the moved crop, uint8 [size,size,3], drawn on demand."""
+        ...
 
-        uint8: in the picture's own pixels, as far as the crop lies in the picture (`seen_part`), if `full`; else
-        [size,size,3].
-        """
+    def render_patches(self, subject: FaceT, motion: Tensor) -> Iterator[Patch]:
+        """Motion [B,M] -> what replaces the picture's own pixels in each frame, drawn on demand."""
         ...

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import CROP, LITE_STEPS, POSE_SIZE, RenderOptions
-from anitalker.decoder.compositor import MARGIN, Compositor
+from anitalker.decoder.composition import compose
+from anitalker.decoder.compositor import Compositor
 from anitalker.decoder.decoder import Decoder, Layers, Prepared
 from anitalker.decoder.flow import landmark_flow
 from anitalker.decoder.mouth import MouthSynthesizer
@@ -22,6 +23,7 @@ from anitalker.decoder.mouth_layer import PreparedMouth, draw_mouth, prepare_mou
 from anitalker.decoder.viewport import Viewport
 from anitalker.faces.crop import Crop, crop_face, crop_pixels, seen_part
 from anitalker.faces.detection import Face, FaceFinder
+from anitalker.faces.paste import Patch, crop_place
 from anitalker.models.base import FaceCheck, ProgressCallback
 from anitalker.motion import driving_video, idle
 from anitalker.motion.generator import MotionGenerator
@@ -31,7 +33,7 @@ from anitalker.motion.prior import MotionPrior, landmark_residual
 from anitalker.motion.subspaces import MotionSubspaces, fit_subspaces, scale_motion
 from anitalker.motion.windows import SamplingParams, generate_motion
 from anitalker.runtime.device import draws_in_bfloat16
-from anitalker.runtime.transfer import to_tensor, to_tensors
+from anitalker.runtime.transfer import to_pictures, to_tensor, to_tensors
 from encoders.audio import level_gain
 
 
@@ -143,9 +145,9 @@ class Lite:
         prepared = self.decoder.prepare(image, landmarks, codes.motion, codes.appearance, teeth=self.mouth is None)
         mouth = self.prepare_mouth(image, landmarks, codes.motion)
         seen, side = seen_part(crop), int(crop.side)
-        viewport = Viewport.around(*seen, (side, side), MARGIN)
-        source = to_tensor(crop_pixels(picture, crop, viewport.box), self.device)
-        return LiteFace(crop, codes, landmarks, prepared, Compositor(source, viewport=viewport, seen=seen), mouth)
+        viewport = Viewport.around(*seen, (side, side))
+        compositor = Compositor(crop_pixels(picture, crop, seen), viewport, self.device)
+        return LiteFace(crop, codes, landmarks, prepared, compositor, mouth)
 
     @torch.inference_mode()
     def prepare_mouth(self, image: Tensor, landmarks: Tensor, motion: Tensor) -> PreparedMouth | None:
@@ -226,7 +228,13 @@ class Lite:
                 return layers
             return replace(layers, mouth=draw_mouth(self.mouth, subject.mouth, targets, motion, flow))
 
-    def render_frames(self, subject: LiteFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
-        """Motion [B,M] -> frames uint8: what the picture shows of the crop if `full`, else [256,256,3]."""
-        compositor = subject.compositor if full else Compositor(subject.prepared.picture, sharpen=False)
-        yield from compositor.frames(self.layers(subject, motion))
+    @torch.inference_mode()
+    def render_frames(self, subject: LiteFace, motion: Tensor) -> Iterator[np.ndarray]:
+        """Motion [B,M] -> frames uint8 [256,256,3]."""
+        yield from to_pictures(compose(subject.prepared.picture, self.layers(subject, motion)))
+
+    def render_patches(self, subject: LiteFace, motion: Tensor) -> Iterator[Patch]:
+        """Motion [B,M] -> the pixels of the picture that change."""
+        rows, columns = crop_place(subject.crop)
+        for patch in subject.compositor.frames(self.layers(subject, motion)):
+            yield Patch(rows.start + patch.top, columns.start + patch.left, patch.pixels)

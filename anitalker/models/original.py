@@ -24,6 +24,7 @@ from anitalker.config import CROP, FPS, ORIGINAL_STEPS, InputError, RenderOption
 from anitalker.faces.crop import Crop, crop_face, seen_part
 from anitalker.faces.detection import Face, FaceFinder, box_of
 from anitalker.faces.landmarks import CHIN
+from anitalker.faces.paste import Patch, feathered
 from anitalker.models.base import FaceCheck, ProgressCallback
 from anitalker.motion.motion_files import read_pose
 from anitalker.motion.occlusion import shut_eyes_warnings
@@ -67,7 +68,7 @@ class OriginalFace:
     """One face of a portrait, ready to move.
 
     draw: motion [B,M] -> frames [B,3,n,n], from `Original.frame_decoder`; signals: the portrait's own control signals,
-    pose [3], location [1] and scale [1].
+    pose [3], location [1] and scale [1]; picture: uint8 [H,W,3], which holds the face.
     """
 
     crop: Crop
@@ -76,6 +77,7 @@ class OriginalFace:
     identity: Tensor  # [1,S]
     draw: Callable[[Tensor], Tensor]
     signals: dict[str, Tensor]
+    picture: np.ndarray
 
 
 class Original:
@@ -154,7 +156,7 @@ class Original:
         codes = self.stage_one.encode(resize_to_network(to_tensor(crop.image, self.device), self.size))
         prepared = self.stage_one.dec.prepare(self.constants, codes.image_code, codes.skips)
         draw, signals = self.frame_decoder(prepared), portrait_signals(crop)
-        return OriginalFace(crop, codes.image_code, codes.motion_code, codes.identity, draw, signals)
+        return OriginalFace(crop, codes.image_code, codes.motion_code, codes.identity, draw, signals, picture)
 
     def frame_decoder(self, prepared: PreparedPortrait) -> Callable[[Tensor], Tensor]:
         """The decoder of one portrait: motion [B,M] -> frames [B,3,n,n]."""
@@ -208,12 +210,17 @@ class Original:
         return motion[0]
 
     @torch.inference_mode()
-    def render_frames(self, subject: OriginalFace, motion: Tensor, full: bool) -> Iterator[np.ndarray]:
-        """Motion [B,M] -> frames uint8: what the picture shows of the crop if `full`, else [n,n,3]."""
+    def render_frames(self, subject: OriginalFace, motion: Tensor) -> Iterator[np.ndarray]:
+        """Motion [B,M] -> frames uint8 [n,n,3]."""
         # Frame by frame on the CPU: one frame keeps all cores busy, and large batches do not fit its caches.
         for batch in motion.split(1 if motion.device.type == "cpu" else len(motion)):
-            for frame in to_pictures(subject.draw(batch)):
-                yield enlarge(frame, int(subject.crop.side), *seen_part(subject.crop)) if full else frame
+            yield from to_pictures(subject.draw(batch))
+
+    def render_patches(self, subject: OriginalFace, motion: Tensor) -> Iterator[Patch]:
+        """Motion [B,M] -> enlarged frames as patches of the picture."""
+        crop = subject.crop
+        for frame in self.render_frames(subject, motion):
+            yield feathered(subject.picture, enlarge(frame, int(crop.side), *seen_part(crop)), crop)
 
 
 def resize_to_network(pictures: Tensor, size: int) -> Tensor:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import DecoderConfig, MotionSpaceConfig, StageOneConfig
-from anitalker.decoder.decoder import Decoder, compose
+from anitalker.decoder.composition import compose
+from anitalker.decoder.decoder import Decoder
 from anitalker.decoder.flow import landmark_flow, resize, warp
 from anitalker.motion.motion_space import MotionSpace
 from anitalker.original.stage_one import StageOne

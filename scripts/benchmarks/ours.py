@@ -87,7 +87,7 @@ class Original:
             constants = dec.constants(DTYPES[dtype])
             ready = dec.prepare(constants, look.image_code, look.skips)
             self.renderers[dtype] = lambda row: dec.draw(constants, ready, row).pictures
-        subject = OriginalFace(None, look.image_code, look.motion_code, look.identity, self.renderers[dtype], {})
+        subject = OriginalFace(None, look.image_code, look.motion_code, look.identity, self.renderers[dtype], {}, None)
         return rendering.render(self.model, [subject], [moved.to(self.device)], RenderOptions().batch_size, None)
 
     @torch.inference_mode()
@@ -95,7 +95,7 @@ class Original:
         """Made-up speech of T frames -> motion [T,20], in windows as the pipeline makes it."""
         sound, start, pose = (tensor.to(self.device) for tensor in speech_and_portrait(frames))
         return self.model.generate_motion(
-            sound, OriginalFace(None, start, pose, start, None, {}), RenderOptions(steps=steps)
+            sound, OriginalFace(None, start, pose, start, None, {}, None), RenderOptions(steps=steps)
         )
 
 

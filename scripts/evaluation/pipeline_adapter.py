@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from anitalker.config import POSE_SIZE, InputError, RenderOptions
+from anitalker.decoder.composition import compose
 from anitalker.decoder.compositor import Compositor
-from anitalker.decoder.decoder import compose
 from anitalker.decoder.mouth_layer import PreparedMouth, encode_references
 from anitalker.faces.crop import Crop
 from anitalker.faces.detection import FaceFinder, box_of, iou
@@ -153,7 +153,7 @@ class ModelUnderTest(FaceReader):
         motion = np.concatenate([self.poses(landmarks), motion[:, POSE_SIZE:]], 1)
         for points, code in zip(self._tensor(landmarks), self._tensor(motion), strict=True):
             layers = self.talker.model.layers_to(subject, points[None], code[None])
-            frames.append(to_pictures(compose(subject.compositor.source, layers))[0])
+            frames.append(to_pictures(compose(subject.prepared.picture, layers))[0])
         return np.stack(frames)
 
     def speak(self, source: Source, speech: np.ndarray, seed: int) -> np.ndarray:
@@ -186,7 +186,7 @@ class ModelUnderTest(FaceReader):
         prepared = self.talker.model.decoder.prepare(picture, points, codes.motion, codes.appearance, own_teeth)
         side = source.image.shape[0]
         crop = Crop(source.image, source.landmarks, (0.0, 0.0), float(side), (side, side))
-        face = LiteFace(crop, codes, points, prepared, Compositor(picture, sharpen=False))
+        face = LiteFace(crop, codes, points, prepared, Compositor(source.image))
         if references is None:
             face = replace(face, mouth=self.talker.model.prepare_mouth(picture, points, codes.motion))
         elif references and self.talker.model.mouth is not None:

@@ -19,7 +19,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from anitalker.config import SAMPLE_RATE, RenderOptions
-from anitalker.decoder.detail import motion_mask
+from anitalker.decoder.composition import motion_mask
+from anitalker.decoder.flow import resize
 from anitalker.faces.crop import Crop
 from anitalker.faces.landmarks import CHIN, EYES, FACE_OVAL, FOREHEAD, LIPS
 from anitalker.media.video import read_audio
@@ -68,14 +69,10 @@ def crop_slices(crop: Crop, size: tuple[int, int]) -> tuple[slice, slice]:
 
 def mask_of(model, subject, motion: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
     """How much each pixel of a picture [H,W] follows one face in one frame, motion [1,M]: 0..1, 0 outside the crop.
-
-    A face whose detail is not carried along has no such mask: 1 in the whole crop.
     """
     crop, mask = subject.crop, np.zeros(size, np.float32)
     side, x, y = int(crop.side), int(crop.origin[0]), int(crop.origin[1])
-    inside = np.ones((side, side), np.float32)
-    if subject.compositor.detail is not None:
-        inside = motion_mask(model.layers(subject, motion), (side, side))[0, 0].numpy()
+    inside = resize(motion_mask(model.layers(subject, motion)), (side, side))[0, 0].numpy()
     rows, columns = crop_slices(crop, size)
     mask[rows, columns] = inside[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
     return mask

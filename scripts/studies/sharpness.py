@@ -20,7 +20,7 @@ from scipy.ndimage import laplace
 from anitalker.config import SAMPLE_RATE, RenderOptions
 from anitalker.faces.crop import seen_part
 from anitalker.faces.landmarks import EYES, FACE_OVAL, LIPS
-from anitalker.faces.paste import paste_back
+from anitalker.faces.paste import feathered, paste_all
 from anitalker.media.video import read_audio
 from anitalker.pipeline import load
 from scripts.studies.seams import SECONDS, SPEECH, crop_points, crop_slices
@@ -72,7 +72,7 @@ def measure(talker, picture: str | np.ndarray, speech: np.ndarray, every: int, o
     sharpness_before = {name: laplacian_variance(still, inside) for name, inside in regions.items()}
     motion = talker.motion(portrait, speech, options)[0][1::every]
     frames = talker.draw(portrait, [motion], options)
-    crops = talker.model.render_frames(subject, motion, full=False)
+    crops = talker.model.render_frames(subject, motion)
     ratios = {kind: {name: [] for name in PARTS} for kind in ("ours", "bicubic")}
     outside = np.ones(size, bool)
     outside[crop_slices(crop, size)] = False
@@ -80,7 +80,8 @@ def measure(talker, picture: str | np.ndarray, speech: np.ndarray, every: int, o
     for frame, small in zip(frames, crops, strict=True):
         enlarged = np.asarray(Image.fromarray(small).resize((int(crop.side),) * 2, Image.Resampling.BICUBIC))
         changed |= (frame != still).any(-1)
-        for kind, pixels in (("ours", frame), ("bicubic", paste_back(still, enlarged[seen_part(crop)], crop))):
+        bicubic = paste_all(still, [feathered(still, enlarged[seen_part(crop)], crop)])
+        for kind, pixels in (("ours", frame), ("bicubic", bicubic)):
             for name, inside in regions.items():
                 ratios[kind][name].append(laplacian_variance(pixels, inside) / sharpness_before[name])
     facts: dict = {"size": size[::-1], "crop": int(crop.side), "frames": len(motion)}

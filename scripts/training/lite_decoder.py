@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from anitalker.config import CROP, InputError, to_dict
-from anitalker.decoder.decoder import Decoder, compose
+from anitalker.decoder.composition import compose
+from anitalker.decoder.decoder import Decoder
 from anitalker.decoder.flow import landmark_flow, resize, warp
 from anitalker.motion.motion_space import MotionSpace
 from scripts.training.codes import score_codes, standard, start_from_labels

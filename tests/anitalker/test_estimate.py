@@ -33,7 +33,7 @@ def test_only_what_lies_in_the_picture_counts(portrait):
 def test_estimates_grow_with_the_video_and_are_measured_once(talker, portrait, monkeypatch):
     first = estimate_seconds(talker.model, portrait, 10)
     assert first > 0
-    monkeypatch.setattr(talker.model, "render_frames", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(talker.model, "render_patches", lambda *_: pytest.fail("measured again"))
     assert estimate_seconds(talker.model, portrait, 20) == pytest.approx(2 * first)
     assert estimate_seconds(talker.model, portrait, 10, driven=True) > first
     assert estimate_seconds(talker.model, portrait, 10, RenderOptions(frame="crop")) > 0

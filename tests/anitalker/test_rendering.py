@@ -31,12 +31,13 @@ class Painter(lite.Lite):
         return Layers(torch.zeros(count, 2, 256, 256), masks, pixels)
 
 
-def subject_at(x, y, side, size):
+def subject_at(x, y, side, size, fused=True):
+    """A face in a grey picture."""
     crop = Crop(
         np.zeros((256, 256, 3), np.uint8), np.zeros((468, 3), np.float32), (float(x), float(y)), float(side), size
     )
     prepared = SimpleNamespace(picture=torch.zeros(1, 3, 256, 256))
-    return lite.LiteFace(crop, None, None, prepared, Compositor(torch.zeros(1, 3, side, side), sharpen=False))
+    return lite.LiteFace(crop, None, None, prepared, Compositor(np.full((side, side, 3), 100, np.uint8), fused=fused))
 
 
 def levels(count):
@@ -66,7 +67,7 @@ def test_devices_that_draw_batches_draw_ahead(monkeypatch, waiting):
 
     monkeypatch.setattr(rendering, "MAX_BATCH_BYTES", waiting)
     model, picture = Elsewhere(), np.zeros((64, 64, 3), np.uint8)
-    frames = list(rendering.render(model, [subject_at(0, 0, 64, (64, 64))], [levels(9)], 4, picture))
+    frames = list(rendering.render(model, [subject_at(0, 0, 64, (64, 64), fused=False)], [levels(9)], 4, picture))
     assert [frame[32, 32, 0] for frame in frames] == [round((v + 1) * 127.5) for v in np.linspace(-1, 1, 9)]
     sizes, threads = zip(*model.seen, strict=True)
     assert max(sizes) == min(4, waiting // picture.nbytes) and set(threads) == {"frames_0"}

@@ -112,7 +112,7 @@ def test_too_long_and_too_large_are_refused(client, example_portrait, make_wav, 
 @pytest.fixture
 def slow_frames(found_talker, monkeypatch):
     """Draws frames slowly; `.drawn` counts them."""
-    draw = found_talker.model.render_frames
+    draw = found_talker.model.render_patches
 
     def slowly(*arguments, **options):
         for frame in draw(*arguments, **options):
@@ -121,7 +121,7 @@ def slow_frames(found_talker, monkeypatch):
             yield frame
 
     slowly.drawn = 0
-    monkeypatch.setattr(found_talker.model, "render_frames", slowly)
+    monkeypatch.setattr(found_talker.model, "render_patches", slowly)
     return slowly
 
 

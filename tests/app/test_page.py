@@ -72,7 +72,7 @@ def test_dark(open_page):
 @pytest.fixture
 def slow_frames(found_talker, monkeypatch):
     """Frames are drawn slowly; `.drawn` counts them."""
-    draw = found_talker.model.render_frames
+    draw = found_talker.model.render_patches
 
     def slow(*arguments, **options):
         for frame in draw(*arguments, **options):
@@ -81,7 +81,7 @@ def slow_frames(found_talker, monkeypatch):
             yield frame
 
     slow.drawn = 0
-    monkeypatch.setattr(found_talker.model, "render_frames", slow)
+    monkeypatch.setattr(found_talker.model, "render_patches", slow)
     return slow
 
 

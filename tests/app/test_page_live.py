@@ -13,16 +13,16 @@ PLACE = "(v => v && v.videoWidth ? v.currentTime : 0)(document.querySelector('{}
 @pytest.fixture
 def gate(found_talker, monkeypatch):
     """Holds the drawing after 60 frames until it is set."""
-    event, draw, drawn = threading.Event(), found_talker.model.render_frames, []
+    event, draw, drawn = threading.Event(), found_talker.model.render_patches, []
 
-    def render_frames(*arguments, **options):
+    def render_patches(*arguments, **options):
         for frame in draw(*arguments, **options):
             drawn.append(1)
             if len(drawn) > 60:
                 event.wait(60)
             yield frame
 
-    monkeypatch.setattr(found_talker.model, "render_frames", render_frames)
+    monkeypatch.setattr(found_talker.model, "render_patches", render_patches)
     yield event
     event.set()
 

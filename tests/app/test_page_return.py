@@ -42,7 +42,7 @@ class HalfTime(threading.Event):
 def half_time(found_talker, monkeypatch):
     """Videos stop at half time, so that visitors come back before the end."""
     event = HalfTime()
-    monkeypatch.setattr(found_talker.model, "render_frames", event.hold(found_talker.model.render_frames))
+    monkeypatch.setattr(found_talker.model, "render_patches", event.hold(found_talker.model.render_patches))
     yield event
     event.set()
 

@@ -3,7 +3,8 @@
 import torch
 
 from anitalker.config import DecoderConfig
-from anitalker.decoder.decoder import Decoder, compose
+from anitalker.decoder.composition import compose
+from anitalker.decoder.decoder import Decoder
 from anitalker.decoder.teeth import TOOTH_LENGTH, UPPER_LIP, upper_teeth
 from anitalker.faces.landmarks import INNER_LIPS, from_canonical, rasterise
 

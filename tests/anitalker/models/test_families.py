@@ -63,6 +63,7 @@ def test_each_family_has_everything(any_talker):
         "speech_features",
         "generate_motion",
         "render_frames",
+        "render_patches",
     ):
         assert callable(getattr(model, name))
     assert type(any_talker.name) is str and model.steps > 0

@@ -1,0 +1,196 @@
+"""Frames composed on a processor in one pass over 8-bit pixels: what `composition.compose_finely` computes, quickly.
+
+Letters: n x n = 256 x 256 places of the decoder's grid, H x W pixels of the crop region, h x w of the part of it that
+is drawn, t rows of a tile, C = 9 fields (`composition.FIELDS`).
+
+A frame is drawn in tiles of a few rows, so that what belongs to a tile stays in the processor's cache, and only where
+its fields are not 0. Fields are interpolated from their grid, first down, then across; the portrait is looked up by
+OpenCV, whose rounding of positions to 1/32 pixel the reference follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from anitalker.decoder.composition import composition_fields
+from anitalker.decoder.decoder import Layers
+from anitalker.decoder.detail import FINER, LUMA, Detail
+from anitalker.decoder.eyelids import eyelid_samples
+from anitalker.decoder.mouth_layer import MouthLayer, edge_weights
+from anitalker.decoder.viewport import neighbours
+from anitalker.faces.paste import Patch
+
+TILE_ROWS = 64
+SHARES = slice(2, 6)  # fields that are 0 where nothing changes
+
+
+@dataclass(frozen=True)
+class Lid:
+    """An eye as its lids show it: pixels float32 [h,w,4] of 255 (as `Detail.fine`), weight [h,w], in a box."""
+
+    rows: slice
+    columns: slice
+    pixels: np.ndarray
+    weight: np.ndarray
+
+
+class FusedCompositor:
+    """Draws frames over one crop region; may be used by several threads at once."""
+
+    def __init__(self, detail: Detail) -> None:
+        self.detail, self.viewport = detail, detail.viewport
+        self.source = np.ascontiguousarray(detail.pixels.transpose(2, 0, 1)).astype(np.float32)
+
+    def draw(self, layers: Layers) -> Patch:
+        """One frame's Layers -> what changes, in its place in the viewport."""
+        fields = composition_fields(layers)[0].numpy()
+        active = (fields[SHARES] != 0).any(0)
+        rows, columns = (self._pixels(active.any(1 - axis), axis) for axis in (0, 1))
+        mouth = layers.mouth if layers.mouth is not None and bool((layers.mouth.change[:, 3] > 0).any()) else None
+        if mouth is not None:
+            rows, columns = (
+                _union(span, other) for span, other in zip((rows, columns), mouth.window(self.viewport), strict=True)
+            )
+        frame = self.detail.pixels[rows, columns].copy()
+        lids = [] if layers.landmark_pair is None else self._lids(layers.landmark_pair)
+        (top, _, height), (left, _, width) = self.viewport.spans
+        fields = _combined(fields, FINER * width, FINER * height)
+        below, above, weight = (part.numpy() for part in neighbours(fields.shape[1], top, self.viewport.height, height))
+        for start in range(rows.start, rows.stop, TILE_ROWS):
+            tile = slice(start, min(start + TILE_ROWS, rows.stop))
+            reach = slice(below[tile.start], above[tile.stop - 1] + 1)
+            across = self._pixels(active[reach].any(0), 1)
+            if across.start == across.stop:
+                continue
+            upper, lower = fields[:, below[tile]], fields[:, above[tile]]
+            lower -= upper
+            lower *= weight[tile, None]
+            upper += lower
+            wide = cv2.resize(upper.reshape(-1, upper.shape[-1]), (width, upper.shape[0] * upper.shape[1]))
+            wide = wide.reshape(*upper.shape[:2], width)[..., left + across.start : left + across.stop]
+            pixels = self._compose(wide, tile, across, lids)
+            frame[
+                tile.start - rows.start : tile.stop - rows.start,
+                across.start - columns.start : across.stop - columns.start,
+            ] = pixels
+        if mouth is not None:
+            self._lay_mouth(mouth, frame, rows.start, columns.start)
+        return Patch(rows.start, columns.start, frame)
+
+    def _pixels(self, active: np.ndarray, axis: int) -> slice:
+        """Rows (axis 0) or columns (1) of the viewport that active places [n] reach."""
+        places = np.flatnonzero(active)
+        if not len(places):
+            return slice(0, 0)
+        first, shown, total = self.viewport.spans[axis]
+        low, high = ((places[k] + offset) * total / len(active) for k, offset in ((0, -0.5), (-1, 1.5)))
+        return slice(*(min(max(int(end) - first, 0), shown) for end in (low, high + 1)))
+
+    def _compose(self, fields: np.ndarray, rows: slice, columns: slice, lids: list[Lid]) -> np.ndarray:
+        """Fields [C,t,w] of a tile, as `_combined` makes them -> its pixels, uint8 [t,w,3]; changes the fields."""
+        x, y, share, covered, carried, kept = fields[:6]
+        centre = (FINER - 1) / 2
+        x += np.arange(columns.start, columns.stop, dtype=np.float32) * FINER + centre
+        y += (np.arange(rows.start, rows.stop, dtype=np.float32) * FINER + centre)[:, None]
+        warped = self._look(x, y)
+        for lid in lids:
+            _lay_lid(lid, warped, rows, columns)
+        detail = warped[0] * LUMA[0]
+        for colour in (1, 2):
+            detail += warped[colour] * LUMA[colour]
+        detail -= warped[3]
+        detail *= carried  # of the warped portrait
+        kept *= self.detail.detail[rows, columns]  # of the resting one
+        detail += kept
+        planes = []
+        for colour in range(3):
+            plane, source = fields[6 + colour], self.source[colour, rows, columns]
+            plane += detail
+            plane += np.multiply(warped[colour], share, out=warped[colour])
+            plane -= covered * source
+            planes.append(cv2.add(plane, source, dtype=cv2.CV_8U))  # rounded and clipped
+        return cv2.merge(planes)
+
+    def _look(self, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+        """The finer copy at x, y [h,w] in its pixels -> four planes, float32 [h,w] of 255."""
+        looked = cv2.remap(self.detail.fine, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return [plane.astype(np.float32) for plane in cv2.split(looked)]
+
+    def _lids(self, landmark_pair: Tensor) -> list[Lid]:
+        """Both eyes, where the viewport shows them."""
+        samples = eyelid_samples(landmark_pair, self.viewport)
+        if samples is None:
+            return []
+        lids = []
+        for eye, grid in enumerate(samples.grid[0].numpy()):  # [3,h,w,2]
+            place = _pixel_positions(grid.reshape(-1, *grid.shape[2:]), self.detail.fine)
+            looked = cv2.remap(self.detail.fine, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            shares = samples.shares[0, eye].numpy()[..., None]
+            pixels = (looked.reshape(*grid.shape[:3], 4) * shares).sum(0)
+            lids.append(Lid(*samples.box(eye), pixels, samples.weight[0, eye].numpy()))
+        return lids
+
+    def _lay_mouth(self, mouth: MouthLayer, frame: np.ndarray, top: int, left: int) -> None:
+        """One mouth laid over a frame whose first row and column are `top` and `left` of the viewport."""
+        rows, columns = mouth.window(self.viewport)
+        grid, sources = mouth.places(rows, columns, self.viewport)
+        change = np.ascontiguousarray(mouth.change[0].permute(1, 2, 0).numpy())
+        place = _pixel_positions(grid[0].numpy(), change)
+        change = cv2.remap(change, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        warped = self._look(*_pixel_positions(sources[0].numpy(), self.detail.fine))
+        alpha = change[..., 3] * edge_weights(rows, columns, self.viewport)
+        window = frame[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        planes = []
+        for colour in range(3):
+            below = window[..., colour].astype(np.float32)
+            drawn = warped[colour]
+            drawn += change[..., colour] * np.float32(127.5)
+            np.clip(drawn, 0, 255, out=drawn)
+            drawn -= below
+            drawn *= alpha
+            planes.append(cv2.add(drawn, below, dtype=cv2.CV_8U))
+        window[...] = cv2.merge(planes)
+
+
+def _pixel_positions(grid: np.ndarray, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A grid [h,w,2] in -1..1 of a picture [H,W,C] -> x and y [h,w] in its pixels, for OpenCV."""
+    x, y = (((grid[..., axis] + 1) * picture.shape[1 - axis] - 1) / 2 for axis in (0, 1))
+    return np.ascontiguousarray(x), np.ascontiguousarray(y)
+
+
+def _combined(fields: np.ndarray, width: float, height: float) -> np.ndarray:
+    """The fields in pixels of the finer copy and in 8-bit units: flow, A, C, P - A, C - Q, BX + (C - A) / 2.
+
+    Sums of fields are interpolated like the fields themselves, and are quicker here than in the picture's pixels. The
+    last one has the offset between -1..1 and 0..255 in it.
+    """
+    x, y, share, covered, carried, left_out = fields[:6]
+    synthesised = 127.5 * (fields[6:] + (covered - share))
+    return np.stack([x * width, y * height, share, covered, carried - share, covered - left_out, *synthesised])
+
+
+def _lay_lid(lid: Lid, planes: list[np.ndarray], rows: slice, columns: slice) -> None:
+    """The part of an eye that lies in a tile, laid over the tile's planes [t,w]."""
+    top, bottom = max(rows.start, lid.rows.start), min(rows.stop, lid.rows.stop)
+    left, right = max(columns.start, lid.columns.start), min(columns.stop, lid.columns.stop)
+    if top >= bottom or left >= right:
+        return
+    inside = (
+        slice(top - lid.rows.start, bottom - lid.rows.start),
+        slice(left - lid.columns.start, right - lid.columns.start),
+    )
+    weight = lid.weight[inside]
+    for channel, plane in enumerate(planes):
+        part = plane[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]
+        part += weight * (lid.pixels[inside][..., channel] - part)
+
+
+def _union(span: slice, other: slice) -> slice:
+    """Both; the other where one is empty."""
+    if span.start == span.stop:
+        return other
+    return slice(min(span.start, other.start), max(span.stop, other.stop))
