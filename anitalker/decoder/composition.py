@@ -22,7 +22,6 @@ from torch.nn import functional as F
 
 from anitalker.decoder.detail import TensorDetail, box_mean, luma, sliding_reduce
 from anitalker.decoder.eyelids import warp_eyelids
-from anitalker.decoder.flow import round_positions
 from anitalker.decoder.viewport import Viewport
 from anitalker.faces.paste import feather
 from anitalker.runtime.smoothstep import smoothstep
@@ -90,12 +89,11 @@ def compose_finely(detail: TensorDetail, layers: Layers) -> Tensor:
     count, viewport, source = len(layers.flow), detail.viewport, detail.source
     flow, warped_share, covered, carried, left_out, drawn = viewport.resize(composition_fields(layers)).split(FIELDS, 1)
     fine = detail.fine.expand(count, -1, -1, -1)
-    grid = round_positions(viewport.sampling_grid(flow), fine)
-    warped = F.grid_sample(fine, grid, padding_mode="border", align_corners=False)
+    warped = F.grid_sample(fine, viewport.sampling_grid(flow), padding_mode="border", align_corners=False)
     if layers.landmark_pair is not None:
-        warped = warp_eyelids(fine, warped, layers.landmark_pair, viewport, rounded=True)
+        warped = warp_eyelids(fine, warped, layers.landmark_pair, viewport)
     warped, blurred = warped.split((3, 1), 1)
     warped_detail = luma(warped) - blurred
     frames = source + warped_share * (warped - warped_detail) - covered * (source - detail.detail) + drawn
     frames += carried * warped_detail - left_out * detail.detail
-    return frames if layers.mouth is None else layers.mouth.over(frames, fine[:, :3], viewport, rounded=True)
+    return frames if layers.mouth is None else layers.mouth.over(frames, fine[:, :3], viewport, faded=True)

@@ -23,7 +23,7 @@ from anitalker.runtime.transfer import to_tensor
 
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue
 FINER = 2  # pixels of the finer copy along one of the portrait's
-SHARPENING = 0.3  # of a pixel's difference to the binomial mean of its 3x3 neighbours
+SHARPENING = 0.4  # of a pixel's difference to the binomial mean of its 3x3 neighbours
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anitalker.decoder.flow import round_positions
 from anitalker.decoder.viewport import Viewport
 from anitalker.runtime.smoothstep import smoothstep
 
@@ -55,21 +54,17 @@ class EyelidSamples:
         return slice(self.tops[eye], self.tops[eye] + height), slice(self.lefts[eye], self.lefts[eye] + width)
 
 
-def warp_eyelids(
-    picture: Tensor, warped: Tensor, landmark_pair: Tensor, viewport: Viewport | None = None, rounded: bool = False
-) -> Tensor:
+def warp_eyelids(picture: Tensor, warped: Tensor, landmark_pair: Tensor, viewport: Viewport | None = None) -> Tensor:
     """Portrait [B,C,H,W] of any resolution, the same under the smooth flow [B,C,h,w], landmarks of portrait and target
     [B,2,N,>=2] -> the warped portrait with its eyes as the target's lids show them.
 
-    viewport: the part of the crop that both pictures show; None: all of it. rounded: positions are rounded as OpenCV
-    does.
+    viewport: the part of the crop that both pictures show; None: all of it.
     """
     viewport = viewport or Viewport.whole(warped.shape[-2], warped.shape[-1])
     samples = eyelid_samples(landmark_pair, viewport)
     if samples is None:
         return warped
     grid, warped = samples.grid.flatten(1, 3), warped.clone()  # [B,E 3 h,w,2]
-    grid = round_positions(grid, picture) if rounded else grid
     looked = F.grid_sample(picture, grid.to(picture), padding_mode="border", align_corners=False)
     drawn = (looked.unflatten(2, samples.shares.shape[1:4]) * samples.shares[:, None]).sum(3)  # [B,C,E,h,w]
     for eye in range(len(EYES)):

@@ -47,7 +47,6 @@ RING_WIDENING = 1.5  # times what it moves beyond
 EARS = (234, 454)  # the outline in front of them, deeper in the head than the face is
 SQUARE_EPSILON = 1e-12  # square crop widths: keeps the gradient of the square root finite
 BAND_ROWS = 8  # rows of the grid that are evaluated at once
-POSITION_STEPS = 32  # to which OpenCV rounds a position between two pixels
 KERNEL_OFFSET = 2.0  # crop widths; more than any distance in the picture
 
 
@@ -227,10 +226,3 @@ def fold_mask(flow: Tensor) -> Tensor:
     dy = torch.gradient(flow, spacing=1 / height, dim=2)[0]
     jacobian = (1 + dx[:, :1]) * (1 + dy[:, 1:]) - dy[:, :1] * dx[:, 1:]
     return (jacobian <= 0).float()
-
-
-def round_positions(grid: Tensor, picture: Tensor) -> Tensor:
-    """A grid [...,2] for `F.grid_sample` in the picture [B,C,h,w], rounded to POSITION_STEPS a pixel as OpenCV does."""
-    size = grid.new_tensor([picture.shape[-1], picture.shape[-2]])
-    pixels = torch.round(((grid + 1) * size - 1) * (POSITION_STEPS / 2))
-    return (pixels * (2 / POSITION_STEPS) + 1) / size - 1

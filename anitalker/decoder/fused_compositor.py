@@ -5,7 +5,7 @@ is drawn, t rows of a tile, C = 9 fields (`composition.FIELDS`).
 
 A frame is drawn in tiles of a few rows, so that what belongs to a tile stays in the processor's cache, and only where
 its fields are not 0. Fields are interpolated from their grid, first down, then across; the portrait is looked up by
-OpenCV, whose rounding of positions to 1/32 pixel the reference follows.
+OpenCV. From its version 5 on it does so exactly; before, it rounds positions to 1/32 pixel.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anitalker.config import CROP
-from anitalker.decoder.flow import round_positions
 from anitalker.decoder.mouth import MouthSynthesizer, References
 from anitalker.decoder.mouth_patch import cut_patch, invert, place_patch, warp_patch
 from anitalker.decoder.viewport import Viewport, neighbours
@@ -48,23 +47,21 @@ class MouthLayer:
         """The mouths of some of the frames."""
         return MouthLayer(self.change[frames], self.placement[frames], self.flow[frames])
 
-    def over(self, frames: Tensor, picture: Tensor, viewport: Viewport | None = None, rounded: bool = False) -> Tensor:
+    def over(self, frames: Tensor, picture: Tensor, viewport: Viewport | None = None, faded: bool = False) -> Tensor:
         """Crop regions [B,3,h,w] in [-1,1] with the mouths laid over them; changes its argument.
 
         picture [1 or B,3,H,W], of any resolution: the portrait's region, whose finest detail the mouth keeps where it
-        is warped. viewport: the part of the region that both show; None: all of it. rounded: positions are rounded as
-        OpenCV does, and the mouths fade to the crop's border.
+        is warped. viewport: the part of the region that both show; None: all of it. faded: the mouths fade to
+        the crop's border.
         """
         viewport = viewport or Viewport.whole(frames.shape[-2], frames.shape[-1])
         rows, columns = self.window(viewport)
         grid, sources = self.places(rows, columns, viewport)
         picture = picture.expand(len(frames), -1, -1, -1)
-        if rounded:
-            grid, sources = round_positions(grid, self.change), round_positions(sources, picture)
         change = F.grid_sample(self.change, grid, padding_mode="zeros", align_corners=False)
         warped = F.grid_sample(picture, sources.to(picture), padding_mode="border", align_corners=False)
         alpha = change[:, 3:]
-        if rounded:
+        if faded:
             alpha = alpha * torch.from_numpy(edge_weights(rows, columns, viewport)).to(alpha)
         window = frames[..., rows, columns]
         window.lerp_((warped + change[:, :3]).clamp(-1, 1), alpha)

@@ -68,8 +68,7 @@ def crop_slices(crop: Crop, size: tuple[int, int]) -> tuple[slice, slice]:
 
 
 def mask_of(model, subject, motion: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """How much each pixel of a picture [H,W] follows one face in one frame, motion [1,M]: 0..1, 0 outside the crop.
-    """
+    """How much each pixel of a picture [H,W] follows one face in one frame, motion [1,M]: 0..1, 0 outside the crop."""
     crop, mask = subject.crop, np.zeros(size, np.float32)
     side, x, y = int(crop.side), int(crop.origin[0]), int(crop.origin[1])
     inside = resize(motion_mask(model.layers(subject, motion)), (side, side))[0, 0].numpy()

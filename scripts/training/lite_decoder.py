@@ -22,7 +22,7 @@ from scripts.training.labels import MotionLabels
 from scripts.training.loop import load_module
 from scripts.training.losses import LandmarkFlow, landmark_loss, point_weights
 from scripts.training.pairs import Pairs, PairSampler
-from scripts.training.pictures import PictureTerms, importance, score_frames
+from scripts.training.pictures import FACE_POINTS, PERCEPTUAL_POINTS, PictureTerms, importance, lips_mask, score_frames
 from scripts.training.presets import Decoder as Recipe
 from scripts.training.presets import decoder_config, motion_space_config, weighted
 from scripts.training.separation import SeparationTerms
@@ -56,7 +56,8 @@ class DecoderObjective(nn.Module):
         super().__init__()
         self.space, self.decoder, self.recipe = space, decoder, recipe
         self.frozen = frozen
-        self.terms = PictureTerms(recipe, perceptual_network)
+        points = PERCEPTUAL_POINTS if recipe.mouth else FACE_POINTS
+        self.terms = PictureTerms(recipe, perceptual_network, points)
         self.flow = LandmarkFlow(space.canonical, recipe.half_life)
         self.register_buffer("weights", point_weights(), persistent=False)
         self.adversaries, self.separation = dict(self.terms.adversaries), None
@@ -76,12 +77,18 @@ class DecoderObjective(nn.Module):
         landmarks = pairs.landmarks_a + torch.randn_like(pairs.landmarks_a[:, :1]) * 0.002
         landmarks = landmarks + torch.randn_like(pairs.landmarks_a) * 0.001
         target = self.space.landmarks(landmarks, motion_a, motion_b)
-        prepared = self.decoder.prepare(pairs.picture_a, landmarks, motion_a.detach(), codes.appearance[:count])
+        own_teeth = recipe.mouth > 0
+        prepared = self.decoder.prepare(
+            pairs.picture_a, landmarks, motion_a.detach(), codes.appearance[:count], own_teeth
+        )
         with torch.autocast(device, torch.bfloat16):
             layers = self.decoder.layers(prepared, target, motion_b.detach())
         frames = compose(pairs.picture_a, layers)
-        losses, total, outputs = self.terms(frames, pairs, target, self.decoder.exit.weight, step)
+        other = (1 - recipe.mouth) * lips_mask(pairs.landmarks_b, CROP)  # the share that somebody else draws
+        judged = torch.lerp(frames, pairs.picture_b, other)
+        losses, total, outputs = self.terms(judged, pairs, target, self.decoder.exit.weight, step)
         weight, features = importance(pairs.landmarks_b, CROP)
+        weight = weight * (1 - other)
         error = (torch.cat([pairs.codes_a, pairs.codes_b]) - codes.motion) / self.space.motion_std
         terms = {
             "flow_smoothness": sum(layers.flow.diff(dim=d).diff(dim=d).abs().mean() for d in (2, 3)) * CROP,

@@ -21,6 +21,7 @@ from scripts.training.pairs import Pairs
 from scripts.training.presets import Pictures
 
 PERCEPTUAL_POINTS = (14, 14, 14, 14, 159, 386)  # middles of perceptual patches: the mouth, every third time an eye
+FACE_POINTS = (159, 386, 159, 386, 152, 10)  # the same where somebody else draws the mouth: eyes, chin, forehead
 RINGS = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
 PATCH = 4  # patches to a side of the crop: 64 pixels of 256
 LIPS, EYES = 14, (159, 386)  # landmarks in the middle of a patch
@@ -179,12 +180,13 @@ class PictureTerms(nn.Module):
     """Photometric, perceptual and adversarial terms of one recipe.
 
     perceptual_network: `vgg19`, `none` or a file (see losses.feature_network). Adversaries stand in a dict: their
-    parameters stay outside of what the main optimizer and DistributedDataParallel see.
+    parameters stay outside of what the main optimizer and DistributedDataParallel see. points: landmarks in the middles
+    of perceptual patches.
     """
 
-    def __init__(self, recipe: Pictures, perceptual_network: str) -> None:
+    def __init__(self, recipe: Pictures, perceptual_network: str, points: tuple[int, ...] = PERCEPTUAL_POINTS) -> None:
         super().__init__()
-        self.recipe = recipe
+        self.recipe, self.points = recipe, points
         network = feature_network(perceptual_network) if recipe.perceptual else None
         self.perceptual = None if network is None else PerceptualLoss(network)
         discriminator = Discriminator(recipe.adversarial, recipe.adversarial_after) if recipe.adversarial else None
@@ -221,7 +223,7 @@ class PictureTerms(nn.Module):
         with torch.autocast(frames.device.type, torch.bfloat16):
             halve = size > 128
             whole = [F.avg_pool2d(x, 2) if halve else x for x in (frames, pairs.picture_b)]
-            point = PERCEPTUAL_POINTS[int(torch.randint(len(PERCEPTUAL_POINTS), ()))]
+            point = self.points[int(torch.randint(len(self.points), ()))]
             side = size // PATCH
             centre = pairs.landmarks_b[:, point, :2] * size
             near = [resize(patches(x, centre, side)[0], (2 * side, 2 * side)) for x in (frames, pairs.picture_b)]
@@ -237,6 +239,12 @@ def importance(landmarks: Tensor, size: int) -> tuple[Tensor, Tensor]:
     features = _sized(F.max_pool2d(rings[:, 1:].amax(1, keepdim=True), 5, 1, 2), size)
     mouth = _sized(rasterise(landmarks, (INNER_LIPS,), max(64, size // 2)), size)
     return 1 + _sized(rings[:, :1], size) + 4 * features + 10 * mouth, features
+
+
+def lips_mask(landmarks: Tensor, size: int) -> Tensor:
+    """Where lips and mouth are, and a little around them, with soft edges: [B,468,>=2] -> [B,1,n,n] in 0..1."""
+    lips = rasterise(landmarks, (OUTER_LIPS,), 64)
+    return _sized(F.avg_pool2d(F.max_pool2d(lips, 7, 1, 3), 3, 1, 1), size)
 
 
 @torch.no_grad()

@@ -84,6 +84,7 @@ class Decoder(Pictures, Lite):
     synthesis_l1: float = setting(0.3, "weight: L1 of the synthesised pixels by themselves")
     landmark: float = setting(0.1, "weight: landmarks driven by the codes")
     code: float = setting(0.05, "weight: the codes themselves")
+    mouth: float = setting(0.0, "share of the picture terms in lips and mouth; 0: the mouth synthesiser draws them")
 
 
 @dataclass(frozen=True, kw_only=True)
