@@ -79,6 +79,7 @@ class Decoder(Pictures, Lite):
 
     channels: str = setting("24,48,96,128", "widths of the U-Net, widest places first")
     block: int = setting(2, "pixels along a side of one of its places: 1, 2 or 4", (1, 2, 4))
+    grid: int = setting(64, "points along a side at which the landmark flow is evaluated, before it is interpolated")
     flow_smoothness: float = setting(0.2, "weight: second differences of the flow")
     synthesis_area: float = setting(0.03, "weight: synthesis where no lips or eyes are")
     synthesis_l1: float = setting(0.3, "weight: L1 of the synthesised pixels by themselves")
@@ -203,4 +204,4 @@ def decoder_config(recipe: Decoder, space: MotionSpaceConfig) -> DecoderConfig:
         raise InputError(f"channels are {recipe.channels!r}; allowed are multiples of 8 like {Decoder.channels}")
     if CROP // recipe.block % 2 ** (len(channels) - 1):
         raise InputError(f"{len(channels)} widths are too many for {CROP // recipe.block} places; give fewer channels")
-    return replace(DecoderConfig(), channels=channels, block=recipe.block, motion_size=space.motion_size)
+    return replace(DecoderConfig(), channels=channels, block=recipe.block, grid=recipe.grid, motion_size=space.motion_size)
