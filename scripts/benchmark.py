@@ -19,9 +19,10 @@ import torch
 
 from anitalker.config import FPS, ORIGINAL_STEPS, InputError
 from anitalker.runtime.device import choose_device
+from anitalker.runtime.machine import describe_machine
 from scripts.benchmarks import ours, whole
 from scripts.benchmarks.reference import STEPS, Reference
-from scripts.benchmarks.report import DTYPES, Report, by_turns, machine, peaks, ratio
+from scripts.benchmarks.report import DTYPES, Report, by_turns, peaks, ratio
 from scripts.evaluation import metrics
 
 ON_CARDS = 512  # frames, several batches: CUDA graphs are recorded in the second
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> Report:
     """Everything that was asked for."""
     device = choose_device(options.device)
-    report = Report(machine(), peaks(device))
+    report = Report(describe_machine(device), peaks(device))
     with tempfile.TemporaryDirectory() as folder:
         if "lite" in options.models:
             measure_lite(options, device, report, Path(folder))
@@ -55,7 +56,7 @@ def measure(options: argparse.Namespace) -> Report:
         if options.whole:
             speech = ours.recording(options.whole, Path(folder))
             whole.compare(speech, options.whole, 1 if options.quick else 2, options.reference, report)
-    report.facts["machine"]["load_at_the_end"] = machine()["load"]
+    report.facts["machine"]["load_at_the_end"] = describe_machine(device)["load"]
     return report
 
 

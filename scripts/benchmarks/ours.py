@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from anitalker import pipeline, rendering
-from anitalker.config import FPS, SAMPLE_RATE, DenoiserConfig, RenderOptions, StageOneConfig
-from anitalker.media.text_to_speech import write_wav
-from anitalker.media.video import read_audio
+from anitalker.benchmark import PORTRAIT, example_speech, write_speech
+from anitalker.config import FPS, DenoiserConfig, RenderOptions, StageOneConfig
+from anitalker.files import EXAMPLES
 from anitalker.media.writer import VideoWriter
 from anitalker.models import lite
 from anitalker.models.original import Original as OriginalModel
@@ -26,8 +26,6 @@ from anitalker.original.denoiser import Denoiser
 from anitalker.original.stage_one import StageOne
 from scripts.benchmarks.report import DTYPES
 from scripts.evaluation import synthetic_weights
-
-EXAMPLES = Path(__file__).parents[2] / "app/examples"
 
 
 def fill(module: nn.Module, prefix: str = "") -> nn.Module:
@@ -56,11 +54,6 @@ def motion(frames: int) -> Tensor:
     """Made-up motion of the original's kind, moderate and smooth: [T,20]."""
     time = torch.arange(frames)[:, None] / FPS
     return torch.from_numpy(synthetic_weights.start_motion()) + 0.4 * torch.sin(2 * time + torch.arange(20))
-
-
-def speech(seconds: float) -> np.ndarray:
-    """The example's speech, repeated or cut: float32 [N]."""
-    return np.resize(read_audio(EXAMPLES / "speech.flac"), round(seconds * SAMPLE_RATE))
 
 
 class Original:
@@ -108,11 +101,11 @@ class Lite:
 
     def encode(self) -> None:
         """The portrait: found, cropped, read."""
-        self.portrait = self.talker.portrait(EXAMPLES / "portrait.webp")
+        self.portrait = self.talker.portrait(EXAMPLES / PORTRAIT)
 
     def move(self, seconds: float) -> Tensor:
         """Speech of so many seconds -> motion [T,20]."""
-        return self.talker.motion(self.portrait, speech(seconds))[0]
+        return self.talker.motion(self.portrait, example_speech(seconds))[0]
 
     def frames(self, moved: Tensor, dtype: str) -> Iterator[np.ndarray]:
         """Motion [T,20] -> whole frames in one number format."""
@@ -136,14 +129,12 @@ def write(frames: list[np.ndarray], path: Path) -> None:
 
 def recording(seconds: float, folder: Path) -> Path:
     """Speech of so many seconds as a file."""
-    file = folder / f"speech-{seconds:g}.wav"
-    write_wav(file, speech(seconds).clip(-1, 1) * 32767, SAMPLE_RATE)
-    return file
+    return write_speech(example_speech(seconds), folder / f"speech-{seconds:g}.wav")
 
 
 def render_job(seconds: float, folder: Path, device: str) -> dict:
     """The command line in a process of its own, loading included: facts of --json and its whole real-time factor."""
-    command = [sys.executable, "-m", "anitalker", "render", str(EXAMPLES / "portrait.webp")]
+    command = [sys.executable, "-m", "anitalker", "render", str(EXAMPLES / PORTRAIT)]
     command += [str(recording(seconds, folder)), "-o", str(folder / "out.mp4"), "--device", device, "--json"]
     start = time.perf_counter()
     job = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -55,24 +54,13 @@ def peaks(device: torch.device, rounds: int = 5) -> dict[str, dict[str, float]]:
     return speeds
 
 
-def machine() -> dict:
-    """What the numbers belong to: cores, threads, versions, and how busy the machine is."""
-    return {
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "load": os.getloadavg()[0],
-    }
-
-
 class Report:
     """facts: machine, peaks, rows, ratios; later perhaps psnr and not_run. JSON types only."""
 
-    def __init__(self, machine: dict, peaks: dict) -> None:
+    def __init__(self, machine: Mapping[str, object], peaks: dict) -> None:
         self.rows: list[dict] = []
         self.ratios: dict[str, dict] = {}
-        self.facts = {"machine": machine, "peaks": peaks, "rows": self.rows, "ratios": self.ratios}
+        self.facts = {"machine": dict(machine), "peaks": peaks, "rows": self.rows, "ratios": self.ratios}
 
     def time(self, model: str, stage: str, form: str, rounds: int, work: Callable, unit: str, units=1.0, gflop=0.0):
         """One row: median of `rounds` runs of `work` per unit; the last result."""
