@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypedDict
 
@@ -145,22 +146,37 @@ def time_first_frame(talker: Talker) -> tuple[Portrait, Tensor, float]:
 
 
 def time_drawing(talker: Talker, portrait: Portrait, motion: Tensor, size: int, seconds: float) -> DrawingFacts:
-    """Draw a portrait, enlarged to a shorter side of `size` pixels, under motion [T,M], repeated, for about `seconds`.
+    """Draw a portrait, enlarged to a shorter side of `size` pixels, under motion [T,M], repeated.
 
-    Rounds become longer until the rest of the time holds none twice as long; the last one counts.
+    It takes about `seconds`, in which the portrait is prepared, too.
     """
-    deadline, count = time.perf_counter() + seconds, FIRST_FRAMES
+    start = time.perf_counter()
     large = talker.portrait(enlarge(portrait.picture, size), size=ORIGINAL_SIZE)
+    frames, rate, cores = time_frames(
+        lambda count: talker.draw(large, [motion[torch.arange(count) % len(motion)]]),
+        seconds - (time.perf_counter() - start),
+    )
+    return {"size": size, "frames": frames, "frames_per_second": round(rate, 2), "cores_used": round(cores, 2)}
+
+
+def time_frames(
+    draw: Callable[[int], Iterable[object]], seconds: float, count: int = FIRST_FRAMES
+) -> tuple[int, float, float]:
+    """Time draw(count), which yields so many frames, in rounds for about `seconds`; the first round draws `count`.
+
+    Rounds become longer until the rest of the time holds none twice as long. Returns the frames of the last round,
+    frames per second in it, and the cores that it kept busy.
+    """
+    deadline = time.perf_counter() + seconds
     while True:
         clock, processor = time.perf_counter(), time.process_time()
-        for _ in talker.draw(large, [motion[torch.arange(count) % len(motion)]]):
+        for _ in draw(count):
             pass
         end = time.perf_counter()
         took, worked = end - clock, time.process_time() - processor
         longer = min(int((deadline - end) * count / took), MAX_GROWTH * count)
         if longer < 2 * count:
-            rate, cores = round(count / took, 2), round(worked / took, 2)
-            return {"size": size, "frames": count, "frames_per_second": rate, "cores_used": cores}
+            return count, count / took, worked / took
         count = longer
 
 

@@ -52,7 +52,7 @@ def table_rows(facts: BenchFacts) -> list[tuple[str, str]]:
         ("anitalker", f"{facts['version']}, model {facts['model']}, {facts['number_format']}"),
         ("device", f"{machine['device']}: {machine['device_name']}"),
         ("processor", f"{machine['processor']}, {machine['instructions']}, {machine['system']}"),
-        ("cores", f"{machine['usable_cores']} of {machine['cores']}, {machine['threads']} threads{busy}"),
+        ("cores", f"{machine['usable_cores']} of {machine['cores']}, torch takes {machine['threads']}{busy}"),
         ("versions", f"torch {machine['torch']}, Python {machine['python']}"),
         ("load", f"{facts['load_seconds']:.2f} s"),
         ("first frame", f"{facts['first_frame_seconds']:.2f} s after it"),

@@ -21,10 +21,18 @@ def by_turns(works: dict[str, Callable[[], object]], rounds: int) -> tuple[dict[
     times, results = {name: [] for name in works}, {}
     for _ in range(rounds):
         for name, work in works.items():
+            wait()
             clock, processor = time.perf_counter(), time.process_time()
             results[name] = work()
+            wait()
             times[name].append((time.perf_counter() - clock, time.process_time() - processor))
     return {name: np.array(values) for name, values in times.items()}, results
+
+
+def wait() -> None:
+    """Let a card finish what it was told: its calls return before."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def ratio(theirs: np.ndarray, ours: np.ndarray, share: float = 1.0) -> dict[str, dict[str, float]]:
@@ -38,17 +46,21 @@ def ratio(theirs: np.ndarray, ours: np.ndarray, share: float = 1.0) -> dict[str,
 
 
 @torch.inference_mode()
-def peaks(device: torch.device, rounds: int = 5) -> dict[str, dict[str, float]]:
-    """GFLOP/s of a large product and of a wide 3x3 convolution, the best of `rounds`: format -> both."""
+def peaks(device: torch.device, rounds: int = 5, side: int | None = None) -> dict[str, dict[str, float]]:
+    """GFLOP/s of a large product and of a wide 3x3 convolution, the best of `rounds`: format -> both.
+
+    side: of the product's matrices; None: as large as fills the device.
+    """
+    torch.backends.cudnn.allow_tf32 = False  # as `pipeline.load` does
+    side = side or (8192 if device.type == "cuda" else 1536)
+    batch = max(1, side // 128 if device.type == "cuda" else 1)
     speeds: dict[str, dict[str, float]] = {}
     for name, dtype in DTYPES.items():
-        a = torch.randn(1536, 1536, device=device, dtype=dtype)
-        x = torch.randn(1, 256, 64, 64, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        a = torch.randn(side, side, device=device, dtype=dtype)
+        x = torch.randn(batch, 256, 64, 64, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
         w = torch.randn(256, 256, 3, 3, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
         work = {"product": lambda a=a: a @ a, "convolution": lambda x=x, w=w: torch.conv2d(x, w, padding=1)}
-        flop = {"product": 2 * 1536**3, "convolution": 2 * 64**2 * 256**2 * 9}
-        if device.type == "cuda":
-            work = {kind: lambda run=run: (run(), torch.cuda.synchronize()) for kind, run in work.items()}
+        flop = {"product": 2 * side**3, "convolution": 2 * batch * 64**2 * 256**2 * 9}
         times, _ = by_turns(work, rounds)
         speeds[name] = {kind: flop[kind] / seconds[:, 0].min() / 1e9 for kind, seconds in times.items()}
     return speeds

@@ -71,7 +71,7 @@ def test_flops_of_a_product():
 
 
 def test_a_wrong_reference_is_told(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(benchmark, "peaks", lambda device: {})
+    monkeypatch.setattr(benchmark, "peaks", lambda device, side: {})
     monkeypatch.setattr(ours, "Original", lambda device: type("Small", (), {"encode": lambda self: None})())
     assert benchmark.main(["--models", "original", "--reference", str(tmp_path), "--quick"]) == 2
     assert "LIA_Model.py" in capsys.readouterr().err
