@@ -33,6 +33,7 @@ COMMANDS = (
     "models",
     "verify",
     "app",
+    "bench",
 )
 
 

@@ -1,4 +1,4 @@
-"""Checks of the user's files, inputs and outputs, and names for half-written files."""
+"""The user's files: checks of inputs and outputs, names for half-written ones; and where the examples are."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from pathlib import Path
 
 from anitalker.config import InputError
 
+_PACKAGE = Path(__file__).resolve().parent
+# Portraits and recordings that ship with the page: within the package in a wheel, beside it in a checkout.
+EXAMPLES = next(
+    (folder for folder in (_PACKAGE / "app/examples", _PACKAGE.parent / "app/examples") if folder.is_dir()), _PACKAGE
+)
 MIN_FREE_BYTES = 2**20  # bytes: a second of a small video
 
 

@@ -1,6 +1,6 @@
 """How fast, and how near to what the machine can do: one command, one table, JSON too.
 
-    python -m scripts.benchmark [--quick] [--reference DIR] [--json FILE] [--memory] [--whole SECONDS]
+    python -m scripts.benchmark [--quick] [--device cuda] [--reference DIR] [--json FILE] [--memory] [--whole SECONDS]
 
 Every stage is timed by the clock and in processor time, which says more where other programs run too. The reference (a
 checkout of X-LANCE/AniTalker, with espnet on PYTHONPATH for its motion) takes turns with ours in one process.
@@ -19,12 +19,13 @@ import torch
 
 from anitalker.config import FPS, ORIGINAL_STEPS, InputError
 from anitalker.runtime.device import choose_device
+from anitalker.runtime.machine import describe_machine
 from scripts.benchmarks import ours, whole
 from scripts.benchmarks.reference import STEPS, Reference
-from scripts.benchmarks.report import DTYPES, Report, by_turns, machine, peaks, ratio
+from scripts.benchmarks.report import DTYPES, Report, by_turns, peaks, ratio
 from scripts.evaluation import metrics
 
-ON_CARDS = 512  # frames, several batches: CUDA graphs are recorded in the second
+ON_CARDS = 512  # frames, several batches
 REFERENCE_SECONDS = 36  # the reference attends to the whole clip: beyond this it takes gigabytes
 
 
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> Report:
     """Everything that was asked for."""
     device = choose_device(options.device)
-    report = Report(machine(), peaks(device))
+    report = Report(describe_machine(device), peaks(device, side=256 if options.tiny else None))
     with tempfile.TemporaryDirectory() as folder:
         if "lite" in options.models:
             measure_lite(options, device, report, Path(folder))
@@ -55,14 +56,23 @@ def measure(options: argparse.Namespace) -> Report:
         if options.whole:
             speech = ours.recording(options.whole, Path(folder))
             whole.compare(speech, options.whole, 1 if options.quick else 2, options.reference, report)
-    report.facts["machine"]["load_at_the_end"] = machine()["load"]
+    report.facts["machine"]["load_at_the_end"] = describe_machine(device)["load"]
     return report
+
+
+def frames_to_time(
+    options: argparse.Namespace, device: torch.device, quick: tuple[int, int], usual: tuple[int, int]
+) -> tuple[int, int]:
+    """Rounds, and frames in each."""
+    if options.tiny:
+        return 1, 2
+    rounds, count = quick if options.quick else usual
+    return rounds, ON_CARDS if device.type == "cuda" else count
 
 
 def measure_lite(options: argparse.Namespace, device: torch.device, report: Report, folder: Path) -> None:
     """The shipped model: its stages, and whole jobs in processes of their own."""
-    rounds, count = (2, 25) if options.quick else (5, 50)
-    count = ON_CARDS if device.type == "cuda" else count
+    rounds, count = frames_to_time(options, device, (2, 25), (5, 50))
     model = report.time("lite", "load", "", 1, lambda: ours.Lite(device), "per model")
     report.time("lite", "encode", "", rounds, model.encode, "per portrait")
     motion = model.move(4)
@@ -72,13 +82,17 @@ def measure_lite(options: argparse.Namespace, device: torch.device, report: Repo
     frames = {}
     for form in DTYPES:
         list(model.frames(motion[:3], form))  # warms up
-        gflop = ours.flops(lambda form=form: list(model.frames(motion[:1], form)))
+        gflop = model.gflop(motion, form)
         work = lambda form=form: list(model.frames(motion, form))  # noqa: E731
         frames[form] = report.time("lite", "frames", form, rounds, work, "per frame", count, gflop)
         report.time("lite", "first frame", form, rounds, lambda f=form: next(model.frames(motion, f)), "")
     work = lambda: ours.write(frames["float32"], folder / "frames.mp4")  # noqa: E731
-    report.time("lite", "encode video", "", rounds, work, "per frame", count)
-    for seconds in (10.0, *([30.0, 600.0] if options.memory else [])):
+    try:
+        report.time("lite", "encode video", "", rounds, work, "per frame", count)
+    except ModuleNotFoundError as error:
+        report.facts["not_run"] = f"videos: the package {error.name} is missing"
+        return
+    for seconds in (1.0 if options.tiny else 10.0, *([30.0, 600.0] if options.memory else [])):
         job = ours.render_job(seconds, folder, str(device))
         row = {"model": "lite", "stage": f"whole job, {seconds:g} s", "format": "", "unit": "per second"}
         row |= {"seconds": job["whole_rtf"], "rendering": job["real_time_factor"], "peak_mb": job["peak_rss_mb"]}
@@ -87,8 +101,7 @@ def measure_lite(options: argparse.Namespace, device: torch.device, report: Repo
 
 def measure_original(options: argparse.Namespace, device: torch.device, report: Report) -> None:
     """The published size with made-up weights, and the public code in turn with it."""
-    rounds, count = (3, 2) if options.quick else (5, 8)
-    count = ON_CARDS if device.type == "cuda" else count
+    rounds, count = frames_to_time(options, device, (3, 2), (5, 8))
     model = report.time("original", "load", "", 1, lambda: ours.Original(device), "per model")
     reference = Reference(options.reference) if options.reference else None
     motion = ours.motion(count)
@@ -98,7 +111,7 @@ def measure_original(options: argparse.Namespace, device: torch.device, report: 
     drawn = {}
     for form in DTYPES:
         drawn[form] = list(model.frames(motion, form))
-        gflop = ours.flops(lambda form=form: list(model.frames(motion[:1], form)))
+        gflop = model.gflop(motion, form)
         works = {"original": lambda form=form: list(model.frames(motion, form))}
         works |= {"reference": lambda: reference.frames(motion)} if reference else {}
         report.compare("frames", form, rounds, works, "per frame", count, gflop)
@@ -109,7 +122,8 @@ def measure_original(options: argparse.Namespace, device: torch.device, report: 
         reference = None
     for seconds in options.lengths:
         other = reference if seconds <= REFERENCE_SECONDS else None
-        measure_motion(report, model, other, seconds, 4 if options.quick else 10)
+        steps, rounds = (2, 1) if options.tiny else (4 if options.quick else 10, 2)
+        measure_motion(report, model, other, seconds, steps, rounds)
 
 
 def measure_motion(report: Report, model, reference, seconds: float, steps: int, rounds: int = 2) -> None:
@@ -138,6 +152,7 @@ def psnr(frames: list[np.ndarray], exact: list[np.ndarray]) -> dict[str, float]:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds, frames and lengths")
+    parser.add_argument("--tiny", action="store_true", help="a frame or two of everything: does it run?")
     parser.add_argument("--models", nargs="+", choices=("lite", "original"), default=("lite", "original"))
     parser.add_argument("--lengths", nargs="+", type=float, help="seconds of speech for motion (default: 4 36 300)")
     parser.add_argument("--reference", metavar="DIR", help="a checkout of X-LANCE/AniTalker")
@@ -149,7 +164,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="0 leaves it to torch")
     parser.add_argument("--json", metavar="FILE", help="all numbers")
     options = parser.parse_args(arguments)
-    options.lengths = options.lengths or ([4, 36] if options.quick else [4, 36, 300])
+    options.lengths = options.lengths or ([1] if options.tiny else [4, 36] if options.quick else [4, 36, 300])
     return options
 
 

@@ -62,6 +62,17 @@ def seeded():
 
 
 @pytest.fixture
+def card() -> str:
+    """The device of tests marked cuda. ANITALKER_TEST_CARD=cpu tries these tests themselves where there is no card."""
+    import torch
+
+    name = os.environ.get("ANITALKER_TEST_CARD", "cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return name
+
+
+@pytest.fixture
 def face():
     """The canonical face [468,3] in face heights: a mean over many people, nobody's own."""
     import torch

@@ -57,7 +57,7 @@ def test_its_contents(wheel):
 
 def test_it_renders_with_its_own_weights(clean, tmp_path):
     code = "import anitalker; from anitalker.weights.registry import SHIPPED_FOLDER; anitalker.load(); "
-    code += "print(SHIPPED_FOLDER, anitalker.__file__)"
+    code += "from anitalker.files import EXAMPLES; print(SHIPPED_FOLDER, EXAMPLES, anitalker.__file__)"
     where = run(str(clean / "bin/python"), "-c", code, cwd=tmp_path).split()
     assert all(path.startswith(str(clean)) for path in where)
     (examples,) = clean.glob("lib/python*/site-packages/anitalker/app/examples")

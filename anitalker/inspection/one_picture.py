@@ -5,13 +5,12 @@ Letters: S stages, M motion numbers, T frames.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
 from anitalker.config import FPS, SAMPLE_RATE, InputError, RenderOptions
 from anitalker.faces.landmarks import STABLE, face_height
+from anitalker.files import EXAMPLES
 from anitalker.inspection import attention, attribution, effects, figures, maximise, stages
 from anitalker.inspection.report import Report
 from anitalker.inspection.shared_state import Inspection, as_lite
@@ -19,7 +18,7 @@ from anitalker.inspection.views import grey_input, to_display
 from anitalker.media.video import read_audio
 from anitalker.motion.samplers import ddim_steps
 
-DEMO_SPEECH = Path(__file__).resolve().parents[2] / "app/examples/speech.flac"
+DEMO_SPEECH = EXAMPLES / "speech.flac"
 SPEECH_SECONDS = 5  # of the recording that are analysed
 MAX_ATTENTION_DISTANCE = FPS  # frames, of the attention profile
 SALIENCY_BLUR_STD_PIXELS = 3.0  # for display

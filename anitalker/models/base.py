@@ -91,6 +91,11 @@ class Model(Protocol[FaceT]):
     steps: int  # default number of sampler steps
 
     @property
+    def number_format(self) -> str:
+        """float32 or bfloat16: of the decoder's convolutions on this device."""
+        ...
+
+    @property
     def driving_filter(self) -> dict[str, float] | None:
         """Settings of the One-Euro filter for motion codes of a driving video; None: no filter."""
         ...

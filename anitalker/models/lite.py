@@ -92,6 +92,11 @@ class Lite:
         self.speech = networks.speech.to(self.device)
         self.mouth = None if networks.mouth is None else networks.mouth.to(self.device)
 
+    @property
+    def number_format(self) -> str:
+        """float32 or bfloat16: of the decoder's convolutions on this device."""
+        return "bfloat16" if draws_in_bfloat16(self.device, self.decoder.config.channels[0]) else "float32"
+
     @cached_property
     def prior(self) -> MotionPrior | None:
         """The prior of motion codes; None where the shipped one was trained on another motion space."""

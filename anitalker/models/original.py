@@ -112,11 +112,15 @@ class Original:
         everything = np.full(self.stage_one.config.motion, np.inf, np.float32)
         return -everything, everything
 
+    @property
+    def number_format(self) -> str:
+        """float32 or bfloat16: of the decoder's convolutions on this device, whichever is faster."""
+        return "bfloat16" if draws_in_bfloat16(self.device, self.stage_one.config.channels[-1]) else "float32"
+
     @cached_property
     def constants(self) -> Constants:
-        """The decoder's constant tensors, in the precision that is fastest on this device."""
-        use_bfloat16 = draws_in_bfloat16(self.device, self.stage_one.config.channels[-1])
-        return self.stage_one.dec.constants(torch.bfloat16 if use_bfloat16 else torch.float32)
+        """The decoder's constant tensors, in its number format."""
+        return self.stage_one.dec.constants(torch.bfloat16 if self.number_format == "bfloat16" else torch.float32)
 
     @cached_property
     def frontend(self) -> SpeechFrontend:

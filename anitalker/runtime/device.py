@@ -107,6 +107,11 @@ def peak_memory() -> float | None:
     return size / 2**20 if sys.platform == "darwin" else size / 2**10  # bytes on macOS, KiB elsewhere
 
 
+def peak_gpu_memory(device: torch.device) -> float | None:
+    """The largest memory of tensors on an NVIDIA GPU so far in MiB; None on other devices."""
+    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+
+
 class Clock:
     """Seconds per stage of a job: call it with the stage's name when the stage ends."""
 

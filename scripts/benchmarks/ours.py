@@ -15,19 +15,19 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from anitalker import pipeline, rendering
+from anitalker.benchmark import PORTRAIT, example_speech, write_speech
 from anitalker.config import FPS, SAMPLE_RATE, DenoiserConfig, RenderOptions, StageOneConfig
-from anitalker.media.text_to_speech import write_wav
-from anitalker.media.video import read_audio
+from anitalker.faces.detection import Face, select_faces
+from anitalker.files import EXAMPLES
 from anitalker.media.writer import VideoWriter
 from anitalker.models import lite
 from anitalker.models.original import Original as OriginalModel
 from anitalker.models.original import OriginalFace
 from anitalker.original.denoiser import Denoiser
 from anitalker.original.stage_one import StageOne
+from anitalker.portrait import Portrait
 from scripts.benchmarks.report import DTYPES
 from scripts.evaluation import synthetic_weights
-
-EXAMPLES = Path(__file__).parents[2] / "app/examples"
 
 
 def fill(module: nn.Module, prefix: str = "") -> nn.Module:
@@ -59,8 +59,13 @@ def motion(frames: int) -> Tensor:
 
 
 def speech(seconds: float) -> np.ndarray:
-    """The example's speech, repeated or cut: float32 [N]."""
-    return np.resize(read_audio(EXAMPLES / "speech.flac"), round(seconds * SAMPLE_RATE))
+    """The example's speech, repeated or cut: float32 [N]. Without ffmpeg syllables of noise, which take as long."""
+    try:
+        return example_speech(seconds)
+    except ModuleNotFoundError:
+        samples = np.arange(round(seconds * SAMPLE_RATE))
+        loudness = np.sin(4 * np.pi * samples / SAMPLE_RATE).clip(0)
+        return (0.1 * loudness * np.random.default_rng(0).standard_normal(len(samples))).astype(np.float32)
 
 
 class Original:
@@ -68,6 +73,7 @@ class Original:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        torch.backends.cudnn.allow_tf32 = False  # as `pipeline.load` does
         self.stage_one, denoiser = fill(StageOne(StageOneConfig())), Denoiser(DenoiserConfig("mfcc_full_control"))
         self.denoiser = fill(denoiser, "ema_model.").to(device)
         self.model = OriginalModel(self.stage_one, self.denoiser, device)
@@ -79,16 +85,24 @@ class Original:
         """The portrait's codes and features."""
         self.look = self.stage_one.encode(self.picture)
 
+    def frames(self, moved: Tensor, dtype: str, batch: int | None = None) -> Iterator[np.ndarray]:
+        """Motion [T,20] -> frames uint8 [256,256,3], drawn as the pipeline draws, `batch` at once (None: its own)."""
+        return rendering.render(self.model, [self.subject(dtype)], [moved.to(self.device)], batch, None)
+
     @torch.inference_mode()
-    def frames(self, moved: Tensor, dtype: str) -> Iterator[np.ndarray]:
-        """Motion [T,20] -> frames uint8 [256,256,3], drawn as the pipeline draws."""
+    def subject(self, dtype: str) -> OriginalFace:
+        """The portrait, ready to be drawn in one number format."""
         look, dec = self.look, self.stage_one.dec
         if dtype not in self.renderers:
             constants = dec.constants(DTYPES[dtype])
             ready = dec.prepare(constants, look.image_code, look.skips)
             self.renderers[dtype] = lambda row: dec.draw(constants, ready, row).pictures
-        subject = OriginalFace(None, look.image_code, look.motion_code, look.identity, self.renderers[dtype], {}, None)
-        return rendering.render(self.model, [subject], [moved.to(self.device)], RenderOptions().batch_size, None)
+        return OriginalFace(None, look.image_code, look.motion_code, look.identity, self.renderers[dtype], {}, None)
+
+    def gflop(self, moved: Tensor, dtype: str) -> float:
+        """GFLOP of one frame."""
+        row, subject = moved[:1].to(self.device), self.subject(dtype)
+        return flops(lambda: list(self.model.render_frames(subject, row)))
 
     @torch.inference_mode()
     def move(self, frames: int, steps: int) -> Tensor:
@@ -107,21 +121,38 @@ class Lite:
         self.device = device
 
     def encode(self) -> None:
-        """The portrait: found, cropped, read."""
-        self.portrait = self.talker.portrait(EXAMPLES / "portrait.webp")
+        """The portrait: found, cropped, read, judged."""
+        self.portrait = self.talker.portrait(EXAMPLES / PORTRAIT)
+
+    def take(self, pixels: np.ndarray, face: Face | None = None) -> None:
+        """Prepare a picture, uint8 [H,W,3], and its largest face (or `face`), which is not judged: that takes zuko."""
+        model = self.talker.model
+        (face,) = (face,) if face else select_faces(self.talker.finder().find(pixels), "largest", "the picture")
+        self.portrait = Portrait(pixels, (model.prepare(pixels, model.crop(pixels, face)),), (0,), (face,))
 
     def move(self, seconds: float) -> Tensor:
         """Speech of so many seconds -> motion [T,20]."""
         return self.talker.motion(self.portrait, speech(seconds))[0]
 
-    def frames(self, moved: Tensor, dtype: str) -> Iterator[np.ndarray]:
-        """Motion [T,20] -> whole frames in one number format."""
-        lite.draws_in_bfloat16 = lambda device, channels: dtype == "bfloat16"
-        return self.talker.draw(self.portrait, [moved.to(self.device)])
+    def frames(self, moved: Tensor, dtype: str, batch: int | None = None) -> Iterator[np.ndarray]:
+        """Motion [T,20] -> whole frames in one number format, `batch` at once (None: the pipeline's choice)."""
+        draw_in(dtype)
+        return self.talker.draw(self.portrait, [moved.to(self.device)], RenderOptions(batch_size=batch))
+
+    def gflop(self, moved: Tensor, dtype: str) -> float:
+        """GFLOP of one frame."""
+        draw_in(dtype)
+        face, row = self.portrait.faces[0], moved[:1].to(self.device)
+        return flops(lambda: list(self.talker.model.render_patches(face, row)))
+
+
+def draw_in(dtype: str) -> None:
+    """Let `lite` draw in this number format, whatever the device."""
+    lite.draws_in_bfloat16 = lambda device, channels: dtype == "bfloat16"
 
 
 def flops(work: Callable[[], object]) -> float:
-    """GFLOP of products and convolutions in one call; a multiplication with its addition counts 2."""
+    """GFLOP of products and convolutions in one call, of this thread; a multiplication with its addition counts 2."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() / 1e9
@@ -136,14 +167,12 @@ def write(frames: list[np.ndarray], path: Path) -> None:
 
 def recording(seconds: float, folder: Path) -> Path:
     """Speech of so many seconds as a file."""
-    file = folder / f"speech-{seconds:g}.wav"
-    write_wav(file, speech(seconds).clip(-1, 1) * 32767, SAMPLE_RATE)
-    return file
+    return write_speech(speech(seconds), folder / f"speech-{seconds:g}.wav")
 
 
 def render_job(seconds: float, folder: Path, device: str) -> dict:
     """The command line in a process of its own, loading included: facts of --json and its whole real-time factor."""
-    command = [sys.executable, "-m", "anitalker", "render", str(EXAMPLES / "portrait.webp")]
+    command = [sys.executable, "-m", "anitalker", "render", str(EXAMPLES / PORTRAIT)]
     command += [str(recording(seconds, folder)), "-o", str(folder / "out.mp4"), "--device", device, "--json"]
     start = time.perf_counter()
     job = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -22,10 +21,18 @@ def by_turns(works: dict[str, Callable[[], object]], rounds: int) -> tuple[dict[
     times, results = {name: [] for name in works}, {}
     for _ in range(rounds):
         for name, work in works.items():
+            wait()
             clock, processor = time.perf_counter(), time.process_time()
             results[name] = work()
+            wait()
             times[name].append((time.perf_counter() - clock, time.process_time() - processor))
     return {name: np.array(values) for name, values in times.items()}, results
+
+
+def wait() -> None:
+    """Let a card finish what it was told: its calls return before."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def ratio(theirs: np.ndarray, ours: np.ndarray, share: float = 1.0) -> dict[str, dict[str, float]]:
@@ -39,40 +46,33 @@ def ratio(theirs: np.ndarray, ours: np.ndarray, share: float = 1.0) -> dict[str,
 
 
 @torch.inference_mode()
-def peaks(device: torch.device, rounds: int = 5) -> dict[str, dict[str, float]]:
-    """GFLOP/s of a large product and of a wide 3x3 convolution, the best of `rounds`: format -> both."""
+def peaks(device: torch.device, rounds: int = 5, side: int | None = None) -> dict[str, dict[str, float]]:
+    """GFLOP/s of a large product and of a wide 3x3 convolution, the best of `rounds`: format -> both.
+
+    side: of the product's matrices; None: as large as fills the device.
+    """
+    torch.backends.cudnn.allow_tf32 = False  # as `pipeline.load` does
+    side = side or (8192 if device.type == "cuda" else 1536)
+    batch = max(1, side // 128 if device.type == "cuda" else 1)
     speeds: dict[str, dict[str, float]] = {}
     for name, dtype in DTYPES.items():
-        a = torch.randn(1536, 1536, device=device, dtype=dtype)
-        x = torch.randn(1, 256, 64, 64, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        a = torch.randn(side, side, device=device, dtype=dtype)
+        x = torch.randn(batch, 256, 64, 64, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
         w = torch.randn(256, 256, 3, 3, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
         work = {"product": lambda a=a: a @ a, "convolution": lambda x=x, w=w: torch.conv2d(x, w, padding=1)}
-        flop = {"product": 2 * 1536**3, "convolution": 2 * 64**2 * 256**2 * 9}
-        if device.type == "cuda":
-            work = {kind: lambda run=run: (run(), torch.cuda.synchronize()) for kind, run in work.items()}
+        flop = {"product": 2 * side**3, "convolution": 2 * batch * 64**2 * 256**2 * 9}
         times, _ = by_turns(work, rounds)
         speeds[name] = {kind: flop[kind] / seconds[:, 0].min() / 1e9 for kind, seconds in times.items()}
     return speeds
 
 
-def machine() -> dict:
-    """What the numbers belong to: cores, threads, versions, and how busy the machine is."""
-    return {
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "load": os.getloadavg()[0],
-    }
-
-
 class Report:
     """facts: machine, peaks, rows, ratios; later perhaps psnr and not_run. JSON types only."""
 
-    def __init__(self, machine: dict, peaks: dict) -> None:
+    def __init__(self, machine: Mapping[str, object], peaks: dict) -> None:
         self.rows: list[dict] = []
         self.ratios: dict[str, dict] = {}
-        self.facts = {"machine": machine, "peaks": peaks, "rows": self.rows, "ratios": self.ratios}
+        self.facts = {"machine": dict(machine), "peaks": peaks, "rows": self.rows, "ratios": self.ratios}
 
     def time(self, model: str, stage: str, form: str, rounds: int, work: Callable, unit: str, units=1.0, gflop=0.0):
         """One row: median of `rounds` runs of `work` per unit; the last result."""

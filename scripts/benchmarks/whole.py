@@ -26,7 +26,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from anitalker.benchmark import PORTRAIT
 from anitalker.config import RenderOptions
+from anitalker.files import EXAMPLES
 from anitalker.media.video import ffmpeg, read_audio
 from anitalker.pipeline import Talker
 from anitalker.runtime.device import peak_memory
@@ -41,7 +43,7 @@ def run_ours(speech: Path, output: Path, form: str):
     model = ours.Original(torch.device("cpu")).model
     model.__dict__["constants"] = model.stage_one.dec.constants(DTYPES[form])
     options = RenderOptions(frame="crop")
-    return lambda: Talker(model).render(ours.EXAMPLES / "portrait.webp", speech, output, options)
+    return lambda: Talker(model).render(EXAMPLES / PORTRAIT, speech, output, options)
 
 
 def run_reference(speech: Path, output: Path, checkout: str):

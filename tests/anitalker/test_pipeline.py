@@ -135,10 +135,10 @@ def test_devices_that_are_not_there(untrained_model):
 
 
 @pytest.mark.cuda
-def test_cuda_agrees_with_the_cpu(untrained_model, example_portrait, clicks, monkeypatch, fixed_finder):
+def test_cuda_agrees_with_the_cpu(card, untrained_model, example_portrait, clicks, monkeypatch, fixed_finder):
     monkeypatch.setattr("anitalker.models.loading.load_finder", lambda backend, device: fixed_finder())
     results = []
-    for device in ("cpu", "cuda"):
+    for device in ("cpu", card):
         talker = pipeline.load(untrained_model, device)
         portrait = talker.portrait(example_portrait)
         motion = talker.motion(portrait, clicks, QUICK)

@@ -54,6 +54,7 @@ def test_each_family_has_everything(any_talker):
     model = any_talker.model
     for name in ("family", "name", "fingerprint", "device", "size", "steps", "driving_filter", "prior", "streaming"):
         assert hasattr(model, name)
+    assert model.number_format in ("float32", "bfloat16")
     for name in (
         "check",
         "check_face",

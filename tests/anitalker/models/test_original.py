@@ -253,9 +253,9 @@ def test_stages_that_do_not_belong_together(original_networks):
 
 
 @pytest.mark.cuda
-def test_cuda_agrees_with_the_cpu(original_networks, picture, fixed_finder, sound):
+def test_cuda_agrees_with_the_cpu(card, original_networks, picture, fixed_finder, sound):
     results = []
-    for device in ("cpu", "cuda"):
+    for device in ("cpu", card):
         model = Original(*original_networks(), device)
         subject = model.prepare(picture, model.crop(picture, fixed_finder().find(picture)[0]))
         motion = model.generate_motion(sound, subject, QUICK)

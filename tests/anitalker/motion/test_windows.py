@@ -230,12 +230,15 @@ def test_names_of_the_weights_are_frozen():
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_agrees_with_the_cpu(network, start):
+def test_cuda_agrees_with_the_cpu(card, network, start):
     on_cpu = motion(network, start)
-    moved = network.to("cuda")
+    moved = network.to(card)
     on_gpu = generate_motion(
-        moved, speech(50).cuda(), start.cuda(), torch.Generator().manual_seed(0), SamplingParams(steps=2, guidance=1.0)
+        moved,
+        speech(50).to(card),
+        start.to(card),
+        torch.Generator().manual_seed(0),
+        SamplingParams(steps=2, guidance=1.0),
     )
     network.to("cpu")
     assert torch.allclose(on_gpu.cpu(), on_cpu, atol=1e-3)
