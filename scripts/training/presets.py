@@ -204,4 +204,6 @@ def decoder_config(recipe: Decoder, space: MotionSpaceConfig) -> DecoderConfig:
         raise InputError(f"channels are {recipe.channels!r}; allowed are multiples of 8 like {Decoder.channels}")
     if CROP // recipe.block % 2 ** (len(channels) - 1):
         raise InputError(f"{len(channels)} widths are too many for {CROP // recipe.block} places; give fewer channels")
-    return replace(DecoderConfig(), channels=channels, block=recipe.block, grid=recipe.grid, motion_size=space.motion_size)
+    return replace(
+        DecoderConfig(), channels=channels, block=recipe.block, grid=recipe.grid, motion_size=space.motion_size
+    )
