@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
+from anitalker.config import CROP
 from anitalker.decoder.composition import composition_fields
 from anitalker.decoder.decoder import Layers
 from anitalker.decoder.detail import FINER, LUMA, Detail
@@ -44,6 +46,7 @@ class FusedCompositor:
     def __init__(self, detail: Detail) -> None:
         self.detail, self.viewport = detail, detail.viewport
         self.source = np.ascontiguousarray(detail.pixels.transpose(2, 0, 1)).astype(np.float32)
+        self.rows = neighbours(CROP, *detail.viewport.spans[0])  # of the grid, about each row of the viewport
 
     def draw(self, layers: Layers) -> Patch:
         """One frame's Layers -> what changes, in its place in the viewport."""
@@ -57,26 +60,20 @@ class FusedCompositor:
             )
         frame = self.detail.pixels[rows, columns].copy()
         lids = [] if layers.landmark_pair is None else self._lids(layers.landmark_pair)
-        (top, _, height), (left, _, width) = self.viewport.spans
+        (_, _, height), (left, _, width) = self.viewport.spans
         fields = _combined(fields, FINER * width, FINER * height)
-        below, above, weight = (part.numpy() for part in neighbours(fields.shape[1], top, self.viewport.height, height))
+        wide = np.stack([cv2.resize(field, (width, len(field)))[:, left:][:, columns] for field in fields])
+        wide = torch.from_numpy(wide)  # [C,n,w]
         for start in range(rows.start, rows.stop, TILE_ROWS):
             tile = slice(start, min(start + TILE_ROWS, rows.stop))
-            reach = slice(below[tile.start], above[tile.stop - 1] + 1)
-            across = self._pixels(active[reach].any(0), 1)
+            below, above, weight = (part[tile] for part in self.rows)
+            across = self._pixels(active[int(below[0]) : int(above[-1]) + 1].any(0), 1)
             if across.start == across.stop:
                 continue
-            upper, lower = fields[:, below[tile]], fields[:, above[tile]]
-            lower -= upper
-            lower *= weight[tile, None]
-            upper += lower
-            wide = cv2.resize(upper.reshape(-1, upper.shape[-1]), (width, upper.shape[0] * upper.shape[1]))
-            wide = wide.reshape(*upper.shape[:2], width)[..., left + across.start : left + across.stop]
-            pixels = self._compose(wide, tile, across, lids)
-            frame[
-                tile.start - rows.start : tile.stop - rows.start,
-                across.start - columns.start : across.stop - columns.start,
-            ] = pixels
+            inside = slice(across.start - columns.start, across.stop - columns.start)
+            down = torch.lerp(wide.index_select(1, below), wide.index_select(1, above), weight[:, None])
+            pixels = self._compose(down.numpy()[..., inside], tile, across, lids)
+            frame[tile.start - rows.start : tile.stop - rows.start, inside] = pixels
         if mouth is not None:
             self._lay_mouth(mouth, frame, rows.start, columns.start)
         return Patch(rows.start, columns.start, frame)
