@@ -270,10 +270,8 @@ class Actions(Previews):
 
     def _end_of_batch(self, job: Job, batch: Batch, session: Session) -> View:
         """What is to be seen of several videos: the last one, and the ZIP while all of them are there."""
-        status, shelf = (
-            components.job_end(components.batch_end(batch), "done", job.warnings),
-            components.result_gallery(session.results),
-        )
+        status = components.job_end(components.batch_end(batch), "done", job.warnings)
+        shelf = components.result_gallery(session.results)
         archive = file_data(batch.archive) if batch.archive.exists() else None
         last = batch.shown
         if last is None or not last.file.exists():

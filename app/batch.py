@@ -73,6 +73,7 @@ def make_batch(
         widget_value = {**file_data(recording.file), "orig_name": recording.name}
         inputs = {**job.inputs, "kind": "speak", "recordings": None, "recording": widget_value}
         entry = Entry(job, inputs, before, sum(frames))
+        entry.report("start")
         request = replace(wanted, kind="speak", name=names[number], source=_given(recording.file))
         try:
             results.append(make_video(entry, session, models, maximum, request, portrait))

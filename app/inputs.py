@@ -149,7 +149,8 @@ class Inputs:
         key = tuple(str(upload) for _, upload in uploads)
         with session.reading:
             if session.recordings[0] != key:
-                session.recordings = key, read_recordings(uploads, session.upload_folder, self.limits)
+                session.recordings = (), []  # whose files may go now
+                session.recordings = key, read_recordings(uploads, session.unpack_folder, self.limits)
             return session.recordings[1]
 
     def _usable_recordings(self, values: dict, session: Session) -> list[Recording]:

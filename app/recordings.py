@@ -122,7 +122,10 @@ def _each(
             if bytes_left < 0:
                 total = UNPACKED_UPLOADS * limits.upload_bytes / MB
                 raise InputError(f"unpacked, the recordings have more than {total:g} MB in all; leave some out")
-            yield check_recording(name, target, limits)
+            recording = check_recording(name, target, limits)
+            if recording.refusal:
+                target.unlink()
+            yield recording
 
 
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, max_bytes: int) -> int:

@@ -108,7 +108,6 @@ def _build_application(
         theme=build_theme(),
         css_paths=[Path(__file__).parent / "style.css"],
         favicon_path=str(LOGO),
-        i18n=gr.I18n(en={"common.upload": "Add files"}),  # of a button whose name Gradio 6.31 leaves out
     )
     return Guard(Document(app), sessions, limits)
 

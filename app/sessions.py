@@ -82,6 +82,7 @@ class Session:
     report: Report | None = None
     batch: Batch | None = None  # the last one, while all of its videos are there
     recordings: tuple[tuple[str, ...], list[Recording]] = ((), [])  # what was read last: paths of uploads, recordings
+    unpacked: list[Path] = field(default_factory=list)  # folders of recordings out of ZIPs
     reading: threading.Lock = field(default_factory=threading.Lock)  # held while recordings are read
     result_count: int = 0  # of all results, also those that have been deleted
 
@@ -94,6 +95,15 @@ class Session:
         folder = self.folder / "uploads" / secrets.token_hex(8)
         folder.mkdir(parents=True)
         return folder
+
+    def unpack_folder(self) -> Path:
+        """Make a folder for recordings out of ZIPs. Earlier ones go if no job runs and no video was made of them."""
+        used = str([result.inputs.get("recording") for result in self.results])
+        for folder in [folder for folder in self.unpacked if not self.busy and folder.name not in used]:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.unpacked.remove(folder)
+        self.unpacked.append(self.upload_folder())
+        return self.unpacked[-1]
 
     def watch(self, tab: str, job: Job) -> None:
         """Note that a tab shows a job: a new one, or the latest again after a reload."""

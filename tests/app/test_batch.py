@@ -13,7 +13,6 @@ from anitalker.config import InputError
 from app.batch import Entry, video_names
 from app.jobs import Cancelled, Job
 from app.recordings import Recording
-from app.sessions import SessionStore
 
 
 @pytest.fixture
@@ -124,23 +123,6 @@ def test_names_of_the_videos_differ(tmp_path):
     recordings = [Recording(name, tmp_path) for name in ("a.wav", "a.mp3", "a-2.wav", "?.wav")]
     names = video_names({"portrait": {"orig_name": "me.png"}}, recordings)
     assert names == ["me-a", "me-a-2", "me-a-2-2", "me"]
-
-
-def test_a_zip_goes_with_the_first_of_its_videos_that_is_deleted(tmp_path):
-    from app.limits import Limits
-
-    store = SessionStore(Limits())
-    session = store.get("a" * 32)
-    results = []
-    for number in range(3):
-        (tmp_path / "x.mp4").write_bytes(b"video")
-        results.append(session.add_result(tmp_path / "x.mp4", "speak", {}, {}, 24, f"v{number}"))
-    session.delete_result(1)
-    batch = session.set_batch(results, {}, "me-videos")
-    assert batch.shown is results[2] and zipfile.ZipFile(batch.archive).namelist() == ["v1.mp4", "v2.mp4"]
-    session.delete_result(2)
-    assert session.batch is None and not batch.archive.exists() and results[2].file.exists()
-    store.close()
 
 
 @pytest.mark.slow

@@ -38,21 +38,14 @@ def gate(found_talker, monkeypatch):
     event.set()
 
 
-def give_several(tab, files, *names):
-    tab.locator("#recording input[type=file]").first.evaluate("input => { input.multiple = true }")  # as a click does
-    tab.locator("#recording input[type=file]").first.set_input_files([str(files[name]) for name in names])
-    tab.locator("#listed .note").first.wait_for()
-
-
 @pytest.mark.slow
 def test_a_batch_through_a_reload_to_its_zip(open_page, gate, files, root):
     tab = open_page()
     tab.give_portrait(root / "app/examples/man.webp")
     tab.set_steps()
-    give_several(tab, files, "one.wav", "talk.zip", "two.wav")
+    tab.give_several(files["one.wav"], files["talk.zip"], files["two.wav"])
     assert "3 recordings, 2 s in all" in tab.locator("#listed").inner_text()
     assert "Left out: notes.txt" in tab.locator("#listed").inner_text()
-    assert tab.locator("#recordings button[aria-label='Add files']").is_visible()
     assert not tab.locator("#recording").is_visible() and not tab.locator("#speak").is_visible()
     tab.locator("#estimate-batch .estimate", has_text="Takes about").wait_for()
     tab.locator("#batch").click()
@@ -85,7 +78,7 @@ def test_cancel_keeps_the_finished_and_the_list_can_be_emptied(open_page, page, 
     tab = open_page()
     tab.give_portrait(root / "app/examples/man.webp")
     tab.set_steps()
-    give_several(tab, files, "one.wav", "two.wav")
+    tab.give_several(files["one.wav"], files["two.wav"])
     tab.locator("#batch").click()
     tab.await_status("Recording 2 of 2: two.wav")
     tab.locator("#cancel").click()
@@ -102,7 +95,7 @@ def test_cancel_keeps_the_finished_and_the_list_can_be_emptied(open_page, page, 
 @pytest.mark.slow
 def test_files_that_are_dropped_and_one_that_is_too_large(open_page, files):
     tab = open_page()
-    give_several(tab, files, "one.wav", "large.wav", "two.wav")
+    tab.give_several(files["one.wav"], files["large.wav"], files["two.wav"])
     tab.locator("#checker", has_text="Not uploaded, perhaps too large: large.wav").wait_for()
     assert tab.locator("#recordings .file-preview tr").count() == 2
     tab.locator("#recordings [aria-label=Clear]").click()

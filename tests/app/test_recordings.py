@@ -95,15 +95,23 @@ def test_nested_zips_are_refused_whatever_their_name(read, wav):
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as packed:
         packed.writestr("a.wav", wav)
-    told = outcome(read(("x.zip", {"inner.wav": inner.getvalue(), "a.wav": wav})))
+    told = outcome(read(("x.zip", {"notes.txt": "no recording", "inner.wav": inner.getvalue(), "a.wav": wav})))
     assert told["a.wav"] == 0.5 and "ZIP within the ZIP" in told["inner.wav"]
-    assert read.left == ["0-1/a.wav"]
+    assert read.left == ["0-2/a.wav"], "what is refused stays on the disk"
 
 
-def test_bombs_are_counted_as_they_unpack(read, wav):
+def test_bombs_are_counted_as_they_unpack(read, wav, monkeypatch):
+    unpack, unpacked = zipfile.ZipExtFile.read, []
+
+    def count(stream, size=-1):
+        unpacked.append(len(piece := unpack(stream, size)))
+        return piece
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", count)
     told = outcome(read(("bomb.zip", {"bomb.wav": bytes(50_000_000), "a.wav": wav})))
     assert told["a.wav"] == 0.5 and "more than 0.2 MB" in told["bomb.wav"]
     assert read.left == ["0-1/a.wav"]
+    assert sum(unpacked) < 200_000 + 2**16 + len(wav), "unpacked further than the limit"
     with pytest.raises(InputError, match=r"more than 0\.6 MB in all"):
         read(("many.zip", {f"{number}.wav": bytes(199_000) for number in range(5)}))
     assert read.left == []

@@ -65,7 +65,7 @@ def test_a_saved_still_has_the_size_of_the_video_and_its_marks(stills, example_p
     assert save(large, "crop", frame="crop").shape == (256, 256, 3)
     verdict = verify(tmp_path / "wide.png")
     assert verdict["state"] == "intact" and verdict["watermark"]["found"]
-    assert verdict["credentials"]["origin"]["model"] == "lite"
+    assert verdict["credentials"]["origin"]["model"] == "untrained"
     both, single = save(pair, "both", "rest", face="all", yaw=25), save(pair, "single", "rest", yaw=25)
     assert np.abs(both - single).mean() > 0.3, "the second face does not turn"
     corner = (slice(-40, None), slice(0, 80))
