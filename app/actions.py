@@ -17,10 +17,11 @@ import gradio as gr
 from anitalker.media.text_to_speech import speak
 
 from . import components, controls, limits, player, work
+from .batch import make_batch
 from .inputs import SKIP, file_data, video_name
 from .jobs import Job
 from .previews import Previews
-from .sessions import Report, Session
+from .sessions import Batch, Report, Session
 
 MAX_RANDOM_SEED = 1_000_000  # short enough to be typed
 POLL_SECONDS = 0.25  # between two looks at a job
@@ -44,7 +45,7 @@ class Actions(Previews):
     """The page's functions over one model in memory, one job queue and the visitors' sessions."""
 
     async def start(self, kind: str, values: dict, request: gr.Request) -> Job:
-        """Check the inputs of speak, say, drive or inspect and queue this tab's job. Raises InputError."""
+        """Check the inputs of a kind of work, as in `events.SUMMARIES`, and queue this tab's job. Raises InputError."""
         session = self._session(request)
         plan = await asyncio.to_thread(self._plan, kind, values, session)
 
@@ -63,12 +64,16 @@ class Actions(Previews):
         session, shown = self._session(request), self._progress(job)
         source = player.source_view(job.inputs)
         yield shown._replace(video=None, source=source, facts=None, archive=None, busy=True)
+        count = session.result_count
         while not job.ended.is_set():
             await asyncio.sleep(POLL_SECONDS)
             session.last_seen = time.monotonic()
             before, shown = shown, self._progress(job)
             if shown != before:  # the live video is told once
                 yield shown if shown.player != before.player else View(shown.status)
+            if session.result_count != count:  # a video of a batch
+                count = session.result_count
+                yield View(shelf=components.result_gallery(session.results))
         yield self._end_of(job, session)
 
     async def run_for_program(self, kind: str, values: dict, request: gr.Request) -> AsyncIterator[View]:
@@ -114,15 +119,20 @@ class Actions(Previews):
             job.cancel()
 
     def delete_video(self, number: int, request: gr.Request) -> list:
-        """Delete a video of the shelf. Returns the shelf; status, video, player and source, empty if they show it."""
+        """Delete a video of the shelf, and a ZIP with it.
+
+        Returns the shelf; status, video, player, source and archive, empty if they show it.
+        """
         session = self._session(request)
+        batch = session.batch
         deleted = session.delete_result(number)
-        latest = session.latest_job
-        shown = latest is not None and latest.ended.is_set() and latest.result is not None and latest.result is deleted
+        latest = session.latest_job.result if session.latest_job and session.latest_job.ended.is_set() else None
+        shown = deleted is not None and deleted is (latest.shown if isinstance(latest, Batch) else latest)
         if shown:
             session.latest_job = None
         emptied = [components.IDLE, None, player.EMPTY, ""] if shown else [SKIP] * 4
-        return [components.result_gallery(session.results), *emptied]
+        archive = None if batch is not None and batch is not session.batch else SKIP
+        return [components.result_gallery(session.results), *emptied, archive]
 
     def delete_files(self, request: gr.Request) -> None:
         """Delete the session with all of its files."""
@@ -150,6 +160,8 @@ class Actions(Previews):
             if result.number == number:
                 settings = {"model": result.facts["model"], **controls.widget_values(result.settings)}
                 inputs = {**result.inputs, **settings, "tab": result.kind}
+                if result.kind == "speak":
+                    inputs["recordings"] = None  # a list of several would hide the single one
                 return {name: self._still_there(value, session) for name, value in inputs.items()}
         return {}
 
@@ -180,7 +192,14 @@ class Actions(Previews):
             file = self._driving_video(clip, session) if clip else self._portrait(values.get("portrait"), session)
             return lambda job: work.make_report(job, session, self.models, model, file)
         portrait = self._portrait(values.get("portrait"), session)
-        sources = {"speak": self._recording, "say": self._speech, "drive": self._driving, "idle": self._no_source}
+        recordings = self._usable_recordings(values, session) if kind == "batch" else []
+        sources = {
+            "batch": self._no_source,
+            "speak": self._recording,
+            "say": self._speech,
+            "drive": self._driving,
+            "idle": self._no_source,
+        }
         source = sources[kind](values, session)
         chosen = {name: values.get(name) for name in controls.DEFAULTS}
         if chosen["seed"] in (None, ""):
@@ -190,6 +209,8 @@ class Actions(Previews):
         others = self._second_recording(values, session) if kind == "speak" else {}
         name = video_name(kind, values)
         wanted = work.VideoRequest(kind, model, portrait, source, options, absolute, name, seconds, others)
+        if kind == "batch":
+            return lambda job: make_batch(job, session, self.models, self.limits, wanted, recordings, self.message_for)
         return lambda job: work.make_video(job, session, self.models, self.limits, wanted)
 
     def _recording(self, values: dict, session: Session) -> work.Source:
@@ -213,7 +234,9 @@ class Actions(Previews):
         return lambda folder, job: clip
 
     def _still_there(self, value: Any, session: Session) -> Any:
-        """Return a widget's value, or None if it is a file that is gone."""
+        """Return a widget's value, or None if it is a file that is gone; of a list, what is there."""
+        if isinstance(value, list):
+            return [there for item in value if (there := self._still_there(item, session))] or None
         if not isinstance(value, dict) or "path" not in value:
             return value
         file = self.sessions.resolve_readable(session.id, str(value["path"]))
@@ -225,12 +248,17 @@ class Actions(Previews):
             ended = components.job_end(self.message_for(job.error), "failed")
             return View(ended, video=None, player=player.EMPTY, busy=False)
         if job.state == "cancelled":
-            return View(components.job_end("Cancelled", "cancelled"), video=None, player=player.EMPTY, busy=False)
+            words = "Cancelled" + ("; finished videos are below" if job.step else "")
+            shelf = components.result_gallery(session.results)
+            status = components.job_end(words, "cancelled")
+            return View(status, video=None, player=player.EMPTY, shelf=shelf, busy=False)
         if isinstance(job.result, Report):
             facts = job.result.facts
             words = f"Done: {facts['pictures']} pictures in {facts['seconds']:.0f} s. The report is below."
             status = components.job_end(words, "done")
             return View(status, player=player.EMPTY, facts=facts, busy=False, **self._report_view(job.result))
+        if isinstance(job.result, Batch):
+            return self._end_of_batch(job, job.result, session)
         result = job.result
         words = f"Done: {components.finished(result)}. {controls.describe(result.settings)}"
         facts, shelf = {**result.facts, **result.settings}, components.result_gallery(session.results)
@@ -239,6 +267,17 @@ class Actions(Previews):
             return View(status, None, player.EMPTY, "", facts, shelf, busy=False)
         source = player.source_view(job.inputs)
         return View(status, file_data(result.file), player.done(result), source, facts, shelf, busy=False)
+
+    def _end_of_batch(self, job: Job, batch: Batch, session: Session) -> View:
+        """What is to be seen of several videos: the last one, and the ZIP while all of them are there."""
+        status = components.job_end(components.batch_end(batch), "done", job.warnings)
+        shelf = components.result_gallery(session.results)
+        archive = file_data(batch.archive) if batch.archive.exists() else None
+        last = batch.shown
+        if last is None or not last.file.exists():
+            return View(status, None, player.EMPTY, "", batch.facts, shelf, archive, busy=False)
+        video, source = file_data(last.file), player.source_view(job.inputs)
+        return View(status, video, player.done(last), source, batch.facts, shelf, archive, busy=False)
 
     def _report_view(self, report: Report | None) -> dict:
         return {"archive": file_data(report.archive), "report": components.report_page(report)} if report else {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -13,11 +14,14 @@ from .controls import describe
 from .jobs import Job
 from .limits import MB, Limits
 from .player import result_buttons
-from .sessions import Report, Result
+from .sessions import Batch, Report, Result
 
 if TYPE_CHECKING:
+    from anitalker.config import InputError
     from anitalker.faces.detection import Face
     from anitalker.models.base import FaceCheck
+
+    from .recordings import Recording
 
 # Beyond these the result suffers.
 MIN_FACE_PIXELS = 100
@@ -71,12 +75,14 @@ def sentence(text: str) -> str:
 
 
 def input_limits(kind: str, limits: Limits) -> str:
-    """What a widget takes, to be read before a file is refused. `kind` is portrait, recording, text or video."""
+    """What an input takes, to be read before a file is refused: portrait, recording, text or video."""
     size, length = f"{limits.upload_bytes / MB:g} MB", _duration(limits.media_seconds)
     words = {
         "portrait": f"A face from the front, at least {MIN_FACE_PIXELS} pixels high. JPEG, PNG, WebP or AVIF, up to "
         f"{limits.megapixels:g} megapixels and {size}.",
-        "recording": f"WAV, MP3, M4A, FLAC or Ogg; of a video, the sound is taken. Up to {length} and {size}.",
+        "recording": f"WAV, MP3, M4A, FLAC or Ogg; of a video, the sound is taken. Up to {length} and {size}. "
+        f"Several files, or a ZIP, give a video each: up to {limits.batch_recordings}, and "
+        f"{_duration(limits.batch_seconds)} in all.",
         "text": f"Up to {limits.text_characters:,} characters.",
         "video": f"MP4, MOV or WebM. The face is there from the first frame on. Up to {length} and {size}.",
     }
@@ -126,6 +132,22 @@ def recording_advice(seconds: float, warnings: Sequence[str]) -> str:
     return message(f"{seconds:.1f} s of sound. Good.", "good")
 
 
+def recordings_advice(recordings: Sequence[Recording], message_for: Callable[[InputError], str]) -> str:
+    """A message about several recordings: how many and how long, what is left out and what may spoil a result."""
+    seconds = [recording.seconds for recording in recordings if not recording.refusal]
+    refused = [left_out(entry.name, message_for(entry.refusal)) for entry in recordings if entry.refusal]
+    doubts = [f"in {entry.name}: {warning}" for entry in recordings for warning in entry.warnings]
+    count = f"{len(seconds)} recording{'' if len(seconds) == 1 else 's'}"
+    if not seconds:
+        return _warnings(refused) or message("There is no recording in it. Give one or more.", "bad")
+    return message(f"{count}, {_duration(sum(seconds))} in all.", "good") + _warnings([*refused, *doubts])
+
+
+def left_out(name: str, reason: str) -> str:
+    """What is told of a recording that cannot be used."""
+    return f"left out: {name}: " + re.sub(r": '[^']*'(?=[;,] | \()", "", reason)  # names the file once
+
+
 def verdict(ours: bool, state: str, lines: Sequence[str]) -> str:
     """Whether a file was made by AniTalker, in a sentence; below it, to unfold, what was read. state: of `verify`."""
     words, kind = VERDICTS[state] if ours else (NO_MARK, "")
@@ -143,7 +165,16 @@ def still(address: str, moment: str = "") -> str:
     if not address:
         return "<p class='nothing'>With a portrait, a still here follows the sliders.</p>"
     words = STILL_WORDS.get(moment, "At rest")
-    return f"<figure><img src='{address}' alt='Still: {words}'><figcaption>{words}</figcaption></figure>"
+    return (
+        f"<figure><img src='{address}' alt='Still: {words}'><figcaption>{words}</figcaption>"
+        "<button type='button' data-save>Save the still</button></figure>"
+    )
+
+
+def saved_still(file: Path, words: str) -> str:
+    """A link to a still that was drawn at the size of the video; the browser follows it by itself."""
+    link = f"<a href='{_file_url(file)}' download='{escape(file.name)}'>{escape(file.name)}</a>"
+    return f"<p class='note good' role='status'>Saved: {link} {escape(words)}</p>"
 
 
 def estimated(seconds: float, jobs: int) -> str:
@@ -158,15 +189,16 @@ def job_progress(job: Job, position: int) -> str:
     """The status of an unfinished job: its position in the queue, or its stage, frames and time left."""
     if job.state == "waiting" and position:
         return f"<div class='status' role='status'><p>Place {position} in the queue.</p><progress></progress></div>"
-    stage = escape(STAGES.get(job.stage, job.stage.capitalize() or "Starting"))
-    counter = time_left = ""
+    words = escape(job.step or STAGES.get(job.stage, job.stage.capitalize() or "Starting"))
+    time_left = ""
     bar = "<progress></progress>"
-    if job.total > 1:
-        counter = f" {job.done} of {job.total}{' frames' if job.stage == 'frames' else ''}"
+    if job.total > 1 and (job.done or not job.step):
+        if not job.step:  # a batch has one bar for all of its videos
+            words += f" {job.done} of {job.total}{' frames' if job.stage == 'frames' else ''}"
         bar = f"<progress max='{job.total}' value='{job.done}'></progress>"
         if (seconds := job.seconds_left()) is not None:
             time_left = f"<span>about {_duration(seconds)} left</span>"
-    line = f"<p><span>{stage}{counter}</span>{time_left}</p>"
+    line = f"<p><span>{words}</span>{time_left}</p>"
     return f"<div class='status' role='status'>{line}{bar}</div>{_warnings(job.warnings)}"
 
 
@@ -180,6 +212,13 @@ def finished(result: Result) -> str:
     facts = result.facts
     size = f"{facts['width']}x{facts['height']}"
     return f"{facts['seconds']:.1f} s, {facts['frames']} frames, {size}, made in {facts['work_seconds']:.1f} s"
+
+
+def batch_end(batch: Batch) -> str:
+    """One line about the videos of several recordings."""
+    made, left, seconds = len(batch.facts["videos"]), len(batch.facts["left_out"]), batch.facts["work_seconds"]
+    words = f"Done: {made} video{'' if made == 1 else 's'}, made in {seconds:.1f} s; they are below and in the ZIP"
+    return f"{words}. {left} of {made + left} recordings {'is' if left == 1 else 'are'} left out" if left else words
 
 
 def result_gallery(results: Sequence[Result]) -> str:

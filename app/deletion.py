@@ -49,4 +49,4 @@ def connect(actions: Actions, desk: Desk, button: gr.HTML, inputs: list[Any]) ->
     def drop(event: gr.EventData, request: gr.Request) -> list:
         return actions.delete_video(event.number, request)
 
-    desk.shelf.drop(drop, None, [desk.shelf, *shown], postprocess=False, **private)
+    desk.shelf.drop(drop, None, [desk.shelf, *shown, desk.archive], postprocess=False, **private)

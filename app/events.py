@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -18,15 +18,34 @@ ON_FACE_CLICK = (
     "element.addEventListener('click', e => { const f = e.target.closest('[data-face]'); "
     "if (f) trigger('choose', {face: f.dataset.face}); })"
 )
-# Gradio tells wrong types by lists of MIME types and takes no video for a recording: this looks at files before it.
-CHECK_TYPES = """
+# Gradio tells wrong types by lists of MIME types, takes no video for a recording and one file at a time: this looks at
+# files before it.
+CHECK_FILES = """
 const takes = {portrait: "image", recording: "audio", driving: "video", clip: "video"};
+const tell = (words, kind) => {
+  const note = document.createElement("p");
+  note.className = `note ${kind}`;
+  note.textContent = words;
+  note.setAttribute("role", "status");
+  element.replaceChildren(...(words ? [note] : []));
+};
+const takeSeveral = async files => {
+  const taken = [], refused = [];
+  for (const [number, file] of files.entries()) {
+    tell(`Uploading ${number + 1} of ${files.length}`, "");
+    try { taken.push({path: (await upload(file)).path, orig_name: file.name}); } catch { refused.push(file.name); }
+  }
+  tell(refused.length ? `Not uploaded, perhaps too large: ${refused.join(", ")}` : "", "bad");
+  if (taken.length) trigger("several", {files: taken});
+};
 const check = async (event, files) => {
   const box = event.target.closest?.("#portrait, #recording, #driving, #clip");
   const file = files?.[0], type = file?.type.split("/")[0];
-  if (!box || !file || type === takes[box.id]) return;
+  const several = box?.id === "recording" && (files?.length > 1 || /\\.zip$/i.test(file?.name ?? ""));
+  if (!box || !file || (type === takes[box.id] && !several)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
+  if (several) return takeSeveral([...files]);
   if (box.id === "recording" && type === "video") {
     try { trigger("sound", {file: {path: (await upload(file)).path}}); return; } catch (error) { console.debug(error); }
   }
@@ -36,7 +55,7 @@ document.addEventListener("drop", event => check(event, event.dataTransfer?.file
 document.addEventListener("change", event => event.target.type === "file" && check(event, event.target.files), true);
 document.addEventListener("click", event => {
   const input = event.target.closest?.("#recording")?.querySelector("input[type=file]");
-  if (input) input.accept = "audio/*,video/*";
+  if (input) Object.assign(input, {accept: "audio/*,video/*,.zip", multiple: true});
 }, true);
 """
 SCROLL_TO_RESULT = (  # returns the inputs, which go on to Python
@@ -51,8 +70,9 @@ STREAMED: dict[str, Any] = {
     "concurrency_limit": None,
 }
 TAB_IDS = {"Recording": "speak", "Text": "say", "Driving video": "drive", "Idle": "idle", "Inspect": "inspect"}
-SUMMARIES = {  # for programs
+SUMMARIES = {  # kinds of work; for programs
     "speak": "Make the portrait speak a recording.",
+    "batch": "Make the portrait speak several recordings, files or ZIPs of them: a video of each, all in a ZIP.",
     "say": "Make the portrait speak a text.",
     "drive": "Make the portrait move like the face in a video.",
     "idle": "Let the portrait wait and listen, without speech.",
@@ -62,10 +82,15 @@ SUMMARIES = {  # for programs
 
 REQUIRED = {  # without a default, so that the samples of the API panel give them
     "speak": ("portrait", "recording"),
+    "batch": ("portrait", "recordings"),
     "say": ("portrait", "text"),
     "drive": ("portrait", "driving"),
     "idle": ("portrait", "seconds"),
     "inspect": ("portrait",),
+}
+OUTPUTS = {  # of the API, where they are not video, facts, status and gallery
+    "batch": ("archive", "facts", "status", "shelf"),
+    "inspect": ("archive", "facts", "status", "report"),
 }
 
 
@@ -118,22 +143,26 @@ def connect(kind: str, actions: Actions, inputs: dict[str, Component], desk: Des
     desk.buttons[kind].click(
         desk.show(run_on_page), widgets, desk.widgets, js=SCROLL_TO_RESULT, api_visibility="private", **STREAMED
     )
-    outputs = ["archive", "facts", "status", "report"] if kind == "inspect" else ["video", "facts", "status", "shelf"]
+    outputs = [*OUTPUTS.get(kind, ("video", "facts", "status", "shelf"))]
 
     async def run_for_program(request: gr.Request, *values: object) -> AsyncIterator[list]:
         async for view in actions.run_for_program(kind, dict(zip(names, values, strict=True)), request):
             yield [getattr(view, output) for output in outputs]
 
+    describe_call(run_for_program, names, REQUIRED[kind], SUMMARIES[kind])
+    shown = [getattr(desk, output) for output in outputs]
+    gr.Button(visible=False).click(run_for_program, widgets, shown, api_name=kind, **STREAMED)
+
+
+def describe_call(call: Callable, names: list[str], required: Sequence[str], summary: str) -> None:
+    """Give a function of (request, *values) the parameters that Gradio reads for the API, and its docstring."""
     parameter = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter("request", parameter, annotation=gr.Request)]
     for name in names:
-        default = inspect.Parameter.empty if name in REQUIRED[kind] else controls.DEFAULTS.get(name)
+        default = inspect.Parameter.empty if name in required else controls.DEFAULTS.get(name)
         parameters += [inspect.Parameter(name, parameter, default=default)]
-    vars(run_for_program)["__signature__"] = inspect.Signature(parameters)  # Gradio reads the names from it
-    run_for_program.__annotations__ = {"request": gr.Request}
-    run_for_program.__doc__ = SUMMARIES[kind]
-    shown = [getattr(desk, output) for output in outputs]
-    gr.Button(visible=False).click(run_for_program, widgets, shown, api_name=kind, **STREAMED)
+    vars(call)["__signature__"] = inspect.Signature(parameters)
+    call.__annotations__, call.__doc__ = {"request": gr.Request}, summary
 
 
 def connect_results(actions: Actions, widgets: dict[str, Any], tabs: gr.Tabs, desk: Desk) -> None:
@@ -186,43 +215,16 @@ def keep_inputs(page: gr.Blocks, actions: Actions, widgets: dict[str, Any], tabs
     page.load(restore, None, [*kept, tabs], postprocess=False, **quiet)
 
 
-def connect_stills(
-    actions: Actions, widgets: dict[str, Any], still: gr.HTML, estimates: dict[str, gr.HTML], reset: gr.Button
-) -> None:
-    """Redraw the still while a slider is dragged, and estimate the time when an input changes; the latest wins."""
-    quiet: dict[str, Any] = {
-        "queue": False,
-        "preprocess": False,
-        "postprocess": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-        "trigger_mode": "always_last",
-    }
-    names, shown = list(widgets), list(widgets.values())
+def connect_checks(actions: Actions, widgets: dict[str, Any], notes: dict[str, gr.HTML], checker: gr.HTML) -> None:
+    """Tell at once what is wrong with a file, in the note below the widget that it was given to.
 
-    async def draw(request: gr.Request, *values: object) -> object:
-        return await actions.draw_still(dict(zip(names, values, strict=True)), request)
-
-    # A single dependency, so that the latest wins also where two widgets are moved one after the other.
-    dragged = [widgets[name].input for name in controls.SLIDERS]
-    others = [widgets[name].change for name in (*controls.POSE, "still", "label", "portrait", "face")]
-    gr.on([*dragged, *others, reset.click], draw, shown, still, **quiet)
-
-    async def estimate(request: gr.Request, *values: object) -> list[str]:
-        told = await actions.estimate(dict(zip(names, values, strict=True)), request)
-        return [told[kind] for kind in estimates]
-
-    inputs = ("portrait", "face", "recording", "text", "driving", "size", "frame", "model")
-    gr.on([widgets[name].change for name in inputs], estimate, shown, list(estimates.values()), **quiet)
-
-
-def connect_checks(actions: Actions, widgets: dict[str, Any], notes: dict[str, gr.HTML]) -> None:
-    """Tell at once what is wrong with a file, in the note below the widget that it was given to."""
+    checker: runs CHECK_FILES.
+    """
     quiet: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
     widgets["recording"].change(actions.check_recording, widgets["recording"], notes["recording"], **quiet)
+    widgets["recordings"].change(actions.check_recordings, widgets["recordings"], notes["recordings"], **quiet)
     for name in ("driving", "clip"):
         widgets[name].change(actions.check_driving, widgets[name], notes[name], **quiet)
-    types = gr.HTML("", js_on_load=CHECK_TYPES, elem_id="types", container=False)
 
     def take_sound(event: gr.EventData, request: gr.Request) -> tuple:
         return actions.take_sound(event.file["path"], request)
@@ -230,5 +232,10 @@ def connect_checks(actions: Actions, widgets: dict[str, Any], notes: dict[str, g
     def refuse(event: gr.EventData) -> list:
         return [actions.refuse_type(name, event.name) if name == event.widget else SKIP for name in notes]
 
-    types.sound(take_sound, None, [widgets["recording"], notes["recording"]], postprocess=False, **quiet)
-    types.refuse(refuse, None, list(notes.values()), queue=False, **quiet)
+    def take_several(event: gr.EventData, request: gr.Request) -> list:
+        return actions.take_several(event.files, request)
+
+    quiet |= {"postprocess": False}
+    checker.sound(take_sound, None, [widgets["recording"], notes["recording"]], **quiet)
+    checker.several(take_several, None, [widgets["recordings"], widgets["recording"]], queue=False, **quiet)
+    checker.refuse(refuse, None, list(notes.values()), queue=False, **quiet)

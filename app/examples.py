@@ -107,6 +107,8 @@ def put_into_samples(widgets: dict[str, Any]) -> None:
     files = {"portrait": portrait_file("portrait"), "recording": SPEECH, "driving": DRIVING, "clip": DRIVING}
     for name, file in files.items():
         put_into_sample(widgets[name], file)
+    several = [handle_file(f"{EXAMPLE_ORIGIN}{ROUTE}{file}") for file in (SPEECH, SAMPLE)]
+    widgets["recordings"].example_payload = lambda: several
     widgets["text"].example_payload = lambda: "Hello. I say what you write."
 
 
@@ -117,21 +119,22 @@ def put_into_sample(widget: Any, file: str) -> None:
 
 def connect(cards: gr.HTML, actions: Actions, widgets: dict[str, Any], tabs: gr.Tabs) -> None:
     """Fill the page with what a visitor clicked: a portrait (portrait:NAME) or a whole example (example:NAME)."""
-    outputs = [widgets[name] for name in ("portrait", "recording", "text", "voice", "driving")]
+    outputs = [widgets[name] for name in ("portrait", "recording", "recordings", "text", "voice", "driving")]
 
     def take(event: gr.EventData, request: gr.Request) -> list:
         kind, _, name = str(event.name).partition(":")
         folder = actions.sessions.root / FOLDER.name
         if kind == "portrait" and name in PORTRAITS:
-            return [file_data(folder / portrait_file(name)), *[SKIP] * 5]
+            return [file_data(folder / portrait_file(name)), *[SKIP] * 6]
         if name not in EXAMPLES:
-            return [SKIP] * 6
+            return [SKIP] * 7
         example = EXAMPLES[name]
         actions.remember(request, {"tab": example.kind})
         source = file_data(folder / example.value) if example.kind != "say" else SKIP
         return [
             file_data(folder / portrait_file(example.portrait)),
             source if example.kind == "speak" else SKIP,
+            None if example.kind == "speak" else SKIP,
             example.value if example.kind == "say" else SKIP,
             example.voice if example.kind == "say" else SKIP,
             source if example.kind == "drive" else SKIP,

@@ -20,6 +20,7 @@ from anitalker.provenance.verify import summary_lines, verify
 from . import components, limits
 from .guard import SESSION_HEADER
 from .models import Models
+from .recordings import Recording, read_recordings
 from .sessions import Session, SessionStore
 
 MAX_NAME = 40  # characters of one input in the name of a video
@@ -69,6 +70,25 @@ class Inputs:
             return self._refusal(error)
         return components.recording_advice(len(samples) / SAMPLE_RATE, audio_warnings(samples))
 
+    def check_recordings(self, recordings: object, request: gr.Request) -> str:
+        """Return how many recordings came and how long they are in all, or what is wrong with them."""
+        if not recordings:
+            return ""
+        session = self._session(request)
+        try:
+            read = self._recordings({"recordings": recordings}, session)
+        except InputError as error:
+            return self._refusal(error)
+        return components.recordings_advice(read, self.message_for)
+
+    def take_several(self, files: object, request: gr.Request) -> list:
+        """Take several uploads, or a ZIP, that were given to the field of one: new values of recordings, recording."""
+        session, taken = self._session(request), []
+        for file in files if isinstance(files, list) else []:
+            upload = self._visitor_file(file, session, "recording")
+            taken.append({**file_data(upload), "orig_name": str(file.get("orig_name") or upload.name)})
+        return [taken or SKIP, None]
+
     def check_driving(self, video: object, request: gr.Request) -> str:
         """Return what may be wrong with a driving video before anything is made of it."""
         try:
@@ -116,6 +136,31 @@ class Inputs:
     def _recording_file(self, values: dict, session: Session) -> Path:
         upload = self._visitor_file(values.get("recording"), session, "recording")
         return limits.check_media(upload, self.limits, sound=True)
+
+    def _recordings(self, values: dict, session: Session) -> list[Recording]:
+        """Return the recordings of the uploads, checked. InputError if there is none, or they are too many in all."""
+        files = values.get("recordings")
+        if not isinstance(files, list) or not files:
+            raise InputError("there are no recordings yet; give some first")
+        uploads = []
+        for file in files:
+            upload = self._visitor_file(file, session, "recording")
+            uploads.append((str(file.get("orig_name") or upload.name), upload))
+        key = tuple(str(upload) for _, upload in uploads)
+        with session.reading:
+            if session.recordings[0] != key:
+                session.recordings = (), []  # whose files may go now
+                session.recordings = key, read_recordings(uploads, session.unpack_folder, self.limits)
+            return session.recordings[1]
+
+    def _usable_recordings(self, values: dict, session: Session) -> list[Recording]:
+        """Return `_recordings` if at least one can be used. Raises InputError, with the reasons, otherwise."""
+        recordings = self._recordings(values, session)
+        refused = [(entry.name, self.message_for(entry.refusal)) for entry in recordings if entry.refusal]
+        if len(refused) == len(recordings):
+            reasons = [components.left_out(*told) for told in refused]
+            raise InputError(" ".join(map(components.sentence, ["no recording can be used; give others", *reasons])))
+        return recordings
 
     def _second_recording(self, values: dict, session: Session) -> dict[int, Path]:
         """Return the recording of a second face by its index; empty without one. Raises InputError."""
@@ -173,11 +218,18 @@ def video_name(kind: str, values: dict) -> str:
     """The name of a video after its inputs, without suffix: portrait-speech."""
     moved_by = {"speak": values.get("recording"), "drive": values.get("driving")}.get(kind)
     words = {"say": values.get("text"), "idle": "idle"}.get(kind, _file_name(moved_by))
-    names = [
-        re.sub(r"\W+", "-", name).strip("-_")[:MAX_NAME].rstrip("-_")
-        for name in (_file_name(values.get("portrait")), str(words))
-    ]
-    return "-".join(filter(None, names)) or "anitalker"
+    return name_after(_file_name(values.get("portrait")), str(words))
+
+
+def portrait_name(values: dict, suffix: str) -> str:
+    """The name of what is made of a portrait, without the suffix of a file: portrait-still."""
+    return name_after(_file_name(values.get("portrait")), suffix)
+
+
+def name_after(*names: str) -> str:
+    """Join names to that of a file, of letters, digits and dashes, without suffix."""
+    plain = [re.sub(r"\W+", "-", name).strip("-_")[:MAX_NAME].rstrip("-_") for name in names]
+    return "-".join(filter(None, plain)) or "anitalker"
 
 
 def _file_name(value: Any) -> str:

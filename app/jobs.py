@@ -31,6 +31,7 @@ class Job:
         self.inputs = inputs or {}  # the kind of work and what the widgets showed, by name
         self.state = "waiting"
         self.stage, self.done, self.total = "", 0, 0
+        self.step = ""  # of a batch: which recording is spoken, for people
         self.warnings: list[str] = []  # what may spoil the result, as the work goes on
         self.live: LiveVideo | None = None  # set by the work: the result while it is made
         self.result: Any = None

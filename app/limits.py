@@ -10,6 +10,7 @@ from pathlib import Path
 from anitalker.config import FPS, InputError
 
 MB = 1_000_000
+BATCH_LENGTHS = 5  # of a single recording, which several recordings may have in all
 MAX_UNTIMED_BYTES = 4 * MB  # a recording without a stated length: small enough to decode and count
 
 
@@ -23,8 +24,14 @@ class Limits:
     keep_seconds: float = 3600  # from a visitor's last request until the visitor's files are deleted
     megapixels: float = 50  # of a picture
     text_characters: int = 2000
-    results: int = 12  # videos kept per visitor
+    results: int = 24  # videos kept per visitor
+    batch_recordings: int = 12  # at once: fewer than `results`, so that none displaces another
     request_bytes: int = 200_000  # of a request that is not an upload
+
+    @property
+    def batch_seconds(self) -> float:
+        """Length of several recordings at once, in all."""
+        return BATCH_LENGTHS * self.media_seconds
 
 
 def check_picture(path: str | os.PathLike, limits: Limits) -> Path:

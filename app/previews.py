@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -10,14 +12,22 @@ from anitalker.config import InputError
 from anitalker.media.text_to_speech import speak
 
 from . import components, controls, limits
-from .inputs import SKIP, Inputs, file_data
+from .inputs import SKIP, Inputs, file_data, portrait_name
 from .jobs import JobQueue
 from .models import Models
-from .sessions import SessionStore
-from .stills import Stills, seconds_of
+from .sessions import Session, SessionStore
+from .stills import STRENGTHS, Stills, seconds_of
 from .voices import Voices
 
+ESTIMATED = {  # kinds of work whose time is told before the start -> the input that tells how long a video gets
+    "speak": "recording",
+    "batch": "recordings",
+    "say": "text",
+    "drive": "driving",
+}
 STILL_OPTIONS = (*controls.SLIDERS, *controls.POSE, "still", "label")  # that change a still
+SAVED_OPTIONS = (*STILL_OPTIONS, "face", "frame", "size", "enhance")  # that change a saved one
+MOMENTS = ("rest", *STRENGTHS)
 
 
 class Previews(Inputs):
@@ -51,8 +61,8 @@ class Previews(Inputs):
             return SKIP if values.get("portrait") else components.still("")
         shown["portrait"] = file
         changed = [name for name, value in shown.items() if session.still.get(name) != value]
-        moment = changed[0] if len(changed) == 1 else "rest"  # of what is no slider, stills show the portrait at rest
-        session.still = shown
+        moment = changed[0] if len(changed) == 1 and changed[0] in STRENGTHS else MOMENTS[0]
+        session.still, session.moment = shown, moment
         model = values.get("model") or None
         try:
             address = await asyncio.wrap_future(self.stills.draw(session.id, file, options, moment, model))
@@ -60,19 +70,49 @@ class Previews(Inputs):
             return ""
         return components.still(address, moment)
 
+    async def save_still(self, values: dict, request: gr.Request, moment: str | None = None) -> tuple[Path, str]:
+        """Draw a still at the size of the video, as a PNG with the same marks. Returns the file and a line about it.
+
+        moment: of `stills.STRENGTHS` or rest; None for that of the last still. Raises InputError.
+        """
+        session = self._session(request)
+        file = self._portrait(values.get("portrait"), session)
+        options = controls.parse_options({name: values.get(name) for name in SAVED_OPTIONS})
+        moment = session.moment if moment is None else moment
+        if moment not in MOMENTS:
+            raise InputError(f"moment is {str(moment)[:20]!r}; allowed are {', '.join(MOMENTS)}")
+        output = session.still_file(portrait_name(values, "still"))
+        drawing = self.stills.save(file, options, moment, values.get("model") or None, output)
+        height, width = await asyncio.wrap_future(drawing)
+        return output, f"{width}x{height}"
+
+    async def save_still_on_page(self, values: dict, request: gr.Request) -> str:
+        """Draw the still that is shown at the size of the video. Returns a link to it, or what is wrong."""
+        try:
+            output, words = await self.save_still(values, request)
+        except Exception as error:
+            return components.message(components.sentence(self.message_for(error)), "bad")
+        return components.saved_still(output, words)
+
+    def _seconds(self, kind: str, value: Any, session: Session) -> float:
+        """How long the videos of an input will be in all. Raises InputError for a file that cannot be read."""
+        if kind == "batch":
+            return sum(recording.seconds for recording in self._recordings({"recordings": value}, session))
+        file = None if kind == "say" else self._visitor_file(value, session, ESTIMATED[kind])
+        return seconds_of(kind, file, str(value))
+
     async def estimate(self, values: dict, request: gr.Request) -> dict[str, str]:
         """Estimate how long each kind of video will take. Returns HTML by kind, empty while an input is missing."""
         session, told = self._session(request), {}
-        for kind, name in (("speak", "recording"), ("say", "text"), ("drive", "driving")):
+        for kind, name in ESTIMATED.items():
             told[kind] = ""
             value = values.get(name)
             if not value or not values.get("portrait"):
                 continue
             try:
-                file = None if kind == "say" else self._visitor_file(value, session, name)
+                length = await asyncio.to_thread(self._seconds, kind, value, session)
                 portrait = self._portrait(values["portrait"], session)
                 options = controls.parse_options({name: values.get(name) for name in ("size", "frame", "face")})
-                length = await asyncio.to_thread(seconds_of, kind, file, str(value))
                 driven, model = kind == "drive", values.get("model") or None
                 work_left = self.stills.estimate(session.id, portrait, length, options, driven, model)
                 seconds = await asyncio.wrap_future(work_left)

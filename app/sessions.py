@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from .limits import Limits
 
 if TYPE_CHECKING:
     from .live_video import LiveVideo
+    from .recordings import Recording
 
 UNFINISHED_UPLOAD_SECONDS = 120.0  # age at which the remains of a broken upload are deleted
 
@@ -44,12 +46,26 @@ class Report:
     facts: dict
 
 
+@dataclass(frozen=True)
+class Batch:
+    """The videos of several recordings, the same as a ZIP, and facts: what became of each recording."""
+
+    results: tuple[Result, ...]
+    archive: Path
+    facts: dict
+
+    @property
+    def shown(self) -> Result | None:
+        """The video that the player shows: the last one."""
+        return self.results[-1] if self.results else None
+
+
 @dataclass
 class Session:
     """One visitor's files, results and jobs.
 
-    In the folder: `uploads` holds what came in, `results` the finished videos and the last report, and each `work-*`
-    the files of a running job, which deletes them at its end.
+    In the folder: `uploads` holds what came in, `results` the finished videos, the last report, the last ZIP and the
+    last saved still, and each `work-*` the files of a running job, which deletes them at its end.
     """
 
     id: str
@@ -60,8 +76,14 @@ class Session:
     latest_job: Job | None = None  # a tab that is opened shows this one
     inputs: dict[str, Any] = field(default_factory=dict)  # what the widgets show, by name
     still: dict[str, Any] = field(default_factory=dict)  # what the last still shows: options and portrait
+    moment: str = "rest"  # what that still shows at its furthest: of `stills.STRENGTHS`, or rest
+    saved_still: Path | None = None
     restored_tabs: set[str] = field(default_factory=set)  # which show `inputs`
     report: Report | None = None
+    batch: Batch | None = None  # the last one, while all of its videos are there
+    recordings: tuple[tuple[str, ...], list[Recording]] = ((), [])  # what was read last: paths of uploads, recordings
+    unpacked: list[Path] = field(default_factory=list)  # folders of recordings out of ZIPs
+    reading: threading.Lock = field(default_factory=threading.Lock)  # held while recordings are read
     result_count: int = 0  # of all results, also those that have been deleted
 
     def job_folder(self) -> tempfile.TemporaryDirectory:
@@ -73,6 +95,15 @@ class Session:
         folder = self.folder / "uploads" / secrets.token_hex(8)
         folder.mkdir(parents=True)
         return folder
+
+    def unpack_folder(self) -> Path:
+        """Make a folder for recordings out of ZIPs. Earlier ones go if no job runs and no video was made of them."""
+        used = str([result.inputs.get("recording") for result in self.results])
+        for folder in [folder for folder in self.unpacked if not self.busy and folder.name not in used]:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.unpacked.remove(folder)
+        self.unpacked.append(self.upload_folder())
+        return self.unpacked[-1]
 
     def watch(self, tab: str, job: Job) -> None:
         """Note that a tab shows a job: a new one, or the latest again after a reload."""
@@ -100,7 +131,7 @@ class Session:
         result = Result(self.result_count, target, kind, settings, facts, inputs or {})
         self.results.append(result)
         while len(self.results) > max_results:
-            shutil.rmtree(self.results.pop(0).file.parent, ignore_errors=True)
+            self.delete_result(self.results[0].number)
         return result
 
     def delete_result(self, number: int) -> Result | None:
@@ -109,8 +140,36 @@ class Session:
             if result.number == number:
                 self.results.remove(result)
                 shutil.rmtree(result.file.parent, ignore_errors=True)
+                if self.batch and result in self.batch.results:
+                    self._delete_batch()
                 return result
         return None
+
+    def set_batch(self, results: list[Result], facts: dict, name: str) -> Batch:
+        """Pack finished videos into a ZIP, in place of the previous one. Those deleted meanwhile are left out."""
+        self._delete_batch()
+        archive = self.folder / "results" / f"batch-{secrets.token_hex(8)}" / f"{name}.zip"
+        archive.parent.mkdir(parents=True)
+        kept = tuple(result for result in results if result in self.results)
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+            for result in kept:
+                with contextlib.suppress(FileNotFoundError):  # deleted at this moment
+                    packed.write(result.file, result.file.name)
+        self.batch = Batch(kept, archive, facts)
+        return self.batch
+
+    def _delete_batch(self) -> None:
+        if self.batch:
+            shutil.rmtree(self.batch.archive.parent, ignore_errors=True)
+            self.batch = None
+
+    def still_file(self, name: str) -> Path:
+        """Make room for a still that is saved, in place of the previous one. Returns its path."""
+        if self.saved_still:
+            shutil.rmtree(self.saved_still.parent, ignore_errors=True)
+        self.saved_still = self.folder / "results" / f"still-{secrets.token_hex(8)}" / f"{name}.png"
+        self.saved_still.parent.mkdir(parents=True)
+        return self.saved_still
 
     def set_report(self, folder: Path, facts: dict) -> Report:
         """Move a finished report into the results, in place of the previous one."""

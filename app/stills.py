@@ -24,12 +24,14 @@ from anitalker.media.images import MAX_SIDE
 from anitalker.media.video import probe, read_audio
 from anitalker.motion.subspaces import OPTION_INDICES
 from anitalker.provenance import marks
+from anitalker.provenance.credentials import Generator
 
 from .live_video import frames_ahead, small_size
 from .models import Models
 from .work import BATCH_SIZE
 
 if TYPE_CHECKING:
+    from anitalker.models.base import PreparedFace, StreamingModel
     from anitalker.pipeline import Portrait, Talker
 
 EXAMPLE = Path(__file__).parent / "examples" / "speech.flac"
@@ -68,6 +70,12 @@ class Stills:
         """
         return self._pool.submit(self._draw, owner, file, options, moment, model)
 
+    def save(
+        self, file: Path, options: RenderOptions, moment: str, model: str | None, output: Path
+    ) -> Future[tuple[int, int]]:
+        """Draw a still as a frame of the video, into a marked PNG -> height and width; InputError as above."""
+        return self._pool.submit(self._save, file, options, moment, model, output)
+
     def estimate(
         self, owner: str, file: Path, seconds: float, options: RenderOptions, driven: bool, model: str | None
     ) -> Future[float]:
@@ -88,13 +96,26 @@ class Stills:
         face = prepared.portrait.faces[0]
         code = prepared.moments.get(moment, face.motion)
         assert talker.model.streaming is not None
-        code = posed(talker.model.streaming.scale_motion(code, face.motion, options), face.motion, options)
+        code = moved(talker.model.streaming, code, face.motion, options)
         frame = next(iter(talker.model.render_frames(face, code)))
         for apply_filter in marks.frame_filters(frame.shape[1], frame.shape[0], options.label, options.marks):
             frame = apply_filter(frame)
         buffer = io.BytesIO()
         Image.fromarray(frame).save(buffer, "JPEG", quality=JPEG_QUALITY)
         return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+    def _save(
+        self, file: Path, options: RenderOptions, moment: str, model: str | None, output: Path
+    ) -> tuple[int, int]:
+        talker = self._talker(model)
+        assert talker.model.streaming is not None
+        portrait, codes = talker.prepare(file, options), []
+        for face in portrait.faces:
+            code = moments_of(talker, face)[moment] if moment in STRENGTHS else face.motion
+            codes.append(moved(talker.model.streaming, code, face.motion, options))
+        frame = next(iter(talker.draw(portrait, codes, options)))
+        marks.write_picture(output, frame, options.label, Generator(talker.name, talker.model.fingerprint))
+        return frame.shape[0], frame.shape[1]
 
     def _estimate(
         self, owner: str, file: Path, seconds: float, options: RenderOptions, driven: bool, model: str | None
@@ -127,7 +148,9 @@ class Stills:
         key = (owner, file, options.face, talker.name)
         if key not in self._prepared:
             portrait = talker.portrait(file, options.face, options.face_backend, size=PREPARED_SIZE)
-            self._prepared[key] = Prepared(portrait, _picture_size(file, portrait), moments_of(talker, portrait))
+            self._prepared[key] = Prepared(
+                portrait, _picture_size(file, portrait), moments_of(talker, portrait.faces[0])
+            )
             while len(self._prepared) > MAX_PREPARED:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
@@ -138,16 +161,16 @@ class Stills:
             del self._prepared[key]
 
 
-def moments_of(talker: Talker, portrait: Portrait) -> dict[str, torch.Tensor]:
-    """For each of STRENGTHS a code [1,M]: the portrait's own, and what that option scales where it is largest.
+def moments_of(talker: Talker, face: PreparedFace) -> dict[str, torch.Tensor]:
+    """For each of STRENGTHS a code [1,M]: the face's own, and what that option scales where it is largest.
 
-    Taken from the motion of the first face while it speaks the example; a blink at its deepest from the model.
+    Taken from the motion of the face while it speaks the example; a blink at its deepest from the model.
     """
-    model, start = talker.model.streaming, portrait.faces[0].motion
+    model, start = talker.model.streaming, face.motion
     assert model is not None
     speech = read_audio(EXAMPLE)[: EXAMPLE_SECONDS * SAMPLE_RATE]
     features = talker.model.speech_features(torch.tensor(speech))
-    motion = talker.model.generate_motion(features, portrait.faces[0], RenderOptions(), 0)
+    motion = talker.model.generate_motion(features, face, RenderOptions(), 0)
     blink = torch.tensor(model.generator.config.blink, device=start.device).reshape(-1, start.shape[1])
     moments = {}
     for name in STRENGTHS:
@@ -155,6 +178,11 @@ def moments_of(talker: Talker, portrait: Portrait) -> dict[str, torch.Tensor]:
         change = frames - model.scale_motion(frames, start, replace(RenderOptions(), **{name: 0.0}))
         moments[name] = start + change[change.norm(dim=1).argmax()][None]
     return moments
+
+
+def moved(model: StreamingModel, code: torch.Tensor, start: torch.Tensor, options: RenderOptions) -> torch.Tensor:
+    """A code [1,M] under the strengths and the pose of the options; start [1,M]: the portrait's own."""
+    return posed(model.scale_motion(code, start, options), start, options)
 
 
 def posed(code: torch.Tensor, start: torch.Tensor, options: RenderOptions) -> torch.Tensor:

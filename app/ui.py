@@ -10,21 +10,22 @@ from gradio.components import Component
 
 from anitalker.motion.idle import MAX_SECONDS
 
-from . import components, controls, deletion, examples, listening, masthead, player, verification
+from . import components, controls, deletion, examples, listening, masthead, player, still_panel, verification
 from .actions import Actions
-from .events import ON_FACE_CLICK, STREAMED, Desk, connect, connect_checks, connect_results, connect_stills, keep_inputs
+from .events import CHECK_FILES, ON_FACE_CLICK, STREAMED, Desk, connect, connect_checks, connect_results, keep_inputs
+from .previews import ESTIMATED
 
-EMPTIED = (gr.Audio, gr.Image, gr.Textbox, gr.Video)  # by "Delete my files now"
+EMPTIED = (gr.Audio, gr.File, gr.Image, gr.Textbox, gr.Video)  # by "Delete my files now"
 
 
 LABELS = {  # of the start buttons
     "speak": "Speak",
+    "batch": "Speak all",
     "say": "Say it",
     "drive": "Move like this",
     "idle": "Idle",
     "inspect": "Look inside",
 }
-ESTIMATED = ("speak", "say", "drive")  # whose time is told before the start
 NO_VOICE = (
     "Texts cannot be spoken on this server. Whoever runs it installs espeak-ng: pip install espeakng-loader py3langid"
 )
@@ -35,9 +36,9 @@ class Sources(NamedTuple):
     """The tabs and their inputs by parameter name."""
 
     tabs: gr.Tabs
-    inputs: dict[str, dict[str, Component]]  # speak, say, drive, inspect
-    archive: gr.File
-    notes: dict[str, gr.HTML]  # below recording, driving and clip: what is wrong with the file
+    inputs: dict[str, dict[str, Component]]  # of each kind of work
+    notes: dict[str, gr.HTML]  # below recording, recordings, driving and clip: what is wrong with the file
+    checker: gr.HTML  # looks at files before Gradio takes them
 
 
 def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
@@ -53,7 +54,7 @@ def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
                         portrait, face, advice, faces = _portrait_section(actions)
                     with gr.Column(scale=6, min_width=300):
                         sources = _source_tabs(actions, voices)
-                settings, still, reset = _settings_section(actions)
+                settings, stills, reset = _settings_section(actions)
                 with gr.Column(elem_id="bar"):
                     estimates = {kind: _estimate(kind) for kind in ESTIMATED}
                     with gr.Row(elem_id="start"):
@@ -75,6 +76,7 @@ def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
                     elem_id="player",
                 )
                 status = gr.HTML(components.IDLE, label="Status", elem_id="status")
+                archive = gr.File(label="All as ZIP", interactive=False, height=80, elem_id="archive")
                 facts = gr.JSON(label="Facts", visible=False)
         with gr.Column(elem_id="visit"):
             gr.HTML("<h2>Videos of this visit</h2>", container=False)
@@ -85,9 +87,9 @@ def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
         report = gr.HTML("", label="Report", elem_id="report")
         verification.build(actions)
         gr.HTML(masthead.footer(), elem_id="colophon", container=False)
-        desk = Desk(status, video, bar, source, facts, gallery, sources.archive, report, cancel, buttons)
+        desk = Desk(status, video, bar, source, facts, gallery, archive, report, cancel, buttons)
         inputs = {"portrait": portrait, "face": face, **settings}
-        for kind in ("speak", "say", "drive", "idle"):
+        for kind in ("speak", "batch", "say", "drive", "idle"):
             connect(kind, actions, {"portrait": portrait, **sources.inputs[kind], **inputs}, desk)
         connect(
             "inspect", actions, {"portrait": portrait, **sources.inputs["inspect"], "model": settings["model"]}, desk
@@ -95,9 +97,9 @@ def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
         cancel.click(actions.cancel, None, None, queue=False, api_name="cancel")
 
         files = {name: widget for tab in sources.inputs.values() for name, widget in tab.items()}
-        connect_checks(actions, files, {"portrait": advice, **sources.notes})
+        connect_checks(actions, files, {"portrait": advice, **sources.notes}, sources.checker)
         keep_inputs(page, actions, {**inputs, **files}, sources.tabs)
-        connect_stills(actions, {**inputs, **files}, still, estimates, reset)
+        still_panel.connect(actions, {**inputs, **files}, stills, estimates, reset)
         connect_results(actions, {**inputs, **files}, sources.tabs, desk)
         for widget in (cards, faces):
             examples.connect(widget, actions, {"portrait": portrait, **files}, sources.tabs)
@@ -155,6 +157,9 @@ def _source_tabs(actions: Actions, voices: list[tuple[str, str]]) -> Sources:
                 type="filepath", label="Speech", sources=["upload", "microphone"], buttons=[], elem_id="recording"
             )
             heard = gr.HTML("", elem_id="heard")
+            checker = gr.HTML("", js_on_load=CHECK_FILES, elem_id="checker", container=False)
+            recordings = gr.File(label="Recordings", file_count="multiple", height=220, elem_id="recordings")
+            listed = gr.HTML("", elem_id="listed")
             with gr.Accordion("A second person speaks, too", open=False, elem_id="second"):
                 second = gr.Audio(
                     type="filepath", label="Second recording", sources=["upload", "microphone"], buttons=[]
@@ -162,6 +167,7 @@ def _source_tabs(actions: Actions, voices: list[tuple[str, str]]) -> Sources:
                 second_face = gr.Number(
                     2, label="second face", precision=0, minimum=1, info="who speaks it: the number on the picture"
                 )
+            inputs["batch"] = {"recordings": recordings}
             inputs["speak"] = {"recording": recording, "second_recording": second, "second_face": second_face}
         with gr.Tab("Text", id="say", elem_id="tab-say"):
             gr.HTML(components.input_limits("text", actions.limits))
@@ -203,9 +209,9 @@ def _source_tabs(actions: Actions, voices: list[tuple[str, str]]) -> Sources:
                 gr.HTML(components.input_limits("video", actions.limits))
                 clip = gr.Video(label="A face that moves", sources=["upload"], height=200, elem_id="clip")
                 clip_seen = gr.HTML("", elem_id="clip-seen")
-            archive = gr.File(label="The report as ZIP", interactive=False, height=80, elem_id="archive")
             inputs["inspect"] = {"clip": clip}
-    return Sources(tabs, inputs, archive, {"recording": heard, "driving": seen, "clip": clip_seen})
+    notes = {"recording": heard, "recordings": listed, "driving": seen, "clip": clip_seen}
+    return Sources(tabs, inputs, notes, checker)
 
 
 def missing_to_inspect() -> str:
@@ -232,11 +238,11 @@ def _estimate(kind: str) -> gr.HTML:
     return gr.HTML("", label="Estimate", elem_id=f"estimate-{kind}", elem_classes="estimates", container=False)
 
 
-def _settings_section(actions: Actions) -> tuple[dict[str, Component], gr.HTML, gr.Button]:
+def _settings_section(actions: Actions) -> tuple[dict[str, Component], tuple[gr.HTML, gr.HTML], gr.Button]:
     """The model and every render option, by name; the still that shows what they do; the button that resets them."""
     _step(3, "How far it moves")
     with gr.Row(elem_id="motion"):
-        still = gr.HTML(components.still(""), label="Still", elem_id="still", container=False)
+        still, saved = still_panel.build()
         with gr.Column(elem_id="strengths"):
             sliders = controls.build_sliders()
             with gr.Accordion("Options", open=False, elem_id="options"):
@@ -247,4 +253,4 @@ def _settings_section(actions: Actions) -> tuple[dict[str, Component], gr.HTML, 
                 reset = gr.Button("Reset", size="sm", elem_id="reset")
                 widgets = [model, *(settings[name] for name in controls.NAMES)]
                 reset.click(actions.reset_settings, None, widgets, queue=False, api_name="reset")
-    return settings, still, reset
+    return settings, (still, saved), reset

@@ -51,18 +51,33 @@ class VideoRequest:
     others: Mapping[int, Path] = field(default_factory=dict)  # speak: recordings of further faces, by index
 
 
-def make_video(job: Job, session: Session, models: Models, maximum: Limits, wanted: VideoRequest) -> Result:
-    """Render a video, which can be watched meanwhile and becomes one of the session's results."""
+def prepare(job: Job, models: Models, wanted: VideoRequest) -> Portrait:
+    """Load the model and prepare the portrait that a request names."""
+    job.report("start")
+    talker = models.get(wanted.model)
+    talker.model.check(wanted.options)
+    with collect_warnings(job.warnings):
+        return talker.prepare(wanted.portrait, wanted.options, wanted.others)
+
+
+def make_video(
+    job: Job,
+    session: Session,
+    models: Models,
+    maximum: Limits,
+    wanted: VideoRequest,
+    portrait: Portrait | None = None,
+) -> Result:
+    """Render a video, which can be watched meanwhile and becomes one of the session's results.
+
+    portrait: of `prepare`, for further videos of the same request.
+    """
     with session.job_folder() as name:
         folder = Path(name)
         source = wanted.source(folder, job)
         start = time.monotonic()
-        job.report("start")
-        talker = models.get(wanted.model)
-        talker.model.check(wanted.options)
-        options = replace(wanted.options, batch_size=BATCH_SIZE)
-        with collect_warnings(job.warnings):
-            portrait = talker.prepare(wanted.portrait, options, wanted.others)
+        portrait = portrait or prepare(job, models, wanted)
+        talker, options = models.get(wanted.model), replace(wanted.options, batch_size=BATCH_SIZE)
         output = folder / "whole.mp4"
         job.report("motion")
         speech = _sound(source, wanted, folder, maximum)

@@ -28,7 +28,7 @@ CHUNK_SAMPLES = CHUNK_FRAMES * SAMPLES_PER_FRAME  # measured at a time: bounds t
 def audio_warnings(samples: np.ndarray) -> list[str]:
     """Return what may spoil the result, a sentence each; samples float32 [N] at 16 kHz in -1..1. [] for good speech."""
     power = frame_power(samples)
-    sounding = 10 * np.log10(power + 1e-12) > SILENCE_DBFS
+    sounding = _is_sounding(power)
     if not sounding.any():
         return ["the recording is silent: the lips will stay shut"]
     warnings = []
@@ -45,6 +45,16 @@ def audio_warnings(samples: np.ndarray) -> list[str]:
     if sounding.sum() / frames_per_second >= MIN_SOUND_SECONDS and (other := other_sound(samples, power, sounding)):
         warnings.append(other)
     return warnings
+
+
+def is_silent(samples: np.ndarray) -> bool:
+    """Whether nothing is heard in a recording: samples float32 [N] at 16 kHz in -1..1, all of its frames silence."""
+    return not _is_sounding(frame_power(samples)).any()
+
+
+def _is_sounding(power: np.ndarray) -> np.ndarray:
+    """Which frames are not silence: [T] of `frame_power` -> bool [T]."""
+    return 10 * np.log10(power + 1e-12) > SILENCE_DBFS
 
 
 def other_sound(samples: np.ndarray, power: np.ndarray, sounding: np.ndarray) -> str | None:

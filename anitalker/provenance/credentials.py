@@ -231,8 +231,8 @@ def _certificate(
     return builder.sign(issuer, hashes.SHA256())
 
 
-def sign_video(source: Path, target: Path, generator: Generator, identity: SigningIdentity, title: str) -> None:
-    """Copy an MP4 and add credentials that name `generator`; title: the name of the final file.
+def sign_file(source: Path, target: Path, generator: Generator, identity: SigningIdentity, title: str) -> None:
+    """Copy a video or picture of MEDIA_TYPES and add credentials that name `generator`; title: name of the final file.
 
     InputError where it cannot be signed with this identity.
     """
@@ -243,7 +243,7 @@ def sign_video(source: Path, target: Path, generator: Generator, identity: Signi
     try:
         with open(source, "rb") as reader, open(target, "w+b") as writer:
             c2pa.Builder(build_manifest(generator, title), c2pa.Context.from_dict(settings)).sign(
-                signer, "video/mp4", reader, writer
+                signer, MEDIA_TYPES[target.suffix.lower()], reader, writer
             )
     except c2pa.C2paError as error:
         raise InputError(

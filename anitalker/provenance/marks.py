@@ -1,4 +1,4 @@
-"""Mark a video as synthetic while it is written: filters for its frames, and a signature at the end."""
+"""Mark videos and pictures as synthetic as they are written: filters for frames, and a signature at the end."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from anitalker.provenance.credentials import Generator, SigningIdentity, sign_video, signing_identity
+from anitalker.files import check_output, part_path, write_whole
+from anitalker.media.video import SYNTHETIC_COMMENT
+from anitalker.provenance.credentials import Generator, SigningIdentity, sign_file, signing_identity
 from anitalker.provenance.label import Label
 from anitalker.provenance.watermark import Watermarker
 
 FrameFilter = Callable[[np.ndarray], np.ndarray]  # uint8 [H,W,3] -> uint8 [H,W,3]
-Finish = Callable[[Path, Path, str], None]  # written file, target file, title of the video
+Finish = Callable[[Path, Path, str], None]  # written file, target file, title of the file
 
 
 def frame_filters(width: int, height: int, label: bool, watermark: bool) -> tuple[FrameFilter, ...]:
@@ -27,7 +29,7 @@ def frame_filters(width: int, height: int, label: bool, watermark: bool) -> tupl
 
 
 def signing_step(generator: Generator) -> Finish | None:
-    """Return the step that signs a written MP4 with credentials that name `generator`.
+    """Return the step that signs a written file with credentials that name `generator`.
 
     None, and a warning, where c2pa-python cannot be used.
     """
@@ -37,5 +39,32 @@ def signing_step(generator: Generator) -> Finish | None:
     return partial(_sign, generator=generator, identity=identity)
 
 
+def write_picture(output: Path, frame: np.ndarray, label: bool, generator: Generator) -> None:
+    """Write a frame, uint8 [H,W,3], as a PNG with the marks of a video: watermark, comment and credentials.
+
+    label: whether the visible label is drawn, too. The file appears whole or not at all.
+    """
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    for apply_filter in frame_filters(frame.shape[1], frame.shape[0], label, watermark=True):
+        frame = apply_filter(frame)
+    comment, sign = PngInfo(), signing_step(generator)
+    comment.add_text("Comment", SYNTHETIC_COMMENT)
+
+    def write(partial: Path) -> None:
+        Image.fromarray(frame).save(partial, "PNG", pnginfo=comment)
+        if sign is None:
+            return
+        signed = part_path(output)
+        try:
+            sign(partial, signed, output.name)
+            signed.replace(partial)
+        finally:
+            signed.unlink(missing_ok=True)
+
+    write_whole(check_output(output, ".png"), write)
+
+
 def _sign(written: Path, target: Path, title: str, generator: Generator, identity: SigningIdentity) -> None:
-    sign_video(written, target, generator, identity, title)
+    sign_file(written, target, generator, identity, title)

@@ -42,7 +42,7 @@ def verify(path: str | os.PathLike) -> Verdict:
     file = existing_file(path, "file")
     media = _media(file)
     credentials, detection = read_credentials(file), watermark.detect(_frames(file, media))
-    comment = media.comment or None if media else None
+    comment = (media.comment if media else _picture_comment(file)) or None
     has_comment = bool(comment and comment.startswith(SYNTHETIC_COMMENT.rsplit(" ", 1)[0]))  # of any version
     if credentials.status in ("intact", "altered") and credentials.ours:
         state = credentials.status
@@ -67,6 +67,18 @@ def _media(file: Path) -> Media | None:
     if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"):
         return None
     return probe(file, "file")
+
+
+def _picture_comment(file: Path) -> str | None:
+    """Read the comment of a PNG, as `marks.write_picture` writes it; None where a picture has none."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as picture:
+            comment = picture.info.get("Comment")
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
+        return None
+    return str(comment) if isinstance(comment, str) else None
 
 
 def _frames(file: Path, media: Media | None) -> Iterator[np.ndarray]:

@@ -23,7 +23,7 @@ from anitalker.media.video import ffmpeg, probe, read_audio
 from anitalker.media.writer import VideoWriter
 from anitalker.pipeline import load
 from anitalker.provenance import marks, watermark
-from anitalker.provenance.credentials import Generator, sign_video, signing_identity
+from anitalker.provenance.credentials import Generator, sign_file, signing_identity
 from anitalker.provenance.verify import verify
 from scripts.evaluation.metrics import psnr, squared_error
 from scripts.training.data import load_clips, load_stills
@@ -88,7 +88,7 @@ def outputs(data: str, count: int, folder: Path) -> dict:
         write(plain, frames, None)
         rendered, mark = time.process_time(), watermark.Watermarker()
         marked = [mark(frame) for frame in frames]
-        sign_video(plain, video, origin, signing_identity(), video.name)
+        sign_file(plain, video, origin, signing_identity(), video.name)
         shares.append((time.process_time() - rendered) / (rendered - start))
         ratios.append(psnr(max(squared_error(a, b).mean() for a, b in zip(marked, frames, strict=True))))
         write(video, frames, origin)

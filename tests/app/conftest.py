@@ -100,6 +100,13 @@ class Tab:
         self.give("#recording", file)
         self.locator("#recording", has_text="1x").wait_for()  # the player's speed
 
+    def give_several(self, *files):
+        """Give several recordings to the input of one."""
+        chooser = self.locator("#recording input[type=file]").first
+        chooser.evaluate("input => { input.multiple = true }")  # as a click does
+        chooser.set_input_files([str(file) for file in files])
+        self.locator("#listed .note").first.wait_for()
+
     def give_inputs(self, names, files):
         """Give files by the name of the widget and of the file, or a text; None removes what is there."""
         for widget, name in names.items():

@@ -100,6 +100,21 @@ def test_bad_input_is_a_message_without_the_servers_paths(page, client, example_
     assert str(page.sessions.root) not in str(caught.value)
 
 
+def test_a_still(page, client, example_portrait):
+    from anitalker.provenance.verify import verify
+
+    inputs = {"portrait": handle_file(example_portrait), "size": 128}
+    picture, status = client.predict(**inputs, moment="lips", lips=1.5, yaw=10, api_name="/still")
+    assert picture.endswith(f"{example_portrait.stem}-still.png") and status == "128x128"
+    assert verify(picture)["state"] == "intact"
+    client.predict(**inputs, api_name="/still")
+    assert len(list(page.sessions.root.glob("sessions/*/results/still-*/*.png"))) == 1, "the last one is kept"
+    with pytest.raises(AppError, match="moment is 'smile'; allowed are rest, lips, head, blink"):
+        client.predict(**inputs, moment="smile", api_name="/still")
+    with pytest.raises(AppError, match="no portrait yet"):
+        client.predict(**{**inputs, "portrait": None}, api_name="/still")
+
+
 def test_too_long_and_too_large_are_refused(client, example_portrait, make_wav, tmp_path):
     long = make_wav(tmp_path / "long.wav", np.full(22 * 16_000, 0.1))
     with pytest.raises(AppError, match="22 s long; allowed are 20 s"):

@@ -55,7 +55,15 @@ def test_axe_finds_nothing_serious(open_page, axe, clicks, root, scheme):
     tab.await_status("Done")
     tab.plays()
     assert axe(tab) == [], "after a result"
-    tab.locator("[data-delete]").click()
+    tab.locator("#recording [aria-label=Clear]").click()
+    tab.give_several(clicks, clicks)
+    assert axe(tab) == [], "a list of recordings"
+    tab.locator("#batch").click()
+    tab.await_status("2 videos")
+    tab.locator("#still button").click()
+    tab.locator("#saved a").wait_for()
+    assert axe(tab) == [], "after several videos"
+    tab.locator("[data-delete]").first.click()
     assert axe(tab) == [], "before something is deleted"
 
 
@@ -75,6 +83,10 @@ def test_a_thumb_hits_everything(open_page, root, clicks):
     tab.give_portrait(root / "app/examples/pair.webp")
     tab.give_recording(clicks)
     assert tab.evaluate(SMALL) == []
+    tab.locator("#recording [aria-label=Clear]").click()
+    tab.give_several(clicks, clicks)
+    tab.locator("#still button").wait_for()
+    assert tab.evaluate(SMALL) == [], "a list of recordings"
     picture, boxes = tab.evaluate(BOXES)
     assert picture == pytest.approx(boxes, abs=3), "the boxes do not lie on the picture"
 

@@ -1,12 +1,14 @@
-"""The page in Chromium: a still follows sliders and pose, and the time is told before the start."""
+"""The page in Chromium: a still follows sliders and pose and can be saved, and the time is told before the start."""
 
 from __future__ import annotations
 
 import pytest
 
+from anitalker.provenance.verify import verify
+
 
 @pytest.mark.slow
-def test_the_still_follows_and_the_time_is_told(open_page, root, clicks):
+def test_the_still_follows_can_be_saved_and_the_time_is_told(open_page, root, clicks, tmp_path):
     tab = open_page()
     assert "a still here" in tab.locator("#still").inner_text()
     tab.give_portrait(root / "app/examples/man.webp")
@@ -35,6 +37,14 @@ def test_the_still_follows_and_the_time_is_told(open_page, root, clicks):
     changes_by(lambda: tab.locator("#option-yaw input").fill("25"), "At rest")
     still, shown = tab.locator("#still img").bounding_box(), tab.locator("#option-yaw").bounding_box()
     assert still["y"] >= 0 and shown["y"] > still["y"], "the still is out of sight"
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Save the still").click()
+    assert download.value.suggested_filename == "man-still.png"
+    assert verify(download.value.path().rename(tmp_path / "man-still.png"))["state"] == "intact"
+    tab.locator("#saved a", has_text="man-still.png").wait_for()
+    tab.locator("#option-yaw input").fill("20")
+    tab.locator("#saved a").wait_for(state="hidden")  # it is another one now
+    tab.locator("#option-yaw input").fill("25")
     tab.locator("#option-size").get_by_text("360", exact=True).click()
     tab.set_steps()
     tab.locator("#speak").click()

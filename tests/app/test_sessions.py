@@ -1,6 +1,7 @@
 """Sessions: tokens, whose file is whose, what is kept and for how long."""
 
 import os
+import zipfile
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,45 @@ def write(path, content="x"):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
     return path
+
+
+def add_video(session, name, **inputs):
+    return session.add_result(write(session.folder / "x.mp4"), "speak", {}, {}, 24, name, inputs)
+
+
+def test_a_zip_goes_with_the_first_of_its_videos_that_is_deleted(store):
+    session = store.get("a")
+    results = [add_video(session, f"v{number}") for number in range(3)]
+    session.delete_result(1)
+    first = session.set_batch(results[:1], {}, "me-videos")
+    batch = session.set_batch(results, {}, "me-videos")
+    assert batch.shown is results[2] and zipfile.ZipFile(batch.archive).namelist() == ["v1.mp4", "v2.mp4"]
+    assert not first.archive.exists() and first.shown is None
+    session.delete_result(2)
+    assert session.batch is None and not batch.archive.exists() and results[2].file.exists()
+
+
+def test_unpacked_recordings_go_with_the_next_ones_unless_they_are_used(store):
+    session = store.get("a")
+    first, second = session.unpack_folder(), session.unpack_folder()
+    assert not first.exists() and second.exists()
+    result = add_video(session, "v", recording={"path": str(write(second / "0-0" / "a.wav"))})
+    third = session.unpack_folder()
+    job = Job(lambda job: None)
+    session.watch("tab", job)
+    session.delete_result(result.number)
+    fourth = session.unpack_folder()
+    assert second.exists() and third.exists(), "gone while a job may use them"
+    job.run()
+    session.unpack_folder()
+    assert not any(folder.exists() for folder in (second, third, fourth))
+
+
+def test_one_saved_still_is_kept(store):
+    session = store.get("a")
+    first = write(session.still_file("me-still"))
+    second = write(session.still_file("me-still"))
+    assert not first.exists() and second.exists() and second.name == "me-still.png"
 
 
 def test_tokens_are_signed_by_this_server(store):

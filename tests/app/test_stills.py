@@ -43,10 +43,42 @@ def test_each_slider_and_angle_changes_the_still(stills, example_portrait):
         assert np.array_equal(draw(stills, example_portrait, moment, **{moment: 0.0}), rest), moment
 
 
+@pytest.mark.slow
+def test_a_saved_still_has_the_size_of_the_video_and_its_marks(stills, example_portrait, pair, tmp_path):
+    from PIL import Image
+
+    from anitalker.provenance.verify import verify
+
+    large = tmp_path / "large.png"
+    Image.open(example_portrait).resize((900, 600)).save(large)
+
+    def save(file, name, moment="lips", **options):
+        output = tmp_path / f"{name}.png"
+        size = stills.save(file, RenderOptions(**options), moment, None, output).result()
+        picture = np.asarray(Image.open(output)).astype(int)
+        assert picture.shape == (*size, 3)
+        return picture
+
+    shut, wide = save(large, "shut", lips=0.0), save(large, "wide", lips=2.0)
+    assert shut.shape == (600, 900, 3) and np.abs(wide - shut).max() > 20
+    assert save(large, "small", size=360).shape == (360, 540, 3)
+    assert save(large, "crop", frame="crop").shape == (256, 256, 3)
+    verdict = verify(tmp_path / "wide.png")
+    assert verdict["state"] == "intact" and verdict["watermark"]["found"]
+    assert verdict["credentials"]["origin"]["model"] == "untrained"
+    both, single = save(pair, "both", "rest", face="all", yaw=25), save(pair, "single", "rest", yaw=25)
+    assert np.abs(both - single).mean() > 0.3, "the second face does not turn"
+    corner = (slice(-40, None), slice(0, 80))
+    assert np.abs(save(large, "label", lips=0.0, label=True) - shut)[corner].mean() > 10
+    with pytest.raises(InputError, match="2 faces speak; choose one face"):
+        save(pair, "never", face="all", frame="crop")
+    assert sorted(path.name for path in tmp_path.glob("never*")) == []
+
+
 def test_moments_differ_from_the_portrait_in_one_thing(found_talker, example_portrait):
     portrait = found_talker.portrait(example_portrait)
     start, model = portrait.faces[0].motion, found_talker.model
-    for name, code in moments_of(found_talker, portrait).items():
+    for name, code in moments_of(found_talker, portrait.faces[0]).items():
         assert (code - start).norm() > 1e-4 or name == "blink"  # the untrained model has no blink
         for other in STRENGTHS:
             scaled = model.scale_motion(code, start, RenderOptions(**{other: 0.0}))

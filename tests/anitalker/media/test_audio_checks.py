@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from anitalker.media import audio_checks
-from anitalker.media.audio_checks import audio_warnings, frame_power, low_energy_share, voiced_share_and_range
+from anitalker.media.audio_checks import (
+    audio_warnings,
+    frame_power,
+    is_silent,
+    low_energy_share,
+    voiced_share_and_range,
+)
 
 RATE = 16_000
 
@@ -56,6 +62,11 @@ def test_speech_has_no_concern():
 )
 def test_each_concern_is_named(samples, word):
     assert any(word in warning for warning in audio_warnings(samples))
+
+
+def test_silence():
+    assert is_silent(np.zeros(RATE, np.float32)) and is_silent(np.full(RATE, 1e-4, np.float32))
+    assert not is_silent(syllables(loud=0.012)) and not is_silent(syllables(lead=5.0))
 
 
 @pytest.mark.parametrize("samples", [chords(2.0), tone(seconds=2.0), noise_bursts(2.0)])

@@ -19,7 +19,7 @@ from anitalker.provenance.credentials import (
     read_credentials,
     signing_identity,
 )
-from anitalker.provenance.marks import frame_filters, signing_step
+from anitalker.provenance.marks import frame_filters, signing_step, write_picture
 from anitalker.provenance.verify import verify
 
 ORIGIN = Generator("lite", "ab" * 32, 7)
@@ -98,6 +98,30 @@ def test_pictures_and_foreign_files(example_portrait, clicks, tmp_path):
     (tmp_path / "x.mp4").write_bytes(b"no video")
     with pytest.raises(InputError, match="file is not audio or video"):
         verify(tmp_path / "x.mp4")
+
+
+def test_a_picture_is_marked_like_a_video(example_portrait, tmp_path, monkeypatch):
+    from PIL import Image
+
+    from anitalker.media.images import read_picture
+    from anitalker.provenance import marks
+
+    picture, file = read_picture(example_portrait), tmp_path / "still.png"
+    write_picture(file, picture, False, ORIGIN)
+    verdict = verify(file)
+    assert verdict["state"] == "intact" and verdict["watermark"]["found"]
+    assert verdict["credentials"]["origin"]["seed"] == 7 and "Synthetic media" in verdict["comment"]
+    shown = Image.open(file)
+    assert shown.size == picture.shape[1::-1]
+    shown.convert("RGB").save(tmp_path / "again.jpg", quality=90)
+    assert verify(tmp_path / "again.jpg")["state"] == "altered"
+    write_picture(tmp_path / "label.png", picture, True, ORIGIN)
+    corner = np.asarray(Image.open(tmp_path / "label.png"))[-20:, :60].astype(int)
+    assert np.abs(corner - np.asarray(shown)[-20:, :60]).mean() > 10
+    monkeypatch.setattr(marks, "sign_file", lambda *_: (_ for _ in ()).throw(InputError("no signature")))
+    with pytest.raises(InputError, match="no signature"):
+        write_picture(tmp_path / "half.png", picture, False, ORIGIN)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.jpg", "label.png", "still.png"]
 
 
 def test_the_command(marked, capsys):
