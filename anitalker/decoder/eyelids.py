@@ -31,6 +31,7 @@ EYES = (
 SKIN_ABOVE, SKIN_BELOW = 0.5, 0.4  # eye widths from which the lids' skin is taken
 OPENING_RANGE = (0.15, 0.4)  # of the portrait's opening: below the first no eye is seen, above the second all of it
 LASH_MARGINS = (0.0, 0.08)  # eye widths beyond the upper and lower landmarks where the skin of shut lids begins
+MAX_SIDE = 192  # pixels of a box that are computed along a side; larger ones are interpolated
 FADE_WIDTH = 0.2  # eye widths beyond the corners over which the lids' motion fades
 
 
@@ -38,8 +39,8 @@ FADE_WIDTH = 0.2  # eye widths beyond the corners over which the lids' motion fa
 class EyelidSamples:
     """Where the eyes of B frames come from; each eye has a box of h x w pixels in the viewport.
 
-    tops, lefts [E]: its first row and column; grid [B,E,3,h,w,2] in -1..1 of the viewport: the portrait's places of
-    upper lid, lower lid and eye; shares [B,E,3,h,w]: of each, their sum is one; weight [B,E,h,w]: of all three.
+    tops, lefts [E]: its first row and column; grid [B,E,2,3,h,w], x and y in -1..1 of the viewport: the portrait's
+    places of upper lid, lower lid and eye; shares [B,E,3,h,w]: of each, with a sum of one; weight [B,E,h,w]: of all.
     """
 
     tops: list[int]
@@ -64,7 +65,7 @@ def warp_eyelids(picture: Tensor, warped: Tensor, landmark_pair: Tensor, viewpor
     samples = eyelid_samples(landmark_pair, viewport)
     if samples is None:
         return warped
-    grid, warped = samples.grid.flatten(1, 3), warped.clone()  # [B,E 3 h,w,2]
+    grid, warped = samples.grid.movedim(2, -1).flatten(1, 3), warped.clone()  # [B,E 3 h,w,2]
     looked = F.grid_sample(picture, grid.to(picture), padding_mode="border", align_corners=False)
     drawn = (looked.unflatten(2, samples.shares.shape[1:4]) * samples.shares[:, None]).sum(3)  # [B,C,E,h,w]
     for eye in range(len(EYES)):
@@ -125,10 +126,12 @@ def _samples(eyes: _Eyes, viewport: Viewport) -> EyelidSamples | None:
     tops, lefts, h, w = _boxes(eyes, viewport)
     if not h or not w:
         return None
-    device = eyes.corner.device
-    rows = torch.tensor(tops, device=device)[:, None] + torch.arange(h, device=device)
-    columns = torch.tensor(lefts, device=device)[:, None] + torch.arange(w, device=device)
-    y, x = (rows + 0.5) / height, (columns + 0.5) / width  # [E,h], [E,w]
+    device, step = eyes.corner.device, -(-max(h, w) // MAX_SIDE)  # of the pixels that are computed
+    rows, columns = (
+        torch.tensor(starts, device=device)[:, None] + step * (torch.arange(-(-length // step), device=device) + 0.5)
+        for starts, length in ((tops, h), (lefts, w))
+    )
+    y, x = rows / height, columns / width  # [E,h], [E,w]
     corner, inverse = eyes.corner[:, 1], eyes.inverse[:, 1]
     dx, dy = x - corner[..., :1], y - corner[..., 1:]  # [B,E,w], [B,E,h]
     a, b = (
@@ -136,7 +139,7 @@ def _samples(eyes: _Eyes, viewport: Viewport) -> EyelidSamples | None:
     )  # [B,E,h,w]
     curves = eyes.lids.movedim(2, 1)  # [B,E,2 (portrait, target),2 (upper, lower),K,2]
     heights = _heights(curves.flatten(0, 3).contiguous(), a.flatten(2)[:, :, None].expand(-1, -1, 4, -1).flatten(0, 2))
-    source_upper, source_lower, upper, lower = heights.view(count, 2, 4, h, w).unbind(2)
+    source_upper, source_lower, upper, lower = heights.view(count, 2, 4, *a.shape[2:]).unbind(2)
     lower, source_lower = torch.maximum(lower, upper), torch.maximum(source_lower, source_upper)
     opening = (eyes.opening[:, 1] / eyes.opening[:, 0].clamp(min=1e-4))[..., None, None]  # of the portrait's
     shut = (1 - opening).clamp(0, 1)
@@ -148,21 +151,34 @@ def _samples(eyes: _Eyes, viewport: Viewport) -> EyelidSamples | None:
     stretch = ((source_lower - source_upper) / (lower - upper).clamp(min=1e-4)).clamp(max=1)
     eye = source_lower - (lower - b) * stretch
     pixels = eyes.width[:, 1, :, None, None] * height  # in an eye width
-    over, under = ((upper - b) * pixels + 0.5).clamp(0, 1), ((b - lower) * pixels + 0.5).clamp(0, 1)
-    shares = torch.stack([over, under, (1 - over - under).clamp(min=0)], 2)  # [B,E,3,h,w]
+    over, under = (upper - b) * pixels, (b - lower) * pixels  # distances from both lids
     source_b = torch.stack([torch.minimum(above, upper_skin), torch.maximum(below, lower_skin), eye], 2)
     weight = _ramp(a, -FADE_WIDTH, 1 + FADE_WIDTH, FADE_WIDTH) * _ramp(b, -SKIN_ABOVE, SKIN_BELOW, 0.15)
+    grid = _grid(eyes, a, source_b, viewport)
+    if step > 1:  # all but the lids' sharp edges is smooth
+        over, under, weight, grid = (_enlarged(field, step, h, w) for field in (over, under, weight, grid))
+    over, under = (over + 0.5).clamp(0, 1), (under + 0.5).clamp(0, 1)
+    shares = torch.stack([over, under, (1 - over - under).clamp(min=0)], 2)  # [B,E,3,h,w]
     places = [viewport.inner(slice(top, top + h), slice(left, left + w)) for top, left in zip(tops, lefts, strict=True)]
     inner_tops, inner_lefts = ([span.start for span in spans] for spans in zip(*places, strict=True))
-    return EyelidSamples(inner_tops, inner_lefts, _grid(eyes, a, source_b, viewport), shares, weight)
+    return EyelidSamples(inner_tops, inner_lefts, grid, shares, weight)
 
 
 def _grid(eyes: _Eyes, a: Tensor, b: Tensor, viewport: Viewport) -> Tensor:
-    """The portrait's a [B,E,h,w] and b [B,E,3,h,w] in -1..1 of the viewport, [B,E,3,h,w,2]."""
+    """The portrait's a [B,E,h,w] and b [B,E,3,h,w] in -1..1 of the viewport: x and y [B,E,2,3,h,w]."""
     origin = viewport.coordinates(torch.zeros_like(eyes.corner))
     corner, axes = viewport.coordinates(eyes.corner), viewport.coordinates(eyes.axes) - origin[..., None, :]
     corner, axes = (2 * x[:, 0, :, None, None, None] for x in (corner, axes))  # [B,E,1,1,1,2 or 2,2]
-    return a[:, :, None, ..., None] * axes[..., 0, :] + (b[..., None] * axes[..., 1, :] + (corner - 1))
+    x, y = (a[:, :, None] * axes[..., 0, k] + (b * axes[..., 1, k] + (corner[..., k] - 1)) for k in (0, 1))
+    return torch.stack([x, y], 2)
+
+
+def _enlarged(field: Tensor, step: int, height: int, width: int) -> Tensor:
+    """Fields [...,h/step,w/step], rounded up -> [...,h,w]."""
+    channels = field.flatten(0, -3)[None]
+    return F.interpolate(channels, scale_factor=step, mode="bilinear").unflatten(1, field.shape[:-2])[0][
+        ..., :height, :width
+    ]
 
 
 def _ramp(x: Tensor, low: float, high: float, width: float) -> Tensor:

@@ -10,6 +10,7 @@ OpenCV. From its version 5 on it does so exactly; before, it rounds positions to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -123,22 +124,22 @@ class FusedCompositor:
         if samples is None:
             return []
         lids = []
-        for eye, grid in enumerate(samples.grid[0].numpy()):  # [3,h,w,2]
-            place = _pixel_positions(grid.reshape(-1, *grid.shape[2:]), self.detail.fine)
-            looked = cv2.remap(self.detail.fine, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for eye in range(len(samples.tops)):
+            x, y = _in_pixels(samples.grid[:, eye].flatten(2, 3).unbind(1), self.detail.fine)
+            looked = cv2.remap(self.detail.fine, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             shares = samples.shares[0, eye].numpy()[..., None]
-            pixels = (looked.reshape(*grid.shape[:3], 4) * shares).sum(0)
+            pixels = (looked.reshape(*shares.shape[:3], 4) * shares).sum(0)
             lids.append(Lid(*samples.box(eye), pixels, samples.weight[0, eye].numpy()))
         return lids
 
     def _lay_mouth(self, mouth: MouthLayer, frame: np.ndarray, top: int, left: int) -> None:
         """One mouth laid over a frame whose first row and column are `top` and `left` of the viewport."""
         rows, columns = mouth.window(self.viewport)
-        grid, sources = mouth.places(rows, columns, self.viewport)
+        in_patch, sources = mouth.places(rows, columns, self.viewport)
         change = np.ascontiguousarray(mouth.change[0].permute(1, 2, 0).numpy())
-        place = _pixel_positions(grid[0].numpy(), change)
-        change = cv2.remap(change, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        warped = self._look(*_pixel_positions(sources[0].numpy(), self.detail.fine))
+        x, y = _in_pixels(in_patch, change)
+        change = cv2.remap(change, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        warped = self._look(*_in_pixels(sources, self.detail.fine))
         alpha = change[..., 3] * edge_weights(rows, columns, self.viewport)
         window = frame[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         planes = []
@@ -153,10 +154,9 @@ class FusedCompositor:
         window[...] = cv2.merge(planes)
 
 
-def _pixel_positions(grid: np.ndarray, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A grid [h,w,2] in -1..1 of a picture [H,W,C] -> x and y [h,w] in its pixels, for OpenCV."""
-    x, y = (((grid[..., axis] + 1) * picture.shape[1 - axis] - 1) / 2 for axis in (0, 1))
-    return np.ascontiguousarray(x), np.ascontiguousarray(y)
+def _in_pixels(place: Sequence[Tensor], picture: np.ndarray) -> list[np.ndarray]:
+    """x and y [1,h,w] in -1..1 of a picture [H,W,C] -> [h,w] in its pixels, for OpenCV."""
+    return [((ends[0] + 1) * (size / 2) - 0.5).numpy() for ends, size in zip(place, picture.shape[1::-1], strict=True)]
 
 
 def _combined(fields: np.ndarray, width: float, height: float) -> np.ndarray:

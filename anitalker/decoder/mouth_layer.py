@@ -56,7 +56,7 @@ class MouthLayer:
         """
         viewport = viewport or Viewport.whole(frames.shape[-2], frames.shape[-1])
         rows, columns = self.window(viewport)
-        grid, sources = self.places(rows, columns, viewport)
+        grid, sources = (torch.stack(place, -1) for place in self.places(rows, columns, viewport))
         picture = picture.expand(len(frames), -1, -1, -1)
         change = F.grid_sample(self.change, grid, padding_mode="zeros", align_corners=False)
         warped = F.grid_sample(picture, sources.to(picture), padding_mode="border", align_corners=False)
@@ -73,25 +73,25 @@ class MouthLayer:
         spans = self._span(1, top, viewport.height, height), self._span(0, left, viewport.width, width)
         return slice(*spans[0]), slice(*spans[1])
 
-    def places(self, rows: slice, columns: slice, viewport: Viewport) -> tuple[Tensor, Tensor]:
+    def places(
+        self, rows: slice, columns: slice, viewport: Viewport
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Where the viewport's pixels in rows and columns lie in the patches, and where the portrait's flow takes them
-        in the viewport: [B,h,w,2] twice, in -1..1."""
-        points, flow = self._points(rows, columns, viewport), self.flow
-        for axis, span, (first, _, total) in zip((2, 3), (rows, columns), viewport.spans, strict=True):
-            below, above, weight = neighbours(
-                flow.shape[axis], first + span.start, span.stop - span.start, total, flow.device
-            )
+        in the viewport: x and y [B,h,w] of both, in -1..1."""
+        centres, flow = [], self.flow
+        # Across first, while there are few rows.
+        for axis, span, (first, shown, total) in zip((3, 2), (columns, rows), viewport.spans[::-1], strict=True):
+            length = span.stop - span.start
+            pixels = torch.arange(span.start, span.stop, device=flow.device) + 0.5
+            centres.append(((pixels + first) / total, 2 * pixels / shown - 1, 2 * total / shown))
+            below, above, weight = neighbours(flow.shape[axis], first + span.start, length, total, flow.device)
             weight = weight[:, None] if axis == 2 else weight
             flow = flow.index_select(axis, below).lerp_(flow.index_select(axis, above), weight)
-        in_patches = (points - self.placement[:, None, None, :, 2]) @ invert(self.placement[..., :2]).mT[:, None]
-        return in_patches, 2 * viewport.coordinates(points + flow.permute(0, 2, 3, 1)) - 1
-
-    def _points(self, rows: slice, columns: slice, viewport: Viewport) -> Tensor:
-        """The centres of the viewport's pixels in crop widths, [h,w,2]."""
-        (top, _, height), (left, _, width) = viewport.spans
-        y = (torch.arange(rows.start, rows.stop, device=self.change.device) + top + 0.5) / height
-        x = (torch.arange(columns.start, columns.stop, device=self.change.device) + left + 0.5) / width
-        return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)
+        (x, x_shown, across), (y, y_shown, down) = centres
+        matrix, centre = invert(self.placement[..., :2]), self.placement[..., 2]
+        dx, dy = x - centre[:, :1], y - centre[:, 1:]  # [B,w], [B,h]
+        u, v = ((matrix[:, k, :1] * dx)[:, None] + (matrix[:, k, 1:] * dy)[..., None] for k in (0, 1))
+        return (u, v), (flow[:, 0] * across + x_shown, flow[:, 1] * down + y_shown[:, None])
 
     def _span(self, axis: int, start: int, length: int, total: int) -> tuple[int, int]:
         """First and last but one pixel of the viewport along x (0) or y (1) that any of the patches covers."""

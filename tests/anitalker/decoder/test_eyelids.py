@@ -1,6 +1,7 @@
 """Lids: no motion changes nothing; shut lids hide the eye; half-shut lids cover it without squeezing it."""
 
 import torch
+from torch.nn import functional as F
 
 from anitalker.decoder import eyelids
 from anitalker.decoder.eyelids import warp_eyelids
@@ -89,3 +90,15 @@ def test_caches_of_a_rendering_serve_training(face):
     target = shut(source, 0.5).requires_grad_()
     warp_lids(picture, source, target).sum().backward()
     assert target.grad.abs().sum() > 0
+
+
+def test_large_eyes_are_computed_coarsely_and_look_the_same(face, monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    picture = F.interpolate(torch.rand(1, 3, 90, 90, generator=rng), size=(1800, 1800), mode="bicubic")
+    source = placed(face)
+    coarse = warp_lids(picture, source, shut(source, 0.6))
+    assert (coarse - picture).abs().max() > 0.3
+    monkeypatch.setattr(eyelids, "MAX_SIDE", 10_000)
+    difference = (coarse - warp_lids(picture, source, shut(source, 0.6))).abs()
+    changed = (coarse != picture).any(1)[0]
+    assert 0 < difference[..., changed].mean() < 0.3 / 255 and difference.max() < 0.15  # the most at the lids' edges
