@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anitalker.decoder.detail import TensorDetail, box_mean, luma, sliding_reduce
+from anitalker.decoder.detail import DETAIL_OFFSET, TensorDetail, box_mean, sliding_reduce
 from anitalker.decoder.eyelids import warp_eyelids
 from anitalker.decoder.viewport import Viewport
 from anitalker.faces.paste import feather
@@ -92,8 +92,8 @@ def compose_finely(detail: TensorDetail, layers: Layers) -> Tensor:
     warped = F.grid_sample(fine, viewport.sampling_grid(flow), padding_mode="border", align_corners=False)
     if layers.landmark_pair is not None:
         warped = warp_eyelids(fine, warped, layers.landmark_pair, viewport)
-    warped, blurred = warped.split((3, 1), 1)
-    warped_detail = luma(warped) - blurred
+    warped, warped_detail = warped.split((3, 1), 1)
+    warped_detail = warped_detail + (1 - DETAIL_OFFSET / 127.5)
     frames = source + warped_share * (warped - warped_detail) - covered * (source - detail.detail) + drawn
     frames += carried * warped_detail - left_out * detail.detail
     return frames if layers.mouth is None else layers.mouth.over(frames, fine[:, :3], viewport, faded=True)

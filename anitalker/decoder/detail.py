@@ -22,6 +22,7 @@ from anitalker.decoder.viewport import Viewport
 from anitalker.runtime.transfer import to_tensor
 
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue
+DETAIL_OFFSET = 128  # of 255, so that detail of both signs fits 8 bits
 FINER = 2  # pixels of the finer copy along one of the portrait's
 SHARPENING = 0.4  # of a pixel's difference to the binomial mean of its 3x3 neighbours
 
@@ -30,8 +31,8 @@ SHARPENING = 0.4  # of a pixel's difference to the binomial mean of its 3x3 neig
 class Detail:
     """A crop region, as far as it is drawn.
 
-    pixels uint8 [h,w,3]; fine uint8 [2 h,2 w,4]: RGB, sharpened, and blurred luma; detail float32 [h,w]: luma less
-    blurred luma, of 255.
+    pixels uint8 [h,w,3]; fine uint8 [2 h,2 w,4]: RGB and detail plus DETAIL_OFFSET, sharpened; detail float32 [h,w]:
+    luma less its blur, of 255.
     """
 
     pixels: np.ndarray
@@ -57,24 +58,20 @@ class TensorDetail:
 
 def prepare_detail(pixels: np.ndarray, viewport: Viewport | None = None) -> Detail:
     """A crop region, uint8 [h,w,3], or the part of it that the viewport shows -> Detail."""
-    brightness = cv2.transform(pixels.astype(np.float32), np.array([LUMA], np.float32)).reshape(pixels.shape[:2])
-    blurred = cv2.GaussianBlur(brightness, (5, 5), 1.0, borderType=cv2.BORDER_REPLICATE)
-    planes = []
-    for number, plane in enumerate((*cv2.split(pixels), blurred)):  # in 8 bits, sharpening would be lost
+    planes, weight = [], np.array([LUMA], np.float32)
+    brightness = cv2.transform(pixels.astype(np.float32), weight).reshape(pixels.shape[:2])
+    detail = brightness - _blur(brightness, 5, 1.0)
+    for plane in (*cv2.split(pixels), detail + DETAIL_OFFSET):  # in 8 bits, sharpening would be lost
         plane = plane.astype(np.float32)
-        if number < 3:
-            mean = cv2.GaussianBlur(plane, (3, 3), 0.85, borderType=cv2.BORDER_REPLICATE)
-            plane = cv2.addWeighted(plane, 1 + SHARPENING, mean, -SHARPENING, 0)
-        finer = cv2.resize(plane, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_LANCZOS4)
+        sharpened = cv2.addWeighted(plane, 1 + SHARPENING, _blur(plane, 3, 0.85), -SHARPENING, 0)
+        finer = cv2.resize(sharpened, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_LANCZOS4)
         planes.append(cv2.addWeighted(finer, 1, finer, 0, 0, dtype=cv2.CV_8U))  # rounded and clipped
-    fine = cv2.merge(planes)
     viewport = viewport or Viewport.whole(*pixels.shape[:2])
-    return Detail(pixels, fine, brightness - blurred, viewport)
+    return Detail(pixels, cv2.merge(planes), detail, viewport)
 
 
-def luma(pictures: Tensor) -> Tensor:
-    """RGB [B,3,h,w] -> brightness [B,1,h,w]."""
-    return (pictures * pictures.new_tensor(LUMA)[None, :, None, None]).sum(1, keepdim=True)
+def _blur(plane: np.ndarray, size: int, sigma: float) -> np.ndarray:
+    return cv2.GaussianBlur(plane, (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
 
 
 def box_mean(field: Tensor, side: int) -> Tensor:

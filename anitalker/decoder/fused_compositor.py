@@ -21,7 +21,7 @@ from torch import Tensor
 from anitalker.config import CROP
 from anitalker.decoder.composition import composition_fields
 from anitalker.decoder.decoder import Layers
-from anitalker.decoder.detail import FINER, LUMA, Detail
+from anitalker.decoder.detail import DETAIL_OFFSET, FINER, Detail
 from anitalker.decoder.eyelids import eyelid_samples
 from anitalker.decoder.mouth_layer import MouthLayer, edge_weights
 from anitalker.decoder.viewport import neighbours
@@ -97,10 +97,8 @@ class FusedCompositor:
         warped = self._look(x, y)
         for lid in lids:
             _lay_lid(lid, warped, rows, columns)
-        detail = warped[0] * LUMA[0]
-        for colour in (1, 2):
-            detail += warped[colour] * LUMA[colour]
-        detail -= warped[3]
+        detail = warped[3]
+        detail -= DETAIL_OFFSET
         detail *= carried  # of the warped portrait
         kept *= self.detail.detail[rows, columns]  # of the resting one
         detail += kept
