@@ -26,7 +26,7 @@ ANNOUNCED_SECONDS = 10.0  # estimates above are announced
 SHORT_JOB_PIXELS = 2**23  # drawn in all frames: a job of fewer is done before an estimate would help
 ENCODING_SHARE = 0.1  # of a drawn pixel's time, for each pixel of the video: marks, conversion, H.264 (measured)
 MOVED = 0.05  # added to the portrait's motion code for frames that are timed
-ROUNDS = 2
+ROUNDS = 1
 log = logging.getLogger(__name__)
 _speeds: WeakKeyDictionary[Model, dict[tuple[int, int], DrawingSpeed]] = WeakKeyDictionary()
 
