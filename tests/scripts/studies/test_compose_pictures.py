@@ -1,7 +1,6 @@
 """Recomposed pictures through the pipeline: rendered, compared; what fails is counted."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,10 +72,3 @@ def test_a_refusal_is_a_row(made, talker, monkeypatch):
     monkeypatch.setattr(talker, "portrait", refuse)
     status, facts = made(1)
     assert status == 1 and facts["refused"] == {"000.jpg": "InputError: nobody"} and facts["rendered"] == 0
-
-
-def test_the_mask_is_the_square_where_detail_is_not_carried(face):
-    crop = SimpleNamespace(side=4.0, origin=(-2.0, 3.0))
-    subject = SimpleNamespace(crop=crop, compositor=SimpleNamespace(detail=None))
-    mask = compose_pictures.where_moving(None, [subject], [None], (6, 8))
-    assert mask[3:6, :2].all() and mask.sum() == 6
