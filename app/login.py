@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from asyncio import Lock, sleep
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from time import monotonic
 
 FREE_TRIES = 5  # wrong passwords before the first wait
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds; doubled with every wrong password
@@ -35,7 +35,7 @@ class LoginThrottle:
     def wait_seconds(self, address: str) -> float:
         """How long the next try from this address waits."""
         tries = self._tries.get(address)
-        if tries is None or tries.wrong < FREE_TRIES or time.monotonic() - tries.last > FORGET_SECONDS:
+        if tries is None or tries.wrong < FREE_TRIES or monotonic() - tries.last > FORGET_SECONDS:
             return 0.0
         return min(FIRST_WAIT * 2.0 ** (tries.wrong - FREE_TRIES), LONGEST_WAIT)
 
@@ -81,6 +81,6 @@ class _Admission:
         if right:
             self._tries.wrong = 0
             return
-        if time.monotonic() - self._tries.last > FORGET_SECONDS:
+        if monotonic() - self._tries.last > FORGET_SECONDS:
             self._tries.wrong = 0
-        self._tries.wrong, self._tries.last = self._tries.wrong + 1, time.monotonic()
+        self._tries.wrong, self._tries.last = self._tries.wrong + 1, monotonic()
