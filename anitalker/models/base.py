@@ -23,8 +23,11 @@ from anitalker.faces.detection import Face, FaceFinder
 from anitalker.faces.paste import Patch
 
 if TYPE_CHECKING:
+    from anitalker.decoder.mouth import MouthSynthesizer
     from anitalker.motion.generator import MotionGenerator
+    from anitalker.motion.motion_space import MotionSpace
     from anitalker.motion.prior import MotionPrior
+    from anitalker.motion.subspaces import MotionSubspaces
     from anitalker.motion.windows import SamplingParams
     from encoders.speech import SpeechFeatures
 
@@ -77,6 +80,35 @@ class StreamingModel(Protocol):
         ...
 
 
+class DubbingModel(StreamingModel, Protocol):
+    """What dubbing needs of a model: every filmed frame is its own portrait."""
+
+    device: torch.device
+    space: MotionSpace
+    mouth: MouthSynthesizer | None
+
+    @property
+    def subspaces(self) -> MotionSubspaces:
+        """The subspaces of the motion code that move head, lips and lids."""
+        ...
+
+    def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Model.read_codes`."""
+        ...
+
+    def read_mouths(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Crops uint8 [B,256,256,3] -> motion codes [B,M] and whether something covers the mouth, bool [B]."""
+        ...
+
+    def speech_features(self, samples: Tensor) -> Tensor:
+        """As `Model.speech_features`."""
+        ...
+
+    def speak(self, features: Tensor, start: Tensor, options: RenderOptions, seed: int) -> Tensor:
+        """Features from `speech_features` -> motion [T,M] that begins with the code `start` [1,M], not scaled."""
+        ...
+
+
 class Model(Protocol[FaceT]):
     """A loaded model on a device. Methods keep no state: the same arguments give the same result.
 
@@ -116,6 +148,11 @@ class Model(Protocol[FaceT]):
     @property
     def streaming(self) -> StreamingModel | None:
         """The model as streaming uses it; None where it generates whole clips only."""
+        ...
+
+    @property
+    def dubbing(self) -> DubbingModel | None:
+        """The model as dubbing uses it; None where it cannot move the lips of a filmed face alone."""
         ...
 
     def check(self, options: RenderOptions) -> None:

@@ -28,7 +28,7 @@ from anitalker.models.base import FaceCheck, ProgressCallback
 from anitalker.motion import driving_video, idle
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.motion_space import Codes, MotionSpace
-from anitalker.motion.occlusion import MESSAGES, shut_eyes_warnings
+from anitalker.motion.occlusion import MESSAGES, PARTS, shut_eyes_warnings
 from anitalker.motion.prior import MotionPrior, landmark_residual
 from anitalker.motion.subspaces import MotionSubspaces, fit_subspaces, scale_motion
 from anitalker.motion.windows import SamplingParams, generate_motion
@@ -114,6 +114,11 @@ class Lite:
         """Itself: this family can generate motion while the speech arrives."""
         return self
 
+    @property
+    def dubbing(self) -> Lite:
+        """Itself: this family moves the lips of a filmed face alone."""
+        return self
+
     def check(self, options: RenderOptions) -> None:
         """Accepts everything that RenderOptions allow."""
 
@@ -166,6 +171,16 @@ class Lite:
         return codes.motion, codes.identity
 
     @torch.inference_mode()
+    def read_mouths(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 [B,256,256,3] -> motion codes [B,M] and whether something covers the mouth, bool [B]."""
+        codes = self.space(to_tensors(pictures.to(self.device)))
+        covered = torch.zeros(len(pictures), dtype=torch.bool)
+        if self.prior is not None:
+            covers = self.prior.covers
+            covered = (covers(codes.appearance.cpu()) > covers.limits)[:, PARTS.index("mouth")]
+        return codes.motion, covered
+
+    @torch.inference_mode()
     def speech_features(self, samples: Tensor) -> Tensor:
         """Samples [N] at 16 kHz -> features [1,T,S], T = ceil(25 seconds)."""
         return self.speech(samples.to(self.device), level_gain(samples))[None]
@@ -183,9 +198,13 @@ class Lite:
 
         progress is not called: this takes too little time.
         """
+        return self.scale_motion(self.speak(features, subject.motion, options, seed), subject.motion, options)
+
+    @torch.inference_mode()
+    def speak(self, features: Tensor, start: Tensor, options: RenderOptions, seed: int) -> Tensor:
+        """Speech features [1,T,S] -> motion [T,M] that begins with the code `start` [1,M]; nothing is scaled."""
         rng = torch.Generator().manual_seed(seed)
-        motion = generate_motion(self.generator, features, subject.motion, rng, self.sampling_params(options))
-        return self.scale_motion(motion, subject.motion, options)
+        return generate_motion(self.generator, features, start, rng, self.sampling_params(options))
 
     @torch.inference_mode()
     def idle(self, subject: LiteFace, frames: int, options: RenderOptions, temperature: float, seed: int) -> Tensor:

@@ -87,7 +87,7 @@ class Original:
     """
 
     family, steps, driving_filter = "original", ORIGINAL_STEPS, None  # the original does not filter codes
-    prior = streaming = None  # there is no prior of its codes, and it generates whole clips only
+    prior = streaming = dubbing = None  # no prior of its codes; whole clips only; codes of whole faces only
 
     def __init__(
         self,
