@@ -15,14 +15,15 @@ READABLE_MATRICES = (None, "gbr", "bt709", "fcc", "bt470bg", "smpte170m", "smpte
 MAX_HEADER_LINES, MAX_LINE_BYTES = 16, 256  # of PAM; ffmpeg writes 7 short lines
 
 
-def frame_filters(media: Media, fps: float) -> str:
+def frame_filters(media: Media, rate: float | str, size: tuple[int, int] | None = None) -> str:
     """Return the filter graph from the chosen video stream to [out]: 8 bits a channel, RGB or, with alpha, RGBA.
 
     The order: fields to frames, the rate, square pixels and the YUV matrix, and, where the colours are not those of
-    sRGB, the table of input 1 (see `tone_mapping.hald_picture`).
+    sRGB, the table of input 1 (see `tone_mapping.hald_picture`). rate: frames per second, or the filters that choose
+    the frames; size: width and height of the frames, None: the video's own in square pixels.
     """
     steps = ["bwdif=mode=send_frame:deint=interlaced"] if media.interlaced else []
-    steps += [f"fps={fps}", _scale(media), "setsar=1"]
+    steps += [rate if isinstance(rate, str) else f"fps={rate}", _scale(media, size), "setsar=1"]
     source = f"[0:{media.video_index}]"
     last = "format=rgba" if media.has_alpha else "format=rgb24"
     if not needs_conversion(media.primaries, media.transfer):
@@ -31,13 +32,16 @@ def frame_filters(media: Media, fps: float) -> str:
     return f"{source}{','.join([*steps, deep])}[frames];[frames][1:v]haldclut,{last}[out]"
 
 
-def _scale(media: Media) -> str:
-    """Return the filter that stretches pixels to squares, never dropping any, and names the matrix where no tag does.
+def _scale(media: Media, size: tuple[int, int] | None) -> str:
+    """Return the filter that brings frames to `size` and names the matrix where no tag does.
 
-    ffmpeg turns a rotated video upright first, so the filter reads the aspect of the pixels from the frame (sar).
+    Without a size it stretches pixels to squares, never dropping any. ffmpeg turns a rotated video upright first, so
+    the filter reads the aspect of the pixels from the frame (sar).
     """
     options = ["flags=bicubic+full_chroma_int"] if media.is_deep else []  # else all is darker by two levels of 255
-    if media.pixel_aspect != 1:
+    if size:
+        options += [f"w={size[0]}", f"h={size[1]}"]
+    elif media.pixel_aspect != 1:
         options += ["w=round(iw*max(sar\\,1))", "h=round(ih/min(sar\\,1))"]
     if media.is_yuv and media.matrix is None:
         hd = (media.height or 0) > HD_LINES or (media.width or 0) >= HD_COLUMNS

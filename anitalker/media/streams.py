@@ -27,6 +27,7 @@ class Media:
     video_index, audio_index: numbers of the streams that are taken; width, height: stored pixels; pixel_aspect: width
     of a pixel over its height; interlaced: its frames are made of two fields; full_range: whether black is 0;
     matrix, primaries, transfer: ffmpeg's names of the colour space (ITU-T H.273); audio_layout: mono, stereo, 5.1 ...;
+    fps: frames per second, their mean; nominal_fps: the rate that ffmpeg guesses from the time stamps (its `tbr`);
     alpha_decoder: the one that ffmpeg must be told to take, or alpha is lost.
     """
 
@@ -49,6 +50,7 @@ class Media:
     transfer: str | None = None
     audio_layout: str | None = None
     alpha_decoder: str | None = None
+    nominal_fps: float | None = None
 
     @property
     def has_alpha(self) -> bool:
@@ -116,8 +118,9 @@ def _video_properties(video: re.Match[str]) -> dict:
     for across, up in re.findall(r"SAR (\d+):(\d+)", video[4]):  # the container's own comes last and wins
         aspect = int(across) / int(up) if int(up) else 0.0
         properties["pixel_aspect"] = aspect if 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT else 1.0
-    if match := re.search(r"([\d.]+) fps", video[4]):
-        properties["fps"] = float(match[1])
+    for name, unit in (("fps", "fps"), ("nominal_fps", "tbr")):
+        if match := re.search(rf"([\d.]+)(k?) {unit}\b", video[4]):
+            properties[name] = float(match[1]) * (1000 if match[2] else 1)
     return properties
 
 

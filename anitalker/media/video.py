@@ -36,7 +36,9 @@ INPUT_FORMATS = (
 PIPE = subprocess.PIPE  # for `start_ffmpeg`
 PIECE_SAMPLES = 1 << 18  # of a recording that are decoded at a time
 MAX_SPEECH_SECONDS = 2 * 3600  # what the memory of a small machine holds
-DECODING_LIMIT = ("-timelimit", "900")  # seconds of processor time: ffmpeg can loop on a damaged file
+DECODING_SECONDS = 900  # of processor time: ffmpeg can loop on a damaged file
+DECODING_SHARE = 20  # seconds of processor time more per second of a video: 4K with HDR at 60 frames takes 5
+DECODING_LIMIT = ("-timelimit", str(DECODING_SECONDS))
 PROBING_LIMIT = ("-timelimit", "15")
 KNOWN_LAYOUT = re.compile(r"\d+\.\d|quad|hexagonal|octagonal")  # of more than two channels: those ffmpeg can fold
 OUTPUT_LINE = re.compile(r"\[(out|[vas]ost|[vas]f|fc)#")  # follows from an error that is told above it
@@ -154,23 +156,40 @@ def read_frames(path: str | os.PathLike, fps: float = FPS, what: str = "video") 
     InputError where there is no video stream, or no frame in it.
     """
     file = existing_file(path, what)
+    media = probe_pictures(file, what)
+    yield from decode_frames(file, media, frame_filters(media, fps), what)
+
+
+def probe_pictures(file: Path, what: str) -> Media:
+    """Probe a video; InputError where it has no pictures that can be read. Tells of HDR."""
     media = probe(file, what)
     if media.video_codec is None:
         raise InputError(f"{what} has no pictures: {str(file)!r} has no video stream; give a video")
     if media.is_yuv and media.matrix not in READABLE_MATRICES:
         raise InputError(f"{what} has colours in {media.matrix}: {str(file)!r}; save it as MP4 with H.264, without HDR")
     warn_of_hdr(media.transfer, what)
+    return media
+
+
+def decode_frames(
+    file: Path, media: Media, filters: str, what: str, seek: Sequence[str] = ()
+) -> Generator[np.ndarray, None, None]:
+    """Yield the frames that a graph of `frame_filters` lets through, uint8 [H,W,3] sRGB; InputError where none comes.
+
+    seek: options of ffmpeg that say where it begins to read.
+    """
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as table:
         decoder = ["-c:v", media.alpha_decoder] if media.alpha_decoder else []
-        command = [ffmpeg(), *DECODING_LIMIT, "-v", "error", "-nostdin", *decoder, *input_arguments(file)]
+        limit = ["-timelimit", str(DECODING_SECONDS + round(DECODING_SHARE * (media.seconds or 0)))]
+        command = [ffmpeg(), *limit, "-v", "error", "-nostdin", *decoder, *seek, *input_arguments(file)]
         if needs_conversion(media.primaries, media.transfer):
             hald = hald_picture(media.primaries, media.transfer)
             table.write(hald.astype("<u2").tobytes())
             table.seek(0)
             command += ["-f", "rawvideo", "-pix_fmt", "rgb48le", "-s", f"{len(hald)}x{len(hald)}", "-i", "pipe:0"]
         # PAM tells the size of each frame: rotated phone videos need no special case.
-        command += ["-filter_complex", frame_filters(media, fps), "-map", "[out]", "-f", "image2pipe", "-c:v", "pam"]
-        process, stdout = _start_reading([*command, "pipe:1"], errors, table)
+        command += ["-filter_complex", filters, "-map", "[out]", "-fps_mode", "passthrough"]
+        process, stdout = _start_reading([*command, "-f", "image2pipe", "-c:v", "pam", "pipe:1"], errors, table)
         count = 0
         try:
             while (frame := _next_frame(stdout, file, what)) is not None:
