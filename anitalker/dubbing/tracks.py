@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from anitalker.config import LANDMARKS, POSE_SIZE, InputError
+from anitalker.config import LANDMARKS, POSE_SIZE
 from anitalker.dubbing.people import People
 from anitalker.dubbing.references import Reference, ReferenceBank
 from anitalker.dubbing.spool import Spool
@@ -103,8 +103,7 @@ def find_tracks(
             if progress:
                 total = number + 1 if needed is None else len(needed)
                 progress("faces", number + 1, max(total, number + 1))
-    if not tracks:
-        raise InputError(f"video shows no face{people.named(which)}; give a video with a face that looks at the camera")
+    people.check_found(which, bool(tracks))
     return tracks
 
 
