@@ -134,11 +134,12 @@ def write_video(
     options: RenderOptions,
     clock: Clock,
     progress: ProgressCallback | None,
+    clip: Clip | None = None,
 ) -> RenderFacts:
     """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
 
-    shape: number of frames, height and width in pixels; clock: has run since the job began. The file appears whole or
-    not at all.
+    shape: number of frames, height and width in pixels; clock: has run since the job began; clip: the video that the
+    frames are made of, whose rate, other tracks and credentials the file keeps. The file appears whole or not at all.
     """
     total, height, width = shape
     filters = marks.frame_filters(width, height, options.label, options.marks)

@@ -18,7 +18,7 @@ from anitalker.models.base import DubbingModel
 
 
 @dataclass(frozen=True)
-class Line:
+class Utterance:
     """A recording float32 [N] that a person speaks in output frames first ... stop - 1; person None: everybody who has
     no lines of their own."""
 
@@ -29,7 +29,7 @@ class Line:
 
 
 def speak(
-    model: DubbingModel, line: Line, tracks: Sequence[Track], indices: np.ndarray, options: RenderOptions
+    model: DubbingModel, line: Utterance, tracks: Sequence[Track], indices: np.ndarray, options: RenderOptions
 ) -> Spoken:
     """The motion of a line. Lips begin as the person is filmed where it begins; indices: of the video's frames."""
     start = torch.zeros(1, model.generator.config.motion_size, device=model.device)

@@ -6,7 +6,7 @@ import torch
 
 from anitalker.config import RenderOptions
 from anitalker.dubbing.frames import Spoken, dubbed_frames
-from anitalker.dubbing.speaking import Line, speak
+from anitalker.dubbing.speaking import Utterance, speak
 from anitalker.dubbing.tracks import find_tracks
 
 
@@ -70,7 +70,7 @@ def test_codes_are_read_at_the_video_s_own_times():
 
 def test_speech_begins_as_the_person_is_filmed(model, talker, film, speech):
     tracks = find_tracks(model, talker.finder(), film([60] * 4))
-    spoken = speak(model, Line(None, 0, 4, speech[0]), tracks, np.arange(4), RenderOptions())
+    spoken = speak(model, Utterance(None, 0, 4, speech[0]), tracks, np.arange(4), RenderOptions())
     np.testing.assert_allclose(spoken.motion[0, 6:].numpy(), tracks[0].read(0, 1)[2][0], atol=1e-5)
     assert spoken.motion.shape == (25, 20)
     assert float(spoken.motion[:, 6:].std(0).max()) > 1e-3
