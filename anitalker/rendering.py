@@ -17,6 +17,7 @@ from torch import Tensor
 
 from anitalker.config import CROP, FPS, RenderOptions
 from anitalker.faces.paste import paste_all
+from anitalker.media.clip import Clip
 from anitalker.media.writer import VideoWriter
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
 from anitalker.provenance import marks

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from anitalker import rendering
 from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
@@ -24,7 +23,7 @@ from anitalker.media.fit import playback, playback_note
 from anitalker.media.lines import Line, read_lines
 from anitalker.media.soundtrack import Soundtrack
 from anitalker.media.video import read_audio
-from anitalker.models.base import DubbingModel, Model, PathLike, ProgressCallback
+from anitalker.models.base import Model, PathLike, ProgressCallback
 from anitalker.rendering import RenderFacts
 from anitalker.runtime.device import Clock
 
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Script:
     """Who says what when: utterances in output frames; indices [T]: the video's frame that each output frame shows;
-    needed [n]: frames of the video that matter; lines: of a table, or the track of recordings that are spoken throughout.
+    needed [n]: frames of the video that matter; lines: of a table; track: recordings that are spoken throughout.
     """
 
     utterances: list[Utterance]
@@ -80,7 +79,8 @@ def dub(
     check_output_is_no_input(check_output(output), video, speech, segments, *recordings.values())
     clip = open_clip(video, dubbing.start, dubbing.stop, options.size)
     if segments is not None:
-        check_output_is_no_input(output, *(line.speech for line in (lines := read_lines(segments, clip))))
+        lines = read_lines(segments, clip)
+        check_output_is_no_input(output, *(line.speech for line in lines))
         script = line_script(clip, lines)
     else:
         assert speech is not None

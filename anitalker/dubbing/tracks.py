@@ -14,7 +14,7 @@ import torch
 
 from anitalker.config import LANDMARKS, POSE_SIZE
 from anitalker.dubbing.people import People
-from anitalker.dubbing.references import Reference, ReferenceBank
+from anitalker.dubbing.references import ReferenceBank
 from anitalker.dubbing.spool import Spool
 from anitalker.faces.crop import Crop, crop_face
 from anitalker.faces.detection import Face, FaceFinder
@@ -42,11 +42,6 @@ class Track:
     seen: bytearray = field(default_factory=bytearray)
     turned: bytearray = field(default_factory=bytearray)
     covered: bytearray = field(default_factory=bytearray)
-
-    @property
-    def references(self) -> list[Reference]:
-        """Frames that show its mouth; empty where it was covered throughout."""
-        return self.bank.references()
 
     def __len__(self) -> int:
         return len(self.rows)
