@@ -285,6 +285,7 @@ class DubOptions:
     fit: str = _option("trim", "where speech and video differ in length", allowed=("trim", "loop", "hold", "speed"))
     start: float = _option(0.0, "where in the video to begin", 0, None, "seconds")
     stop: float | None = _option(None, "where in the video to end", 0, None, "seconds")
+    segments: str | None = _option(None, "table of lines, .srt or .csv: start, end, recording, face; no speech then")
     original_sound: float = _option(0.0, "gain of the video's own sound under the speech, 0 leaves it out", 0, 2)
 
     def __post_init__(self) -> None:

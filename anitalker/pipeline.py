@@ -213,21 +213,17 @@ class Talker:
         output: PathLike,
         options: RenderOptions = RenderOptions(size=ORIGINAL_SIZE),
         dubbing: DubOptions = DubOptions(),
-        segments: PathLike | None = None,
-        speech_for: Mapping[int, PathLike] | None = None,
         progress: ProgressCallback | None = None,
+        speech_for: Mapping[int, PathLike] | None = None,
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
         """Let people in a video say other words: an MP4 of the video's own size and rate. Returns the facts for --json.
 
-        speech: a recording of the face that options.face chooses; or segments: a table of lines (`media.lines`), None
-        for the other. options: seed, lips, face, face_backend, size, marks, label, quality and codec count. speech_for
-        and on_frame: as in `render`; indices are those of people, see `dubbing.people`.
+        speech: a recording of the face that options.face chooses; None where dubbing.segments gives lines. options:
+        head, blink, pose, frame and enhance do not count. speech_for and on_frame: as in `render`.
         """
         finder = self.finder(options.face_backend)
-        return job.dub(
-            self.model, finder, video, speech, output, options, dubbing, segments, speech_for, progress, on_frame
-        )
+        return job.dub(self.model, finder, video, speech, output, options, dubbing, progress, speech_for, on_frame)
 
     def animate(
         self,

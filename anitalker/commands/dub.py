@@ -26,6 +26,7 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_speech_for_option(parser)
     parser.add_argument(
         "--segments",
+        default=DEFAULTS["segments"],
         metavar="FILE.srt|csv",
         help="lines to dub: start, end, recording and face of each; the rest stays as filmed",
     )
@@ -79,7 +80,6 @@ def run(arguments: argparse.Namespace) -> RenderFacts:
             arguments.output,
             render_options,
             dubbing,
-            segments=arguments.segments,
-            speech_for=speech_for,
-            progress=progress,
+            progress,
+            speech_for,
         )

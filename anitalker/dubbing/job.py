@@ -12,7 +12,7 @@ import numpy as np
 
 from anitalker import rendering
 from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
-from anitalker.dubbing.frames import dubbed_frames
+from anitalker.dubbing.dubbed_frames import dubbed_frames
 from anitalker.dubbing.speaking import Utterance, speak
 from anitalker.dubbing.tracks import Track, find_tracks
 from anitalker.faces.detection import FaceFinder
@@ -63,13 +63,12 @@ def dub(
     output: PathLike,
     options: RenderOptions,
     dubbing: DubOptions = DubOptions(),
-    segments: PathLike | None = None,
-    speech_for: Mapping[int, PathLike] | None = None,
     progress: ProgressCallback | None = None,
+    speech_for: Mapping[int, PathLike] | None = None,
     on_frame: Callable[[np.ndarray], None] | None = None,
 ) -> RenderFacts:
     """Let people in a video speak a recording, or the lines of a table, to an MP4. Arguments: see `Talker.dub`."""
-    clock, recordings = Clock(), dict(speech_for or {})
+    clock, recordings, segments = Clock(), dict(speech_for or {}), dubbing.segments
     if model.dubbing is None:
         raise InputError(f"model {model.name} cannot dub: its codes move whole faces; take --model lite")
     if (speech is None) == (segments is None):

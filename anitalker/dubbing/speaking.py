@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from anitalker.config import POSE_SIZE, RenderOptions
-from anitalker.dubbing.frames import Spoken
+from anitalker.dubbing.dubbed_frames import Spoken
 from anitalker.dubbing.tracks import Track
 from anitalker.models.base import DubbingModel
 

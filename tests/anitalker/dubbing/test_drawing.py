@@ -6,7 +6,7 @@ import torch
 
 from anitalker.config import POSE_SIZE
 from anitalker.dubbing.drawing import GRID, MovedFace, compose, draw_face, region
-from anitalker.dubbing.frames import encode
+from anitalker.dubbing.dubbed_frames import encode
 from anitalker.dubbing.tracks import find_tracks
 from anitalker.faces.landmarks import CHIN, LIPS
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anitalker.config import RenderOptions
-from anitalker.dubbing.frames import Spoken, dubbed_frames
+from anitalker.dubbing.dubbed_frames import Spoken, dubbed_frames
 from anitalker.dubbing.speaking import Utterance, speak
 from anitalker.dubbing.tracks import find_tracks
 
