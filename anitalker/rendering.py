@@ -9,6 +9,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from fractions import Fraction
 from typing import TypedDict, TypeVar
 
 import numpy as np
@@ -41,7 +43,7 @@ class RenderFacts(TypedDict):
 
     output: str
     frames: int
-    fps: int
+    fps: float
     seconds: float
     width: int
     height: int
@@ -149,7 +151,12 @@ def write_video(
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
         finish = None
-    with VideoWriter(output, width, height, sound, filters, finish, model.device.type) as writer:
+    fps = Fraction(FPS) if clip is None else clip.fps
+    encoding = {"codec": options.codec, "quality": options.quality}
+    kept = None if clip is None else replace(clip, frames=total)
+    with VideoWriter(
+        output, width, height, sound, filters, finish, model.device.type, fps=fps, keep=kept, **encoding
+    ) as writer:
         for done, frame in enumerate(frames, 1):
             writer.write(frame)
             if progress:
@@ -158,13 +165,13 @@ def write_video(
     return {
         "output": str(output),
         "frames": total,
-        "fps": FPS,
-        "seconds": total / FPS,
+        "fps": int(fps) if fps.denominator == 1 else round(float(fps), 3),
+        "seconds": float(total / fps),
         "width": width + width % 2,  # as VideoWriter pads them
         "height": height + height % 2,
         "size": options.size,
         "timings": clock.stages,
-        "real_time_factor": clock.total() / (total / FPS),
+        "real_time_factor": clock.total() / float(total / fps),
         "peak_rss_mb": peak_memory(),
         "model": model.name,
         "seed": options.seed,
