@@ -9,8 +9,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import TypedDict, TypeVar
 
 import numpy as np
@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 class RenderFacts(TypedDict):
     """What `--json` prints of a video.
 
-    seconds: its length; width, height: pixels; size: as in RenderOptions; timings: seconds of work by stage;
-    real_time_factor: seconds of work per second of video; peak_rss_mb: largest resident memory of the process in MiB,
-    None where the system does not tell.
+    fps: a whole number, or a fraction as of 30000/1001; seconds: its length; width, height: pixels; size, codec,
+    quality: as in RenderOptions; timings: seconds of work by stage; real_time_factor: seconds of work per second of
+    video; peak_rss_mb: largest resident memory of the process in MiB, None where the system does not tell.
     """
 
     output: str
@@ -48,6 +48,8 @@ class RenderFacts(TypedDict):
     width: int
     height: int
     size: int | str
+    codec: str
+    quality: int
     timings: dict[str, float]
     real_time_factor: float
     peak_rss_mb: float | None
@@ -137,25 +139,27 @@ def write_video(
     options: RenderOptions,
     clock: Clock,
     progress: ProgressCallback | None,
-    clip: Clip | None = None,
+    *,
+    fps: Fraction | int = FPS,
+    keep: Clip | None = None,
+    ingredients: tuple[Path, ...] = (),
 ) -> RenderFacts:
     """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
 
-    shape: number of frames, height and width in pixels; clock: has run since the job began; clip: the video that the
-    frames are made of, whose rate, other tracks and credentials the file keeps. The file appears whole or not at all.
+    shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
+    keep: see VideoWriter; ingredients: see Generator. The file appears whole or not at all.
     """
     total, height, width = shape
     filters = marks.frame_filters(width, height, options.label, options.marks)
     if options.marks:
-        finish = marks.signing_step(Generator(model.name, model.fingerprint, options.seed))
+        finish = marks.signing_step(Generator(model.name, model.fingerprint, options.seed, ingredients))
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
         finish = None
-    fps = Fraction(FPS) if clip is None else clip.fps
-    encoding = {"codec": options.codec, "quality": options.quality}
-    kept = None if clip is None else replace(clip, frames=total)
+    codec, quality = options.codec, options.quality
+    device = model.device.type
     with VideoWriter(
-        output, width, height, sound, filters, finish, model.device.type, fps=fps, keep=kept, **encoding
+        output, width, height, sound, filters, finish, device, fps=fps, codec=codec, quality=quality, keep=keep
     ) as writer:
         for done, frame in enumerate(frames, 1):
             writer.write(frame)
@@ -165,11 +169,13 @@ def write_video(
     return {
         "output": str(output),
         "frames": total,
-        "fps": int(fps) if fps.denominator == 1 else round(float(fps), 3),
+        "fps": int(fps) if fps == int(fps) else float(fps),
         "seconds": float(total / fps),
         "width": width + width % 2,  # as VideoWriter pads them
         "height": height + height % 2,
         "size": options.size,
+        "codec": codec,
+        "quality": quality,
         "timings": clock.stages,
         "real_time_factor": clock.total() / float(total / fps),
         "peak_rss_mb": peak_memory(),

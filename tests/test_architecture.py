@@ -24,7 +24,7 @@ ALLOWED = {
     "original": {"encoders", "runtime", "weights"},
     "faces": {"runtime", "weights"},
     "media": {"encoders", "faces", "files", "spreadsheet"},
-    "provenance": {"files", "media"},
+    "provenance": {"files", "media", "weights"},
     "decoder": {"faces", "runtime"},
     "motion": {"encoders", "faces", "files", "runtime"},
     "models": {"decoder", "encoders", "faces", "motion", "original", "runtime", "weights"},

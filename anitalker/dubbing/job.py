@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +98,21 @@ def dub(
         if on_frame is not None:
             frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
-        return rendering.write_video(model, frames, shape, output, sound, options, clock, progress, clip)
+        kept = replace(clip, frames=len(script.indices))
+        ingredients = (clip.path, *([] if speech is None else [Path(speech)]), *map(Path, recordings.values()))
+        return rendering.write_video(
+            model,
+            frames,
+            shape,
+            output,
+            sound,
+            options,
+            clock,
+            progress,
+            fps=clip.fps,
+            keep=kept,
+            ingredients=ingredients,
+        )
 
 
 def whole_script(clip: Clip, track: Soundtrack, dubbing: DubOptions) -> Script:
