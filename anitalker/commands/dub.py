@@ -58,7 +58,7 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_seed_option(group)
     group = parser.add_argument_group("picture")
     options.add_size_option(group, ORIGINAL_SIZE)
-    options.add_encoding_options(group)
+    options.add_encoding_options(parser)
     options.add_marks_options(parser)
     options.add_common_options(parser)
 

@@ -99,7 +99,6 @@ def dub(
             frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
         kept = replace(clip, frames=len(script.indices))
-        ingredients = (clip.path, *([] if speech is None else [Path(speech)]), *map(Path, recordings.values()))
         return rendering.write_video(
             model,
             frames,
@@ -111,7 +110,7 @@ def dub(
             progress,
             fps=clip.fps,
             keep=kept,
-            ingredients=ingredients,
+            ingredients=(clip.path,),
         )
 
 
