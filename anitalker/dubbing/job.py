@@ -88,7 +88,9 @@ def dub(
     also = {utterance.person for utterance in script.utterances if utterance.person is not None}
     source = frames_of(clip, np.arange(int(script.indices.max()) + 1))
     with contextlib.closing(source):
-        tracks = find_tracks(model.dubbing, finder, source, options.face, also, script.needed, progress)
+        tracks = find_tracks(
+            model.dubbing, finder, source, options.face, also, script.needed, float(clip.fps), progress
+        )
     warn_of_kept_lips(tracks, clip, script)
     clock("faces")
     spoken = [speak(model.dubbing, said, tracks, script.indices, options) for said in script.utterances]
