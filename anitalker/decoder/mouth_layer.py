@@ -86,7 +86,7 @@ class MouthLayer:
             below, above, weight = nearest
             weight = weight[:, None] if axis == 2 else weight
             flow = flow.index_select(axis, below).lerp_(flow.index_select(axis, above), weight)
-        flow, placement = on_host(flow), on_host(self.placement)
+        flow, placement = on_host(flow, self.placement)
         matrix, centre = invert(placement[..., :2]), placement[..., 2]
         offsets, shown = [], []
         for k, (span, (first, length, total)) in enumerate(zip((columns, rows), viewport.spans[::-1], strict=True)):

@@ -14,9 +14,13 @@ def library(array: np.ndarray | Tensor) -> Any:
     return torch if isinstance(array, Tensor) else np
 
 
-def on_host(tensor: Tensor) -> Any:
-    """The float32 values as a numpy array where they lie on the host and no gradient is asked for; else as a tensor."""
-    tensor = tensor.float()
-    if tensor.device.type != "cpu" or (torch.is_grad_enabled() and tensor.requires_grad):
-        return tensor
-    return tensor.detach().numpy()
+def is_on_host(*tensors: Tensor) -> bool:
+    """Whether they lie in the host's memory and no gradient is asked for."""
+    return not any(x.device.type != "cpu" or (torch.is_grad_enabled() and x.requires_grad) for x in tensors)
+
+
+def on_host(*tensors: Tensor) -> tuple[Any, ...]:
+    """The float32 values of tensors as numpy arrays where `is_on_host`; else as tensors."""
+    if not is_on_host(*tensors):
+        return tuple(tensor.float() for tensor in tensors)
+    return tuple(tensor.detach().float().numpy() for tensor in tensors)
