@@ -13,9 +13,9 @@ import numpy as np
 from anitalker import rendering
 from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
 from anitalker.dubbing.dubbed_frames import dubbed_frames
+from anitalker.dubbing.people import People
 from anitalker.dubbing.speaking import Utterance, speak
 from anitalker.dubbing.tracks import Track, find_tracks
-from anitalker.faces.detection import FaceFinder
 from anitalker.files import check_output, check_output_is_no_input
 from anitalker.media.clip import Clip, frames_of, open_clip
 from anitalker.media.dubbed_sound import dubbed_sound
@@ -57,7 +57,7 @@ class Script:
 
 def dub(
     model: Model,
-    finder: FaceFinder,
+    people: People,
     video: PathLike,
     speech: PathLike | None,
     output: PathLike,
@@ -89,7 +89,7 @@ def dub(
     source = frames_of(clip, np.arange(int(script.indices.max()) + 1))
     with contextlib.closing(source):
         tracks = find_tracks(
-            model.dubbing, finder, source, options.face, also, script.needed, float(clip.fps), progress
+            model.dubbing, people, source, options.face, also, script.needed, float(clip.fps), progress
         )
     warn_of_kept_lips(tracks, clip, script)
     clock("faces")

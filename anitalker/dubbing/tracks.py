@@ -17,7 +17,7 @@ from anitalker.dubbing.people import People
 from anitalker.dubbing.references import ReferenceBank
 from anitalker.dubbing.spool import Spool
 from anitalker.faces.crop import Crop, crop_face, crop_square
-from anitalker.faces.detection import Face, FaceFinder
+from anitalker.faces.detection import Face
 from anitalker.faces.tracking import SCENE_CUT, FaceTracker, thumbnail
 from anitalker.models.base import DubbingModel, ProgressCallback
 
@@ -64,7 +64,7 @@ class Track:
 
 def find_tracks(
     model: DubbingModel,
-    finder: FaceFinder,
+    people: People,
     frames: Iterable[np.ndarray],
     which: str | int = "largest",
     also: Collection[int] = (),
@@ -77,7 +77,7 @@ def find_tracks(
     which: `largest` or `all` of each shot, or the index of a person (see `People`); also: further persons. needed: bool
     [total], frames that matter; others are not looked at. fps: of the video. InputError if no frame has such a face.
     """
-    people, tracks = People(model, finder), list[Track]()
+    tracks: list[Track] = []
     confirm_every = max(1, round(CONFIRM_SECONDS * fps))
     with _Reader(model, max(1, round(CODE_SECONDS * fps))) as reader:
         before: np.ndarray | None = None
@@ -97,7 +97,7 @@ def find_tracks(
                     for person, face in people.chosen(frame, which, also):
                         track = Track(person, number, Spool(width))
                         tracks.append(track)
-                        followed.append((track, FaceTracker(finder, face, False, confirm_every)))
+                        followed.append((track, FaceTracker(people.finder, face, False, confirm_every)))
                 waited += 1
             for track, tracker in followed:
                 reader.add(track, tracker(frame), frame)

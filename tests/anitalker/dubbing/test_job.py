@@ -138,11 +138,11 @@ def test_the_video_itself_is_never_replaced(talker, video, speech):
         talker.dub(video, speech[1], video)
 
 
-def test_the_original_family_says_that_it_cannot(video, speech, tmp_path, talker):
+def test_the_original_family_says_that_it_cannot(video, speech, tmp_path, people):
     from types import SimpleNamespace
 
     from anitalker.dubbing import job
 
     other = SimpleNamespace(dubbing=None, name="original")
     with pytest.raises(InputError, match="model original cannot dub: its codes move whole faces; take --model lite"):
-        job.dub(other, talker.finder(), video, speech[1], tmp_path / "out.mp4", RenderOptions())
+        job.dub(other, people(), video, speech[1], tmp_path / "out.mp4", RenderOptions())
