@@ -38,6 +38,7 @@ def folder(tmp_path_factory, make_wav):
 def heard(folder, video="film.mkv", seconds=2.0, start=0.0, **arguments):
     with dubbed_sound(open_clip(folder / video, start), seconds, **arguments) as file:
         assert probe(file).audio_codec == "flac"
+        assert b"image/png" not in file.read_bytes(), "all frames of the video became pictures in it"
         samples = read_audio(file)
     assert not file.exists()
     return samples
