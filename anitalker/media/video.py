@@ -262,7 +262,7 @@ def mix_audio(paths: Sequence[str | os.PathLike], output: Path, filters: Sequenc
     limited += ",asetnsamples=n=4096:p=0"  # the encoder of FLAC takes no blocks of a few samples
     sources = [argument for file in files for argument in input_arguments(file)]
     graph_arguments = ["-filter_complex", ";".join([*graph, limited])]
-    # FLAC takes pictures: without -vn all frames of a video would be encoded as PNG.
+    # FLAC may hold a cover: without -vn all frames of a video would be encoded as PNG, and thrown away.
     command = [*graph_arguments, "-vn", "-ac", str(widest), "-y", f"file:{output.absolute()}"]
     completed = _run([ffmpeg(), "-v", "error", "-nostdin", *sources, *command], output.parent)
     if completed.returncode:
