@@ -1,5 +1,6 @@
 """The sound of a dubbed video: what is heard when, how loud, aligned to the sample."""
 
+import functools
 import subprocess
 
 import numpy as np
@@ -35,8 +36,13 @@ def folder(tmp_path_factory, make_wav):
     return folder
 
 
+@functools.cache
+def clip(path, start):
+    return open_clip(path, start)
+
+
 def heard(folder, video="film.mkv", seconds=2.0, start=0.0, **arguments):
-    with dubbed_sound(open_clip(folder / video, start), seconds, **arguments) as file:
+    with dubbed_sound(clip(folder / video, start), seconds, **arguments) as file:
         assert probe(file).audio_codec == "flac"
         samples = read_audio(file)
     assert not file.exists()
