@@ -34,10 +34,15 @@ class Reference:
 
 @dataclass(frozen=True)
 class _Kept:
-    row: int  # of the patch in the spool
+    patches: Spool
+    row: int  # of the patch in it
     landmarks: np.ndarray
     motion: np.ndarray
     quality: float
+
+    def read(self) -> Reference:
+        patch = self.patches[self.row : self.row + 1].reshape(PATCH, PATCH, 3)
+        return Reference(patch, self.landmarks, self.motion)
 
 
 class ReferenceBank:
@@ -55,7 +60,9 @@ class ReferenceBank:
             return
         placement = place_patch(torch.from_numpy(np.array(landmarks))[None])
         patch = to_pictures(cut_patch(to_tensor(crop), placement))[0]
-        self._best[kind] = _Kept(self._patches.append(patch.ravel()), landmarks.copy(), motion.copy(), quality)
+        self._best[kind] = _Kept(
+            self._patches, self._patches.append(patch.ravel()), landmarks.copy(), motion.copy(), quality
+        )
 
     def references(self, others: Iterable[ReferenceBank] = ()) -> list[Reference]:
         """The references, the least open mouth first; empty where no frame was offered.
@@ -68,11 +75,7 @@ class ReferenceBank:
             for kind, kept in bank._best.items():
                 if kind not in self._best and (kind not in best or kept.quality > best[kind].quality):
                     best[kind] = kept
-        return [self._read(best[kind]) for kind in sorted(best)]
-
-    def _read(self, kept: _Kept) -> Reference:
-        patch = self._patches[kept.row : kept.row + 1].reshape(PATCH, PATCH, 3)
-        return Reference(patch, kept.landmarks, kept.motion)
+        return [best[kind].read() for kind in sorted(best)]
 
 
 def sharpness(crop: np.ndarray, landmarks: np.ndarray) -> float:
