@@ -261,6 +261,7 @@ class RenderOptions:
         1080, "the video's shorter side in pixels at most, or original: as large as the picture", 64, 4096, "pixels"
     )
     frame: str = _option("full", "full: the whole picture; crop: the 256x256 face crop", allowed=("full", "crop"))
+    also: tuple[str, ...] = _option((), "more pictures of the same person: open mouth, smile, turned, closed eyes")
     face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
     face_backend: str = _option("own", "the face detector", allowed=("own", "face-alignment"))
     # A constant rate factor of x264: at 17 losses are hardly visible.

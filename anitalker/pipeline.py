@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -71,19 +71,24 @@ class Talker:
         also: Iterable[int] = (),
         enhance: str = "",
         size: int | str = RenderOptions.size,
+        photos: Sequence[PathLike] = (),
     ) -> Portrait:
         """Find faces in a picture (pixels uint8 [H,W,3], or a file, which may be a video) and prepare the chosen ones.
 
         face: largest, all, or an index; also: indices of more faces; enhance: gfpgan draws the chosen faces again
-        before they are prepared; size: as in RenderOptions; faces are found before the picture is reduced. InputError
-        where there is no such face, or where it cannot be animated.
+        before they are prepared; size: as in RenderOptions; faces are found before the picture is reduced; photos: more
+        pictures of the same person. InputError where there is no such face, or where it cannot be animated.
         """
         load_enhancer = (lambda: self.enhancer) if enhance else None
-        return prepare_portrait(self.model, self.finder(backend), picture, (face, *also), load_enhancer, size)
+        choices, finder = (face, *also), self.finder(backend)
+        return prepare_portrait(
+            self.model, finder, picture, choices, load_enhancer, size, photos, lambda: self.verifier
+        )
 
     def prepare(self, picture: PathLike | np.ndarray, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
         """Prepare a portrait as `portrait` does, with the face, enhancement and size that the options ask for."""
-        return self.portrait(picture, options.face, options.face_backend, also, options.enhance, options.size)
+        face, backend = options.face, options.face_backend
+        return self.portrait(picture, face, backend, also, options.enhance, options.size, options.also)
 
     def resized(self, portrait: Portrait, size: int | str) -> Portrait:
         """Prepare a portrait again at a smaller size (as in RenderOptions), in a tenth of a second a face.

@@ -7,7 +7,7 @@ the reduced picture.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +17,10 @@ from anitalker.config import CROP, ORIGINAL_SIZE, InputError, RenderOptions, che
 from anitalker.faces import restoration
 from anitalker.faces.crop import Crop, finer_image
 from anitalker.faces.detection import Face, FaceFinder, select_faces
+from anitalker.faces.verifier import Verifier
 from anitalker.media.portrait_file import find_portrait
 from anitalker.models.base import FaceCheck, Model, PathLike, PreparedFace
+from anitalker.photos import read_photos
 
 SMALL_FACE_PIXELS = 48  # of a face's longer side in the video
 log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ class Portrait:
     """A picture, uint8 [H,W,3], and its chosen faces, ready to move.
 
     indices: of these faces among the faces found; found: the chosen faces, in pixels of `picture`; size: to which the
-    picture was reduced, as in RenderOptions.
+    picture was reduced, as in RenderOptions; photos: crops of more pictures of each face.
     """
 
     picture: np.ndarray
@@ -37,6 +39,7 @@ class Portrait:
     indices: tuple[int, ...] = ()
     found: tuple[Face, ...] = ()
     size: int | str = ORIGINAL_SIZE
+    photos: tuple[tuple[Crop, ...], ...] = ()
 
 
 def prepare_portrait(
@@ -46,11 +49,14 @@ def prepare_portrait(
     choices: Iterable[str | int],
     load_enhancer: Callable[[], restoration.Network] | None = None,
     size: int | str = RenderOptions.size,
+    also: Sequence[PathLike] = (),
+    load_verifier: Callable[[], Verifier] | None = None,
 ) -> Portrait:
     """Find the faces of a picture (pixels, or a file, which may be a video) and prepare the chosen ones.
 
     choices: largest, all, or an index, each; load_enhancer: gives the network that draws the chosen faces again before
-    they are prepared; size: as in RenderOptions. InputError where no face is found or a chosen one cannot be animated.
+    they are prepared; size, also: as in RenderOptions; load_verifier: gives what tells whose photos they are.
+    InputError where no face is found or a chosen one cannot be animated.
     """
     size = check_size(size)
     if isinstance(picture, np.ndarray):
@@ -66,10 +72,14 @@ def prepare_portrait(
     prepared = _prepare(model, pixels, faces, source)
     for index, face, ready in zip(indices, faces, prepared, strict=True):
         _report(index, model.check_face(face, ready.crop, finder, ready))
+    photos = ((),) * len(faces)
+    if also and load_verifier is not None:
+        photos = read_photos(model, finder, also, [face.crop for face in prepared], load_verifier)
     if load_enhancer is not None:
-        pixels = restoration.restore(pixels, [face.landmarks for face in faces], load_enhancer())
-        prepared = _prepare(model, pixels, faces, pixels)
-    return Portrait(pixels, prepared, tuple(indices), tuple(faces), size)
+        pixels = source = restoration.restore(pixels, [face.landmarks for face in faces], load_enhancer())
+    if any(photos) or load_enhancer is not None:
+        prepared = _prepare(model, pixels, faces, source, photos)
+    return Portrait(pixels, prepared, tuple(indices), tuple(faces), size, tuple(photos))
 
 
 def resize_portrait(model: Model, portrait: Portrait, size: int | str) -> Portrait:
@@ -78,8 +88,8 @@ def resize_portrait(model: Model, portrait: Portrait, size: int | str) -> Portra
     if pixels is portrait.picture:
         return portrait
     faces = _scaled(portrait.found, portrait.picture, pixels)
-    prepared = _prepare(model, pixels, faces, portrait.picture)
-    return Portrait(pixels, prepared, portrait.indices, tuple(faces), size)
+    prepared = _prepare(model, pixels, faces, portrait.picture, portrait.photos)
+    return Portrait(pixels, prepared, portrait.indices, tuple(faces), size, portrait.photos)
 
 
 def reduce_picture(picture: np.ndarray, size: int | str) -> np.ndarray:
@@ -102,9 +112,20 @@ def _scaled(faces: Iterable[Face], source: np.ndarray, pixels: np.ndarray) -> li
     return [face.scaled(x, y) for face in faces]
 
 
-def _prepare(model: Model, pixels: np.ndarray, faces: Iterable[Face], source: np.ndarray) -> tuple[PreparedFace, ...]:
-    """Prepare faces of a picture. What networks see of a small one comes from `source`, where that is larger."""
-    return tuple(model.prepare(pixels, _crop(model, pixels, face, source)) for face in faces)
+def _prepare(
+    model: Model,
+    pixels: np.ndarray,
+    faces: Sequence[Face],
+    source: np.ndarray,
+    photos: Sequence[Sequence[Crop]] = (),
+) -> tuple[PreparedFace, ...]:
+    """Prepare faces of a picture. What networks see of a small one comes from `source`, where that is larger.
+
+    photos: crops of more pictures of each face.
+    """
+    crops = [_crop(model, pixels, face, source) for face in faces]
+    more = photos or ((),) * len(crops)
+    return tuple(model.prepare(pixels, crop, others) for crop, others in zip(crops, more, strict=True))
 
 
 def _crop(model: Model, pixels: np.ndarray, face: Face, source: np.ndarray) -> Crop:

@@ -14,7 +14,7 @@ from anitalker.config import ORIGINAL_SIZE, InputError, RenderOptions
 from anitalker.weights import registry
 
 # `face` is chosen on the picture. Every video of the page is marked. A visitor may not name files on the server.
-HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose")
+HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose", "also", "quality", "codec")
 FIELDS = {field.name: field for field in fields(RenderOptions)}
 SIZES = (360, 720, 1080, ORIGINAL_SIZE)  # of the video's shorter side; programs may send any
 NUMBERS = tuple(

@@ -54,6 +54,8 @@ class Job:
         options = {name: value for name, value in values.items() if value != getattr(DEFAULTS, name)}
         if self.options.pose:
             options["pose"] = _hash(self.options.pose)
+        if self.options.also:
+            options["also"] = [_hash(file) for file in self.options.also]
         source = self.source if self.kind == "text" else _hash(self.source)
         inputs = [_hash(self.portrait), self.kind, source, self.voice, self.absolute]
         text = json.dumps([inputs, options, model, __version__], sort_keys=True)
@@ -163,6 +165,8 @@ def _job(line: int, row: object, folder: Path) -> Job:
         for option in OPTIONS
         if option.name in values
     }
+    if "also" in options:  # files, parted by |
+        options["also"] = tuple(_path(folder, name.strip(), "also") for name in options["also"].split("|"))
     if "pose" in options:
         options["pose"] = _path(folder, options["pose"], "pose")
     return Job(

@@ -84,7 +84,14 @@ class Worker:
     def _portrait(self, job: Job) -> Portrait:
         """Prepare the portrait, or take it from the cache while its file stays the same."""
         stat = os.stat(job.portrait)
-        choices = (job.options.face, job.options.face_backend, (), job.options.enhance, job.options.size)
+        choices = (
+            job.options.face,
+            job.options.face_backend,
+            (),
+            job.options.enhance,
+            job.options.size,
+            job.options.also,
+        )
         key = (job.portrait, stat.st_mtime_ns, stat.st_size, choices)
         if key not in self._portraits:
             self._portraits[key] = self.talker.portrait(job.portrait, *choices)

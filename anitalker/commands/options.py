@@ -91,6 +91,17 @@ def add_size_option(group: argparse._ActionsContainer, default: int | str = DEFA
     )
 
 
+def add_also_option(group: argparse._ActionsContainer) -> None:
+    """Add --also."""
+    group.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="PHOTO",
+        help="another picture of the same person (open mouth, smile, turned head), whose teeth serve; may be repeated",
+    )
+
+
 def add_face_option(group: argparse._ActionsContainer) -> None:
     """Add --face."""
     group.add_argument("--face", default=DEFAULTS["face"], metavar="INDEX|largest|all", help="default: %(default)s")
@@ -99,6 +110,7 @@ def add_face_option(group: argparse._ActionsContainer) -> None:
 def add_picture_options(parser: Parser) -> None:
     """Add the options for the picture: frame, faces, enhancement and marks."""
     group = parser.add_argument_group("picture")
+    add_also_option(group)
     add_size_option(group)
     group.add_argument("--frame", choices=("full", "crop"), default=DEFAULTS["frame"], help="default: %(default)s")
     add_face_option(group)
@@ -183,6 +195,8 @@ def add_device_option(parser: Parser) -> None:
 def to_render_options(arguments: argparse.Namespace) -> RenderOptions:
     """Collect the render options. RenderOptions checks them and raises InputError."""
     values = vars(arguments)
+    if "also" in values:
+        values = {**values, "also": tuple(values["also"])}
     return RenderOptions(**{name: values[name] for name in DEFAULTS if name in values})
 
 

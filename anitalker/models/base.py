@@ -9,7 +9,7 @@ of sound.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -167,8 +167,8 @@ class Model(Protocol[FaceT]):
         """The square crop of a picture, uint8 [H,W,3], that this model expects."""
         ...
 
-    def prepare(self, picture: np.ndarray, crop: Crop) -> FaceT:
-        """Compute what is computed once per face."""
+    def prepare(self, picture: np.ndarray, crop: Crop, photos: Sequence[Crop] = ()) -> FaceT:
+        """Compute what is computed once per face; photos: crops of more pictures of the same person."""
         ...
 
     def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:

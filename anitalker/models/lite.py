@@ -5,7 +5,7 @@ Letters: B frames at once, T video frames, M = 20 motion numbers, S speech featu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from anitalker.decoder.compositor import Compositor
 from anitalker.decoder.decoder import Decoder, Layers, Prepared
 from anitalker.decoder.flow import landmark_flow
 from anitalker.decoder.mouth import MouthSynthesizer
-from anitalker.decoder.mouth_layer import PreparedMouth, draw_mouth, prepare_mouth
+from anitalker.decoder.mouth_layer import PreparedMouth, draw_mouth, encode_references, prepare_mouth
 from anitalker.decoder.viewport import Viewport
 from anitalker.faces.crop import Crop, crop_face, crop_pixels, seen_part
 from anitalker.faces.detection import Face, FaceFinder
@@ -149,18 +149,46 @@ class Lite:
         return crop_face(picture, face)
 
     @torch.inference_mode()
-    def prepare(self, picture: np.ndarray, crop: Crop) -> LiteFace:
-        """Compute what is computed once per face: codes, the decoder's features, the crop in the picture's pixels."""
+    def prepare(self, picture: np.ndarray, crop: Crop, photos: Sequence[Crop] = ()) -> LiteFace:
+        """Compute what is computed once per face: codes, the decoder's features, the crop in the picture's pixels.
+
+        photos: more pictures of the person, which show what the mouth looks like, and what the face is at rest.
+        """
         image = to_tensor(crop.image, self.device)
         landmarks = torch.tensor(crop.landmarks, device=self.device)[None]
         codes = self.space(image)
+        references = (image, landmarks, codes.motion)
+        if photos:
+            codes, references = self._with_photos(codes, references, photos)
         prepared = self.decoder.prepare(image, landmarks, codes.motion, codes.appearance, teeth=self.mouth is None)
-        mouth = self.prepare_mouth(image, landmarks, codes.motion)
+        mouth = (
+            None if self.mouth is None else PreparedMouth(image, landmarks, encode_references(self.mouth, *references))
+        )
         seen, side = seen_part(crop), int(crop.side)
         viewport = Viewport.around(*seen, (side, side))
         compositor = Compositor(crop_pixels(picture, crop, seen), viewport, self.device)
         resting = self.space.rest(landmarks, codes.motion)
         return LiteFace(crop, codes, landmarks, prepared, compositor, resting, mouth)
+
+    def _with_photos(
+        self, codes: Codes, own: tuple[Tensor, Tensor, Tensor], photos: Sequence[Crop]
+    ) -> tuple[Codes, tuple[Tensor, ...]]:
+        """The portrait's codes, and pictures [K,3,256,256], landmarks [K,N,3] and motion [K,M] of all mouths that are
+        not covered, the portrait's `own` first."""
+        pictures = torch.cat([to_tensor(photo.image, self.device) for photo in photos])
+        landmarks = torch.tensor(np.stack([photo.landmarks for photo in photos]), device=self.device)
+        read = self.space(pictures)
+        free = ~self._covered(read.appearance).to(self.device)
+        others = (pictures[free], landmarks[free], read.motion[free])
+        references = tuple(torch.cat(pair) for pair in zip(own, others, strict=True))
+        return replace(codes, motion=self.space.settle(*references[1:])), references
+
+    def _covered(self, appearance: Tensor) -> Tensor:
+        """Whether something covers the mouth, by appearance codes [B,D]: bool [B]."""
+        if self.prior is None:
+            return torch.zeros(len(appearance), dtype=torch.bool)
+        covers = self.prior.covers
+        return (covers(appearance.cpu()) > covers.limits)[:, PARTS.index("mouth")]
 
     @torch.inference_mode()
     def prepare_mouth(self, image: Tensor, landmarks: Tensor, motion: Tensor) -> PreparedMouth | None:
@@ -177,11 +205,7 @@ class Lite:
     def read_mouths(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 [B,256,256,3] -> motion codes [B,M] and whether something covers the mouth, bool [B]."""
         codes = self.space(to_tensors(pictures.to(self.device)))
-        covered = torch.zeros(len(pictures), dtype=torch.bool)
-        if self.prior is not None:
-            covers = self.prior.covers
-            covered = (covers(codes.appearance.cpu()) > covers.limits)[:, PARTS.index("mouth")]
-        return codes.motion, covered
+        return codes.motion, self._covered(codes.appearance)
 
     @torch.inference_mode()
     def speech_features(self, samples: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -132,6 +132,8 @@ class Original:
         ddim_schedule(options.steps or self.steps)
         if options.guidance is not None:
             raise InputError(f"guidance is {options.guidance}, but the original has none; leave --guidance away")
+        if options.also:
+            raise InputError("--also needs a mouth that is drawn from references; the original has none, leave it away")
         for name in ("lips", "head", "blink"):
             if getattr(options, name) != 1:
                 raise InputError(f"--{name} needs directions of known meaning; the original has none, leave it at 1")
@@ -155,7 +157,7 @@ class Original:
         return crop_face(picture, face, FACE_HEIGHT_IN_CROP, FACE_CENTRE_IN_CROP)
 
     @torch.inference_mode()
-    def prepare(self, picture: np.ndarray, crop: Crop) -> OriginalFace:
+    def prepare(self, picture: np.ndarray, crop: Crop, photos: Sequence[Crop] = ()) -> OriginalFace:
         """Compute what is computed once per face: codes, the decoder's features, control signals."""
         codes = self.stage_one.encode(resize_to_network(to_tensor(crop.image, self.device), self.size))
         prepared = self.stage_one.dec.prepare(self.constants, codes.image_code, codes.skips)

@@ -33,6 +33,7 @@ ALIGNED_FACE_HEIGHT = 0.75  # crop widths, in the aligned crop of the second pas
 # Of the canonical origin in the aligned crop, in crop widths from its centre: forehead and chin are equally far from
 # the edges.
 ALIGNED_ORIGIN = (0.0, -0.06)
+SETTLE_TURN = 0.35  # radians of head turn at which a picture counts half
 MAX_LEARNED_NUMBER = 0.2  # about the range of expression coefficients
 
 
@@ -155,6 +156,21 @@ class MotionSpace(nn.Module):
         gives the portrait's own landmarks back exactly, whatever the directions cannot express. All in crop widths.
         """
         return self.move(self.rest(portrait, portrait_motion), motion)
+
+    def settle(self, landmarks: Tensor, motion: Tensor) -> Tensor:
+        """The motion code [1,M] of the first of K pictures of a person, from what all of them show at rest.
+
+        landmarks [K,N,3] in crop widths and the codes read from the pictures [K,M]. One picture leaves open what is the
+        face and what its expression. The neutral faces behind several agree better on average, those that look ahead
+        more; the expression is what the first picture's face has beyond that.
+        """
+        with _no_autocast(landmarks):
+            weight = 1 / (1 + motion[:, :2].square().sum(1) / SETTLE_TURN**2)
+            neutral = (self.neutral(landmarks, motion) * weight[:, None, None]).sum(0, keepdim=True) / weight.sum()
+            shape, scale = self._shape(landmarks[:1], motion[:1]), lid_scale(neutral, self.canonical)
+            expression = ((shape - neutral) / scale).flatten(1) @ self.directions
+            pose, learned = motion[:1, :POSE_SIZE], motion[:1, self.config.shown_size :]
+            return torch.cat([pose, expression, learned], 1)
 
     def rest(self, portrait: Tensor, portrait_motion: Tensor) -> RestingFace:
         """The part of `landmarks` that is the same for all frames of a portrait."""
