@@ -9,7 +9,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from anitalker.runtime.transfer import to_pictures
 from encoders.audio import SAMPLES_PER_FRAME
 from encoders.image import to_tensor
 from scripts.contact_sheet import evenly
-from scripts.evaluation.clips import EvalClip, cut_to_sound
+from scripts.evaluation.clips import EvalClip, cut_to_sound, first_frames
 from scripts.evaluation.face_halves import NOSE_BASE, at_rest, border_change, half_psnr, split_face, trembling
 from scripts.evaluation.identity import identity_report
 from scripts.evaluation.mediapipe_reader import MediaPipeReader
@@ -35,7 +35,7 @@ from scripts.evaluation.session import Session
 from scripts.evaluation.speaking import is_heard_and_seen
 
 MOST_FRAMES = 100  # of a clip: 4 s
-LEAST_FRAMES = 50
+LEAST_FRAMES = 25
 LOWER_FACE = (NOSE_BASE, CHIN), 0.6  # points and side in face heights of a square
 CLOSE_UP, CLOSE_UP_PIXELS = 0.9, 288  # side of the same on the sheets, and how many pixels show it
 COLUMNS = 8  # of the sheets
@@ -91,16 +91,6 @@ def speakers(session: Session) -> Iterator[EvalClip]:
             clip = cut_to_sound(clip)
             if len(clip.frames) >= LEAST_FRAMES:
                 yield first_frames(clip, MOST_FRAMES)
-
-
-def first_frames(clip: EvalClip, count: int) -> EvalClip:
-    """The beginning of a clip, its sound in step."""
-    return replace(
-        clip,
-        frames=clip.frames[:count],
-        landmarks=clip.landmarks[:count],
-        speech=clip.speech[: count * SAMPLES_PER_FRAME],
-    )
 
 
 def stored_or_dubbed(session: Session, clip: EvalClip, voice: Voice, readers: Readers) -> MeasuredDub | None:
@@ -188,10 +178,12 @@ def flicker(
     where the filmed lips are at rest (left out where they hardly are), and over all frames."""
     curves = [trembling(points, canonical) for points in (silent, filmed)]
     rest = at_rest(lip_opening(clip.landmarks))[1:-1]
-    values = {"flicker_all": tuple(mean(curve[1:-1]) for curve in curves)}
-    if rest.sum() >= LEAST_REST:
-        values["flicker"] = tuple(mean(curve[1:-1][rest]) for curve in curves)
-    return values
+    over = {"flicker_all": np.ones_like(rest), "flicker": rest}
+    return {
+        key: (mean(curves[0][1:-1][frames]), mean(curves[1][1:-1][frames]))
+        for key, frames in over.items()
+        if frames.sum() >= LEAST_REST
+    }
 
 
 def upper_face(source: np.ndarray, dubbed: np.ndarray, masks: np.ndarray) -> dict[str, float]:
