@@ -23,6 +23,7 @@ from anitalker.config import InputError
 COMMANDS = (
     "render",
     "reenact",
+    "dub",
     "say",
     "sample",
     "stream",

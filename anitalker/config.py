@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, TypeVar
@@ -262,6 +263,9 @@ class RenderOptions:
     frame: str = _option("full", "full: the whole picture; crop: the 256x256 face crop", allowed=("full", "crop"))
     face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
     face_backend: str = _option("own", "the face detector", allowed=("own", "face-alignment"))
+    # A constant rate factor of x264: at 17 losses are hardly visible.
+    quality: int = _option(17, "quality of the video: less is better and larger, 0 loses nothing", 0, 51)
+    codec: str = _option("h264", "how the video is encoded", allowed=("h264", "hevc"))
     enhance: str = _option("", "restore the portrait's faces before they move", allowed=("", "gfpgan"))
     # None: `runtime.device.choose_batch_size`.
     batch_size: int | None = _option(None, "frames decoded at once; does not change the result", 1, 256)
@@ -270,16 +274,25 @@ class RenderOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _size(self.size))
-        for option in fields(self):
-            value, rule = getattr(self, option.name), option.metadata
-            if rule.get("low") is not None and value != ORIGINAL_SIZE:
-                _range(option.name, value, rule["low"], rule["high"], f" {rule['unit']}".rstrip())
-            if rule.get("allowed"):
-                _choice(option.name, value, rule["allowed"])
+        _check_fields(self)
         if self.pose is not None and any(getattr(self, n) is not None for n in ("yaw", "pitch", "roll")):
             raise InputError("pose came as a file and as angles; give either --pose or --yaw/--pitch/--roll")
         if self.face not in ("largest", "all") and not str(self.face).isdigit():
             raise InputError(f"face is {self.face!r}; allowed are largest, all, or an index from `anitalker faces`")
+
+
+@dataclass(frozen=True)
+class DubOptions:
+    """What a dubbed video is made of, beside RenderOptions."""
+
+    fit: str = _option("trim", "where speech and video differ in length", allowed=("trim", "loop", "hold", "speed"))
+    start: float = _option(0.0, "where in the video to begin", 0, None, "seconds")
+    stop: float | None = _option(None, "where in the video to end", 0, None, "seconds")
+    segments: str | None = _option(None, "table of lines, .srt or .csv: start, end, recording, face; no speech then")
+    original_sound: float = _option(0.0, "gain of the video's own sound under the speech, 0 leaves it out", 0, 2)
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
 
 
 def check_size(size: int | str) -> int | str:
@@ -296,9 +309,19 @@ def _size(value: int | str) -> int | str:
     return int(text)
 
 
-def _range(name: str, value: float | None, low: float, high: float, unit: str = "") -> None:
-    if value is not None and not low <= value <= high:  # also refuses NaN
-        raise InputError(f"{name} is {value}; allowed is {low} to {high}{unit}")
+def _check_fields(options: DataclassInstance) -> None:
+    for option in fields(options):
+        value, rule = getattr(options, option.name), option.metadata
+        if rule.get("low") is not None and value != ORIGINAL_SIZE:
+            _range(option.name, value, rule["low"], rule["high"], f" {rule['unit']}".rstrip())
+        if rule.get("allowed"):
+            _choice(option.name, value, rule["allowed"])
+
+
+def _range(name: str, value: float | None, low: float, high: float | None, unit: str = "") -> None:
+    if value is not None and not low <= value <= (math.inf if high is None else high):  # also refuses NaN
+        allowed = f"{low} or more" if high is None else f"{low} to {high}"
+        raise InputError(f"{name} is {value}; allowed is {allowed}{unit}")
 
 
 def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

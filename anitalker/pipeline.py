@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from anitalker import driving, estimate, rendering
-from anitalker.config import FPS, SAMPLE_RATE, InputError, RenderOptions
+from anitalker.config import FPS, ORIGINAL_SIZE, SAMPLE_RATE, DubOptions, InputError, RenderOptions
+from anitalker.dubbing import job
 from anitalker.faces import restoration
 from anitalker.faces.detection import FaceFinder
 from anitalker.files import check_output, check_output_is_no_input
@@ -204,6 +205,25 @@ class Talker:
         motions = driving.motions_of(self.model, drive, portrait.faces, relative)
         sound = clip if probe(clip).audio_codec else None
         return self._write(portrait, motions, output, sound, options, clock, progress, on_frame)
+
+    def dub(
+        self,
+        video: PathLike,
+        speech: PathLike | None,
+        output: PathLike,
+        options: RenderOptions = RenderOptions(size=ORIGINAL_SIZE),
+        dubbing: DubOptions = DubOptions(),
+        progress: ProgressCallback | None = None,
+        speech_for: Mapping[int, PathLike] | None = None,
+        on_frame: Callable[[np.ndarray], None] | None = None,
+    ) -> RenderFacts:
+        """Let people in a video say other words: an MP4 of the video's own size and rate. Returns the facts for --json.
+
+        speech: a recording of the face that options.face chooses; None where dubbing.segments gives lines. options:
+        head, blink, pose, frame and enhance do not count. speech_for and on_frame: as in `render`.
+        """
+        finder = self.finder(options.face_backend)
+        return job.dub(self.model, finder, video, speech, output, options, dubbing, progress, speech_for, on_frame)
 
     def animate(
         self,

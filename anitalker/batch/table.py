@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
 import functools
 import hashlib
 import json
-import logging
 import os
 import re
 import unicodedata
@@ -18,6 +15,7 @@ from typing import Any
 
 from anitalker import __version__
 from anitalker.config import InputError, RenderOptions
+from anitalker.spreadsheet import DECIMAL_COMMA, csv_rows
 from anitalker.weights.registry import sha256
 
 SOURCES = ("speech", "text", "video")  # what drives the portrait: one of them in each line
@@ -33,11 +31,7 @@ RESERVED_NAMES = {
     "nul",
     *(f"{name}{n}" for name in ("com", "lpt") for n in range(10)),
 }  # of Windows
-SEPARATORS = ",;\t"  # of CSV; spreadsheets write semicolons where a comma stands in numbers, and tabs
-BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+")
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "1"), ("false", "no", "0")
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,64 +111,7 @@ def read(path: str | os.PathLike) -> tuple[list[Job], list[InvalidRow]]:
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[int, object]]:
-    """Yield (line number, {column: text}); an InputError in place of the row where a line is damaged.
-
-    Spreadsheets' habits are taken: other separators and encodings, column names in capitals or with spaces.
-    """
-    encoding = _encoding(file)
-    with open(file, newline="", encoding=encoding) as stream:
-        separator = _separator(stream.readline())
-        stream.seek(0)
-        reader = csv.reader(stream, strict=True, delimiter=separator)
-        header = ["_".join(name.casefold().split()) for name in _read_header(reader)]
-        _check_columns(header, file)
-        while True:
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                yield reader.line_num, InputError(f"the line is no CSV ({error}); check its quotes")
-                return  # where the next line begins is unknown
-            if cells is None:
-                return
-            if len(cells) > len(header):
-                name = {",": "commas", ";": "semicolons", "\t": "tabs"}[separator]
-                yield reader.line_num, InputError(f"{len(cells)} fields in {len(header)} columns; quote {name}")
-            elif any(cell.strip() for cell in cells):
-                yield reader.line_num, dict(zip(header, cells, strict=False))
-
-
-def _encoding(file: Path) -> str:
-    """Return the encoding of a table: UTF-8, or by its byte order mark, or else Windows-1252, with a warning."""
-    with open(file, "rb") as stream:
-        start = stream.read(4)
-        for mark, encoding in BYTE_ORDER_MARKS.items():
-            if start.startswith(mark):
-                return encoding
-        stream.seek(0)
-        try:
-            for _ in codecs.iterdecode(stream, "utf-8"):
-                pass
-        except UnicodeDecodeError:
-            log.warning("table of jobs is not UTF-8: it is read as Windows-1252; check names with other letters")
-            return "cp1252"
-    return "utf-8"
-
-
-def _separator(header: str) -> str:
-    """Return the separator that divides the first line into the most columns that are known."""
-
-    def known(separator: str) -> int:
-        return sum("_".join(name.strip(' "').casefold().split()) in COLUMNS for name in header.split(separator))
-
-    return max(SEPARATORS, key=known)
-
-
-def _read_header(reader: Iterator[list[str]]) -> list[str]:
-    """Read the first line; no columns where it is damaged or missing."""
-    try:
-        return next(reader, [])
-    except csv.Error:
-        return []
+    return csv_rows(file, COLUMNS, _check_columns, "table of jobs")
 
 
 def _check_columns(header: list[str], file: Path) -> None:

@@ -70,17 +70,38 @@ def add_strength_options(group: argparse._ArgumentGroup) -> None:
         )
 
 
-def add_picture_options(parser: Parser) -> None:
-    """Add the options for the picture: frame, faces, enhancement and marks."""
-    group = parser.add_argument_group("picture")
+def add_speech_for_option(parser: Parser) -> None:
+    """Add --speech-for."""
+    parser.add_argument(
+        "--speech-for",
+        action="append",
+        default=[],
+        metavar="INDEX=FILE",
+        help="this face (an index of `anitalker faces`) speaks a recording of its own; may be repeated",
+    )
+
+
+def add_size_option(group: argparse._ActionsContainer, default: int | str = DEFAULTS["size"]) -> None:
+    """Add --size."""
     group.add_argument(
         "--size",
-        default=DEFAULTS["size"],
+        default=default,
         metavar="N|original",
         help="the video's shorter side in pixels at most; original: as large as the picture (default: %(default)s)",
     )
-    group.add_argument("--frame", choices=("full", "crop"), default=DEFAULTS["frame"], help="default: %(default)s")
+
+
+def add_face_option(group: argparse._ActionsContainer) -> None:
+    """Add --face."""
     group.add_argument("--face", default=DEFAULTS["face"], metavar="INDEX|largest|all", help="default: %(default)s")
+
+
+def add_picture_options(parser: Parser) -> None:
+    """Add the options for the picture: frame, faces, enhancement and marks."""
+    group = parser.add_argument_group("picture")
+    add_size_option(group)
+    group.add_argument("--frame", choices=("full", "crop"), default=DEFAULTS["frame"], help="default: %(default)s")
+    add_face_option(group)
     group.add_argument(
         "--batch-size",
         type=int,
@@ -95,6 +116,19 @@ def add_picture_options(parser: Parser) -> None:
         help="draw the portrait's faces again, clearer, before they move (extra `enhance`; default: no)",
     )
     add_marks_options(parser)
+
+
+def add_encoding_options(parser: Parser) -> None:
+    """Add --quality and --codec: how the video is encoded."""
+    group = parser.add_argument_group("encoding")
+    group.add_argument(
+        "--quality",
+        type=int,
+        default=DEFAULTS["quality"],
+        metavar="N",
+        help="constant rate factor, 0 to 51: less is better and larger, 0 loses nothing (default: %(default)s)",
+    )
+    group.add_argument("--codec", choices=("h264", "hevc"), default=DEFAULTS["codec"], help="default: %(default)s")
 
 
 def add_marks_options(parser: Parser) -> None:

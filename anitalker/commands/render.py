@@ -17,16 +17,11 @@ def add_arguments(parser: options.Parser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("portrait", help="picture with a face")
     parser.add_argument("speech", help="any audio, or video with sound")
-    parser.add_argument(
-        "--speech-for",
-        action="append",
-        default=[],
-        metavar="INDEX=FILE",
-        help="this face (an index of `anitalker faces`) speaks a recording of its own; may be repeated",
-    )
+    options.add_speech_for_option(parser)
     options.add_output_option(parser, "OUT.mp4")
     options.add_motion_options(parser)
     options.add_picture_options(parser)
+    options.add_encoding_options(parser)
     options.add_common_options(parser)
 
 

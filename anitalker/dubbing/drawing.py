@@ -37,7 +37,8 @@ UNMOVED = 1e-3  # of the crop's side / 256: flow below it moves nothing
 
 @dataclass(frozen=True)
 class MovedFace:
-    """One face of one frame: landmarks as filmed and wanted [1,N,3] in crop widths, motion [1,M], place (x, y, side)."""
+    """One face of one frame: landmarks as filmed and wanted [1,N,3] in widths of the crop, which lies at x, y and has a
+    side in pixels (place); motion code [1,M]."""
 
     filmed: Tensor
     wanted: Tensor
@@ -127,7 +128,7 @@ def _span(moving: np.ndarray, length: int, start: int, side: int) -> slice:
     if not len(places):
         return slice(0, 0)
     low, high = ((place * side / GRID) + start for place in (places[0] - 1, places[-1] + 2))
-    return slice(max(int(low), 0), min(int(high), length))
+    return slice(max(int(low), start, 0), min(int(high), start + side, length))
 
 
 def _enlarge(fields: np.ndarray, side: int, rows: slice, columns: slice) -> np.ndarray:

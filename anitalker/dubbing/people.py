@@ -7,11 +7,12 @@ from collections.abc import Collection
 import numpy as np
 import torch
 
+from anitalker.config import InputError
 from anitalker.faces.crop import crop_face
 from anitalker.faces.detection import Face, FaceFinder
 from anitalker.models.base import DubbingModel
 
-SAME_PERSON = 0.5  # cosine of identity codes, above which two faces are taken for one person's
+SAME_PERSON = 0.4  # cosine of identity codes, above which two faces are taken for one person's
 
 
 class People:
@@ -30,9 +31,13 @@ class People:
         largest = 1 if which == "largest" else len(faces) if which == "all" else 0
         return [(p, face) for n, (p, face) in enumerate(zip(people, faces, strict=True)) if n < largest or p in wanted]
 
-    def named(self, which: str | int) -> str:
-        """The choice, for an error message."""
-        return "" if which in ("largest", "all") else f" of index {which}, only {len(self._codes)} others"
+    def check_found(self, which: str | int, found: bool) -> None:
+        """InputError if no frame of the video had the chosen face."""
+        if found:
+            return
+        if self._codes:
+            raise InputError(f"face is {which}, but the video shows people 0 to {len(self._codes) - 1}; choose one")
+        raise InputError("video shows no face; give a video with a face that looks at the camera")
 
     def _numbers(self, frame: np.ndarray, faces: list[Face]) -> list[int]:
         crops = np.stack([crop_face(frame, face).image for face in faces])
@@ -44,5 +49,8 @@ class People:
             if best < 0 or alike[best] < SAME_PERSON:
                 self._codes.append(code)
                 best = len(self._codes) - 1
+            else:
+                mean = self._codes[best] + code  # of all of the person's shots: one frame may look unlike the others
+                self._codes[best] = mean / np.linalg.norm(mean)
             numbers.append(best)
         return numbers

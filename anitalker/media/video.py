@@ -229,34 +229,40 @@ def start_ffmpeg(arguments: list[str], **pipes: Any) -> subprocess.Popen[bytes]:
 
 
 def sound_arguments(path: str | os.PathLike, source: int, what: str = "speech") -> list[str]:
-    """Return the arguments that take the default sound of `path`, the input number `source`, at its own loudness.
+    """Return the arguments that take the default sound of `path`, the input number `source`, as the first of an output.
 
-    Mono stays mono and stereo stays stereo. More channels become stereo (ITU-R BS.775), with peaks held below full
-    scale; where nobody knows which loudspeaker they belong to, they become mono by `downmix_weights`.
+    It keeps its loudness. Mono stays mono and stereo stays stereo. More channels become stereo (ITU-R BS.775), with
+    peaks held below full scale; where nobody knows which loudspeaker they belong to, they become mono by
+    `downmix_weights`.
     """
     media = probe(path, what)
     index = _sound_index(media, Path(path), what)
     filters, channels = _sound_filters(media, Path(path))
-    return ["-map", f"{source}:{index}", "-af", filters, "-ac", str(channels)]
+    return ["-map", f"{source}:{index}", "-filter:a:0", filters, "-ac:a:0", str(channels)]
 
 
-def mix_audio(paths: Sequence[str | os.PathLike], output: Path) -> None:
+def mix_audio(paths: Sequence[str | os.PathLike], output: Path, filters: Sequence[str] = ()) -> None:
     """Mix the sound of several files into a FLAC file, as long as the longest, with peaks held below full scale.
 
-    Each keeps its loudness. The mix is mono where all are, else stereo.
+    Each keeps its loudness. The mix is mono where all are, else stereo. filters: of ffmpeg, for each file, applied to
+    its aligned sound, mono or stereo; files that they name are beside the output.
     """
-    sources = [argument for path in paths for argument in input_arguments(Path(path))]
-    medias = [probe(path, "speech") for path in paths]
-    tracks = [_sound_filters(media, Path(path)) for media, path in zip(medias, paths, strict=True)]
+    files = [Path(path).absolute() for path in paths]
+    medias = [probe(file, "speech") for file in files]
+    tracks = [_sound_filters(media, file) for media, file in zip(medias, files, strict=True)]
     widest = max(channels for _, channels in tracks)
     spread = [",pan=stereo|c0=c0|c1=c0" if channels < widest else "" for _, channels in tracks]
+    more = filters or ["anull"] * len(files)
     graph = [
-        f"[{n}:{media.audio_index}]{filters}{doubled},aformat=fltp[t{n}]"  # in floats: integers would clip
-        for n, (media, (filters, _), doubled) in enumerate(zip(medias, tracks, spread, strict=True))
+        f"[{n}:{media.audio_index}]{aligned}{doubled},aformat=fltp,{last}[t{n}]"  # in floats: integers would clip
+        for n, (media, (aligned, _), doubled, last) in enumerate(zip(medias, tracks, spread, more, strict=True))
     ]
-    joined = "".join(f"[t{n}]" for n in range(len(paths))) + f"amix=inputs={len(paths)}:duration=longest:normalize=0"
-    command = ["-filter_complex", ";".join([*graph, f"{joined},{LIMITER}"]), "-ac", str(widest), "-y", str(output)]
-    completed = _run([ffmpeg(), "-v", "error", "-nostdin", *sources, *command])
+    joined = "".join(f"[t{n}]" for n in range(len(files))) + f"amix=inputs={len(files)}:duration=longest:normalize=0"
+    limited = f"{joined},{LIMITER}" if len(files) > 1 else joined
+    limited += ",asetnsamples=n=4096:p=0"  # the encoder of FLAC takes no blocks of a few samples
+    sources = [argument for file in files for argument in input_arguments(file)]
+    command = ["-filter_complex", ";".join([*graph, limited]), "-ac", str(widest), "-y", f"file:{output.absolute()}"]
+    completed = _run([ffmpeg(), "-v", "error", "-nostdin", *sources, *command], output.parent)
     if completed.returncode:
         raise InputError(f"speech cannot be mixed ({last_line(completed.stderr)}); give other recordings")
 
@@ -292,8 +298,8 @@ def _start_reading(
     return process, process.stdout
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command, capture_output=True, check=False)
+def _run(command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command, capture_output=True, check=False, cwd=folder)
 
 
 def last_line(stderr: bytes) -> str:

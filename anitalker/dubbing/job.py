@@ -1,0 +1,174 @@
+"""A dub from file to file: video, script, faces, lips, sound."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from anitalker import rendering
+from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
+from anitalker.dubbing.dubbed_frames import dubbed_frames
+from anitalker.dubbing.speaking import Utterance, speak
+from anitalker.dubbing.tracks import Track, find_tracks
+from anitalker.faces.detection import FaceFinder
+from anitalker.files import check_output, check_output_is_no_input
+from anitalker.media.clip import Clip, frames_of, open_clip
+from anitalker.media.dubbed_sound import dubbed_sound
+from anitalker.media.fit import playback, playback_note
+from anitalker.media.lines import Line, read_lines
+from anitalker.media.soundtrack import Soundtrack
+from anitalker.media.video import read_audio
+from anitalker.models.base import Model, PathLike, ProgressCallback
+from anitalker.rendering import RenderFacts
+from anitalker.runtime.device import Clock
+
+AROUND_SECONDS = 4.0  # about each line, in which frames are looked at too: they show what the mouth looks like
+TIMES_TOLD = 5  # stretches that keep their lips which a warning names
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Script:
+    """Who says what when: utterances in output frames; indices [T]: the video's frame that each output frame shows;
+    needed [n]: frames of the video that matter; lines: of a table; track: recordings that are spoken throughout.
+    """
+
+    utterances: list[Utterance]
+    indices: np.ndarray
+    needed: np.ndarray
+    lines: list[Line]
+    track: Soundtrack | None = None
+
+    @contextlib.contextmanager
+    def sound(self, clip: Clip, options: DubOptions) -> Iterator[Path]:
+        """Give a file with the sound of the video."""
+        seconds = float(len(self.indices) / clip.fps)
+        with contextlib.ExitStack() as stack:
+            speech = None if self.track is None else stack.enter_context(self.track.file())
+            yield stack.enter_context(
+                dubbed_sound(clip, seconds, speech, self.lines, options.original_sound, options.fit)
+            )
+
+
+def dub(
+    model: Model,
+    finder: FaceFinder,
+    video: PathLike,
+    speech: PathLike | None,
+    output: PathLike,
+    options: RenderOptions,
+    dubbing: DubOptions = DubOptions(),
+    progress: ProgressCallback | None = None,
+    speech_for: Mapping[int, PathLike] | None = None,
+    on_frame: Callable[[np.ndarray], None] | None = None,
+) -> RenderFacts:
+    """Let people in a video speak a recording, or the lines of a table, to an MP4. Arguments: see `Talker.dub`."""
+    clock, recordings, segments = Clock(), dict(speech_for or {}), dubbing.segments
+    if model.dubbing is None:
+        raise InputError(f"model {model.name} cannot dub: its codes move whole faces; take --model lite")
+    if (speech is None) == (segments is None):
+        raise InputError("dub takes a recording or --segments with a table of lines; give one of the two")
+    if segments is not None and recordings:
+        raise InputError("speech-for came with segments; write the face of each line into the table")
+    check_output_is_no_input(check_output(output), video, speech, segments, *recordings.values())
+    clip = open_clip(video, dubbing.start, dubbing.stop, options.size)
+    if segments is not None:
+        lines = read_lines(segments, clip)
+        check_output_is_no_input(output, *(line.speech for line in lines))
+        script = line_script(clip, lines)
+    else:
+        assert speech is not None
+        script = whole_script(clip, Soundtrack.read(speech, recordings), dubbing)
+    clock("speech")
+    also = {utterance.person for utterance in script.utterances if utterance.person is not None}
+    source = frames_of(clip, np.arange(int(script.indices.max()) + 1))
+    with contextlib.closing(source):
+        tracks = find_tracks(
+            model.dubbing, finder, source, options.face, also, script.needed, float(clip.fps), progress
+        )
+    warn_of_kept_lips(tracks, clip, script)
+    clock("faces")
+    spoken = [speak(model.dubbing, said, tracks, script.indices, options) for said in script.utterances]
+    clock("motion")
+    with script.sound(clip, dubbing) as sound, contextlib.closing(frames_of(clip, script.indices)) as shown:
+        frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, shown, float(clip.fps), options.lips)
+        if on_frame is not None:
+            frames = rendering.shown_to(on_frame, frames)
+        shape = (len(script.indices), clip.height, clip.width)
+        kept = replace(clip, frames=len(script.indices))
+        return rendering.write_video(
+            model,
+            frames,
+            shape,
+            output,
+            sound,
+            options,
+            clock,
+            progress,
+            fps=clip.fps,
+            keep=kept,
+            ingredients=(clip.path,),
+        )
+
+
+def whole_script(clip: Clip, track: Soundtrack, dubbing: DubOptions) -> Script:
+    """The script of recordings that are spoken from the first frame on."""
+    for sentence in track.warnings():
+        log.warning("%s", sentence)
+    seconds = track.length / SAMPLE_RATE
+    indices = playback(dubbing.fit, clip.frames, clip.fps, seconds)
+    if note := playback_note(dubbing.fit, clip.frames, clip.fps, seconds):
+        log.warning("%s", note)
+    length = round(len(indices) / clip.fps * SAMPLE_RATE)
+    utterances = [
+        Utterance(person, 0, len(indices), _fitted(samples, length)) for person, samples in track.samples.items()
+    ]
+    needed = np.ones(int(indices.max()) + 1, bool)
+    return Script(utterances, indices, needed, [], track)
+
+
+def line_script(clip: Clip, lines: list[Line]) -> Script:
+    """The script of a table of lines: the video goes on as it is outside of them."""
+    utterances, needed = [], np.zeros(clip.frames, bool)
+    for line in lines:
+        first, stop = (min(round(second * clip.fps), clip.frames) for second in (line.start, line.end))
+        stop = max(stop, first + 1)
+        samples = read_audio(line.speech)
+        length = round((stop - first) / clip.fps * SAMPLE_RATE)
+        utterances.append(Utterance(line.face, first, stop, _fitted(samples, length)))
+        around = round(AROUND_SECONDS * clip.fps)
+        needed[max(first - around, 0) : stop + around] = True
+    return Script(utterances, np.arange(clip.frames), needed, lines)
+
+
+def _fitted(samples: np.ndarray, length: int) -> np.ndarray:
+    """Samples cut to a length, or padded with silence."""
+    return np.pad(samples[:length], (0, max(length - len(samples), 0)))
+
+
+def warn_of_kept_lips(tracks: list[Track], clip: Clip, script: Script) -> None:
+    """Log where nobody's lips can be changed although somebody speaks: no face, turned away, or covered."""
+    spoken = np.zeros(len(script.needed), bool)
+    for said in script.utterances:
+        spoken[script.indices[said.first : said.stop]] = True
+    free = np.zeros(len(spoken), bool)
+    for track in tracks:
+        free[track.first : track.first + len(track)] |= track.free()[: len(free) - track.first]
+    kept = np.flatnonzero(spoken & ~free)
+    if not len(kept):
+        return
+    runs = np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1)
+    times = [f"{float(run[0] / clip.fps):.1f} to {float((run[-1] + 1) / clip.fps):.1f} s" for run in runs[:TIMES_TOLD]]
+    more = f" and {len(runs) - TIMES_TOLD} more times" if len(runs) > TIMES_TOLD else ""
+    log.warning(
+        "%d of %d spoken frames keep the filmed lips: no face, turned too far away, or its mouth covered (%s%s)",
+        len(kept),
+        int(spoken.sum()),
+        ", ".join(times),
+        more,
+    )
