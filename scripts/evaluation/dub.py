@@ -124,13 +124,11 @@ def dub_clip(session: Session, clip: EvalClip, voice: Voice, readers: Readers) -
     except InputError as error:
         session.progress(f"{name} is left out: {error}")
         return None
-    source = session.still_source(clip.frames[0])
-    speak = session.model.speak
-    rendered = {
-        kind: session.model.render(source, speak(source, speech[: count * SAMPLES_PER_FRAME], 0)[:count])
-        for kind, speech in (("foreign", voice.speech), ("again", clip.speech))
-    }
-    videos = {"filmed": clip.frames, "dubbed": foreign, "silent": silent, "rendered": rendered["foreign"]}
+    picks = np.arange(1, count, session.arguments.stride)
+    source, samples = session.still_source(clip.frames[0]), count * SAMPLES_PER_FRAME
+    motions = (session.model.speak(source, x[:samples], 0)[:count] for x in (voice.speech, clip.speech))
+    rendered, again = (session.model.render(source, m[n]) for m, n in zip(motions, (slice(None), picks), strict=True))
+    videos = {"filmed": clip.frames, "dubbed": foreign, "silent": silent, "rendered": rendered}
     scores: dict[str, float] = {"redrawn": mean(share.any((1, 2)))}
     pairs = {"border_change": (border_change(foreign, share), border_change(clip.frames, share))}
     points: dict[str, np.ndarray] = {}
@@ -142,10 +140,9 @@ def dub_clip(session: Session, clip: EvalClip, voice: Voice, readers: Readers) -
     halves = [split_face(points, clip.frames.shape[2]) for points in clip.landmarks]
     upper, lower = (np.stack(masks) for masks in zip(*halves, strict=True))
     scores |= upper_face(clip.frames, foreign, upper)
-    picks = np.arange(1, count, session.arguments.stride)
-    versions = {"": back, "frozen_": silent, "render_": rendered["again"]}
+    versions = {"": back[picks], "frozen_": silent[picks], "render_": again}
     for prefix, frames in versions.items():
-        values = lower_face(session, frames[picks], clip.frames[picks], clip.landmarks[picks], lower[picks])
+        values = lower_face(session, frames, clip.frames[picks], clip.landmarks[picks], lower[picks])
         scores |= {f"{prefix}{key}": value for key, value in values.items()}
     similar: dict[str, np.ndarray] = {}
     if session.networks.verifier is not None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from anitalker.config import FPS, RenderOptions
 from anitalker.dubbing.drawing import region
-from anitalker.dubbing.frames import Spoken, dubbed_frames
-from anitalker.dubbing.speaking import Line, speak
+from anitalker.dubbing.dubbed_frames import Spoken, dubbed_frames
+from anitalker.dubbing.speaking import Utterance, speak
 from anitalker.dubbing.targets import LipTargets, lip_weights
 from anitalker.dubbing.tracks import Track, find_tracks
 from anitalker.faces.detection import FaceFinder
@@ -40,7 +40,7 @@ class Dubber:
     def _speak(self, count: int, tracks: Sequence[Track], speech: np.ndarray) -> Spoken:
         samples = np.zeros(count * SAMPLES_PER_FRAME, np.float32)
         samples[: len(speech)] = speech[: len(samples)]
-        return speak(self.model, Line(None, 0, count, samples), tracks, np.arange(count), RenderOptions(seed=0))
+        return speak(self.model, Utterance(None, 0, count, samples), tracks, np.arange(count), RenderOptions(seed=0))
 
     def region(self, frames: np.ndarray, tracks: Sequence[Track], speech: np.ndarray) -> np.ndarray:
         """What `dub` redraws, at the pixels: float32 [T,H,W], how much of the movement counts, 1 inside the region, 0
