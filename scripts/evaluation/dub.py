@@ -54,6 +54,19 @@ class Voice:
 
 
 @dataclass(frozen=True)
+class Videos:
+    """What was made of a clip, uint8 [T,S,S,3]: dubbed with a voice, and which share [T,S,S] of each pixel was redrawn;
+    with silence; dubbed back; its first frame speaking with the voice, and [n,S,S,3] with the clip's own speech."""
+
+    dubbed: np.ndarray
+    share: np.ndarray
+    silent: np.ndarray
+    back: np.ndarray
+    rendered: np.ndarray
+    rendered_back: np.ndarray
+
+
+@dataclass(frozen=True)
 class MeasuredDub:
     """Scores of a clip; pairs: (dubbed, source) of what is compared as ratios; similar: see `similarities`."""
 
@@ -113,46 +126,51 @@ def stored_or_dubbed(session: Session, clip: EvalClip, voice: Voice, readers: Re
 
 def dub_clip(session: Session, clip: EvalClip, voice: Voice, readers: Readers) -> MeasuredDub | None:
     """Dub a clip with another person's speech, cut to the shorter, and measure it; None where no face is seen."""
-    clip = first_frames(clip, len(voice.opening))
-    dubber, name, count = session.model.dubber, clip.row["id"], len(clip.frames)
+    clip, name = first_frames(clip, len(voice.opening)), clip.row["id"]
+    picks = np.arange(1, len(clip.frames), session.arguments.stride)
     try:
-        tracks = dubber.follow(clip.frames)
-        foreign = dubber.dub(clip.frames, tracks, voice.speech)
-        share = dubber.region(clip.frames, tracks, voice.speech)
-        silent = dubber.dub(clip.frames, tracks, np.zeros(SAMPLE_RATE, np.float32))
-        back = dubber.dub(foreign, dubber.follow(foreign), clip.speech)
+        videos = make_videos(session, clip, voice, picks)
     except InputError as error:
         session.progress(f"{name} is left out: {error}")
         return None
-    picks = np.arange(1, count, session.arguments.stride)
-    source, samples = session.still_source(clip.frames[0]), count * SAMPLES_PER_FRAME
-    motions = (session.model.speak(source, x[:samples], 0)[:count] for x in (voice.speech, clip.speech))
-    rendered, again = (session.model.render(source, m[n]) for m, n in zip(motions, (slice(None), picks), strict=True))
-    videos = {"filmed": clip.frames, "dubbed": foreign, "silent": silent, "rendered": rendered}
+    share = videos.share
     scores: dict[str, float] = {"redrawn": mean(share.any((1, 2)))}
-    pairs = {"border_change": (border_change(foreign, share), border_change(clip.frames, share))}
-    points: dict[str, np.ndarray] = {}
-    for prefix, read in reversed(readers.items()):
-        points = {video: read(frames) for video, frames in videos.items()}
-        scores |= {f"{prefix}{key}": value for key, value in lip_scores(clip, voice, points).items()}
-        trembles = flicker(clip, points["silent"], points["filmed"], session.model.canonical)
+    pairs = {"border_change": (border_change(videos.dubbed, share), border_change(clip.frames, share))}
+    read_videos = {"filmed": clip.frames, "dubbed": videos.dubbed, "silent": videos.silent, "rendered": videos.rendered}
+    points = {prefix: {key: read(x) for key, x in read_videos.items()} for prefix, read in readers.items()}
+    for prefix, by_video in points.items():
+        scores |= {f"{prefix}{key}": value for key, value in lip_scores(clip, voice, by_video).items()}
+        trembles = flicker(clip, by_video["silent"], by_video["filmed"], session.model.canonical)
         pairs |= {f"{prefix}{key}": value for key, value in trembles.items()}
-    halves = [split_face(points, clip.frames.shape[2]) for points in clip.landmarks]
+    halves = [split_face(labels, clip.frames.shape[2]) for labels in clip.landmarks]
     upper, lower = (np.stack(masks) for masks in zip(*halves, strict=True))
-    scores |= upper_face(clip.frames, foreign, upper)
-    versions = {"": back[picks], "frozen_": silent[picks], "render_": again}
+    scores |= upper_face(clip.frames, videos.dubbed, upper)
+    target, labels = clip.frames[picks], clip.landmarks[picks]
+    versions = {"": videos.back[picks], "frozen_": videos.silent[picks], "render_": videos.rendered_back}
     for prefix, frames in versions.items():
-        values = lower_face(session, frames, clip.frames[picks], clip.landmarks[picks], lower[picks])
+        values = lower_face(session, frames, target, labels, lower[picks])
         scores |= {f"{prefix}{key}": value for key, value in values.items()}
     similar: dict[str, np.ndarray] = {}
     if session.networks.verifier is not None:
-        output = foreign[picks], points["dubbed"][picks]
-        similar = similarities(session.networks, *output, clip.frames[picks], clip.landmarks[picks])
-    videos["dubbed back"] = back
-    save_close_ups(session, f"dub-{name}", clip.landmarks, videos)
+        similar = similarities(session.networks, videos.dubbed[picks], points[""]["dubbed"][picks], target, labels)
+    save_close_ups(session, f"dub-{name}", clip.landmarks, {**read_videos, "dubbed back": videos.back})
     shown = (f"{key} {scores[key]:.3g}" for key in ("lip_correlation", "render_lip_correlation", "lower_face_psnr"))
     session.progress(f"dub of {name}: {', '.join(shown)}")
     return MeasuredDub(clip.row, scores, pairs, {key: values.tolist() for key, values in similar.items()})
+
+
+def make_videos(session: Session, clip: EvalClip, voice: Voice, picks: np.ndarray) -> Videos:
+    """Dub a clip, and let its first frame speak; picks [n]: frames of the latter with the clip's own speech."""
+    dubber, model, count = session.model.dubber, session.model, len(clip.frames)
+    tracks = dubber.follow(clip.frames)
+    dubbed = dubber.dub(clip.frames, tracks, voice.speech)
+    silent = dubber.dub(clip.frames, tracks, np.zeros(SAMPLE_RATE, np.float32))
+    back = dubber.dub(dubbed, dubber.follow(dubbed), clip.speech)
+    source = session.still_source(clip.frames[0])
+    motions = [model.speak(source, x[: count * SAMPLES_PER_FRAME], 0)[:count] for x in (voice.speech, clip.speech)]
+    rendered, rendered_back = model.render(source, motions[0]), model.render(source, motions[1][picks])
+    share = dubber.region(clip.frames, tracks, voice.speech)
+    return Videos(dubbed, share, silent, back, rendered, rendered_back)
 
 
 def lip_scores(clip: EvalClip, voice: Voice, points: dict[str, np.ndarray]) -> dict[str, float]:
