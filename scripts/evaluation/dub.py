@@ -241,10 +241,11 @@ def save_close_ups(session: Session, name: str, labels: np.ndarray, videos: dict
     if not session.arguments.out:
         return
     picks, rows = evenly(len(labels), COLUMNS), []
-    points = torch.from_numpy(labels[picks])
+    points = (torch.from_numpy(labels[picks]) + 1) / 3  # in a picture with black margins as wide as itself
     centres, halves = points[:, list(LOWER_FACE[0]), :2].mean(1), face_height(points) * CLOSE_UP / 2
     for label, frames in videos.items():
-        pictures = to_tensor(torch.from_numpy(frames[picks]))
+        margins = [(0, 0), *[(size, size) for size in frames.shape[1:3]], (0, 0)]
+        pictures = to_tensor(torch.from_numpy(np.pad(frames[picks], margins)))
         rows.append((label, to_pictures(squares(pictures, centres, halves, CLOSE_UP_PIXELS))))
     session.save_sheet(name, rows)
 
