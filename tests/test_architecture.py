@@ -72,7 +72,7 @@ ALLOWED = {
     "scripts": set(),  # everything but the commands and the page
 }
 LONGEST = 350  # lines of a file
-LONGEST_PIPELINE = 270
+LONGEST_PIPELINE = 280
 
 
 def imports(path):

@@ -13,9 +13,9 @@ import numpy as np
 from anitalker import rendering
 from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
 from anitalker.dubbing.dubbed_frames import dubbed_frames
+from anitalker.dubbing.people import People
 from anitalker.dubbing.speaking import Utterance, speak
 from anitalker.dubbing.tracks import Track, find_tracks
-from anitalker.faces.detection import FaceFinder
 from anitalker.files import check_output, check_output_is_no_input
 from anitalker.media.clip import Clip, frames_of, open_clip
 from anitalker.media.dubbed_sound import dubbed_sound
@@ -57,7 +57,7 @@ class Script:
 
 def dub(
     model: Model,
-    finder: FaceFinder,
+    people: People,
     video: PathLike,
     speech: PathLike | None,
     output: PathLike,
@@ -89,7 +89,7 @@ def dub(
     source = frames_of(clip, np.arange(int(script.indices.max()) + 1))
     with contextlib.closing(source):
         tracks = find_tracks(
-            model.dubbing, finder, source, options.face, also, script.needed, float(clip.fps), progress
+            model.dubbing, people, source, options.face, also, script.needed, float(clip.fps), progress
         )
     warn_of_kept_lips(tracks, clip, script)
     clock("faces")
@@ -100,7 +100,7 @@ def dub(
         if on_frame is not None:
             frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
-        kept = replace(clip, frames=len(script.indices))
+        kept = None if dubbing.fit == "speed" else replace(clip, frames=min(clip.frames, len(script.indices)))
         return rendering.write_video(
             model,
             frames,
@@ -148,6 +148,8 @@ def line_script(clip: Clip, lines: list[Line]) -> Script:
 
 def _fitted(samples: np.ndarray, length: int) -> np.ndarray:
     """Samples cut to a length, or padded with silence."""
+    if len(samples) >= length:
+        return samples[:length]  # no copy
     return np.pad(samples[:length], (0, max(length - len(samples), 0)))
 
 

@@ -14,10 +14,10 @@ import torch
 
 from anitalker.config import FPS, LANDMARKS, POSE_SIZE
 from anitalker.dubbing.people import People
-from anitalker.dubbing.references import ReferenceBank
+from anitalker.dubbing.references import ROW, ReferenceBank
 from anitalker.dubbing.spool import Spool
 from anitalker.faces.crop import Crop, crop_face, crop_square
-from anitalker.faces.detection import Face, FaceFinder
+from anitalker.faces.detection import Face
 from anitalker.faces.tracking import SCENE_CUT, FaceTracker, thumbnail
 from anitalker.models.base import DubbingModel, ProgressCallback
 
@@ -41,7 +41,7 @@ class Track:
     person: int
     first: int
     rows: Spool
-    bank: ReferenceBank = field(default_factory=ReferenceBank)
+    bank: ReferenceBank
     seen: bytearray = field(default_factory=bytearray)
     turned: bytearray = field(default_factory=bytearray)
     covered: bytearray = field(default_factory=bytearray)
@@ -64,7 +64,7 @@ class Track:
 
 def find_tracks(
     model: DubbingModel,
-    finder: FaceFinder,
+    people: People,
     frames: Iterable[np.ndarray],
     which: str | int = "largest",
     also: Collection[int] = (),
@@ -77,7 +77,8 @@ def find_tracks(
     which: `largest` or `all` of each shot, or the index of a person (see `People`); also: further persons. needed: bool
     [total], frames that matter; others are not looked at. fps: of the video. InputError if no frame has such a face.
     """
-    people, tracks = People(model, finder), list[Track]()
+    tracks: list[Track] = []
+    patches = Spool(ROW, np.uint8)
     confirm_every = max(1, round(CONFIRM_SECONDS * fps))
     with _Reader(model, max(1, round(CODE_SECONDS * fps))) as reader:
         before: np.ndarray | None = None
@@ -95,9 +96,9 @@ def find_tracks(
                 if waited % SEARCH_INTERVAL == 0:
                     width = PLACE + 3 * LANDMARKS + model.space.config.expression_size
                     for person, face in people.chosen(frame, which, also):
-                        track = Track(person, number, Spool(width))
+                        track = Track(person, number, Spool(width), ReferenceBank(patches))
                         tracks.append(track)
-                        followed.append((track, FaceTracker(finder, face, False, confirm_every)))
+                        followed.append((track, FaceTracker(people.finder, face, False, confirm_every)))
                 waited += 1
             for track, tracker in followed:
                 reader.add(track, tracker(frame), frame)

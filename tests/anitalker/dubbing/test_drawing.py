@@ -12,10 +12,10 @@ from anitalker.faces.landmarks import CHIN, LIPS
 
 
 @pytest.fixture(scope="module")
-def scene(model, talker, film):
+def scene(model, people, film):
     """A frame, its face as it is and with a mouth that opens by a tenth of the face height, and its references."""
     frame = film([70])[0]
-    track = find_tracks(model, talker.finder(), [frame])[0]
+    track = find_tracks(model, people(), [frame])[0]
     place, landmarks, expression = track.read(0, 1)
     filmed = torch.from_numpy(landmarks.copy())
     wanted = filmed.clone()

@@ -8,9 +8,9 @@ from anitalker.dubbing.tracks import find_tracks
 
 
 @pytest.fixture
-def tracks_of(talker, model):
+def tracks_of(people, model):
     def run(frames, **options):
-        return find_tracks(model, talker.finder(), frames, **options)
+        return find_tracks(model, people(), frames, **options)
 
     return run
 
