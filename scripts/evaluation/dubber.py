@@ -5,7 +5,7 @@ Letters: T frames, N samples at 16 kHz, g places along a side of the grid on whi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from anitalker.config import FPS, RenderOptions
 from anitalker.dubbing.drawing import region
 from anitalker.dubbing.dubbed_frames import Spoken, dubbed_frames
+from anitalker.dubbing.people import Embed, People
 from anitalker.dubbing.speaking import Utterance, speak
 from anitalker.dubbing.targets import LipTargets, lip_weights
 from anitalker.dubbing.tracks import Track, find_tracks
@@ -24,12 +25,12 @@ from encoders.audio import SAMPLES_PER_FRAME
 class Dubber:
     """Dubs the largest face of each shot at 25 frames per second; one sample, seed 0."""
 
-    def __init__(self, model: DubbingModel, finder: FaceFinder) -> None:
-        self.model, self.finder = model, finder
+    def __init__(self, model: DubbingModel, finder: FaceFinder, load_verifier: Callable[[], Embed]) -> None:
+        self.model, self.finder, self.load_verifier = model, finder, load_verifier
 
     def follow(self, frames: np.ndarray) -> list[Track]:
         """The face of frames uint8 [T,H,W,3], shot by shot; InputError where there is none."""
-        return find_tracks(self.model, self.finder, frames)
+        return find_tracks(self.model, People(self.finder, self.load_verifier), frames)
 
     def dub(self, frames: np.ndarray, tracks: Sequence[Track], speech: np.ndarray) -> np.ndarray:
         """Frames uint8 [T,H,W,3] with their tracks, and the lips of speech [N], which is cut or padded to T -> the same

@@ -173,7 +173,7 @@ class ModelUnderTest(FaceReader):
     def dubber(self) -> Dubber | None:
         """Dubs videos; None where the model cannot."""
         model = self.talker.model.dubbing
-        return None if model is None else Dubber(model, self.finder)
+        return None if model is None else Dubber(model, self.finder, lambda: self.talker.verifier)
 
     def seams(self, frames: int) -> list[int]:
         """First frame of each window but the first in a motion of so many frames; empty where there are no windows."""

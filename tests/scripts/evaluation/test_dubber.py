@@ -12,7 +12,7 @@ from scripts.evaluation.dubber import Dubber, _at_pixels
 @pytest.fixture(scope="module")
 def dubber():
     talker = load("lite", "cpu")
-    return Dubber(talker.model.dubbing, talker.finder())
+    return Dubber(talker.model.dubbing, talker.finder(), lambda: talker.verifier)
 
 
 @pytest.mark.slow
