@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from anitalker import driving, estimate, rendering
-from anitalker.config import FPS, SAMPLE_RATE, InputError, RenderOptions
+from anitalker.config import InputError, RenderOptions
 from anitalker.faces import restoration
 from anitalker.faces.detection import FaceFinder
 from anitalker.files import check_output, check_output_is_no_input
@@ -172,7 +172,6 @@ class Talker:
         portrait = self._ready(portrait, options, recordings)
         clock("portrait")
         track = track.spoken_by(portrait.indices)
-        estimate.announce(self.model, portrait, track.length / SAMPLE_RATE, options)
         motions = self.motion(portrait, track, options, progress)
         clock("motion")
         with track.file() as sound:
@@ -198,7 +197,6 @@ class Talker:
         check_output_is_no_input(check_output(output), portrait, clip)
         portrait = self._ready(portrait, options)
         clock("portrait")
-        estimate.announce(self.model, portrait, probe(clip).seconds or 0, options, driven=True)
         drive = driving.read_motion(self.model, self.finder(options.face_backend), clip, driver_face, progress)
         clock("encode")
         motions = driving.motions_of(self.model, drive, portrait.faces, relative)
@@ -218,7 +216,6 @@ class Talker:
 
         on_frame: as in `render`.
         """
-        estimate.announce(self.model, portrait, len(motions[0]) / FPS, options)
         return self._write(portrait, motions, output, None, options, Clock(), progress, on_frame)
 
     def _ready(self, portrait: Portrait | PathLike, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
@@ -240,7 +237,8 @@ class Talker:
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
         height, width = portrait.picture.shape[:2] if options.frame == "full" else (self.model.size,) * 2
-        frames, shape = self.draw(portrait, motions, options), (len(motions[0]), height, width)
+        shape = (len(motions[0]), height, width)
+        frames = estimate.announced(self.draw(portrait, motions, options), shape[0])
         options = replace(options, size=portrait.size)
         if on_frame is not None:
             frames = rendering.shown_to(on_frame, frames)
