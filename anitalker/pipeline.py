@@ -26,6 +26,7 @@ from anitalker.models.base import Model, PathLike, ProgressCallback
 from anitalker.portrait import Portrait, prepare_portrait, resize_portrait
 from anitalker.rendering import RenderFacts
 from anitalker.runtime.device import Clock, choose_device
+from anitalker.runtime.memory import trim_heap
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,9 @@ class Talker:
         where there is no such face, or where it cannot be animated.
         """
         load_enhancer = (lambda: self.enhancer) if enhance else None
-        return prepare_portrait(self.model, self.finder(backend), picture, (face, *also), load_enhancer, size)
+        portrait = prepare_portrait(self.model, self.finder(backend), picture, (face, *also), load_enhancer, size)
+        trim_heap()
+        return portrait
 
     def prepare(self, picture: PathLike | np.ndarray, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
         """Prepare a portrait as `portrait` does, with the face, enhancement and size that the options ask for."""
