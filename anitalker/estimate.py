@@ -1,7 +1,7 @@
-"""How long a video will take here: a few frames of its portrait are drawn and timed, once per process and size.
+"""How long a video will take here: by its first frames while it is made, by a few frames of its portrait before.
 
 A frame costs a fixed time per face (flow, U-Net) and a time per pixel that is drawn; the encoder's share goes with the
-pixels of the video.
+pixels of the video. Frames that are drawn for an estimate are timed once per process and size.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 
 from anitalker.config import FPS, RenderOptions
@@ -23,7 +26,7 @@ from anitalker.rendering import ordered_parallel_map
 from anitalker.runtime.device import choose_batch_size
 
 ANNOUNCED_SECONDS = 10.0  # estimates above are announced
-SHORT_JOB_PIXELS = 2**23  # drawn in all frames: a job of fewer is done before an estimate would help
+HELD_FRAMES = 4  # timed before a job's first frame is passed on; no more than wait for the encoder later
 ENCODING_SHARE = 0.1  # of a drawn pixel's time, for each pixel of the video: marks, conversion, H.264 (measured)
 MOVED = 0.05  # added to the portrait's motion code for frames that are timed
 ROUNDS = 1
@@ -64,13 +67,21 @@ def estimate_seconds(
     return speed.seconds(math.ceil(seconds * FPS), len(portrait.faces), drawn, (height, width), driven)
 
 
-def announce(model: Model, portrait: Portrait, seconds: float, options: RenderOptions, driven: bool = False) -> None:
-    """Log how long a video will take, if it is long and if anybody listens to this logger (level INFO)."""
-    pixels = seconds * FPS * sum(map(drawn_pixels, portrait.faces))
-    if not log.isEnabledFor(logging.INFO) or (options.frame == "full" and pixels < SHORT_JOB_PIXELS):
-        return
-    if (estimate := estimate_seconds(model, portrait, seconds, options, driven)) > ANNOUNCED_SECONDS:
-        log.info("about %.0f s", estimate)
+def announced(frames: Iterator[np.ndarray], total: int) -> Iterator[np.ndarray]:
+    """Yield frames; before the first, log how long all will take if it is long and if anybody listens (level INFO).
+
+    The frames themselves are timed: HELD_FRAMES of them after the first one, which makes what all share. A graphics
+    card draws these at once, in a batch, so that nothing is said.
+    """
+    if log.isEnabledFor(logging.INFO) and total > HELD_FRAMES:
+        held, start = deque(islice(frames, 1)), time.perf_counter()
+        held.extend(islice(frames, HELD_FRAMES))
+        seconds = total * (time.perf_counter() - start) / HELD_FRAMES
+        if seconds > ANNOUNCED_SECONDS:
+            log.info("about %.0f s", seconds)
+        while held:
+            yield held.popleft()
+    yield from frames
 
 
 def drawn_pixels(face: PreparedFace) -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from anitalker import driving, estimate, rendering
-from anitalker.config import FPS, ORIGINAL_SIZE, SAMPLE_RATE, DubOptions, InputError, RenderOptions
+from anitalker.config import ORIGINAL_SIZE, DubOptions, InputError, RenderOptions
 from anitalker.dubbing import job
 from anitalker.dubbing.people import People
 from anitalker.faces import restoration
@@ -29,6 +29,7 @@ from anitalker.models.base import Model, PathLike, ProgressCallback
 from anitalker.portrait import Portrait, prepare_portrait, resize_portrait
 from anitalker.rendering import RenderFacts
 from anitalker.runtime.device import Clock, choose_device
+from anitalker.runtime.memory import trim_heap
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +82,11 @@ class Talker:
         """
         load_enhancer = (lambda: self.enhancer) if enhance else None
         choices, finder = (face, *also), self.finder(backend)
-        return prepare_portrait(
+        portrait = prepare_portrait(
             self.model, finder, picture, choices, load_enhancer, size, photos, lambda: self.verifier
         )
+        trim_heap()
+        return portrait
 
     def prepare(self, picture: PathLike | np.ndarray, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
         """Prepare a portrait as `portrait` does, with the face, enhancement and size that the options ask for."""
@@ -185,7 +188,6 @@ class Talker:
         portrait = self._ready(portrait, options, recordings)
         clock("portrait")
         track = track.spoken_by(portrait.indices)
-        estimate.announce(self.model, portrait, track.length / SAMPLE_RATE, options)
         motions = self.motion(portrait, track, options, progress)
         clock("motion")
         with track.file() as sound:
@@ -211,7 +213,6 @@ class Talker:
         check_output_is_no_input(check_output(output), portrait, clip)
         portrait = self._ready(portrait, options)
         clock("portrait")
-        estimate.announce(self.model, portrait, probe(clip).seconds or 0, options, driven=True)
         drive = driving.read_motion(self.model, self.finder(options.face_backend), clip, driver_face, progress)
         clock("encode")
         motions = driving.motions_of(self.model, drive, portrait.faces, relative)
@@ -250,7 +251,6 @@ class Talker:
 
         on_frame: as in `render`.
         """
-        estimate.announce(self.model, portrait, len(motions[0]) / FPS, options)
         return self._write(portrait, motions, output, None, options, Clock(), progress, on_frame)
 
     def _ready(self, portrait: Portrait | PathLike, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:
@@ -272,7 +272,8 @@ class Talker:
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
         height, width = portrait.picture.shape[:2] if options.frame == "full" else (self.model.size,) * 2
-        frames, shape = self.draw(portrait, motions, options), (len(motions[0]), height, width)
+        shape = (len(motions[0]), height, width)
+        frames = estimate.announced(self.draw(portrait, motions, options), shape[0])
         options = replace(options, size=portrait.size)
         if on_frame is not None:
             frames = rendering.shown_to(on_frame, frames)

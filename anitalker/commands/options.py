@@ -81,7 +81,7 @@ def add_speech_for_option(parser: Parser) -> None:
     )
 
 
-def add_size_option(group: argparse._ActionsContainer, default: int | str = DEFAULTS["size"]) -> None:
+def add_size_option(group: argparse._ActionsContainer, default: int | str = RenderOptions.size) -> None:
     """Add --size."""
     group.add_argument(
         "--size",

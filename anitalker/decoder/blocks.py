@@ -52,4 +52,4 @@ def channels_last(maps: Tensor) -> Tensor:
     if len(maps) > 1 or maps.shape[1] > MAX_CHANNELS or not is_on_host(maps):
         return maps.contiguous(memory_format=torch.channels_last)
     pixels = torch.from_numpy(cv2.merge(list(maps[0].float().contiguous().numpy())))
-    return pixels.to(maps.dtype).permute(2, 0, 1)[None]
+    return pixels.to(maps.dtype)[None].permute(0, 3, 1, 2)

@@ -68,7 +68,7 @@ def warp_eyelids(picture: Tensor, warped: Tensor, landmark_pair: Tensor, viewpor
     viewport: the part of the crop that both pictures show; None: all of it.
     """
     viewport = viewport or Viewport.whole(warped.shape[-2], warped.shape[-1])
-    samples = eyelid_samples(*on_host(landmark_pair), viewport)
+    samples = eyelid_samples(on_host(landmark_pair)[0], viewport)
     if samples is None:
         return warped
     grid, shares, weight = (torch.as_tensor(field) for field in (samples.grid, samples.shares, samples.weight))

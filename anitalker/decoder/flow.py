@@ -49,7 +49,7 @@ RING_SLACK = 0.05  # face heights by which the face's outline may move until the
 RING_WIDENING = 1.5  # times what it moves beyond
 EARS = (234, 454)  # the outline in front of them, deeper in the head than the face is
 SQUARE_EPSILON = 1e-12  # square crop widths: keeps the gradient of the square root finite
-BAND_ROWS = 16  # rows of the grid that are evaluated at once
+BAND_ROWS = 8  # rows of the grid that are evaluated at once
 KERNEL_OFFSET = 2.0  # crop widths; more than any distance in the picture
 
 

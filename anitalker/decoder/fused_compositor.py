@@ -46,7 +46,6 @@ class FusedCompositor:
 
     def __init__(self, detail: Detail) -> None:
         self.detail, self.viewport = detail, detail.viewport
-        self.source = np.ascontiguousarray(detail.pixels.transpose(2, 0, 1)).astype(np.float32)
         self.rows = neighbours(CROP, *detail.viewport.spans[0])  # of the grid, about each row of the viewport
 
     def draw(self, layers: Layers) -> Patch:
@@ -103,8 +102,8 @@ class FusedCompositor:
         kept *= self.detail.detail[rows, columns]  # of the resting one
         detail += kept
         planes = []
-        for colour in range(3):
-            plane, source = fields[6 + colour], self.source[colour, rows, columns]
+        for colour, source in enumerate(cv2.split(self.detail.pixels[rows, columns])):
+            plane, source = fields[6 + colour], source.astype(np.float32)
             plane += detail
             plane += np.multiply(warped[colour], share, out=warped[colour])
             plane -= covered * source

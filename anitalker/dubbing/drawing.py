@@ -89,9 +89,10 @@ def _mouth(network: MouthSynthesizer, frame: np.ndarray, face: MovedFace, flow: 
 def _square(frame: np.ndarray, x: int, y: int, side: int) -> np.ndarray:
     """The crop of a frame, uint8 [256,256,3]; beyond the frame its border is replicated."""
     inside = frame[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)]
-    pads = [max(-y, 0), max(y + side - frame.shape[0], 0), max(-x, 0), max(x + side - frame.shape[1], 0)]
-    if any(pads):
-        inside = cv2.copyMakeBorder(inside, *pads, cv2.BORDER_REPLICATE)
+    top, left = max(-y, 0), max(-x, 0)
+    bottom, right = max(y + side - frame.shape[0], 0), max(x + side - frame.shape[1], 0)
+    if top or bottom or left or right:
+        inside = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE)
     smaller = cv2.INTER_AREA if side > CROP else cv2.INTER_CUBIC
     return cv2.resize(inside, (CROP, CROP), interpolation=smaller)
 

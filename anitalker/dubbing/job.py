@@ -26,6 +26,7 @@ from anitalker.media.video import read_audio
 from anitalker.models.base import Model, PathLike, ProgressCallback
 from anitalker.rendering import RenderFacts
 from anitalker.runtime.device import Clock
+from anitalker.runtime.memory import trim_heap
 
 AROUND_SECONDS = 4.0  # about each line, in which frames are looked at too: they show what the mouth looks like
 TIMES_TOLD = 5  # stretches that keep their lips which a warning names
@@ -91,6 +92,7 @@ def dub(
         tracks = find_tracks(
             model.dubbing, people, source, options.face, also, script.needed, float(clip.fps), progress
         )
+    trim_heap()
     warn_of_kept_lips(tracks, clip, script)
     clock("faces")
     spoken = [speak(model.dubbing, said, tracks, script.indices, options) for said in script.utterances]

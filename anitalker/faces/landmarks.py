@@ -186,7 +186,7 @@ def rasterise(landmarks: Tensor, rings: tuple[tuple[int, ...], ...], size: int) 
 
 
 @functools.cache
-def _edges(rings: tuple[tuple[int, ...], ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _edges(rings: tuple[tuple[int, ...], ...], device: torch.device) -> tuple[Tensor, ...]:
     """Both ends of each edge of the rings, as indices of landmarks, and the number of its ring: [E] each."""
     starts = [index for ring in rings for index in ring]
     ends = [index for ring in rings for index in (*ring[1:], ring[0])]

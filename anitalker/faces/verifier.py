@@ -43,6 +43,8 @@ class _Residual(nn.Module):
 class VerifierNetwork(nn.Module):
     """Masked aligned crops -> embeddings of unit length. widths: at 16, 8 and 4 pixels."""
 
+    template: Tensor
+
     def __init__(self, widths: tuple[int, ...] = WIDTHS, size: int = 128) -> None:
         super().__init__()
         a, b, c = widths

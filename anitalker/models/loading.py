@@ -112,6 +112,8 @@ def read(name: str | os.PathLike) -> tuple[dict, dict[str, Tensor]]:
 
 def contents(file: WeightFile, name: str | os.PathLike) -> tuple[dict, dict[str, Tensor]]:
     """Config and float32 tensors of one of our files; InputError for the original's files, NaN or infinity."""
+    import torch
+
     if kind := checkpoints.recognise(file.config, file.tensors):
         stage = checkpoints.KINDS[kind]
         raise InputError(
@@ -120,8 +122,9 @@ def contents(file: WeightFile, name: str | os.PathLike) -> tuple[dict, dict[str,
     if file.config is None:
         raise InputError(f"weights {str(file.path)!r} carry no config; make them with scripts.export")
     tensor_io.check_finite(file.path, file.tensors)
-    tensors = {key: value.float() if value.is_floating_point() else value for key, value in file.tensors.items()}
-    return file.config, tensors
+    # Copies: networks take them as they are, and the file may be written anew.
+    kinds = {key: torch.float32 if value.is_floating_point() else value.dtype for key, value in file.tensors.items()}
+    return file.config, {key: value.to(kinds[key], copy=True) for key, value in file.tensors.items()}
 
 
 def load_model(name: str | os.PathLike) -> Networks:
@@ -131,10 +134,12 @@ def load_model(name: str | os.PathLike) -> Networks:
 
 def _networks(file: WeightFile, name: str | os.PathLike) -> Networks:
     from anitalker.models.lite import Networks
+    from anitalker.runtime.uninitialised import Uninitialised
     from encoders.speech import SpeechFeatures
 
     config, tensors = contents(file, name)
-    modules = build(config, MODEL_PARTS + tuple(part for part in OPTIONAL_PARTS if part in config), str(name))
+    with Uninitialised():
+        modules = build(config, MODEL_PARTS + tuple(part for part in OPTIONAL_PARTS if part in config), str(name))
     fill(modules, tensors, str(name))
     phonetic = cast("PhoneticEncoder | None", modules.get("phonetic"))
     speech = SpeechFeatures(**vars(_config(SpeechConfig, config, "speech", name)), phonetic=phonetic)
@@ -194,11 +199,13 @@ def convert(name: str | os.PathLike, target: Path) -> dict:
 def load_face(name: str | os.PathLike = "face") -> FaceNetwork:
     """The face network, strictly loaded, in evaluation mode."""
     from anitalker.faces.face_network import FaceNetwork
+    from anitalker.runtime.uninitialised import Uninitialised
 
     config, tensors = read(name)
     detector = _config(DetectorConfig, config, "detector", name)
     landmarks = _config(LandmarkConfig, config, "landmarks", name)
-    network = FaceNetwork(detector=detector, landmarks=landmarks)
+    with Uninitialised():
+        network = FaceNetwork(detector=detector, landmarks=landmarks)
     fill({part: getattr(network, part) for part in ("detector", "landmarks")}, tensors, str(name))
     return network.eval()
 
@@ -264,7 +271,7 @@ def build(config: dict, parts: tuple[str, ...], name: str) -> dict[str, nn.Modul
 
 
 def fill(modules: dict[str, nn.Module], tensors: dict[str, Tensor], name: str) -> None:
-    """Load "<module>.<key>" tensors into modules; InputError unless every key is present, known and of its shape."""
+    """Give modules their "<module>.<key>" tensors; InputError unless every key is present, known and of its shape."""
     expected = {
         f"{part}.{key}": tensor for part, module in modules.items() for key, tensor in module.state_dict().items()
     }
@@ -287,7 +294,7 @@ def fill(modules: dict[str, nn.Module], tensors: dict[str, Tensor], name: str) -
     for part, module in modules.items():
         prefix = f"{part}."
         state = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-        module.load_state_dict(state)
+        module.load_state_dict(state, assign=True)
         module.eval().requires_grad_(False)
 
 

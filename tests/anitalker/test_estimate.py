@@ -8,7 +8,7 @@ import pytest
 
 from anitalker import estimate
 from anitalker.config import RenderOptions
-from anitalker.estimate import DrawingSpeed, announce, drawn_pixels, estimate_seconds
+from anitalker.estimate import DrawingSpeed, drawn_pixels, estimate_seconds
 
 SPEED = DrawingSpeed(face=0.04, pixel=2e-7, code=0.02)
 
@@ -39,13 +39,15 @@ def test_estimates_grow_with_the_video_and_are_measured_once(talker, portrait, m
     assert estimate_seconds(talker.model, portrait, 10, RenderOptions(frame="crop")) > 0
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(1, False), (5, False), (6000, True)])
-def test_long_jobs_are_announced(talker, portrait, caplog, monkeypatch, seconds, told):
-    monkeypatch.setattr(estimate, "measure_speed", lambda *_: SPEED)
+@pytest.mark.parametrize(("count", "told"), [(3, False), (40, False), (4000, True)])
+def test_long_jobs_are_announced_before_their_first_frame(caplog, monkeypatch, count, told):
+    clock = iter(range(10**6))
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: 0.1 * next(clock))  # 0.1 s for the frames that are timed
     with caplog.at_level(logging.WARNING, "anitalker.estimate"):
-        announce(talker.model, portrait, 10_000, RenderOptions())
+        assert list(estimate.announced(iter(range(count)), count)) == list(range(count))
     assert not caplog.records  # nobody listens
     with caplog.at_level(logging.INFO, "anitalker.estimate"):
-        announce(talker.model, portrait, seconds, RenderOptions())
-    assert bool(caplog.records) is told
-    assert not told or caplog.records[0].getMessage().startswith("about ")
+        frames = estimate.announced(iter(range(count)), count)
+        assert next(frames) == 0
+    assert [record.getMessage() for record in caplog.records] == (["about 100 s"] if told else [])
+    assert list(frames) == list(range(1, count))

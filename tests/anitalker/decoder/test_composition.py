@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from anitalker.decoder import decoder
 from anitalker.decoder.composition import compose, compose_finely, motion_mask
 from anitalker.decoder.decoder import Layers
 from anitalker.decoder.detail import prepare_detail
@@ -87,3 +88,14 @@ def test_batch_does_not_matter(pixels):
     together = composed(pixels, Layers.join([first, second]))
     torch.testing.assert_close(together[:1], composed(pixels, first))
     torch.testing.assert_close(together[1:], composed(pixels, second))
+
+
+def test_masks_and_filters_with_a_gradient_are_the_same():
+    """OpenCV filters where there is none."""
+    plain = layers(3.0, synthesised=0.4, where=slice(20, 80))
+    learned = Layers(plain.flow.clone().requires_grad_(), plain.masks, plain.synthesised)
+    assert motion_mask(learned).requires_grad
+    torch.testing.assert_close(motion_mask(learned), motion_mask(plain), atol=1e-6, rtol=0)
+    assert torch.equal(motion_mask(learned) == 0, motion_mask(plain) == 0)
+    fields = torch.rand(2, 3, 20, 30)
+    torch.testing.assert_close(decoder._smooth(fields.clone().requires_grad_()), decoder._smooth(fields))

@@ -1,10 +1,13 @@
 """Lids: no motion changes nothing; shut lids hide the eye; half-shut lids cover it without squeezing it."""
 
+import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 
 from anitalker.decoder import eyelids
 from anitalker.decoder.eyelids import warp_eyelids
+from anitalker.decoder.viewport import Viewport
 from anitalker.faces.landmarks import LEFT_EYE, LEFT_LID_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS, from_canonical, rasterise
 
 PAIRS = RIGHT_LID_PAIRS + LEFT_LID_PAIRS
@@ -80,6 +83,19 @@ def test_a_batch_is_its_frames(face):
     picture = torch.rand(2, 3, 128, 128)
     separate = torch.cat([warp_lids(picture[k : k + 1], source[:1], target[k : k + 1]) for k in range(2)])
     assert (warp_lids(picture, source, target) - separate).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("viewport", [Viewport.whole(256, 256), Viewport(90, 130, 800, 700, (900, 1000))])
+def test_numpy_gives_what_torch_gives(face, viewport):
+    source = placed(face).expand(2, -1, -1)
+    target = torch.cat([shut(placed(face), 0.3), shut(placed(face), 0.9) + torch.tensor([0.05, 0.05, 0])])
+    pair = torch.stack([source, target], 1)
+    tensors, arrays = (eyelids.eyelid_samples(x, viewport) for x in (pair, pair.numpy()))
+    assert (tensors.tops, tensors.lefts) == (arrays.tops, arrays.lefts)
+    for name in ("grid", "shares", "weight"):
+        tensor, array = getattr(tensors, name), getattr(arrays, name)
+        assert isinstance(tensor, torch.Tensor) and isinstance(array, np.ndarray)
+        assert np.abs(tensor.numpy() - array).max() < (1e-5 if name == "grid" else 1e-3)
 
 
 def test_caches_of_a_rendering_serve_training(face):

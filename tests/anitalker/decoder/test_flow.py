@@ -1,5 +1,6 @@
 """Landmark flow and warping: no motion gives no flow, and moved points arrive at their targets."""
 
+import pytest
 import torch
 
 from anitalker.decoder import flow as flows
@@ -130,6 +131,14 @@ def test_teeth_stay_behind_a_rising_upper_lip(face):
     raised[:, list(UPPER_LIP), 1] -= 0.02
     flow = rigid_flow(face, raised, 32)
     assert torch.allclose(flow[:, 1], torch.full_like(flow[:, 1], 0.02), atol=2e-3)
+
+
+@pytest.mark.parametrize("flow", [lambda *pair: landmark_flow(*pair, 48, 1e-3), lambda *pair: rigid_flow(*pair, 48)])
+def test_flow_with_a_gradient_is_the_same(face, flow):
+    """numpy computes its small geometry where there is none."""
+    source, target = (from_canonical(face.expand(2, -1, -1), STRAIGHT + turn) for turn in (0.0, 0.1))
+    learned = flow(source, target.clone().requires_grad_())
+    assert learned.requires_grad and (learned - flow(source, target)).abs().max() < 5e-5  # crop widths
 
 
 def test_caches_of_a_rendering_serve_training(face):

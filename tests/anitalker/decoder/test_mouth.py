@@ -132,3 +132,14 @@ def test_a_viewport_shows_its_part_of_the_same_mouth(network, landmarks):
     inside = viewport.inner(slice(150, 260), slice(60, 180))
     assert (part[..., inside[0], inside[1]] - whole[..., 150:260, 60:180]).abs().max() < 1e-3
     assert whole.abs().sum() > 0
+
+
+def test_places_with_a_gradient_are_the_same(face):
+    landmarks = from_canonical(face[None], torch.tensor([[0.1, 0, 0.2, 0, 0, -0.5]]))
+    layer = MouthLayer(torch.rand(1, 4, 128, 128), place_patch(landmarks), 0.01 * torch.randn(1, 2, 96, 96))
+    learned = MouthLayer(layer.change, layer.placement, layer.flow.clone().requires_grad_())
+    viewport = Viewport(90, 30, 300, 250, (500, 400))
+    window = layer.window(viewport)
+    for arrays, tensors in zip(layer.places(*window, viewport), learned.places(*window, viewport), strict=True):
+        for array, tensor in zip(arrays, tensors, strict=True):
+            torch.testing.assert_close(torch.as_tensor(array), tensor.detach(), atol=1e-5, rtol=0)

@@ -52,6 +52,13 @@ def test_what_is_saved_is_loaded(tmp_path, tensors):
         torch.testing.assert_close(loaded[key], tensor)
 
 
+def test_loading_draws_no_random_weights(tmp_path, tensors):
+    """They would be overwritten at once, and took half of the time."""
+    path, state = save(tmp_path / "face.safetensors", tensors), torch.get_rng_state()
+    loading.load_face(path)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_half_precision_and_pt(tmp_path, tensors):
     half = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
     torch.save({"config": CONFIG, "weights": half}, tmp_path / "face.pt")
