@@ -91,8 +91,8 @@ def render(
             yield from batch
         return
     if frames < 2 or workers < 2:
-        for start in range(0, frames, batch_size):
-            yield from draw(start, batch_size)
+        for start in range(frames):
+            yield from draw(start, 1)
         return
     yield from draw(0, 1)  # one thread makes what all frames share
     yield from ordered_parallel_map(lambda start: next(draw(start, 1)), range(1, frames), workers)
