@@ -19,7 +19,7 @@ def test_render(talker, example_portrait, clicks, tmp_path):
     facts = talker.render(example_portrait, clicks, tmp_path / "out.mp4", QUICK, lambda *step: seen.append(step))
     assert facts["frames"] == math.ceil(25 * 1.03) == 26
     assert seen[-1] == ("frames", 26, 26)
-    keys = "output frames fps seconds width height size timings real_time_factor peak_rss_mb model seed"
+    keys = "output frames fps seconds width height size codec quality timings real_time_factor peak_rss_mb model seed"
     assert set(facts) == set(keys.split())
     media = probe(tmp_path / "out.mp4")
     assert (media.width, media.height) == (facts["width"], facts["height"]) == (256, 256)
