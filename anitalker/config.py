@@ -263,6 +263,9 @@ class RenderOptions:
     frame: str = _option("full", "full: the whole picture; crop: the 256x256 face crop", allowed=("full", "crop"))
     face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
     face_backend: str = _option("own", "the face detector", allowed=("own", "face-alignment"))
+    # A constant rate factor of x264: at 17 losses are hardly visible.
+    quality: int = _option(17, "quality of the video: less is better and larger, 0 loses nothing", 0, 51)
+    codec: str = _option("h264", "how the video is encoded", allowed=("h264", "hevc"))
     enhance: str = _option("", "restore the portrait's faces before they move", allowed=("", "gfpgan"))
     # None: `runtime.device.choose_batch_size`.
     batch_size: int | None = _option(None, "frames decoded at once; does not change the result", 1, 256)
@@ -285,6 +288,7 @@ class DubOptions:
     fit: str = _option("trim", "where speech and video differ in length", allowed=("trim", "loop", "hold", "speed"))
     start: float = _option(0.0, "where in the video to begin", 0, None, "seconds")
     stop: float | None = _option(None, "where in the video to end", 0, None, "seconds")
+    segments: str | None = _option(None, "table of lines, .srt or .csv: start, end, recording, face; no speech then")
     original_sound: float = _option(0.0, "gain of the video's own sound under the speech, 0 leaves it out", 0, 2)
 
     def __post_init__(self) -> None:

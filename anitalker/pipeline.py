@@ -17,8 +17,10 @@ from torch import Tensor
 from anitalker import driving, estimate, rendering
 from anitalker.config import FPS, ORIGINAL_SIZE, SAMPLE_RATE, DubOptions, InputError, RenderOptions
 from anitalker.dubbing import job
+from anitalker.dubbing.people import People
 from anitalker.faces import restoration
 from anitalker.faces.detection import FaceFinder
+from anitalker.faces.verifier import Verifier
 from anitalker.files import check_output, check_output_is_no_input
 from anitalker.media.soundtrack import Soundtrack, Source
 from anitalker.media.video import probe
@@ -95,6 +97,11 @@ class Talker:
     def enhancer(self) -> restoration.Network:
         """GFPGAN, loaded once."""
         return restoration.load("gfpgan", self.device)
+
+    @functools.cached_property
+    def verifier(self) -> Verifier:
+        """Tells whose face it is; loaded once."""
+        return Verifier(loading.load_verifier()[1])
 
     def motion(
         self,
@@ -213,21 +220,17 @@ class Talker:
         output: PathLike,
         options: RenderOptions = RenderOptions(size=ORIGINAL_SIZE),
         dubbing: DubOptions = DubOptions(),
-        segments: PathLike | None = None,
-        speech_for: Mapping[int, PathLike] | None = None,
         progress: ProgressCallback | None = None,
+        speech_for: Mapping[int, PathLike] | None = None,
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
         """Let people in a video say other words: an MP4 of the video's own size and rate. Returns the facts for --json.
 
-        speech: a recording of the face that options.face chooses; or segments: a table of lines (`media.lines`), None
-        for the other. options: seed, lips, face, face_backend, size, marks, label, quality and codec count. speech_for
-        and on_frame: as in `render`; indices are those of people, see `dubbing.people`.
+        speech: a recording of the face that options.face chooses; None where dubbing.segments gives lines. options:
+        head, blink, pose, frame and enhance do not count. speech_for and on_frame: as in `render`.
         """
-        finder = self.finder(options.face_backend)
-        return job.dub(
-            self.model, finder, video, speech, output, options, dubbing, segments, speech_for, progress, on_frame
-        )
+        people = People(self.finder(options.face_backend), lambda: self.verifier)
+        return job.dub(self.model, people, video, speech, output, options, dubbing, progress, speech_for, on_frame)
 
     def animate(
         self,

@@ -9,6 +9,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
 from typing import TypedDict, TypeVar
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from anitalker.config import CROP, FPS, RenderOptions
 from anitalker.faces.paste import paste_all
+from anitalker.media.clip import Clip
 from anitalker.media.writer import VideoWriter
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
 from anitalker.provenance import marks
@@ -33,18 +36,20 @@ log = logging.getLogger(__name__)
 class RenderFacts(TypedDict):
     """What `--json` prints of a video.
 
-    seconds: its length; width, height: pixels; size: as in RenderOptions; timings: seconds of work by stage;
-    real_time_factor: seconds of work per second of video; peak_rss_mb: largest resident memory of the process in MiB,
-    None where the system does not tell.
+    fps: a whole number, or a fraction as of 30000/1001; seconds: its length; width, height: pixels; size, codec,
+    quality: as in RenderOptions; timings: seconds of work by stage; real_time_factor: seconds of work per second of
+    video; peak_rss_mb: largest resident memory of the process in MiB, None where the system does not tell.
     """
 
     output: str
     frames: int
-    fps: int
+    fps: float
     seconds: float
     width: int
     height: int
     size: int | str
+    codec: str
+    quality: int
     timings: dict[str, float]
     real_time_factor: float
     peak_rss_mb: float | None
@@ -134,21 +139,28 @@ def write_video(
     options: RenderOptions,
     clock: Clock,
     progress: ProgressCallback | None,
-    clip: Clip | None = None,
+    *,
+    fps: Fraction | int = FPS,
+    keep: Clip | None = None,
+    ingredients: tuple[Path, ...] = (),
 ) -> RenderFacts:
     """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
 
-    shape: number of frames, height and width in pixels; clock: has run since the job began; clip: the video that the
-    frames are made of, whose rate, other tracks and credentials the file keeps. The file appears whole or not at all.
+    shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
+    keep: see VideoWriter; ingredients: see Generator. The file appears whole or not at all.
     """
     total, height, width = shape
     filters = marks.frame_filters(width, height, options.label, options.marks)
     if options.marks:
-        finish = marks.signing_step(Generator(model.name, model.fingerprint, options.seed))
+        finish = marks.signing_step(Generator(model.name, model.fingerprint, options.seed, ingredients))
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
         finish = None
-    with VideoWriter(output, width, height, sound, filters, finish, model.device.type) as writer:
+    codec, quality = options.codec, options.quality
+    device = model.device.type
+    with VideoWriter(
+        output, width, height, sound, filters, finish, device, fps=fps, codec=codec, quality=quality, keep=keep
+    ) as writer:
         for done, frame in enumerate(frames, 1):
             writer.write(frame)
             if progress:
@@ -157,13 +169,15 @@ def write_video(
     return {
         "output": str(output),
         "frames": total,
-        "fps": FPS,
-        "seconds": total / FPS,
+        "fps": int(fps) if fps == int(fps) else float(fps),
+        "seconds": float(total / fps),
         "width": width + width % 2,  # as VideoWriter pads them
         "height": height + height % 2,
         "size": options.size,
+        "codec": codec,
+        "quality": quality,
         "timings": clock.stages,
-        "real_time_factor": clock.total() / (total / FPS),
+        "real_time_factor": clock.total() / float(total / fps),
         "peak_rss_mb": peak_memory(),
         "model": model.name,
         "seed": options.seed,

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
+from anitalker.faces.verifier import WIDTHS, VerifierNetwork, face_crops
 from encoders.image import to_tensor
 from scripts.evaluation.identity import different_pairs, equal_error, gather, same_pairs
-from scripts.evaluation.verifier import WIDTHS, VerifierNetwork, face_crops
 from scripts.export import slim, write
 from scripts.training.augment import apply_to_share, colour, degrade, random_similarity
 from scripts.training.codes import label_space

@@ -26,6 +26,7 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_speech_for_option(parser)
     parser.add_argument(
         "--segments",
+        default=DEFAULTS["segments"],
         metavar="FILE.srt|csv",
         help="lines to dub: start, end, recording and face of each; the rest stays as filmed",
     )
@@ -57,6 +58,7 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_seed_option(group)
     group = parser.add_argument_group("picture")
     options.add_size_option(group, ORIGINAL_SIZE)
+    options.add_encoding_options(parser)
     options.add_marks_options(parser)
     options.add_common_options(parser)
 
@@ -79,7 +81,6 @@ def run(arguments: argparse.Namespace) -> RenderFacts:
             arguments.output,
             render_options,
             dubbing,
-            segments=arguments.segments,
-            speech_for=speech_for,
-            progress=progress,
+            progress,
+            speech_for,
         )

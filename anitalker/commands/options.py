@@ -118,6 +118,19 @@ def add_picture_options(parser: Parser) -> None:
     add_marks_options(parser)
 
 
+def add_encoding_options(parser: Parser) -> None:
+    """Add --quality and --codec: how the video is encoded."""
+    group = parser.add_argument_group("encoding")
+    group.add_argument(
+        "--quality",
+        type=int,
+        default=DEFAULTS["quality"],
+        metavar="N",
+        help="constant rate factor, 0 to 51: less is better and larger, 0 loses nothing (default: %(default)s)",
+    )
+    group.add_argument("--codec", choices=("h264", "hevc"), default=DEFAULTS["codec"], help="default: %(default)s")
+
+
 def add_marks_options(parser: Parser) -> None:
     """Add --label and --no-marks: whether people and machines can tell that a video is synthetic."""
     group = parser.add_argument_group("marks")

@@ -40,6 +40,7 @@ def add_arguments(parser: options.Parser) -> None:
     )
     group.add_argument("--linear", action="store_true", help="straight in the codes, not in the prior's latent space")
     options.add_picture_options(parser)
+    options.add_encoding_options(parser)
     options.add_common_options(parser)
 
 

@@ -35,6 +35,7 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_output_option(parser, "OUT.mp4")
     options.add_motion_options(parser)
     options.add_picture_options(parser)
+    options.add_encoding_options(parser)
     options.add_common_options(parser)
 
 

@@ -16,14 +16,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anitalker.decoder.detail import DETAIL_OFFSET, TensorDetail, box_mean, sliding_reduce
+from anitalker.decoder.detail import DETAIL_OFFSET, TensorDetail, box_mean, sliding_reduce, window_counts
 from anitalker.decoder.eyelids import warp_eyelids
 from anitalker.decoder.viewport import Viewport
 from anitalker.faces.paste import feather
+from anitalker.runtime.arrays import is_on_host
 from anitalker.runtime.smoothstep import smoothstep
 
 if TYPE_CHECKING:
@@ -59,9 +62,20 @@ def motion_mask(layers: Layers) -> Tensor:
     distance = torch.addcmul(dx.square(), dy, dy).sqrt() * layers.flow.shape[-1]  # in the decoder's pixels
     changed = torch.maximum(smoothstep(distance, *MOVING_PIXELS), smoothstep(layers.masks[:, 2:], *SYNTHESISED_SHARE))
     side = 2 * MOTION_MARGIN + 1
+    if len(changed) == 1 and is_on_host(changed):
+        return torch.from_numpy(_widen(changed[0, 0].numpy(), side))[None, None]
     padded = F.pad(changed, (MOTION_MARGIN,) * 4)  # zeros: `changed` is never below 0
     widened = sliding_reduce(sliding_reduce(padded, side, 2, torch.maximum), side, 3, torch.maximum)
     return box_mean(widened, side)
+
+
+def _widen(changed: np.ndarray, side: int) -> np.ndarray:
+    """The maximum over side x side places, then the mean: what `motion_mask` computes on other devices, quicker."""
+    ones = np.ones(side, np.float32)
+    widened = cv2.dilate(changed, ones[:, None] * ones)
+    # Sums of taps, not `cv2.blur`, whose running sums would leave rounding where there is nothing.
+    sums = cv2.sepFilter2D(widened, -1, ones, ones, borderType=cv2.BORDER_CONSTANT)
+    return sums / window_counts(*changed.shape, side, torch.device("cpu")).numpy()
 
 
 def compose(picture: Tensor, layers: Layers, viewport: Viewport | None = None) -> Tensor:

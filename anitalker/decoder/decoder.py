@@ -15,17 +15,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.config import CROP, POSE_SIZE, DecoderConfig
-from anitalker.decoder.blocks import ConvBlock
+from anitalker.decoder.blocks import ConvBlock, channels_last, from_cells, to_cells
 from anitalker.decoder.eyelids import warp_eyelids
 from anitalker.decoder.flow import fold_mask, landmark_flow, resize, rigid_flow, warp
 from anitalker.decoder.mouth_layer import MouthLayer, join
 from anitalker.decoder.teeth import upper_teeth
 from anitalker.faces.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
+from anitalker.runtime.arrays import is_on_host
 from anitalker.runtime.bfloat16 import converts, in_bfloat16
 
 CONTOURS = (OUTER_LIPS, INNER_LIPS, RIGHT_EYE, LEFT_EYE)
@@ -124,7 +127,7 @@ class Decoder(nn.Module):
         lays into an open mouth by itself."""
         contours = rasterise(landmarks.float(), CONTOURS, self.side)
         inner_lips = self._inner_lips(landmarks, contours)
-        projection = self._project(None, torch.cat([F.pixel_unshuffle(picture, self.config.block), contours], 1))
+        projection = self._project(None, torch.cat([to_cells(picture, self.config.block), contours], 1))
         projection = projection.contiguous(memory_format=torch.channels_last)
         drawn = upper_teeth(picture, landmarks) if teeth else None
         return Prepared(picture, landmarks, motion, appearance, contours, inner_lips, projection, drawn)
@@ -162,21 +165,21 @@ class Decoder(nn.Module):
         full_flow = resize(flow, (CROP, CROP))
         cell_flow = F.avg_pool2d(flow, size // self.side) if size > self.side else flow
         warped = warp_eyelids(picture, warp(picture, full_flow), pair)
-        x = torch.cat([F.pixel_unshuffle(warped, block), cell_flow * 10, fold_mask(cell_flow), contours], 1)
+        x = torch.cat([to_cells(warped, block), cell_flow * 10, fold_mask(cell_flow), contours], 1)
         source_code = _motion_features(prepared.motion).expand(count, -1)
         codes = torch.cat([prepared.appearance.expand(count, -1), _motion_features(motion), source_code], 1)
-        output = self._unet(x, prepared.projection, codes)
-        output = output.to(torch.float32, memory_format=torch.contiguous_format)
+        output = self._unet(channels_last(x), prepared.projection, codes)
+        output = output.float()
         opened = window.enlarge(lips - shown, factor)  # what the portrait does not show, in the window of the crop
         opened_crop = window.pad(opened, factor)
-        synthesised, logits = F.pixel_shuffle(output[:, :-2], block).split(3, 1)
+        synthesised, logits = from_cells(output[:, :-2], block).split(3, 1)
         synthesised = torch.tanh(synthesised - MOUTH_SHADOW * opened_crop)
         if prepared.teeth is not None:
             teeth = warp(prepared.teeth.expand(count, -1, -1, -1), window.enlarge(skull, factor), window.box(factor))
             mask = opened * teeth[:, 3:]
             synthesised = synthesised + window.pad(mask * (teeth[:, :3] - window.cut(synthesised, factor)), factor)
         masks = torch.cat([logits[:, :2], logits[:, 2:] + MOUTH_LOGIT * opened_crop], 1).softmax(1)
-        residual = self.config.max_residual * torch.tanh(output[:, -2:])
+        residual = self.config.max_residual * torch.tanh(output[:, -2:].contiguous())
         masks, synthesised = _smooth(torch.cat([masks, synthesised], 1)).split(3, 1)
         return Layers(full_flow + resize(residual, (CROP, CROP)), masks, synthesised, pair)
 
@@ -246,7 +249,11 @@ class _Window:
 
 
 def _smooth(fields: Tensor) -> Tensor:
-    """Binomial 3x3 filter, borders replicated: removes the two-pixel pattern that the pixel shuffle leaves."""
+    """Binomial 3x3 filter, borders replicated: removes the two-pixel pattern that `from_cells` leaves."""
+    if is_on_host(fields):
+        planes = fields.flatten(0, 1).numpy()
+        smooth = [cv2.GaussianBlur(plane, (3, 3), 0, borderType=cv2.BORDER_REPLICATE) for plane in planes]
+        return torch.from_numpy(np.stack(smooth)).view_as(fields)
     p = F.pad(fields, (1, 1, 1, 1), "replicate")
     p = torch.add(p[:, :, :-2], p[:, :, 1:-1], alpha=2).add_(p[:, :, 2:])
     return torch.add(p[..., :-2], p[..., 1:-1], alpha=2).add_(p[..., 2:]).mul_(1 / 16)

@@ -81,7 +81,7 @@ def box_mean(field: Tensor, side: int) -> Tensor:
     """
     padded = F.pad(field, (side // 2,) * 4)
     sums = sliding_reduce(sliding_reduce(padded, side, 2, torch.add), side, 3, torch.add)
-    return sums / _counts(*field.shape[-2:], side, field.device)
+    return sums / window_counts(*field.shape[-2:], side, field.device)
 
 
 def sliding_reduce(field: Tensor, side: int, axis: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -103,7 +103,7 @@ def sliding_reduce(field: Tensor, side: int, axis: int, combine: Callable[[Tenso
 
 
 @functools.lru_cache(maxsize=8)
-def _counts(height: int, width: int, side: int, device: torch.device) -> Tensor:
+def window_counts(height: int, width: int, side: int, device: torch.device) -> Tensor:
     """How many of the side x side pixels around each pixel lie inside, [height,width]."""
     with torch.inference_mode(False):  # kept for training too
         rows, columns = (

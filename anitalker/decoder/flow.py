@@ -7,7 +7,9 @@ target pixel it gives the displacement to that pixel's source.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,6 +30,7 @@ from anitalker.faces.landmarks import (
     RIGHT_EYE,
     RIGHT_LID_PAIRS,
 )
+from anitalker.runtime.arrays import library, on_host
 from anitalker.runtime.smoothstep import smoothstep
 
 FEATURES = OUTER_LIPS + INNER_LIPS + RIGHT_EYE + LEFT_EYE + RIGHT_BROW + LEFT_BROW + FACE_OVAL + NOSE
@@ -46,71 +49,80 @@ RING_SLACK = 0.05  # face heights by which the face's outline may move until the
 RING_WIDENING = 1.5  # times what it moves beyond
 EARS = (234, 454)  # the outline in front of them, deeper in the head than the face is
 SQUARE_EPSILON = 1e-12  # square crop widths: keeps the gradient of the square root finite
-BAND_ROWS = 8  # rows of the grid that are evaluated at once
+BAND_ROWS = 16  # rows of the grid that are evaluated at once
 KERNEL_OFFSET = 2.0  # crop widths; more than any distance in the picture
 
 
 @functools.cache
-def _pins(device: torch.device) -> Tensor:
-    """Points on all four borders that never move: [4 * PINS_PER_SIDE, 2]."""
+def _constants(device: torch.device | None) -> tuple[Any, ...]:
+    """Indices of the anchors, of the upper points of PAIRS, and of the lower ones; points on all four borders, which
+    never move, [4 PINS_PER_SIDE,2]; directions of the head's ring, right and down, [2 RING_PINS,2].
+
+    device None: as numpy arrays.
+    """
+    along, pins = np.arange(PINS_PER_SIDE) / PINS_PER_SIDE, []
+    for x, y in ((along, 0 * along), (0 * along + 1, along), (1 - along, 0 * along + 1), (0 * along, 1 - along)):
+        pins.append(np.stack([x, y], -1))
+    angles = np.linspace(*RING_ANGLES, RING_PINS) * np.pi
+    ring = np.stack([np.sin([*angles, *-angles]), -np.cos([*angles, *angles])], -1)
+    indices = (np.array(ANCHORS), *(np.array(side) for side in zip(*PAIRS, strict=True)))
+    constants = (*indices, np.concatenate(pins).astype(np.float32), ring.astype(np.float32))
+    if device is None:
+        return constants
     with torch.inference_mode(False):  # kept for training too
-        along = torch.linspace(0, 1, PINS_PER_SIDE + 1, device=device)[:-1]
-        zeros, ones = torch.zeros_like(along), torch.ones_like(along)
-        sides = [(along, zeros), (ones, along), (1 - along, ones), (zeros, 1 - along)]
-        return torch.cat([torch.stack(side, -1) for side in sides])
+        return tuple(torch.from_numpy(constant).to(device) for constant in constants)
 
 
-def _head_ring(source: Tensor, target: Tensor) -> Tensor:
+def _constants_like(array: Any) -> tuple[Any, ...]:
+    return _constants(array.device if isinstance(array, Tensor) else None)
+
+
+def _norm(vectors: Any) -> Any:
+    """Length of vectors [...,2] -> [...,1]."""
+    return (vectors * vectors).sum(-1)[..., None] ** 0.5
+
+
+def _head_ring(source: Any, target: Any) -> Any:
     """Points of the portrait around the head that rest, so that lines behind it stay straight: [B,2 RING_PINS,2].
 
     Without them the flow would fade up to the borders only, and bend what is behind the head by a fiftieth of the crop
     when it turns. It gives way, at both sides alike, to a head that moves away: its hair and ears move with it.
     """
-    forehead, chin, outline = source[:, FOREHEAD, :2], source[:, CHIN, :2], list(FACE_OVAL)
-    height = (chin - forehead).norm(dim=-1, keepdim=True)  # [B,1]
-    down = (chin - forehead) / height.clamp(min=1e-6)
-    axes = torch.stack([torch.stack([down[:, 1], -down[:, 0]], -1), down], 1)  # [B,2,2] rows: right, down
-    middle, ears = (forehead + chin) / 2, source[:, list(EARS), :2].mean(1)
+    xp, outline = library(source), list(FACE_OVAL)
+    forehead, chin = source[:, FOREHEAD, :2], source[:, CHIN, :2]
+    height = _norm(chin - forehead)  # [B,1]
+    down = (chin - forehead) / height.clip(1e-6)
+    right = xp.stack([down[:, 1], -down[:, 0]], -1)
+    axes = xp.stack([right, down], 1)  # [B,2,2]
+    middle, ears = (forehead + chin) / 2, (source[:, EARS[0], :2] + source[:, EARS[1], :2]) / 2
     # A turned head lies to one side of its face, as its ears do.
-    centre = middle + ((ears - middle) * axes[:, 0]).sum(-1, keepdim=True) * axes[:, 0]
+    centre = middle + ((ears - middle) * right).sum(-1)[:, None] * right
     before, after = (
-        (points[:, outline, :2] - centre[:, None]) @ axes.mT / height[:, None] for points in (source, target)
+        (points[:, outline, :2] - centre[:, None]) @ axes.swapaxes(1, 2) / height[:, None]
+        for points in (source, target)
     )
-    moved = torch.maximum((after.amax(1) - before.amax(1)).abs(), (after.amin(1) - before.amin(1)).abs())  # [B,2]
-    widening = RING_WIDENING * (moved - RING_SLACK).clamp(min=0)
-    beside, above = HEAD_RING[0] + widening[:, :1], HEAD_RING[1] + widening[:, 1:]
-    angles = torch.linspace(*RING_ANGLES, RING_PINS, device=source.device) * torch.pi
-    x = beside * torch.cat([angles.sin(), -angles.sin()])
-    y = -above * torch.cat([angles.cos(), angles.cos()])
-    return centre[:, None] + height[:, None] * (torch.stack([x, y], -1) @ axes)
+    moved = xp.maximum(*(abs(end(after, 1) - end(before, 1)) for end in (xp.amax, xp.amin)))  # [B,2]
+    size = RING_WIDENING * (moved - RING_SLACK).clip(0)
+    half_axes = xp.stack([size[:, 0] + HEAD_RING[0], size[:, 1] + HEAD_RING[1]], -1)
+    directions = _constants_like(source)[4]
+    return centre[:, None] + height[:, None] * ((directions * half_axes[:, None]) @ axes)
 
 
-@functools.cache
-def _point_indices(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices of the anchors, of the upper points of PAIRS, and of the lower ones."""
-    upper, lower = zip(*PAIRS, strict=True)
-    with torch.inference_mode(False):  # kept for training too
-        return (
-            torch.tensor(ANCHORS, device=device),
-            torch.tensor(upper, device=device),
-            torch.tensor(lower, device=device),
-        )
-
-
-def separate_closed_pairs(source: Tensor, target: Tensor) -> Tensor:
+def separate_closed_pairs(source: Any, target: Any) -> Any:
     """Keep lips and lids that close CLOSED_GAP apart where the portrait shows them open: [B,N,3] twice -> [B,N,3].
 
     Otherwise the upper and the lower point would coincide but come from two sources, and the flow would follow neither.
-    The gap lets the flow compress what lies between them, an eye or a mouth, into a line.
+    The gap lets the flow compress what lies between them, an eye or a mouth, into a line. Tensors or numpy arrays.
     """
-    _, upper, lower = _point_indices(target.device)
-    source_gap = (source[:, lower, :2] - source[:, upper, :2]).norm(dim=-1, keepdim=True)
-    gap = (target[:, lower, :2] - target[:, upper, :2]).norm(dim=-1, keepdim=True)
-    down = F.normalize(target[:, CHIN, :2] - target[:, FOREHEAD, :2], dim=-1)[:, None]
-    step = 0.5 * (source_gap.clamp(max=CLOSED_GAP) - gap).clamp(min=0) * down
-    moved = target.clone()
-    moved[:, upper, :2] = target[:, upper, :2] - step
-    moved[:, lower, :2] = target[:, lower, :2] + step
+    _, upper, lower, *_ = _constants_like(target)
+    source_gap = _norm(source[:, lower, :2] - source[:, upper, :2])
+    gap = _norm(target[:, lower, :2] - target[:, upper, :2])
+    down = target[:, CHIN, :2] - target[:, FOREHEAD, :2]
+    down = (down / _norm(down).clip(1e-12))[:, None]
+    step = 0.5 * (source_gap.clip(max=CLOSED_GAP) - gap).clip(0) * down
+    moved = target.clone() if isinstance(target, Tensor) else target.copy()
+    moved[:, upper, :2] -= step
+    moved[:, lower, :2] += step
     return moved
 
 
@@ -127,21 +139,34 @@ def landmark_flow(source: Tensor, target: Tensor, grid: int, smoothing: float) -
 
 def _interpolate(source: Tensor, target: Tensor, grid: int, smoothing: float) -> Tensor:
     count, device = len(target), target.device
-    target = separate_closed_pairs(source, target)
-    anchors = _point_indices(device)[0]
-    pins = torch.cat([_pins(device).expand(count, -1, -1), _head_ring(source, target)], 1)
-    moved = target[:, anchors, :2]
-    centres = torch.cat([moved, pins], 1)  # [B,P,2]
-    values = torch.cat([source[:, anchors, :2] - moved, torch.zeros_like(pins)], 1)
+    centres, values = (torch.as_tensor(points) for points in _centres(*on_host(source, target)))
     kernel = KERNEL_OFFSET - _distances(centres, centres)
     diagonal = kernel.diagonal(dim1=1, dim2=2)
     diagonal.add_(smoothing)
     diagonal[:, -2 * RING_PINS :].add_(RING_SMOOTHING)
     weights = torch.cholesky_solve(values, torch.linalg.cholesky(kernel))  # [B,P,2]
-    axis = (torch.arange(grid, device=device) + 0.5) / grid
-    flow = _evaluate(axis, centres, weights)
-    fade = smoothstep((torch.minimum(axis, 1 - axis) - 0.5 / grid) / 0.1)  # zero in the outermost cells
-    return flow.view(count, 2, grid, grid) * (fade[:, None] * fade)
+    axis, fade = _grid_axis(grid, device)
+    return _evaluate(axis, centres, weights).view(count, 2, grid, grid) * fade
+
+
+def _centres(source: Any, target: Any) -> tuple[Any, Any]:
+    """Where the kernel's P centres lie, and the flow at them: [B,P,2] each, the head's ring last."""
+    anchors, _, _, pins, _ = _constants_like(target)
+    xp, target = library(target), separate_closed_pairs(source, target)
+    ring, moved = _head_ring(source, target), target[:, anchors, :2]
+    centres = xp.concatenate([moved, xp.broadcast_to(pins, (len(target), *pins.shape)), ring], 1)
+    values = xp.zeros_like(centres)
+    values[:, : len(ANCHORS)] = source[:, anchors, :2] - moved
+    return centres, values
+
+
+@functools.lru_cache(maxsize=4)
+def _grid_axis(grid: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Centres of the grid's cells [grid], and how much of the flow is left there [grid,grid]: none at the borders."""
+    with torch.inference_mode(False):  # kept for training too
+        axis = (torch.arange(grid, device=device) + 0.5) / grid
+        fade = smoothstep((torch.minimum(axis, 1 - axis) - 0.5 / grid) / 0.1)  # zero in the outermost cells
+        return axis, fade[:, None] * fade
 
 
 def _evaluate(axis: Tensor, centres: Tensor, weights: Tensor) -> Tensor:
@@ -150,12 +175,12 @@ def _evaluate(axis: Tensor, centres: Tensor, weights: Tensor) -> Tensor:
     Squares of x and y are computed once per row and column, and KERNEL_OFFSET times the weights' sum once. Bands of
     rows stay in the CPU's cache. The product has two rows, not two columns: MKL takes seven times as long for columns.
     """
-    dx2 = (axis[:, None] - centres[:, None, :, 0]).square()  # [B,g,P]
-    dy2 = (axis[:, None] - centres[:, None, :, 1]).square() + SQUARE_EPSILON
+    dx2 = (axis - centres[..., :1]).square()  # [B,P,g]
+    dy2 = (axis - centres[..., 1:]).square() + SQUARE_EPSILON
     bands, weights = [], weights.mT.contiguous()
-    for band in dy2.split(BAND_ROWS, 1):
-        distances = (band[:, :, None] + dx2[:, None]).sqrt_()  # [B,BAND_ROWS,g,P]
-        bands.append(weights @ distances.flatten(1, 2).mT)
+    for band in dy2.split(BAND_ROWS, 2):
+        distances = (band[..., None] + dx2[:, :, None]).sqrt_()  # [B,P,BAND_ROWS,g]
+        bands.append(weights @ distances.flatten(2))
     return KERNEL_OFFSET * weights.sum(2, keepdim=True) - torch.cat(bands, 2)
 
 
@@ -170,11 +195,21 @@ def rigid_transform(source: Tensor, target: Tensor) -> Tensor:
     It takes the target's nose and eye corners to the source's (least squares).
     """
     with torch.autocast(target.device.type, enabled=False):
-        source, target = source[..., :2].float(), target[..., :2].float()
-        fixed, ones = list(SKULL), torch.ones(len(target), len(SKULL), 1, device=target.device)
-        points = torch.cat([target[:, fixed], ones], -1)  # [B,P,3]
-        gram = points.mT @ points + 1e-6 * torch.eye(3, device=target.device)
-        return torch.linalg.solve(gram, points.mT @ source[:, fixed])
+        return torch.as_tensor(_rigid_transform(*on_host(source[..., :2], target[..., :2])))
+
+
+def _rigid_transform(source: Any, target: Any) -> Any:
+    xp, fixed = library(target), list(SKULL)
+    points = _homogeneous(target[:, fixed])  # [B,P,3]
+    gram = points.swapaxes(1, 2) @ points
+    for k in range(3):
+        gram[:, k, k] += 1e-6
+    return xp.linalg.solve(gram, points.swapaxes(1, 2) @ source[:, fixed])
+
+
+def _homogeneous(points: Any) -> Any:
+    """Points [...,2] -> [...,3]: x, y, 1."""
+    return library(points).concatenate([points, library(points).ones_like(points[..., :1])], -1)
 
 
 def rigid_flow(source: Tensor, target: Tensor, size: int) -> Tensor:
@@ -183,16 +218,21 @@ def rigid_flow(source: Tensor, target: Tensor, size: int) -> Tensor:
     `rigid_transform`, raised where the upper lip rises, so that the teeth stay behind it.
     """
     with torch.autocast(target.device.type, enabled=False):
-        source, target = source[..., :2].float(), target[..., :2].float()
-        affine, ones = rigid_transform(source, target), torch.ones(len(target), len(UPPER_LIP), 1, device=target.device)
-        down = F.normalize(source[:, CHIN] - source[:, FOREHEAD], dim=-1)
-        lips = torch.cat([target[:, list(UPPER_LIP)], ones], -1) @ affine
-        rise = ((source[:, list(UPPER_LIP)] - lips).mean(1) * down).sum(-1, keepdim=True).clamp(min=0)
+        rows, columns, shift = (torch.as_tensor(x) for x in _rigid_planes(*on_host(source[..., :2], target[..., :2])))
         axis = (torch.arange(size, device=target.device) + 0.5) / size
-        y, x = torch.meshgrid(axis, axis, indexing="ij")
-        pixels = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3)
-        flow = pixels @ affine + (rise * down)[:, None] - pixels[..., :2]
-        return flow.mT.unflatten(-1, (size, size))
+        return (columns[..., None] * axis)[:, :, None] + (rows[..., None] * axis + shift[..., None])[..., None]
+
+
+def _rigid_planes(source: Any, target: Any) -> tuple[Any, Any, Any]:
+    """`rigid_flow` as two planes: slopes down the rows and across the columns, and shift, of x and y, [B,2] each."""
+    affine, lips = _rigid_transform(source, target), list(UPPER_LIP)
+    down = source[:, CHIN] - source[:, FOREHEAD]
+    down = down / _norm(down).clip(1e-12)
+    moved = _homogeneous(target[:, lips]) @ affine
+    rise = ((source[:, lips] - moved).mean(1) * down).sum(-1)[:, None].clip(0)
+    across = library(affine).stack([affine[:, 0, 0] - 1, affine[:, 0, 1]], -1)
+    along = library(affine).stack([affine[:, 1, 0], affine[:, 1, 1] - 1], -1)
+    return along, across, affine[:, 2] + rise * down
 
 
 def resize(field: Tensor, size: tuple[int, int]) -> Tensor:

@@ -118,22 +118,21 @@ class FusedCompositor:
 
     def _lids(self, landmark_pair: Tensor) -> list[Lid]:
         """Both eyes, where the viewport shows them."""
-        samples = eyelid_samples(landmark_pair, self.viewport)
+        samples = eyelid_samples(landmark_pair.numpy(), self.viewport)
         if samples is None:
             return []
         lids = []
-        for eye in range(len(samples.tops)):
-            x, y = _in_pixels(samples.grid[:, eye].flatten(2, 3).unbind(1), self.detail.fine)
+        for eye, (places, shares) in enumerate(zip(samples.grid[0], samples.shares[0], strict=True)):
+            x, y = _in_pixels(places.reshape(2, -1, places.shape[-1]), self.detail.fine)  # upper lid, lower lid, eye
             looked = cv2.remap(self.detail.fine, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            shares = samples.shares[0, eye].numpy()[..., None]
-            pixels = (looked.reshape(*shares.shape[:3], 4) * shares).sum(0)
-            lids.append(Lid(*samples.box(eye), pixels, samples.weight[0, eye].numpy()))
+            pixels = (looked.reshape(*shares.shape, 4) * shares[..., None]).sum(0)
+            lids.append(Lid(*samples.box(eye), pixels, samples.weight[0, eye]))
         return lids
 
     def _lay_mouth(self, mouth: MouthLayer, frame: np.ndarray, top: int, left: int) -> None:
         """One mouth laid over a frame whose first row and column are `top` and `left` of the viewport."""
         rows, columns = mouth.window(self.viewport)
-        in_patch, sources = mouth.places(rows, columns, self.viewport)
+        in_patch, sources = ((x[0], y[0]) for x, y in mouth.places(rows, columns, self.viewport))
         change = np.ascontiguousarray(mouth.change[0].permute(1, 2, 0).numpy())
         x, y = _in_pixels(in_patch, change)
         change = cv2.remap(change, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
@@ -152,9 +151,12 @@ class FusedCompositor:
         window[...] = cv2.merge(planes)
 
 
-def _in_pixels(place: Sequence[Tensor], picture: np.ndarray) -> list[np.ndarray]:
-    """x and y [1,h,w] in -1..1 of a picture [H,W,C] -> [h,w] in its pixels, for OpenCV."""
-    return [((ends[0] + 1) * (size / 2) - 0.5).numpy() for ends, size in zip(place, picture.shape[1::-1], strict=True)]
+def _in_pixels(place: Sequence[np.ndarray], picture: np.ndarray) -> list[np.ndarray]:
+    """x and y [h,w] in -1..1 of a picture [H,W,C] -> in its pixels, for OpenCV."""
+    return [
+        (ends + 1) * np.float32(size / 2) - np.float32(0.5)
+        for ends, size in zip(place, picture.shape[1::-1], strict=True)
+    ]
 
 
 def _combined(fields: np.ndarray, width: float, height: float) -> np.ndarray:

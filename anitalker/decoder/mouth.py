@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anitalker.config import POSE_SIZE, MouthConfig
-from anitalker.decoder.blocks import ConvBlock
+from anitalker.decoder.blocks import ConvBlock, channels_last, from_cells, to_cells
 from anitalker.decoder.mouth_patch import PATCH, alignments, lip_contours, patch_points, place_patch
 from anitalker.faces.landmarks import face_height, lip_opening
 
@@ -85,7 +85,7 @@ class MouthSynthesizer(nn.Module):
         count, points = patches.shape[:2], landmarks.flatten(0, 1)
         placement = place_patch(points)
         x = torch.cat([patches.flatten(0, 1), 2 * lip_contours(points, placement) - 1], 1)
-        x = self.reference(F.pixel_unshuffle(x, BLOCK).contiguous(memory_format=torch.channels_last))
+        x = self.reference(channels_last(to_cells(x, BLOCK)))
         values, keys = x.unflatten(0, count).split((self.config.values, self.config.keys), 2)
         shape = mouth_shape(points, motion.flatten(0, 1)).unflatten(0, count)
         return References(patches, values, keys, landmarks, placement.unflatten(0, count), shape)
@@ -95,17 +95,17 @@ class MouthSynthesizer(nn.Module):
         [B,4,P,P]: what covers the frame, RGB about in [-1,1], alpha in 0..1."""
         placement, shape = place_patch(landmarks), mouth_shape(landmarks, motion)
         x = torch.cat([warped, 2 * lip_contours(landmarks, placement) - 1], 1)
-        seen = self.entry(F.pixel_unshuffle(x, BLOCK).contiguous(memory_format=torch.channels_last))
+        seen = self.entry(channels_last(to_cells(x, BLOCK)))
         pixels, values = self._attend(self.query(F.silu(seen)), landmarks, placement, shape, references)
-        taken = torch.cat([F.pixel_unshuffle(pixels, BLOCK).to(values.dtype), values], 1)
-        x32 = F.silu(seen + self.join(taken.contiguous(memory_format=torch.channels_last)))
+        taken = torch.cat([to_cells(pixels, BLOCK).to(values.dtype), values], 1)
+        x32 = F.silu(seen + self.join(channels_last(taken)))
         x16 = self.down16(x32)
         x8 = self.down8(x16)
         scale, shift = self.modulate(torch.cat([_motion_features(motion), shape], -1))[..., None, None].chunk(2, 1)
         x8 = x8 * (1 + scale) + shift
         x16 = self.up16(x16 + _double(self.narrow16(x8)))
         x32 = x32 + F.silu(self.up32(x32 + _double(self.narrow32(x16))))
-        added, share, alpha = F.pixel_shuffle(self.exit(x32), BLOCK).float().split((3, 1, 1), 1)
+        added, share, alpha = from_cells(self.exit(x32).float(), BLOCK).split((3, 1, 1), 1)
         colour = torch.lerp(warped, pixels.to(warped.dtype), torch.sigmoid(share)) + added
         return torch.cat([colour, torch.sigmoid(alpha) * self.window], 1)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from anitalker.decoder.mouth_patch import cut_patch, invert, place_patch, warp_p
 from anitalker.decoder.viewport import Viewport, neighbours
 from anitalker.faces.landmarks import LIPS
 from anitalker.faces.paste import feather
+from anitalker.runtime.arrays import on_host
 from anitalker.runtime.bfloat16 import converts, in_bfloat16
 from anitalker.runtime.smoothstep import smoothstep
 
@@ -56,7 +58,8 @@ class MouthLayer:
         """
         viewport = viewport or Viewport.whole(frames.shape[-2], frames.shape[-1])
         rows, columns = self.window(viewport)
-        grid, sources = (torch.stack(place, -1) for place in self.places(rows, columns, viewport))
+        places = self.places(rows, columns, viewport)
+        grid, sources = (torch.stack([torch.as_tensor(axis) for axis in place], -1) for place in places)
         picture = picture.expand(len(frames), -1, -1, -1)
         change = F.grid_sample(self.change, grid, padding_mode="zeros", align_corners=False)
         warped = F.grid_sample(picture, sources.to(picture), padding_mode="border", align_corners=False)
@@ -73,30 +76,34 @@ class MouthLayer:
         spans = self._span(1, top, viewport.height, height), self._span(0, left, viewport.width, width)
         return slice(*spans[0]), slice(*spans[1])
 
-    def places(
-        self, rows: slice, columns: slice, viewport: Viewport
-    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def places(self, rows: slice, columns: slice, viewport: Viewport) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
         """Where the viewport's pixels in rows and columns lie in the patches, and where the portrait's flow takes them
-        in the viewport: x and y [B,h,w] of both, in -1..1."""
-        centres, flow = [], self.flow
+        in the viewport: x and y [B,h,w] of both, in -1..1; arrays as `on_host` gives them."""
+        flow = self.flow
         # Across first, while there are few rows.
-        for axis, span, (first, shown, total) in zip((3, 2), (columns, rows), viewport.spans[::-1], strict=True):
-            length = span.stop - span.start
-            pixels = torch.arange(span.start, span.stop, device=flow.device) + 0.5
-            centres.append(((pixels + first) / total, 2 * pixels / shown - 1, 2 * total / shown))
-            below, above, weight = neighbours(flow.shape[axis], first + span.start, length, total, flow.device)
+        for axis, span, (first, _, total) in zip((3, 2), (columns, rows), viewport.spans[::-1], strict=True):
+            nearest = neighbours(flow.shape[axis], first + span.start, span.stop - span.start, total, flow.device)
+            below, above, weight = nearest
             weight = weight[:, None] if axis == 2 else weight
             flow = flow.index_select(axis, below).lerp_(flow.index_select(axis, above), weight)
-        (x, x_shown, across), (y, y_shown, down) = centres
-        matrix, centre = invert(self.placement[..., :2]), self.placement[..., 2]
-        dx, dy = x - centre[:, :1], y - centre[:, 1:]  # [B,w], [B,h]
+        flow, placement = on_host(flow, self.placement)
+        matrix, centre = invert(placement[..., :2]), placement[..., 2]
+        offsets, shown = [], []
+        for k, (span, (first, length, total)) in enumerate(zip((columns, rows), viewport.spans[::-1], strict=True)):
+            pixels = np.arange(span.start, span.stop, dtype=np.float32) + np.float32(0.5)
+            if isinstance(flow, Tensor):
+                pixels = torch.from_numpy(pixels).to(flow.device)
+            offsets.append((pixels + first) / total - centre[:, k, None])
+            across = pixels * (2 / length) - 1
+            shown.append(flow[:, k] * (2 * total / length) + (across[:, None] if k else across))
+        dx, dy = offsets  # [B,w], [B,h]
         u, v = ((matrix[:, k, :1] * dx)[:, None] + (matrix[:, k, 1:] * dy)[..., None] for k in (0, 1))
-        return (u, v), (flow[:, 0] * across + x_shown, flow[:, 1] * down + y_shown[:, None])
+        return (u, v), (shown[0], shown[1])
 
     def _span(self, axis: int, start: int, length: int, total: int) -> tuple[int, int]:
         """First and last but one pixel of the viewport along x (0) or y (1) that any of the patches covers."""
-        reach = self.placement[:, axis, :2].abs().sum(-1)
-        centre = self.placement[:, axis, 2]
+        placement = self.placement.detach().cpu().numpy()[:, axis]
+        reach, centre = np.abs(placement[:, :2]).sum(-1), placement[:, 2]
         low, high = float((centre - reach).min()), float((centre + reach).max())
         first = min(max(int(low * total) - start, 0), length - 1)
         return first, max(min(int(high * total) + 1 - start, length), first + 1)

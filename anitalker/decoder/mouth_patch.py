@@ -7,6 +7,7 @@ Letters: B frames, K references, N = 468 landmarks. A placement [.,2,3] takes pa
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,9 +60,9 @@ def warp_patch(picture: Tensor, flow: Tensor, placement: Tensor, size: int = PAT
     return sample(picture, points + sample(flow, points).permute(0, 2, 3, 1))
 
 
-def invert(linear: Tensor) -> Tensor:
-    """The inverse of rotations with a scale [.,2,2]."""
-    return linear.mT / linear[..., :1].square().sum((-2, -1), keepdim=True)
+def invert(linear: Any) -> Any:
+    """The inverse of rotations with a scale [.,2,2], a tensor or an array."""
+    return linear.swapaxes(-1, -2) / (linear[..., :1] ** 2).sum((-2, -1))[..., None, None]
 
 
 def sample(fields: Tensor, points: Tensor) -> Tensor:

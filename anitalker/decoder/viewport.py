@@ -80,13 +80,6 @@ class Viewport:
         (_, height, rows), (_, width, columns) = self.spans
         return torch.addcmul(identity, flow, flow.new_tensor([2 * columns / width, 2 * rows / height]))
 
-    def coordinates(self, points: Tensor) -> Tensor:
-        """Points [...,2] (x, y) in widths of the region -> in widths and heights of the viewport."""
-        (top, height, rows), (left, width, columns) = self.spans
-        return points * points.new_tensor([columns / width, rows / height]) - points.new_tensor(
-            [left / width, top / height]
-        )
-
 
 @functools.lru_cache(maxsize=16)
 def neighbours(

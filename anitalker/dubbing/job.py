@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from anitalker import rendering
 from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
-from anitalker.dubbing.frames import dubbed_frames
+from anitalker.dubbing.dubbed_frames import dubbed_frames
+from anitalker.dubbing.people import People
 from anitalker.dubbing.speaking import Utterance, speak
 from anitalker.dubbing.tracks import Track, find_tracks
-from anitalker.faces.detection import FaceFinder
 from anitalker.files import check_output, check_output_is_no_input
 from anitalker.media.clip import Clip, frames_of, open_clip
 from anitalker.media.dubbed_sound import dubbed_sound
@@ -24,7 +23,7 @@ from anitalker.media.fit import playback, playback_note
 from anitalker.media.lines import Line, read_lines
 from anitalker.media.soundtrack import Soundtrack
 from anitalker.media.video import read_audio
-from anitalker.models.base import DubbingModel, Model, PathLike, ProgressCallback
+from anitalker.models.base import Model, PathLike, ProgressCallback
 from anitalker.rendering import RenderFacts
 from anitalker.runtime.device import Clock
 
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Script:
     """Who says what when: utterances in output frames; indices [T]: the video's frame that each output frame shows;
-    needed [n]: frames of the video that matter; lines: of a table, or the track of recordings that are spoken throughout.
+    needed [n]: frames of the video that matter; lines: of a table; track: recordings that are spoken throughout.
     """
 
     utterances: list[Utterance]
@@ -58,19 +57,18 @@ class Script:
 
 def dub(
     model: Model,
-    finder: FaceFinder,
+    people: People,
     video: PathLike,
     speech: PathLike | None,
     output: PathLike,
     options: RenderOptions,
     dubbing: DubOptions = DubOptions(),
-    segments: PathLike | None = None,
-    speech_for: Mapping[int, PathLike] | None = None,
     progress: ProgressCallback | None = None,
+    speech_for: Mapping[int, PathLike] | None = None,
     on_frame: Callable[[np.ndarray], None] | None = None,
 ) -> RenderFacts:
     """Let people in a video speak a recording, or the lines of a table, to an MP4. Arguments: see `Talker.dub`."""
-    clock, recordings = Clock(), dict(speech_for or {})
+    clock, recordings, segments = Clock(), dict(speech_for or {}), dubbing.segments
     if model.dubbing is None:
         raise InputError(f"model {model.name} cannot dub: its codes move whole faces; take --model lite")
     if (speech is None) == (segments is None):
@@ -80,7 +78,8 @@ def dub(
     check_output_is_no_input(check_output(output), video, speech, segments, *recordings.values())
     clip = open_clip(video, dubbing.start, dubbing.stop, options.size)
     if segments is not None:
-        check_output_is_no_input(output, *(line.speech for line in (lines := read_lines(segments, clip))))
+        lines = read_lines(segments, clip)
+        check_output_is_no_input(output, *(line.speech for line in lines))
         script = line_script(clip, lines)
     else:
         assert speech is not None
@@ -89,7 +88,9 @@ def dub(
     also = {utterance.person for utterance in script.utterances if utterance.person is not None}
     source = frames_of(clip, np.arange(int(script.indices.max()) + 1))
     with contextlib.closing(source):
-        tracks = find_tracks(model.dubbing, finder, source, options.face, also, script.needed, progress)
+        tracks = find_tracks(
+            model.dubbing, people, source, options.face, also, script.needed, float(clip.fps), progress
+        )
     warn_of_kept_lips(tracks, clip, script)
     clock("faces")
     spoken = [speak(model.dubbing, said, tracks, script.indices, options) for said in script.utterances]
@@ -99,7 +100,20 @@ def dub(
         if on_frame is not None:
             frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
-        return rendering.write_video(model, frames, shape, output, sound, options, clock, progress, clip)
+        kept = replace(clip, frames=len(script.indices))
+        return rendering.write_video(
+            model,
+            frames,
+            shape,
+            output,
+            sound,
+            options,
+            clock,
+            progress,
+            fps=clip.fps,
+            keep=kept,
+            ingredients=(clip.path,),
+        )
 
 
 def whole_script(clip: Clip, track: Soundtrack, dubbing: DubOptions) -> Script:

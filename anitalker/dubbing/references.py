@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -38,9 +39,18 @@ class ReferenceBank:
         if kind not in self._best or quality > self._best[kind].quality:
             self._best[kind] = Reference(crop.copy(), landmarks.copy(), motion.copy(), quality)
 
-    def references(self) -> list[Reference]:
-        """The references, the least open mouth first; empty where no frame was offered."""
-        return [self._best[kind] for kind in sorted(self._best)]
+    def references(self, others: Iterable[ReferenceBank] = ()) -> list[Reference]:
+        """The references, the least open mouth first; empty where no frame was offered.
+
+        others: banks of other shots of the same person, for openings that this one lacks: their light may be another,
+        but teeth that are somebody's own are better than invented ones.
+        """
+        best = dict(self._best)
+        for bank in others:
+            for kind, reference in bank._best.items():
+                if kind not in self._best and (kind not in best or reference.quality > best[kind].quality):
+                    best[kind] = reference
+        return [best[kind] for kind in sorted(best)]
 
 
 def sharpness(crop: np.ndarray, landmarks: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from anitalker.config import POSE_SIZE, RenderOptions
-from anitalker.dubbing.frames import Spoken
+from anitalker.dubbing.dubbed_frames import Spoken
 from anitalker.dubbing.tracks import Track
 from anitalker.models.base import DubbingModel
 
@@ -35,8 +35,10 @@ def speak(
     start = torch.zeros(1, model.generator.config.motion_size, device=model.device)
     for track in tracks:
         row = int(indices[line.first]) - track.first
-        if line.person in (None, track.person) and 0 <= row < len(track) and track.seen[row]:
-            start[0, POSE_SIZE:] = torch.tensor(track.read(row, row + 1)[2][0])
+        if line.person in (None, track.person) and 0 <= row < len(track) and any(track.coded):
+            coded = np.flatnonzero(np.frombuffer(bytes(track.coded), bool))
+            nearest = int(coded[np.abs(coded - row).argmin()])
+            start[0, POSE_SIZE:] = torch.tensor(track.read(nearest, nearest + 1)[2][0])
             break
     features = model.speech_features(torch.tensor(line.samples))
     return Spoken(line.person, line.first, line.stop, model.speak(features, start, options, options.seed))

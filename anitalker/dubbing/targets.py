@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from anitalker.config import POSE_SIZE
-from anitalker.dubbing.tracks import Track
+from anitalker.dubbing.tracks import CODE_SECONDS, Track
 from anitalker.faces.landmarks import fit_pose, from_canonical, level_depth, to_canonical
 from anitalker.models.base import DubbingModel
 from anitalker.runtime.smoothstep import smoothstep
@@ -58,7 +58,8 @@ class LipTargets:
         heights = self.canonical[:, 1]
         self.share = smoothstep(heights, float(heights[NOSE_BASE]), float(heights[UPPER_LIP]))[:, None]
         self.device = model.device
-        self.seen = torch.tensor(list(track.seen), dtype=torch.bool, device=self.device)
+        flags = (torch.tensor(list(bits), dtype=torch.bool, device=self.device) for bits in (track.seen, track.coded))
+        self.seen, self.coded = flags
 
     @torch.inference_mode()
     def filmed(self, start: int, stop: int) -> Filmed:
@@ -67,14 +68,15 @@ class LipTargets:
         first, last = max(start - margin, 0), min(stop + margin, len(self.track))
         place, *numbers = self.track.read(first, last)
         landmarks, expression = (torch.tensor(values, device=self.device) for values in numbers)
-        seen, inner = self.seen[first:last], slice(start - first, stop - first)
+        seen, coded, inner = self.seen[first:last], self.coded[first:last], slice(start - first, stop - first)
         pose = landmarks.new_zeros(len(landmarks), POSE_SIZE)
         pose[seen] = fit_pose(landmarks[seen], self.canonical)
         neutral = torch.zeros_like(landmarks)
-        neutral[seen] = self.space.neutral(landmarks[seen], torch.cat([pose, expression], 1)[seen])
+        neutral[coded] = self.space.neutral(landmarks[coded], torch.cat([pose, expression], 1)[coded])
         shape = to_canonical(level_depth(landmarks, pose, self.canonical), pose)
-        neutral = average(neutral, seen, NEUTRAL_SECONDS * self.fps, inner)
-        calm, expression = (average(x, seen, SHAPE_SECONDS * self.fps, inner) for x in (shape, expression))
+        neutral = average(neutral, coded, NEUTRAL_SECONDS * self.fps, inner)
+        calm = average(shape, seen, SHAPE_SECONDS * self.fps, inner)
+        expression = average(expression, coded, CODE_SECONDS * self.fps, inner)
         landmarks, pose = landmarks[inner], pose[inner]
         landmarks = landmarks + from_canonical(calm, pose) - from_canonical(shape[inner], pose)
         return Filmed(landmarks, from_canonical(neutral, pose), torch.cat([pose, expression], 1), place[inner])

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from anitalker.config import LANDMARKS, POSE_SIZE
+from anitalker.config import FPS, LANDMARKS, POSE_SIZE
 from anitalker.dubbing.people import People
-from anitalker.dubbing.references import Reference, ReferenceBank
+from anitalker.dubbing.references import ReferenceBank
 from anitalker.dubbing.spool import Spool
-from anitalker.faces.crop import Crop, crop_face
-from anitalker.faces.detection import Face, FaceFinder
+from anitalker.faces.crop import Crop, crop_face, crop_square
+from anitalker.faces.detection import Face
 from anitalker.faces.tracking import SCENE_CUT, FaceTracker, thumbnail
 from anitalker.models.base import DubbingModel, ProgressCallback
 
-BATCH_SIZE = 16  # crops read at once
+BATCH_SIZE, MAX_WAITING = 8, 64  # crops read at once; frames kept until then
 SEARCH_INTERVAL = 12  # frames between two searches of a picture in which nobody is followed
 MAX_YAW, MAX_PITCH = 45.0, 35.0  # degrees: of a head that is turned farther, the filmed lips stay
+CONFIRM_SECONDS = 0.12  # from one confirmation of a face by the detector to the next
+CODE_SECONDS = 0.08  # from one reading of motion codes to the next: lips, which change quickly, are speech's
 PLACE = 3  # numbers of a row before the landmarks
 
 
@@ -31,8 +33,9 @@ PLACE = 3  # numbers of a row before the landmarks
 class Track:
     """One face through one shot: n frames from frame number `first` of the video on.
 
-    person: its index in the video; rows: what `read` returns; bank: frames that show its mouth; seen, turned, covered
-    (one byte a frame): whether the face is seen, looks too far away, has something before its mouth.
+    person: its index in the video; rows: what `read` returns; bank: frames that show its mouth; seen, turned, covered,
+    coded (one byte a frame): whether the face is seen, looks too far away, has something before its mouth, and whether
+    its motion code was read, in which case the row has its expression.
     """
 
     person: int
@@ -42,18 +45,14 @@ class Track:
     seen: bytearray = field(default_factory=bytearray)
     turned: bytearray = field(default_factory=bytearray)
     covered: bytearray = field(default_factory=bytearray)
-
-    @property
-    def references(self) -> list[Reference]:
-        """Frames that show its mouth; empty where it was covered throughout."""
-        return self.bank.references()
+    coded: bytearray = field(default_factory=bytearray)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Its frames start ... stop - 1, counted from its first one: place [n,3] of the crop (x, y, side in pixels),
-        landmarks [n,N,3] in crop widths, expression [n,K]; zeros where the face is not seen."""
+        landmarks [n,N,3] in crop widths, expression [n,K]; zeros where the face is not seen, or not coded."""
         place, landmarks, expression = np.split(self.rows[start:stop], [PLACE, PLACE + 3 * LANDMARKS], 1)
         return place, landmarks.reshape(-1, LANDMARKS, 3), expression
 
@@ -65,20 +64,22 @@ class Track:
 
 def find_tracks(
     model: DubbingModel,
-    finder: FaceFinder,
+    people: People,
     frames: Iterable[np.ndarray],
     which: str | int = "largest",
     also: Collection[int] = (),
     needed: np.ndarray | None = None,
+    fps: float = FPS,
     progress: ProgressCallback | None = None,
 ) -> list[Track]:
     """Follow the chosen faces through frames uint8 [H,W,3].
 
     which: `largest` or `all` of each shot, or the index of a person (see `People`); also: further persons. needed: bool
-    [total], frames that matter; others are not looked at. InputError if no frame has such a face.
+    [total], frames that matter; others are not looked at. fps: of the video. InputError if no frame has such a face.
     """
-    people, tracks = People(model, finder), list[Track]()
-    with _Reader(model) as reader:
+    tracks: list[Track] = []
+    confirm_every = max(1, round(CONFIRM_SECONDS * fps))
+    with _Reader(model, max(1, round(CODE_SECONDS * fps))) as reader:
         before: np.ndarray | None = None
         followed: list[tuple[Track, FaceTracker]] = []
         waited = 0
@@ -96,7 +97,7 @@ def find_tracks(
                     for person, face in people.chosen(frame, which, also):
                         track = Track(person, number, Spool(width))
                         tracks.append(track)
-                        followed.append((track, FaceTracker(finder, face, smooth=False)))
+                        followed.append((track, FaceTracker(people.finder, face, False, confirm_every)))
                 waited += 1
             for track, tracker in followed:
                 reader.add(track, tracker(frame), frame)
@@ -108,11 +109,14 @@ def find_tracks(
 
 
 class _Reader:
-    """Reads codes of crops, batch by batch, on a thread of its own, and appends the rows of the tracks in order."""
+    """Reads codes of crops, batch by batch, on a thread of its own, and appends the rows of the tracks in order.
 
-    def __init__(self, model: DubbingModel) -> None:
-        self.model = model
-        self._waiting: list[tuple[Track, Crop | None]] = []
+    every: frames from one code to the next.
+    """
+
+    def __init__(self, model: DubbingModel, every: int) -> None:
+        self.model, self.every = model, every
+        self._waiting: list[tuple[Track, np.ndarray, Crop | None]] = []
         self._pool = ThreadPoolExecutor(1, "codes")
         self._running: Future | None = None
 
@@ -132,8 +136,16 @@ class _Reader:
         seen = face.score > 0
         track.seen.append(seen)
         track.turned.append(seen and (abs(face.yaw) > MAX_YAW or abs(face.pitch) > MAX_PITCH))
-        self._waiting.append((track, crop_face(frame, face) if seen else None))
-        if len(self._waiting) >= BATCH_SIZE:
+        coded = seen and (self.every == 1 or not any(track.coded[1 - self.every :]))
+        track.coded.append(coded)
+        row = np.zeros(track.rows.width, np.float32)
+        crop = None
+        if seen:
+            place, landmarks = crop_square(face)
+            row[:PLACE], row[PLACE : PLACE + 3 * LANDMARKS] = place, landmarks.reshape(-1)
+            crop = crop_face(frame, face) if coded else None
+        self._waiting.append((track, row, crop))
+        if sum(crop is not None for _, _, crop in self._waiting) >= BATCH_SIZE or len(self._waiting) >= MAX_WAITING:
             self._start()
 
     def _start(self) -> None:
@@ -145,18 +157,17 @@ class _Reader:
             self._running.result()
             self._running = None
 
-    def _read(self, batch: list[tuple[Track, Crop | None]]) -> None:
-        crops = [crop for _, crop in batch if crop is not None]
+    def _read(self, batch: list[tuple[Track, np.ndarray, Crop | None]]) -> None:
+        crops = [crop for _, _, crop in batch if crop is not None]
         codes: Iterator[tuple[np.ndarray, bool]] = iter(())
         if crops:
             motions, covers = self.model.read_mouths(torch.from_numpy(np.stack([crop.image for crop in crops])))
             codes = zip(motions.cpu().numpy(), covers.tolist(), strict=True)
-        for track, crop in batch:
-            row, covered = np.zeros(track.rows.width, np.float32), False
+        for track, row, crop in batch:
+            covered = bool(track.covered and track.covered[-1] and row.any())  # until the next code tells
             if crop is not None:
                 motion, covered = next(codes)
-                points = crop.landmarks.reshape(-1)
-                row[:] = np.concatenate([[*crop.origin, crop.side], points, motion[POSE_SIZE:]])
+                row[PLACE + 3 * LANDMARKS :] = motion[POSE_SIZE:]
                 if not covered:
                     track.bank.add(crop.image, crop.landmarks, motion)
             track.covered.append(covered)

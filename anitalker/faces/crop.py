@@ -41,15 +41,21 @@ def crop_face(
 
     height: of the face; place: position (x,y) of the midpoint of forehead and chin. Both are in crop sides.
     """
+    (x, y, side), landmarks = crop_square(face, height, place)
+    empty = np.zeros((CROP, CROP, 3), np.uint8)
+    frame = Crop(empty, landmarks, (float(x), float(y)), float(side), (picture.shape[0], picture.shape[1]))
+    return recrop(picture, frame)
+
+
+def crop_square(
+    face: Face, height: float = FACE_IN_CROP, place: tuple[float, float] = MIDDLE_IN_CROP
+) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Where `crop_face` cuts: x, y and side in pixels, and the landmarks [468,3] in crop sides."""
     side = max(round(float(face_height(face.landmarks)) / height), 2)
     middle = face.landmarks[[FOREHEAD, CHIN], :2].mean(0)
     x, y = (round(float(m - offset * side)) for m, offset in zip(middle, place, strict=True))
     landmarks = (face.landmarks - np.array([x, y, 0])) / side
-    empty = np.zeros((CROP, CROP, 3), np.uint8)
-    frame = Crop(
-        empty, landmarks.astype(np.float32), (float(x), float(y)), float(side), (picture.shape[0], picture.shape[1])
-    )
-    return recrop(picture, frame)
+    return (x, y, side), landmarks.astype(np.float32)
 
 
 def recrop(picture: np.ndarray, frame: Crop, landmarks: np.ndarray | None = None) -> Crop:
@@ -104,6 +110,11 @@ def crop_pixels(picture: np.ndarray, frame: Crop, box: tuple[slice, slice] | Non
     """
     x, y, side = int(frame.origin[0]), int(frame.origin[1]), int(frame.side)
     inside = box or (slice(0, side), slice(0, side))
+    (top, bottom), (left, right) = (
+        (offset + span.start, offset + span.stop) for offset, span in zip((y, x), inside, strict=True)
+    )
+    if min(top, left) >= 0 and bottom <= picture.shape[0] and right <= picture.shape[1]:
+        return picture[top:bottom, left:right].copy()  # ten times as quick as by indices
     rows, columns = (
         np.arange(offset + span.start, offset + span.stop).clip(0, length - 1)
         for offset, span, length in zip((y, x), inside, picture.shape[:2], strict=True)

@@ -25,6 +25,7 @@ MIN_FACE_PIXELS = 20  # of the face box's longer side; a smaller face has nothin
 BOX_MARGIN = 0.6  # longer sides of a face box that are cut out beyond each of its edges: a rotated crop needs half
 MIN_CROP_CHANGE = 0.02  # crop sides: landmarks are estimated once more only if their crop changes by more
 MAX_LANDMARK_SHIFT = 0.05  # face heights from first to last estimate, times score squared: faces shift far less
+CUT_FROM = 400  # pixels of a picture's longer side from which landmarks are looked for in cuts of it
 NEAR = 0.3  # IoU of a box with that of the frame before from which it is the same face
 
 
@@ -83,12 +84,30 @@ class FaceFinder:
 
     @torch.inference_mode()
     def refine(self, pictures: np.ndarray, landmarks: np.ndarray, passes: int = 1) -> np.ndarray:
-        """Landmarks [B,468,3] of the faces near `landmarks` [B,468,3] in `pictures` uint8 [B,H,W,3]; all in pixels."""
+        """Landmarks [B,468,3] of the faces near `landmarks` [B,468,3] in `pictures` uint8 [B,H,W,3]; all in pixels.
+
+        Of large pictures only the faces with their surroundings are looked at, reduced so that nothing aliases.
+        """
+        if max(pictures.shape[1:3]) > CUT_FROM:
+            faces = zip(pictures, np.asarray(landmarks), strict=True)
+            return np.stack([self._refine_large(picture, points, passes) for picture, points in faces])
         points = torch.as_tensor(landmarks, dtype=torch.float32, device=self.device)
         views = self._to_tensors(np.asarray(pictures))
         for _ in range(passes):
             points = self._regress(views, *crop_frame(points))
         return points.cpu().numpy()
+
+    def _refine_large(self, picture: np.ndarray, landmarks: np.ndarray, passes: int) -> np.ndarray:
+        """As `refine`, for one picture [H,W,3] and its landmarks [468,3], of which some must lie in the picture."""
+        region, corner, factor = cut_surroundings(picture, list(box_of(landmarks)))
+        if min(region.shape[:2]) < 1:
+            return landmarks
+        offset = np.array([*corner, 0], np.float32)
+        points = torch.as_tensor((landmarks - offset) / factor, dtype=torch.float32, device=self.device)[None]
+        view = self._to_tensors(region[None])
+        for _ in range(passes):
+            points = self._regress(view, *crop_frame(points))
+        return points[0].cpu().numpy() * factor + offset
 
     def _detect(self, picture: np.ndarray, long_side: int, threshold: float = 0.5) -> Detections:
         """Detections at one scale, in pixels of the picture; the border is replicated to sides of multiples of 32."""

@@ -9,6 +9,8 @@ scale) * Rz(roll) Ry(yaw) Rx(pitch) * shape + (x + 1/2, y + 1/2, 0).
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -58,12 +60,10 @@ def eye_opening(landmarks):
 def rotation(angles: Tensor) -> Tensor:
     """Rotation matrices Rz(roll) Ry(yaw) Rx(pitch) [B,3,3] of angles [B,3] = yaw, pitch, roll in radians."""
     (sy, sp, sr), (cy, cp, cr) = angles.sin().unbind(-1), angles.cos().unbind(-1)
-    rows = [
-        torch.stack([cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp], -1),
-        torch.stack([sr * cy, sr * sy * sp + cr * cp, sr * sy * cp - cr * sp], -1),
-        torch.stack([-sy, cy * sp, cy * cp], -1),
-    ]
-    return torch.stack(rows, -2)
+    sy_sp, sy_cp = sy * sp, sy * cp
+    first = [cr * cy, cr * sy_sp - sr * cp, cr * sy_cp + sr * sp]
+    second = [sr * cy, sr * sy_sp + cr * cp, sr * sy_cp - cr * sp]
+    return torch.stack([*first, *second, -sy, cy * sp, cy * cp], -1).unflatten(-1, (3, 3))
 
 
 def from_canonical(shape: Tensor, pose: Tensor) -> Tensor:
@@ -116,15 +116,23 @@ def resolve_crossed_pairs(landmarks: Tensor) -> Tensor:
 
     Order is measured along the line from forehead to chin, so a tilted head is no special case.
     """
-    pairs = torch.tensor(LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS, device=landmarks.device)
-    upper, lower = landmarks[:, pairs[:, 0]], landmarks[:, pairs[:, 1]]
+    indices = _pair_indices(landmarks.device)
+    upper, lower = (landmarks[:, index, :2] for index in indices)
     down = torch.nn.functional.normalize(landmarks[:, CHIN, :2] - landmarks[:, FOREHEAD, :2], dim=-1)[:, None]
-    gap = ((lower - upper)[..., :2] * down).sum(-1, keepdim=True)
+    gap = ((lower - upper) * down).sum(-1, keepdim=True)
     step = 0.5 * gap.clamp(max=0) * down  # points upwards where the pair has crossed
     moved = landmarks.clone()
-    moved[:, pairs[:, 0], :2] = upper[..., :2] + step
-    moved[:, pairs[:, 1], :2] = lower[..., :2] - step
+    moved[:, indices[0], :2] = upper + step
+    moved[:, indices[1], :2] = lower - step
     return moved
+
+
+@functools.cache
+def _pair_indices(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Indices of the upper and of the lower points of lips and eyelids."""
+    upper, lower = zip(*LIP_PAIRS, *RIGHT_LID_PAIRS, *LEFT_LID_PAIRS, strict=True)
+    with torch.inference_mode(False):  # kept for training too
+        return torch.tensor(upper, device=device), torch.tensor(lower, device=device)
 
 
 class OneEuro:
@@ -158,28 +166,30 @@ def rasterise(landmarks: Tensor, rings: tuple[tuple[int, ...], ...], size: int) 
     """Contour maps of landmarks [B,N,>=2] in crop widths: coverage [B,len(rings),size,size] in 0..1 inside each ring.
 
     rings: closed polygons as indices of landmarks. Winding number by rays along each pixel column, with exact coverage
-    in y, because lips and eyelids are thin in y.
+    in y, because lips and eyelids are thin in y. All edges E of all rings are scan-converted at once: where an edge
+    crosses a column, the number changes by its sign, shared between two rows; sums down the column give the coverage.
     """
-    if landmarks.device.type != "cpu":  # reading a bounding box would synchronise with the host
-        full = slice(0, size)
-        return torch.stack([_fill(landmarks[:, list(ring), :2], size, full, full) for ring in rings], 1)
-    maps = landmarks.new_zeros(len(landmarks), len(rings), size, size)
-    for index, ring in enumerate(rings):  # outside of a ring's bounding box its map stays 0
-        polygon = landmarks[:, list(ring), :2]
-        low = (polygon.detach().amin((0, 1)) * size).floor().clamp(0, size).tolist()
-        high = (polygon.detach().amax((0, 1)) * size).ceil().clamp(0, size).tolist()
-        columns, rows = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        maps[:, index, rows, columns] = _fill(polygon, size, rows, columns)
-    return maps
+    starts, ends, ring = _edges(rings, landmarks.device)
+    points = landmarks[..., :2] * size
+    (x0, y0), (x1, y1) = (points[:, index, :, None].unbind(2) for index in (starts, ends))  # [B,E,1]
+    column = torch.arange(size, device=landmarks.device)
+    centre, run = column + 0.5, x1 - x0
+    sign = (x0 <= centre).to(points.dtype) - (x1 <= centre).to(points.dtype)  # [B,E,size], 0 where not crossed
+    crossing = (y0 + (centre - x0) * ((y1 - y0) / torch.where(run == 0, 1, run))).clamp(0, size)
+    row = crossing.detach().floor()
+    below = sign * (crossing - row)  # the share of the change that falls to the next row
+    width = (size + 2) * size  # a crossing at the lower border changes two rows that are not seen
+    place = (ring[:, None] * width + column + size * row.long()).flatten(1)
+    changes = below.new_zeros(len(points), len(rings) * width)
+    changes.scatter_add_(1, place, (sign - below).flatten(1)).scatter_add_(1, place + size, below.flatten(1))
+    return changes.view(-1, len(rings), size + 2, size)[:, :, :size].cumsum(2).abs().clamp(max=1)
 
 
-def _fill(polygon: Tensor, size: int, rows: slice, columns: slice) -> Tensor:
-    """Polygon [B,P,2] in crop widths -> coverage [B,h,w] of these rows and columns of size x size pixels."""
-    pixels = torch.arange(size, device=polygon.device)
-    centre, bottom = (pixels[columns] + 0.5) / size, pixels[rows] / size + 1 / size
-    (x0, y0), (x1, y1) = polygon.unbind(-1), polygon.roll(-1, 1).unbind(-1)  # [B,P], ends of each edge
-    sign = (x0[..., None] <= centre).float() - (x1[..., None] <= centre).float()  # [B,P,w] 0 where not crossed
-    run = torch.where(x1 == x0, torch.ones_like(x0), x1 - x0)
-    crossing = y0[..., None] + (centre - x0[..., None]) * ((y1 - y0) / run)[..., None]  # y of the crossing
-    below = ((bottom[:, None] - crossing[:, :, None]) * size).clamp(0, 1)  # [B,P,h,w] share below it
-    return (below * sign[:, :, None]).sum(1).abs().clamp(max=1)
+@functools.cache
+def _edges(rings: tuple[tuple[int, ...], ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Both ends of each edge of the rings, as indices of landmarks, and the number of its ring: [E] each."""
+    starts = [index for ring in rings for index in ring]
+    ends = [index for ring in rings for index in (*ring[1:], ring[0])]
+    numbers = [number for number, ring in enumerate(rings) for _ in ring]
+    with torch.inference_mode(False):  # kept for training too
+        return tuple(torch.tensor(indices, device=device) for indices in (starts, ends, numbers))

@@ -42,11 +42,13 @@ class Finder(Protocol):
 class FaceTracker:
     """One face, frame by frame: `tracker(frame)` -> Face, of score 0 where the frame does not show it.
 
-    face: as the first frame or a later one shows it; smooth: landmarks pass a One-Euro filter.
+    face: as the first frame or a later one shows it; smooth: landmarks pass a One-Euro filter; confirm_every: frames
+    from one confirmation by the detector to the next; in between, landmarks alone follow the face.
     """
 
-    def __init__(self, finder: Finder, face: Face, smooth: bool = True) -> None:
-        self.finder, self.smooth = finder, smooth
+    def __init__(self, finder: Finder, face: Face, smooth: bool = True, confirm_every: int = 1) -> None:
+        self.finder, self.smooth, self.confirm_every = finder, smooth, confirm_every
+        self._unconfirmed = 0  # frames since the detector saw the face
         self._face = replace(face, score=0.0)
         self._others: list[tuple[float, ...]] = []  # boxes of other people's faces
         self._lost = 0  # frames since the face was seen
@@ -68,6 +70,12 @@ class FaceTracker:
         return Face(box_of(points), face.score, points)
 
     def _follow(self, frame: np.ndarray, last: Face) -> Face:
+        self._unconfirmed += 1
+        if last.score > 0 and self._unconfirmed < self.confirm_every:
+            points = self.finder.refine(frame[None], last.landmarks[None])[0]
+            if iou(box_of(points), last.box) > FOLLOWED:
+                return Face(box_of(points), last.score, points)
+        self._unconfirmed = 0
         score, box = self.finder.confirm(frame, last.box)
         if score >= MIN_SCORE and last.score > 0:
             points = self.finder.refine(frame[None], last.landmarks[None])[0]

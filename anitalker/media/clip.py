@@ -105,7 +105,7 @@ def open_clip(
     return Clip(file, media, fps, float(first / fps), max(1, end - first), width, height)
 
 
-def frames_of(clip: Clip, indices: np.ndarray, what: str = "video") -> Iterator[np.ndarray]:
+def frames_of(clip: Clip, indices: np.ndarray, what: str = "video") -> Generator[np.ndarray, None, None]:
     """Yield frames of a clip, uint8 [height,width,3] sRGB, in the order of `indices`, whole numbers [T] from 0 on.
 
     Each index is the last one, one before it, or any that follows. Forwards frames stream from one ffmpeg; backwards

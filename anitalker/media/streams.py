@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 STREAM = re.compile(r"^\s*Stream #0:(\d+)\S*: (Video|Audio): (\w+)(.*)$", re.MULTILINE)
+TRACK = re.compile(r"^\s*Stream #0:(\d+)\S*: (Audio|Subtitle): (\w+)", re.MULTILINE)
 COVER = re.compile(r"\((attached pic|timed thumbnails)\)")  # a picture that comes with music is no video
 PIXEL_FORMAT = re.compile(r"^(?: \([^)]*\))*, (\w+)(?:\(((?:[^()]|\([^)]*\))*)\))?")  # yuv420p(tv, bt709, progressive)
 # Profile 5 has colours of its own, which no tag names; the other profiles are HLG, PQ or SDR underneath.
@@ -21,6 +22,15 @@ MAX_PIXEL_ASPECT = 4.0  # a pixel that is longer than that is a wrong header
 
 
 @dataclass(frozen=True)
+class Track:
+    """A stream of sound or subtitles. kind: Audio or Subtitle; index: its number among all streams of the file."""
+
+    index: int
+    kind: str
+    codec: str
+
+
+@dataclass(frozen=True)
 class Media:
     """Properties of a media file, as ffmpeg reads them; None where it has no such stream or does not say.
 
@@ -28,7 +38,7 @@ class Media:
     of a pixel over its height; interlaced: its frames are made of two fields; full_range: whether black is 0;
     matrix, primaries, transfer: ffmpeg's names of the colour space (ITU-T H.273); audio_layout: mono, stereo, 5.1 ...;
     fps: frames per second, their mean; nominal_fps: the rate that ffmpeg guesses from the time stamps (its `tbr`);
-    alpha_decoder: the one that ffmpeg must be told to take, or alpha is lost.
+    alpha_decoder: the one that ffmpeg must be told to take, or alpha is lost; tracks: all of sound and subtitles.
     """
 
     seconds: float | None
@@ -51,6 +61,7 @@ class Media:
     audio_layout: str | None = None
     alpha_decoder: str | None = None
     nominal_fps: float | None = None
+    tracks: tuple[Track, ...] = ()
 
     @property
     def has_alpha(self) -> bool:
@@ -86,6 +97,7 @@ def parse_media(text: str) -> Media:
         properties["seconds"] = int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
     if match := re.search(r"^ +comment +: (.*)$", text, re.MULTILINE):
         properties["comment"] = match[1].strip()
+    properties["tracks"] = tuple(Track(int(index), kind, codec) for index, kind, codec in TRACK.findall(text))
     if video := _chosen(text, "Video"):
         properties |= _video_properties(video)
         if HIDDEN_ALPHA.search(text):

@@ -229,15 +229,16 @@ def start_ffmpeg(arguments: list[str], **pipes: Any) -> subprocess.Popen[bytes]:
 
 
 def sound_arguments(path: str | os.PathLike, source: int, what: str = "speech") -> list[str]:
-    """Return the arguments that take the default sound of `path`, the input number `source`, at its own loudness.
+    """Return the arguments that take the default sound of `path`, the input number `source`, as the first of an output.
 
-    Mono stays mono and stereo stays stereo. More channels become stereo (ITU-R BS.775), with peaks held below full
-    scale; where nobody knows which loudspeaker they belong to, they become mono by `downmix_weights`.
+    It keeps its loudness. Mono stays mono and stereo stays stereo. More channels become stereo (ITU-R BS.775), with
+    peaks held below full scale; where nobody knows which loudspeaker they belong to, they become mono by
+    `downmix_weights`.
     """
     media = probe(path, what)
     index = _sound_index(media, Path(path), what)
     filters, channels = _sound_filters(media, Path(path))
-    return ["-map", f"{source}:{index}", "-af", filters, "-ac", str(channels)]
+    return ["-map", f"{source}:{index}", "-filter:a:0", filters, "-ac:a:0", str(channels)]
 
 
 def mix_audio(paths: Sequence[str | os.PathLike], output: Path, filters: Sequence[str] = ()) -> None:

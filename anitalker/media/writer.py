@@ -1,4 +1,4 @@
-"""Write frames and speech to an MP4 of H.264 and AAC that appears whole or not at all."""
+"""Write frames and speech to an MP4 of H.264 or HEVC and AAC that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from anitalker.config import FPS, InputError
+from anitalker.config import FPS, InputError, RenderOptions
 from anitalker.files import MIN_FREE_BYTES, check_output, part_path
-from anitalker.media import h264
+from anitalker.media import encoder
+from anitalker.media.clip import Clip
+from anitalker.media.kept_tracks import kept_arguments
 from anitalker.media.video import (
     PIPE,
     SYNTHETIC_COMMENT,
@@ -30,7 +33,9 @@ class VideoWriter:
 
     The file appears under its name when everything is written, or not at all. Odd heights and widths are padded by one
     pixel. filters: applied to every frame, in this order; finish(written, target, title): makes the final file of the
-    written one, None: the written file is final; device: where the frames are drawn, see `h264.encoder_arguments`.
+    written one, None: the written file is final; device, codec, quality: see `encoder.encoder_arguments`; fps: frames
+    per second; keep: a clip whose other audio tracks, subtitles and chapters are kept, see `kept_tracks`. Where the
+    output is shorter than the clip, give the clip with as many frames.
     """
 
     def __init__(
@@ -42,6 +47,11 @@ class VideoWriter:
         filters: Sequence[Callable[[np.ndarray], np.ndarray]] = (),
         finish: Callable[[Path, Path, str], None] | None = None,
         device: str = "cpu",
+        *,
+        fps: Fraction | int = FPS,
+        codec: str = RenderOptions.codec,
+        quality: int = RenderOptions.quality,
+        keep: Clip | None = None,
     ):
         self.path = check_output(path)
         sound = None if speech_path is None else sound_arguments(speech_path, 1)
@@ -49,16 +59,24 @@ class VideoWriter:
         self._filters, self._finish = filters, finish
         self.frames = 0
         self._part, self._finished = part_path(self.path), part_path(self.path)
+        video = encoder.encoder_arguments(device, run_ffmpeg, codec, quality)
+        self._folder = tempfile.TemporaryDirectory(prefix="anitalker-") if keep else None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__; a pipe could fill and block)
         size = f"{width + width % 2}x{height + height % 2}"
-        raw = f"-f rawvideo -pix_fmt rgb24 -s {size} -r {FPS} -i pipe:0"
+        raw = f"-f rawvideo -pix_fmt rgb24 -s {size} -r {fps} -i pipe:0"
         command = ["-y", *raw.split()]
+        sounds = 1 if sound else 0
+        kept = kept_arguments(keep, 1 + sounds, sounds, Path(self._folder.name)) if keep and self._folder else ([], [])
         if sound and speech_path is not None:
-            command += [*input_arguments(Path(speech_path)), "-map", "0:v:0", *sound]
+            command += input_arguments(Path(speech_path))
+        command += kept[0]
+        if sound or kept[1]:
+            command += ["-map", "0:v:0", *(sound or ())]
             # At 48 kHz the encoder's own delay is 21 ms: small even for players that ignore the edit list.
             command += ["-c:a", "aac", "-b:a", "160k", "-ar", "48000"]
-        command += ["-vf", h264.YUV_FILTERS, *h264.encoder_arguments(device, run_ffmpeg)]
-        command += ["-map_metadata", "-1", "-map_chapters", "-1"]
+        command += ["-vf", encoder.YUV_FILTERS, *video]
+        # Of kept tracks and chapters the tags stay, of the file's own none.
+        command += ["-map_metadata:g" if kept[1] else "-map_metadata", "-1", "-map_chapters", "-1", *kept[1]]
         command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", "-metadata", f"description={SYNTHETIC_COMMENT}"]
         command += ["-movflags", "+faststart", "-f", "mp4", f"file:{self._part}"]
         self._process = start_ffmpeg(command, stdin=PIPE, stderr=self._errors)
@@ -100,6 +118,8 @@ class VideoWriter:
                 self._process.kill()
                 self._process.wait()
             self._errors.close()
+            if self._folder:
+                self._folder.cleanup()
             self._part.unlink(missing_ok=True)
             self._finished.unlink(missing_ok=True)
 

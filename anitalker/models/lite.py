@@ -27,7 +27,7 @@ from anitalker.faces.paste import Patch, crop_place
 from anitalker.models.base import FaceCheck, ProgressCallback
 from anitalker.motion import driving_video, idle
 from anitalker.motion.generator import MotionGenerator
-from anitalker.motion.motion_space import Codes, MotionSpace
+from anitalker.motion.motion_space import Codes, MotionSpace, RestingFace
 from anitalker.motion.occlusion import MESSAGES, PARTS, shut_eyes_warnings
 from anitalker.motion.prior import MotionPrior, landmark_residual
 from anitalker.motion.subspaces import MotionSubspaces, fit_subspaces, scale_motion
@@ -53,7 +53,8 @@ class Networks:
 class LiteFace:
     """One face of a portrait, ready to move.
 
-    compositor: composes frames in the picture's own pixels, as far as the crop lies in the picture.
+    compositor: composes frames in the picture's own pixels, as far as the crop lies in the picture; resting: the
+    landmarks, as motion moves them.
     """
 
     crop: Crop
@@ -61,6 +62,7 @@ class LiteFace:
     landmarks: Tensor
     prepared: Prepared
     compositor: Compositor
+    resting: RestingFace
     mouth: PreparedMouth | None = None
 
     @property
@@ -157,7 +159,8 @@ class Lite:
         seen, side = seen_part(crop), int(crop.side)
         viewport = Viewport.around(*seen, (side, side))
         compositor = Compositor(crop_pixels(picture, crop, seen), viewport, self.device)
-        return LiteFace(crop, codes, landmarks, prepared, compositor, mouth)
+        resting = self.space.rest(landmarks, codes.motion)
+        return LiteFace(crop, codes, landmarks, prepared, compositor, resting, mouth)
 
     @torch.inference_mode()
     def prepare_mouth(self, image: Tensor, landmarks: Tensor, motion: Tensor) -> PreparedMouth | None:
@@ -236,9 +239,7 @@ class Lite:
         return Layers.join([self._layers(subject, frame_motion) for frame_motion in motion.split(1)])
 
     def _layers(self, subject: LiteFace, motion: Tensor) -> Layers:
-        landmarks = subject.landmarks.expand(len(motion), -1, -1)
-        targets = self.space.landmarks(landmarks, subject.motion.expand(len(motion), -1), motion)
-        return self.layers_to(subject, targets, motion)
+        return self.layers_to(subject, self.space.move(subject.resting, motion), motion)
 
     @torch.inference_mode()
     def layers_to(self, subject: LiteFace, targets: Tensor, motion: Tensor) -> Layers:

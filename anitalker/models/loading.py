@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from anitalker.decoder.mouth import MouthSynthesizer
     from anitalker.faces.detection import FaceFinder
     from anitalker.faces.face_network import FaceNetwork
+    from anitalker.faces.verifier import VerifierNetwork
     from anitalker.models.base import Model
     from anitalker.models.lite import Networks
     from anitalker.motion.generator import MotionGenerator
@@ -211,6 +212,19 @@ def load_finder(backend: str, device: torch.device) -> FaceFinder:
     from anitalker.faces.face_alignment_backend import FaceAlignmentFinder
 
     return FaceAlignmentFinder(read("landmarks68")[1], device)
+
+
+def load_verifier(name: str | os.PathLike = "verifier") -> tuple[dict, VerifierNetwork]:
+    """The identity verifier and the config of its file; InputError for a file of another kind."""
+    from anitalker.faces.verifier import VerifierNetwork
+
+    config, tensors = read(name)
+    sizes = config.get("verifier")
+    if not isinstance(sizes, dict):
+        raise InputError(f"{str(name)!r} is no verifier; make one with scripts.train_verifier")
+    network = VerifierNetwork(tuple(sizes["widths"]), sizes["size"])
+    fill({"verifier": network}, tensors, str(name))
+    return config, network
 
 
 def load_prior(space: nn.Module) -> MotionPrior | None:

@@ -46,6 +46,18 @@ class Codes:
     hal_weights: Tensor
 
 
+@dataclass(frozen=True)
+class RestingFace:
+    """What the landmarks of a portrait, or of B of them, have to be moved by motion codes.
+
+    shape [B,N,3] and displacement [B,N,3], that of their own codes, in face heights; scale [B,N,1]: from `lid_scale`.
+    """
+
+    shape: Tensor
+    displacement: Tensor
+    scale: Tensor
+
+
 def upright(motion: Tensor) -> Similarity:
     """The similarity that makes heads with motion codes [B,M] upright, centred and ALIGNED_FACE_HEIGHT high."""
     log_scale = math.log(ALIGNED_FACE_HEIGHT) - motion[:, 5]
@@ -142,11 +154,19 @@ class MotionSpace(nn.Module):
         target = pose(neutral + S D e) with S from `lid_scale`, directions D and expression e. The portrait's own code
         gives the portrait's own landmarks back exactly, whatever the directions cannot express. All in crop widths.
         """
+        return self.move(self.rest(portrait, portrait_motion), motion)
+
+    def rest(self, portrait: Tensor, portrait_motion: Tensor) -> RestingFace:
+        """The part of `landmarks` that is the same for all frames of a portrait."""
         with _no_autocast(portrait):
-            shape = self._shape(portrait, portrait_motion)
-            scale = lid_scale(shape - self._displacement(portrait_motion), self.canonical)
-            change = self._displacement(motion) - self._displacement(portrait_motion)
-            return resolve_crossed_pairs(from_canonical(shape + scale * change, motion[..., :POSE_SIZE]))
+            shape, displacement = self._shape(portrait, portrait_motion), self._displacement(portrait_motion)
+            return RestingFace(shape, displacement, lid_scale(shape - displacement, self.canonical))
+
+    def move(self, face: RestingFace, motion: Tensor) -> Tensor:
+        """The part of `landmarks` that motion [B,M] changes; the face may be one for all of them."""
+        with _no_autocast(motion):
+            change = self._displacement(motion) - face.displacement
+            return resolve_crossed_pairs(from_canonical(face.shape + face.scale * change, motion[..., :POSE_SIZE]))
 
     def _shape(self, landmarks: Tensor, motion: Tensor) -> Tensor:
         pose = motion[..., :POSE_SIZE]

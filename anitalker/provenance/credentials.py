@@ -1,35 +1,34 @@
 """Content credentials (C2PA): who made a file, with what, and whether it was altered since.
 
-Each output carries a signed manifest: created by a trained algorithm, by which model, and when. The signer is the
-user's own certificate, or an identity of this machine, made on first use. The latter is on no trust list: it proves
-that a file is unaltered, not who made it.
+Each output carries a signed manifest: created by a trained algorithm, or a filmed video edited by one, by which model,
+and when. A filmed video is named as the parent, with the credentials that it already had.
 """
 
 from __future__ import annotations
 
-import functools
+import io
 import json
 import logging
-import os
-import tempfile
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anitalker import __version__
 from anitalker.config import InputError
+from anitalker.provenance.identity import SigningIdentity
+from anitalker.weights.registry import sha256
 
 if TYPE_CHECKING:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import ec
+    import c2pa
 
 GENERATOR_NAME = "AniTalker"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+EDITED_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 RENDER_ASSERTION = "org.anitalker.render"  # its data names model, weights and seed
-ISSUER = "AniTalker, self-issued on this machine"
-VALID_YEARS = 10  # of the identity of a machine
+OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}  # settings of c2pa-python
 MEDIA_TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime", ".m4v": "video/mp4", ".avi": "video/avi"}
+OTHER_MEDIA_TYPE = "application/octet-stream"  # of ingredients that cannot carry credentials
 MEDIA_TYPES |= {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -42,20 +41,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Generator:
-    """What generated a file: name of the model, SHA-256 of its weights (of two files joined by a plus), seed."""
+    """What generated a file: name of the model, SHA-256 of its weights (of two files joined by a plus), seed.
+
+    ingredients: files that it was made of. The first is the filmed video that was edited; more are inputs to the edit.
+    """
 
     model: str
     weights: str = ""
     seed: int | None = None
-
-
-@dataclass(frozen=True)
-class SigningIdentity:
-    """The signer's certificate, followed by its issuers' certificates, and the signer's private key, as PEM texts."""
-
-    chain: bytes
-    key: bytes
-    algorithm: str  # of C2PA: es256, es384, es512, ps256 or ed25519
+    ingredients: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,8 @@ class Credentials:
 
     status: none, intact, altered or unreadable; generator: name and version of the program; source_type: IPTC digital
     source type; made: time, ISO 8601; origin: model, weights and seed; signer: names in its certificate; trusted:
-    whether that is on a trust list; problems: codes of the validator.
+    whether that is on a trust list; problems: codes of the validator; ingredients: names of the files that it was made
+    of, the filmed one first.
     """
 
     status: str = "none"
@@ -75,160 +70,12 @@ class Credentials:
     signer: str | None = None
     trusted: bool = False
     problems: tuple[str, ...] = ()
+    ingredients: tuple[str, ...] = ()
 
     @property
     def ours(self) -> bool:
         """Whether the manifest says that AniTalker made the file."""
         return (self.generator or "").split(" ")[0] == GENERATOR_NAME
-
-
-def config_dir() -> Path:
-    """Return the user's folder of settings: ANITALKER_CONFIG, or the one of the operating system."""
-    if chosen := os.environ.get("ANITALKER_CONFIG"):
-        return Path(chosen)
-    base = os.environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "anitalker"
-
-
-def signing_identity() -> SigningIdentity | None:
-    """Return the identity of ANITALKER_CERTIFICATE and ANITALKER_KEY (PEM files), else that of this machine.
-
-    The latter is made if there is none yet. None, and a warning, where c2pa-python cannot be used. InputError for files
-    that cannot be used.
-    """
-    try:
-        import c2pa  # noqa: F401
-    except (ImportError, OSError, RuntimeError) as error:  # its binary may not fit the system
-        log.warning("no content credentials: c2pa-python cannot be used (%s); pip install c2pa-python", error)
-        return None
-    certificate, key = os.environ.get("ANITALKER_CERTIFICATE"), os.environ.get("ANITALKER_KEY")
-    if certificate or key:
-        return _read_user_identity(certificate, key)
-    return _machine_identity(str(config_dir()))
-
-
-def _read_user_identity(chain: str | None, key: str | None) -> SigningIdentity:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
-
-    if not chain or not key:
-        raise InputError("ANITALKER_CERTIFICATE and ANITALKER_KEY belong together; set both to PEM files, or none")
-    try:
-        chain_pem, key_pem = Path(chain).read_bytes(), Path(key).read_bytes()
-        private_key = serialization.load_pem_private_key(key_pem, None)
-        algorithm = _algorithm(private_key)
-        if x509.load_pem_x509_certificates(chain_pem)[0].public_key() != private_key.public_key():
-            raise ValueError("they do not belong together")
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(
-            f"certificate {chain!r} with key {key!r} cannot be used ({error}); give PEM files, the key unlocked"
-        ) from None
-    return SigningIdentity(chain_pem, key_pem, algorithm)
-
-
-def _algorithm(key: object) -> str:
-    """Return C2PA's name of the algorithm of a private key; ValueError for keys that C2PA does not allow."""
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return "ed25519"
-    if isinstance(key, rsa.RSAPrivateKey):
-        return "ps256"
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size in (256, 384, 521):
-        return f"es{min(key.curve.key_size, 512)}"
-    raise ValueError("the key is neither P-256, P-384, P-521, RSA nor Ed25519")
-
-
-@functools.lru_cache(maxsize=4)
-def _machine_identity(folder: str) -> SigningIdentity:
-    """Read the identity of this machine from `folder`/identity.pem, made if it is missing.
-
-    If the file cannot be written, the identity lasts as long as the process.
-    """
-    file = Path(folder) / "identity.pem"
-    try:
-        if not file.exists():
-            _write_once(file, _create_identity())
-        text = file.read_bytes()
-    except OSError as error:
-        log.warning("no identity can be kept in %r (%s); this one lasts as long as the program", folder, error.strerror)
-        text = _create_identity()
-    chain, header, key = text.partition(b"-----BEGIN PRIVATE KEY-----")
-    if not header or not chain:
-        raise InputError(f"identity {str(file)!r} is damaged; delete it, and a new one is made")
-    return SigningIdentity(chain, header + key, "es256")
-
-
-def _write_once(file: Path, text: bytes) -> None:
-    """Write a file with mode 0600, whole or not at all. A file that another process wrote before stays."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=file.parent, prefix=".identity.")  # 0600 from the start
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(text)
-        if os.name == "nt":
-            os.replace(part, file)
-        else:
-            os.link(part, file)  # unlike a rename it never replaces a file
-    except FileExistsError:
-        pass
-    finally:
-        Path(part).unlink(missing_ok=True)
-
-
-def _create_identity() -> bytes:
-    """Create a signer and its authority; return the certificates of both and the signer's key as PEM.
-
-    The authority's key is not kept, so that nobody can issue another certificate in its name.
-    """
-    from cryptography.hazmat.primitives import serialization as pem
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    authority, signer = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    chain = [
-        _certificate("signer", signer, authority, authority=False),
-        _certificate("authority", authority, authority, authority=True),
-    ]
-    text = b"".join(certificate.public_bytes(pem.Encoding.PEM) for certificate in chain)
-    return text + signer.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption())
-
-
-def _certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer: ec.EllipticCurvePrivateKey, authority: bool
-) -> x509.Certificate:
-    """Issue an X.509 certificate as C2PA requires it (specification 2.2, section 14.5)."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-    def x509_name(common_name: str) -> x509.Name:
-        attributes = {NameOID.ORGANIZATION_NAME: ISSUER, NameOID.COMMON_NAME: common_name}
-        return x509.Name([x509.NameAttribute(kind, text) for kind, text in attributes.items()])
-
-    now = datetime.now(timezone.utc)
-    usage = x509.KeyUsage(
-        digital_signature=not authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=authority,
-        crl_sign=authority,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    builder = (
-        x509.CertificateBuilder(x509_name("authority"), x509_name(name), key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=365 * VALID_YEARS))
-        .add_extension(x509.BasicConstraints(authority, 0 if authority else None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False)
-    )
-    if not authority:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
-    return builder.sign(issuer, hashes.SHA256())
 
 
 def sign_file(source: Path, target: Path, generator: Generator, identity: SigningIdentity, title: str) -> None:
@@ -238,13 +85,14 @@ def sign_file(source: Path, target: Path, generator: Generator, identity: Signin
     """
     import c2pa
 
-    settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
+    settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False, **OFFLINE}}
     signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(identity.algorithm.encode(), identity.chain, identity.key, None))
     try:
         with open(source, "rb") as reader, open(target, "w+b") as writer:
-            c2pa.Builder(build_manifest(generator, title), c2pa.Context.from_dict(settings)).sign(
-                signer, MEDIA_TYPES[target.suffix.lower()], reader, writer
-            )
+            builder = c2pa.Builder(build_manifest(generator, title), c2pa.Context.from_dict(settings))
+            for number, file in enumerate(generator.ingredients):
+                _add_ingredient(builder, number, file)
+            builder.sign(signer, MEDIA_TYPES[target.suffix.lower()], reader, writer)
     except c2pa.C2paError as error:
         raise InputError(
             f"the credentials cannot be signed ({error}); check ANITALKER_CERTIFICATE, or give --no-marks"
@@ -252,13 +100,42 @@ def sign_file(source: Path, target: Path, generator: Generator, identity: Signin
 
 
 def build_manifest(generator: Generator, title: str) -> dict:
-    """Build the manifest of an output: created by a trained algorithm, when, and by which model."""
+    """Build the manifest of an output: created by a trained algorithm, when, and by which model.
+
+    With ingredients: the first was opened and edited by that algorithm; the hashes (SHA-256) of all are named.
+    """
     tool = {"name": GENERATOR_NAME, "version": __version__}
     when = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-    created = {"action": "c2pa.created", "when": when, "softwareAgent": tool, "digitalSourceType": SOURCE_TYPE}
+    done = {"when": when, "softwareAgent": tool}
     facts = {"model": generator.model, "weights_sha256": generator.weights, "seed": generator.seed, **tool}
-    assertions = [{"label": "c2pa.actions", "data": {"actions": [created]}}, {"label": RENDER_ASSERTION, "data": facts}]
+    actions = [{"action": "c2pa.created", **done, "digitalSourceType": SOURCE_TYPE}]
+    if generator.ingredients:
+        labels = [_ingredient_label(number) for number in range(len(generator.ingredients))]
+        edited = {"action": "c2pa.edited", **done, "digitalSourceType": EDITED_SOURCE_TYPE}
+        if labels[1:]:
+            edited["parameters"] = {"ingredientIds": labels[1:]}
+        actions = [{"action": "c2pa.opened", **done, "parameters": {"ingredientIds": labels[:1]}}, edited]
+        facts["ingredients"] = [{"title": file.name, "sha256": sha256(file)} for file in generator.ingredients]
+    assertions = [{"label": "c2pa.actions", "data": {"actions": actions}}, {"label": RENDER_ASSERTION, "data": facts}]
     return {"claim_generator_info": [tool], "title": title, "assertions": assertions}
+
+
+def _add_ingredient(builder: c2pa.Builder, number: int, file: Path) -> None:
+    """Name a file as an ingredient, with its credentials, validated as they are; the file is read piece by piece."""
+    import c2pa
+
+    relation = "inputTo" if number else "parentOf"
+    facts = {"title": file.name, "relationship": relation, "label": _ingredient_label(number)}
+    try:
+        with open(file, "rb") as stream:
+            builder.add_ingredient(facts, MEDIA_TYPES.get(file.suffix.lower(), OTHER_MEDIA_TYPE), stream)
+    except c2pa.C2paError as error:  # damaged credentials
+        log.warning("the credentials of %s cannot be read (%s): it is named without them", file.name, error)
+        builder.add_ingredient(facts, OTHER_MEDIA_TYPE, io.BytesIO())
+
+
+def _ingredient_label(number: int) -> str:
+    return f"ingredient-{number}"
 
 
 def read_credentials(file: Path) -> Credentials:
@@ -270,8 +147,7 @@ def read_credentials(file: Path) -> Credentials:
         return Credentials()
     try:
         with open(file, "rb") as stream:
-            offline = c2pa.Context.from_dict({"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}})
-            reader = c2pa.Reader.try_create(media_type, stream, None, offline)
+            reader = c2pa.Reader.try_create(media_type, stream, None, c2pa.Context.from_dict({"verify": OFFLINE}))
             if reader is None:
                 return Credentials()
             report = json.loads(reader.json())
@@ -288,7 +164,8 @@ def _parse_report(report: dict) -> Credentials:
     problems = tuple(sorted({failure["code"] for failure in results.get("failure", [])}))
     assertions = {entry["label"].split("__")[0]: entry["data"] for entry in active.get("assertions", [])}
     actions = next((data["actions"] for label, data in assertions.items() if label.startswith("c2pa.actions")), [])
-    created = next((action for action in actions if action["action"] == "c2pa.created"), {})
+    created = next((action for action in actions if action.get("digitalSourceType")), {})
+    ingredients = sorted(active.get("ingredients", []), key=lambda entry: entry.get("relationship") != "parentOf")
     signature = active.get("signature_info") or {}
     return Credentials(
         "altered" if set(problems) - {"signingCredential.untrusted"} else "intact",
@@ -299,4 +176,5 @@ def _parse_report(report: dict) -> Credentials:
         ", ".join(signature[key] for key in ("common_name", "issuer") if signature.get(key)) or None,
         "signingCredential.untrusted" not in problems,
         problems,
+        tuple(str(entry.get("title") or "without a name") for entry in ingredients),
     )

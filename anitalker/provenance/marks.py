@@ -10,7 +10,8 @@ import numpy as np
 
 from anitalker.files import check_output, part_path, write_whole
 from anitalker.media.video import SYNTHETIC_COMMENT
-from anitalker.provenance.credentials import Generator, SigningIdentity, sign_file, signing_identity
+from anitalker.provenance.credentials import Generator, sign_file
+from anitalker.provenance.identity import SigningIdentity, signing_identity
 from anitalker.provenance.label import Label
 from anitalker.provenance.watermark import Watermarker
 

@@ -123,4 +123,5 @@ def _describe_credentials(credentials: dict) -> str:
     origin = credentials["origin"] or {}
     model = f", model {origin['model']}" if origin.get("model") else ""
     signer, generator, made = credentials["signer"], credentials["generator"], credentials["made"]
-    return f"{signature}, {trust}: {signer}; {generator}, {kind}, {made}{model}"
+    source = f", from {', '.join(credentials['ingredients'])}" if credentials["ingredients"] else ""
+    return f"{signature}, {trust}: {signer}; {generator}, {kind}, {made}{model}{source}"

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from anitalker.config import FPS, SAMPLE_RATE, InputError
-from anitalker.media.h264 import YUV_FILTERS
+from anitalker.media.encoder import YUV_FILTERS
 from anitalker.media.video import PIPE, SYNTHETIC_COMMENT, start_ffmpeg
 
 NO_PROBING = ["-probesize", "32", "-analyzeduration", "0"]  # the format of raw frames and samples is known

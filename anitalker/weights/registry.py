@@ -69,7 +69,7 @@ REGISTRY = {
         "verifier.safetensors",
         "cad31a62c1ba713a3e20e70b6c930fa3742e566fd182d99d788134a24a88233a",
         "Apache-2.0",
-        "identity verifier of scripts.evaluate; no model uses it",
+        "identity verifier: whose face it is in videos to dub, and in scripts.evaluate",
         model=False,
     ),
     "sync_judge": Entry(

@@ -15,7 +15,7 @@ from unittest import mock
 
 from anitalker.benchmark import enlarge, write_speech
 from anitalker.config import RenderOptions
-from anitalker.media import h264
+from anitalker.media import encoder as encoding
 from anitalker.media.video import ffmpeg, run_ffmpeg
 from anitalker.runtime.device import choose_device, peak_gpu_memory
 from scripts import benchmark
@@ -36,7 +36,7 @@ def measure_jobs(results: Results, device_name: str, tiny: bool) -> None:
     signed = all(importlib.util.find_spec(name) for name in SIGNERS)
     options = RenderOptions(marks=signed)
     encoders = {"x264": False}
-    if h264.encoder_arguments("cuda", run_ffmpeg) == h264.NVENC:
+    if encoding.HARDWARE["h264"] in encoding.encoder_arguments("cuda", run_ffmpeg):
         encoders["NVENC"] = True
     else:
         results.add(
@@ -46,7 +46,7 @@ def measure_jobs(results: Results, device_name: str, tiny: bool) -> None:
         for size in (256, LARGE):
             lite.take(enlarge(example_picture(), size))
             for encoder, works in encoders.items():
-                with mock.patch.object(h264, "_nvenc_works", lambda _, works=works: works):
+                with mock.patch.object(encoding, "_nvenc_works", lambda *_, works=works: works):
                     for seconds in (1.0,) if tiny else (1.0, JOB_SECONDS):
                         speech = write_speech(ours.speech(seconds), Path(folder) / "speech.wav")
                         start = time.perf_counter()

@@ -186,7 +186,8 @@ class ModelUnderTest(FaceReader):
         prepared = self.talker.model.decoder.prepare(picture, points, codes.motion, codes.appearance, own_teeth)
         side = source.image.shape[0]
         crop = Crop(source.image, source.landmarks, (0.0, 0.0), float(side), (side, side))
-        face = LiteFace(crop, codes, points, prepared, Compositor(source.image))
+        resting = self.space.rest(points, codes.motion)
+        face = LiteFace(crop, codes, points, prepared, Compositor(source.image), resting)
         if references is None:
             face = replace(face, mouth=self.talker.model.prepare_mouth(picture, points, codes.motion))
         elif references and self.talker.model.mouth is not None:

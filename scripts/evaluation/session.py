@@ -17,10 +17,10 @@ from scripts.contact_sheet import evenly, save, sheet
 from scripts.evaluation.clips import EvalClip, ExternalVideos, Source, read_clips
 from scripts.evaluation.frechet import FrechetDistance
 from scripts.evaluation.identity import Similarities, gather, similarities
+from scripts.evaluation.identity_network import IdentityNetwork
 from scripts.evaluation.perception import Perception, features_file
 from scripts.evaluation.pipeline_adapter import FaceReader, ModelUnderTest
 from scripts.evaluation.sync import SyncNet
-from scripts.evaluation.verifier import Verifier
 from scripts.training.data import load_stills
 
 FRAMES_OF_A_PERSON = 12  # of a clip, in the distributions of identity
@@ -79,7 +79,7 @@ class Session:
             networks.perception = Perception(features)
         if arguments.identity_network != "none" and suites & {"reenactment", "cross", "held"}:
             try:
-                verifier = Verifier(arguments.identity_network)
+                verifier = IdentityNetwork(arguments.identity_network)
             except InputError as error:
                 if arguments.identity_network != "verifier":
                     raise

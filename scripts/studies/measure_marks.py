@@ -23,7 +23,8 @@ from anitalker.media.video import ffmpeg, probe, read_audio
 from anitalker.media.writer import VideoWriter
 from anitalker.pipeline import load
 from anitalker.provenance import marks, watermark
-from anitalker.provenance.credentials import Generator, sign_file, signing_identity
+from anitalker.provenance.credentials import Generator, sign_file
+from anitalker.provenance.identity import signing_identity
 from anitalker.provenance.verify import verify
 from scripts.evaluation.metrics import psnr, squared_error
 from scripts.training.data import load_clips, load_stills

@@ -37,7 +37,8 @@ def subject_at(x, y, side, size, fused=True):
         np.zeros((256, 256, 3), np.uint8), np.zeros((468, 3), np.float32), (float(x), float(y)), float(side), size
     )
     prepared = SimpleNamespace(picture=torch.zeros(1, 3, 256, 256))
-    return lite.LiteFace(crop, None, None, prepared, Compositor(np.full((side, side, 3), 100, np.uint8), fused=fused))
+    compositor = Compositor(np.full((side, side, 3), 100, np.uint8), fused=fused)
+    return lite.LiteFace(crop, None, None, prepared, compositor, None)
 
 
 def levels(count):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from anitalker.faces.verifier import SIDE
 from scripts import train_verifier
-from scripts.evaluation.verifier import SIDE, Verifier
+from scripts.evaluation.identity_network import IdentityNetwork
 from scripts.training.data import FrameCache
 
 
@@ -15,7 +16,7 @@ def test_a_run_ends_in_a_file_that_judges(cache, tmp_path, capsys):
     assert train_verifier.main([*options, "--steps", "2", "--file", str(file), "--dtype", "float32"]) == 0
     assert train_verifier.main([*options, "--steps", "3", "--dtype", "float32"]) == 0
     assert "resumed at step 2 of 3" in capsys.readouterr().out
-    judge, frames = Verifier(file), FrameCache(cache, "val")
+    judge, frames = IdentityNetwork(file), FrameCache(cache, "val")
     rates = judge.config["equal_error"]
     assert 0 <= rates["val_clips"]["equal_error_rate"] <= 1 and rates["val_clips"]["people"] == 2
     embeddings = judge(frames.frames[:3], frames.landmarks[:3])

@@ -133,7 +133,7 @@ def test_teeth_stay_behind_a_rising_upper_lip(face):
 
 
 def test_caches_of_a_rendering_serve_training(face):
-    for kept in (flows._pins, flows._point_indices, flows.identity_grid):
+    for kept in (flows._constants, flows._grid_axis, flows.identity_grid):
         kept.cache_clear()
     source = from_canonical(face[None], STRAIGHT)
     with torch.inference_mode():

@@ -19,6 +19,14 @@ def model(talker):
 
 
 @pytest.fixture(scope="session")
+def people(talker):
+    """Makes the people of a video of whom nobody is known yet."""
+    from anitalker.dubbing.people import People
+
+    return lambda: People(talker.finder(), lambda: talker.verifier)
+
+
+@pytest.fixture(scope="session")
 def portrait(example_portrait) -> np.ndarray:
     """The example portrait, uint8 [200,200,3]."""
     from PIL import Image

@@ -6,16 +6,16 @@ import torch
 
 from anitalker.config import POSE_SIZE
 from anitalker.dubbing.drawing import GRID, MovedFace, compose, draw_face, region
-from anitalker.dubbing.frames import encode
+from anitalker.dubbing.dubbed_frames import encode
 from anitalker.dubbing.tracks import find_tracks
 from anitalker.faces.landmarks import CHIN, LIPS
 
 
 @pytest.fixture(scope="module")
-def scene(model, talker, film):
+def scene(model, people, film):
     """A frame, its face as it is and with a mouth that opens by a tenth of the face height, and its references."""
     frame = film([70])[0]
-    track = find_tracks(model, talker.finder(), [frame])[0]
+    track = find_tracks(model, people(), [frame])[0]
     place, landmarks, expression = track.read(0, 1)
     filmed = torch.from_numpy(landmarks.copy())
     wanted = filmed.clone()
@@ -23,7 +23,7 @@ def scene(model, talker, film):
     wanted[0, below, 1] += 0.05
     motion = torch.cat([torch.zeros(1, POSE_SIZE), torch.from_numpy(expression.copy())], 1)
     x, y, side = (int(v) for v in place[0])
-    return frame, MovedFace(filmed, wanted, motion, (x, y, side), encode(model, track.references))
+    return frame, MovedFace(filmed, wanted, motion, (x, y, side), encode(model, track.bank.references()))
 
 
 def test_pixels_above_the_nose_are_the_frame_s_own(model, scene):
@@ -32,7 +32,7 @@ def test_pixels_above_the_nose_are_the_frame_s_own(model, scene):
     x, y, side = face.place
     nose = int(y + float(face.filmed[0, 2, 1]) * side)
     np.testing.assert_array_equal(out[: nose - 1], frame[: nose - 1])
-    lips = (face.filmed[0, list(LIPS), :2] * side).numpy() + [x, y]
+    lips = (face.filmed[0, list(LIPS), :2] * side).numpy() + np.array([x, y])
     (left, top), (right, bottom) = lips.min(0).astype(int), lips.max(0).astype(int)
     assert np.abs(out[top:bottom, left:right].astype(int) - frame[top:bottom, left:right]).mean() > 3
     assert out.dtype == np.uint8

@@ -51,3 +51,13 @@ def test_lips_beyond_the_crop_have_no_sharpness(crop):
 
 def test_no_frames_no_references():
     assert ReferenceBank().references() == []
+
+
+def test_other_shots_lend_openings_that_are_missing(crop):
+    shot, other = ReferenceBank(), ReferenceBank()
+    shot.add(crop, face_with(0.0), np.zeros(20, np.float32))
+    other.add(crop[::-1], face_with(0.0), np.zeros(20, np.float32))
+    other.add(crop[::-1], face_with(0.15), np.zeros(20, np.float32))
+    shut, wide = shot.references([other])
+    np.testing.assert_array_equal(shut.crop, crop)
+    np.testing.assert_array_equal(wide.crop, crop[::-1])

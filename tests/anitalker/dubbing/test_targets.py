@@ -11,8 +11,8 @@ from anitalker.faces.landmarks import CHIN, lip_opening
 
 
 @pytest.fixture(scope="module")
-def track(model, talker, film) -> Track:
-    return find_tracks(model, talker.finder(), film([50 + t for t in range(8)]))[0]
+def track(model, people, film) -> Track:
+    return find_tracks(model, people(), film([50 + t for t in range(8)]))[0]
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from anitalker.dubbing.tracks import find_tracks
 
 
 @pytest.fixture
-def tracks_of(talker, model):
+def tracks_of(people, model):
     def run(frames, **options):
-        return find_tracks(model, talker.finder(), frames, **options)
+        return find_tracks(model, people(), frames, **options)
 
     return run
 
@@ -23,7 +23,7 @@ def test_a_face_is_one_track_with_rows_of_its_own_place(tracks_of, film):
     np.testing.assert_allclose(nose[:, 0] - nose[0, 0], 2.0 * np.arange(10), atol=2.5)
     assert expression.shape == (10, 14)
     assert tracks[0].free().all()
-    assert tracks[0].references
+    assert tracks[0].bank.references()
 
 
 def test_a_cut_begins_a_new_track_of_the_same_person(tracks_of, film):

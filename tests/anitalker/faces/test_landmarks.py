@@ -6,6 +6,9 @@ import torch
 
 from anitalker.faces.landmarks import (
     INNER_LIPS,
+    LEFT_EYE,
+    OUTER_LIPS,
+    RIGHT_EYE,
     OneEuro,
     eye_opening,
     face_height,
@@ -82,6 +85,37 @@ def test_contour_map_has_the_area_of_its_polygon():
     points[0] = torch.tensor([[0.2, 0.25], [0.8, 0.25], [0.8, 0.5], [0.2, 0.5]])
     assert rasterise(points, (ring,), 64).mean().item() == pytest.approx(0.15, rel=0.03)
     assert rasterise(points.flip(1), (ring,), 64).mean().item() == pytest.approx(0.15, rel=0.03)
+
+
+def test_contour_maps_are_the_sums_of_rays(face):
+    """Edges are scanned all at once; ray by ray and edge by edge gives the same maps and the same gradient."""
+    points = torch.cat([from_canonical(face[None], torch.tensor([[a, 0.1, a, 0, 0, 0.3]])) for a in (0.3, -0.2)])
+    for ring, axis, place in ((RIGHT_EYE, 0, 0.0), (OUTER_LIPS, 1, 1.0), (LEFT_EYE, 1, 0.0)):  # halves lie outside
+        points[1, list(ring), axis] += place - points[1, list(ring), axis].mean()
+    points.requires_grad_()
+    rings, weights = (OUTER_LIPS, RIGHT_EYE, LEFT_EYE, (10, 152, 10)), torch.randn(2, 4, 50, 50)
+    slopes = []
+    for scan in (rasterise, rays):
+        maps = scan(points, rings, 50)
+        slopes.append(torch.autograd.grad((maps * weights).sum(), points)[0])
+        assert maps.mean((2, 3))[1, :3].min() > 0.003
+    assert (rasterise(points, rings, 50) - rays(points, rings, 50)).abs().max() < 2e-5
+    assert (slopes[0] - slopes[1]).abs().max() < 1e-3 * slopes[1].abs().max()
+
+
+def rays(landmarks, rings, size):
+    """Each edge's crossing of each pixel column, and the share of every row of pixels that lies below it."""
+    centre, bottom = (torch.arange(size) + 0.5) / size, (torch.arange(size) + 1) / size
+    maps = []
+    for ring in rings:
+        polygon = landmarks[:, list(ring), :2]
+        (x0, y0), (x1, y1) = polygon.unbind(-1), polygon.roll(-1, 1).unbind(-1)
+        sign = (x0[..., None] <= centre).float() - (x1[..., None] <= centre).float()
+        run = torch.where(x1 == x0, torch.ones_like(x0), x1 - x0)
+        crossing = y0[..., None] + (centre - x0[..., None]) * ((y1 - y0) / run)[..., None]
+        below = ((bottom[:, None] - crossing[:, :, None]) * size).clamp(0, 1)
+        maps.append((below * sign[:, :, None]).sum(1).abs().clamp(max=1))
+    return torch.stack(maps, 1)
 
 
 def test_thin_lips_are_not_lost(face):

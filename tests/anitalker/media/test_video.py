@@ -116,7 +116,7 @@ def test_an_older_output_stays_until_the_new_one_is_whole(tmp_path):
 
 def test_ffmpeg_failing_is_told_and_leaves_nothing(tmp_path, monkeypatch):
     """An encoder that does not exist: ffmpeg ends with an error, the output does not appear."""
-    monkeypatch.setattr("anitalker.media.h264.encoder_arguments", lambda *_: ("-c:v", "none_such"))
+    monkeypatch.setattr("anitalker.media.encoder.encoder_arguments", lambda *_: ("-c:v", "none_such"))
     with pytest.raises(RuntimeError, match="ffmpeg"), VideoWriter(tmp_path / "out.mp4", 96, 64) as writer:
         for number in range(50):
             writer.write(painted(number % 20))

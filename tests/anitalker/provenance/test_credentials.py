@@ -12,13 +12,8 @@ from anitalker.cli import main
 from anitalker.config import InputError
 from anitalker.media.video import ffmpeg, probe, read_frames
 from anitalker.media.writer import VideoWriter
-from anitalker.provenance.credentials import (
-    Generator,
-    _create_identity,
-    _machine_identity,
-    read_credentials,
-    signing_identity,
-)
+from anitalker.provenance.credentials import Generator, read_credentials
+from anitalker.provenance.identity import _create_identity, _machine_identity, signing_identity
 from anitalker.provenance.marks import frame_filters, signing_step, write_picture
 from anitalker.provenance.verify import verify
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.media import h264
+from anitalker.media import encoder as encoding
 from scripts.benchmarks import card_jobs
 from scripts.benchmarks.card import Results
 
@@ -34,7 +34,7 @@ def test_jobs_by_encoder(monkeypatch, tmp_path, nvenc, encoders):
     chosen = []
 
     def render(portrait, speech, output, options):
-        chosen.append(h264.encoder_arguments("cuda", lambda _: (1, "")))
+        chosen.append(encoding.encoder_arguments("cuda", lambda _: (1, ""))[1])
         return {"seconds": 1.0, "timings": {"frames": 0.5}}
 
     lite = SimpleNamespace(device=torch.device("cpu"), portrait=None, take=lambda picture: None)
@@ -48,4 +48,4 @@ def test_jobs_by_encoder(monkeypatch, tmp_path, nvenc, encoders):
     rows = results.facts["jobs"]
     assert list(dict.fromkeys(row["encoder"] for row in rows)) == encoders
     assert ("reason" in rows[0]) != nvenc and {row["size"] for row in rows if "size" in row} == {256, 1080}
-    assert chosen == ([h264.X264, h264.NVENC] if nvenc else [h264.X264]) * 2
+    assert chosen == (["libx264", "h264_nvenc"] if nvenc else ["libx264"]) * 2

@@ -16,6 +16,7 @@ from anitalker.config import FPS
 from anitalker.decoder.mouth import References
 from anitalker.decoder.mouth_layer import encode_references
 from anitalker.dubbing.drawing import MovedFace, draw_face
+from anitalker.dubbing.references import Reference
 from anitalker.dubbing.targets import LipTargets, eased, lip_weights
 from anitalker.dubbing.tracks import Track
 from anitalker.models.base import DubbingModel
@@ -57,7 +58,11 @@ def dubbed_frames(
 
     fps: of the video; lips: as in RenderOptions.
     """
-    plans = [plan for track in tracks for plan in _plans(model, track, spoken, indices, fps, lips)]
+    plans = [
+        plan
+        for track in tracks
+        for plan in _plans(model, track, [t for t in tracks if t.person == track.person], spoken, indices, fps, lips)
+    ]
 
     def jobs() -> Iterator[tuple[np.ndarray, list[MovedFace]]]:
         for number, frame in enumerate(frames):
@@ -77,20 +82,36 @@ def dubbed_frames(
 
 
 def _plans(
-    model: DubbingModel, track: Track, spoken: Sequence[Spoken], indices: np.ndarray, fps: float, lips: float
+    model: DubbingModel,
+    track: Track,
+    shots: Sequence[Track],
+    spoken: Sequence[Spoken],
+    indices: np.ndarray,
+    fps: float,
+    lips: float,
 ) -> Iterator[_Plan]:
+    """A plan for each line that the person of a track speaks; shots: all tracks of that person."""
+    known = track.bank.references([shot.bank for shot in shots if shot is not track])
+    references = encode(model, known) if known and model.mouth is not None else None
     own = [line for line in spoken if line.person == track.person]
     for line in own or [line for line in spoken if line.person is None]:
-        yield _Plan(model, track, line, indices, fps, lips)
+        yield _Plan(model, track, references, line, indices, fps, lips)
 
 
 class _Plan:
     """One track and one line: output frame number -> how the face moves there; None where it stays as filmed."""
 
     def __init__(
-        self, model: DubbingModel, track: Track, line: Spoken, indices: np.ndarray, fps: float, lips: float
+        self,
+        model: DubbingModel,
+        track: Track,
+        references: References | None,
+        line: Spoken,
+        indices: np.ndarray,
+        fps: float,
+        lips: float,
     ) -> None:
-        self.model, self.line, self.fps = model, line, fps
+        self.references, self.line, self.fps = references, line, fps
         self.targets = LipTargets(model, track, fps, lips)
         self.rows = indices - track.first  # of each output frame; beyond the track where it is not in it
         within = np.zeros(len(indices), bool)
@@ -99,7 +120,6 @@ class _Plan:
         weights = np.zeros(len(indices))
         weights[inside] = lip_weights(track, fps)[self.rows[inside]]
         self.weights = weights * eased(within, fps)
-        self._references: References | None = None
         self._chunk: tuple[int, int, list[MovedFace]] = (0, 0, [])
 
     def __call__(self, number: int) -> MovedFace | None:
@@ -131,17 +151,9 @@ class _Plan:
         ]
         return start, start + len(numbers), faces
 
-    @property
-    def references(self) -> References | None:
-        """The mouth's references, encoded once; None without a mouth synthesiser or without any."""
-        known = self.targets.track.references
-        if self._references is None and known and self.model.mouth is not None:
-            self._references = encode(self.model, known)
-        return self._references
-
 
 @torch.inference_mode()
-def encode(model: DubbingModel, references: Sequence) -> References:
+def encode(model: DubbingModel, references: Sequence[Reference]) -> References:
     """References of `references.ReferenceBank`, as the mouth synthesiser takes them."""
     assert model.mouth is not None
     stacks = (np.stack([getattr(r, name) for r in references]) for name in ("crop", "landmarks", "motion"))

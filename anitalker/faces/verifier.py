@@ -1,4 +1,4 @@
-"""Who is it? A small identity verifier for the evaluation alone: never a loss, never a part of a model.
+"""Who is it? A small identity verifier: never a loss, since it judges in the evaluation, and never a part of a model.
 
 Letters: B pictures, N = 468 landmarks, D width of an embedding. A face is brought upright into a 64x64 crop by points
 that speech does not move, cut out along its oval, and freed of its mean colour and contrast: neither hair, background,
@@ -7,26 +7,20 @@ clothes nor light tell who it is. What the network is worth, its equal-error rat
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import LANDMARKS, InputError
+from anitalker.config import LANDMARKS
 from anitalker.faces.landmarks import FACE_OVAL, STABLE, rasterise
-from anitalker.models import loading
-from encoders.image import to_tensor
-from scripts.evaluation.perception import load_torchscript
+from anitalker.runtime.transfer import to_tensors
 
 SIDE = 64  # of the aligned crop, pixels
 WIDTHS = (56, 112, 144)  # of the network at 16, 8 and 4 pixels
 FACE = 0.92  # face height of the canonical face in it
 SHRINK = 0.97  # of the oval about its middle: no rim of hair or background
 BATCH = 64
-# Eyes, nose tip and mouth corners in the 112x112 crop that public recognition networks expect (ArcFace's alignment).
-FIVE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 
 
 class _Residual(nn.Module):
@@ -123,35 +117,15 @@ def face_crops(pictures: Tensor, landmarks: Tensor, template: Tensor) -> Tensor:
 
 
 class Verifier:
-    """Embeddings of faces: `verifier(frames, landmarks)`. name: registry name, file, or a TorchScript network's path.
+    """Embeddings of faces: `verifier(pictures, landmarks)`; `network` is in evaluation mode, on the CPU."""
 
-    A `.pt` or `.ts` file is taken as a TorchScript recognition network: [B,3,112,112] in [-1,1], RGB, aligned by the
-    usual five points -> [B,D].
-    """
-
-    def __init__(self, name: str | os.PathLike = "verifier") -> None:
-        self.name, self.config = str(name), {}
-        self.foreign = self.name.endswith((".pt", ".ts"))
-        if self.foreign:
-            self.network = load_torchscript(self.name, "identity network")
-            return
-        self.config, tensors = loading.read(name)
-        sizes = self.config.get("verifier")
-        if not isinstance(sizes, dict):
-            raise InputError(f"{self.name!r} is no verifier; make one with scripts.train_verifier")
-        self.network = VerifierNetwork(tuple(sizes["widths"]), sizes["size"])
-        loading.fill({"verifier": self.network}, tensors, self.name)
+    def __init__(self, network: VerifierNetwork) -> None:
+        self.network = network
 
     @torch.inference_mode()
-    def __call__(self, frames: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    def __call__(self, pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """uint8 [T,H,W,3], landmarks [T,468,3] in crop units -> unit embeddings float32 [T,D]."""
-        batches = zip(*(torch.from_numpy(np.array(x)).split(BATCH) for x in (frames, landmarks)), strict=True)
-        return np.concatenate([self._embed(to_tensor(pictures), points) for pictures, points in batches])
-
-    def _embed(self, pictures: Tensor, landmarks: Tensor) -> np.ndarray:
-        if not self.foreign:
-            return self.network(face_crops(pictures, landmarks, self.network.template)).numpy()
-        eyes = [landmarks[:, list(corners)].mean(1, keepdim=True) for corners in ((33, 133), (263, 362))]
-        five = torch.cat([*eyes, landmarks[:, [1, 61, 291]]], 1)
-        crops, _ = straighten(pictures, five, torch.tensor(FIVE) / 112, tuple(range(5)), 112)
-        return F.normalize(self.network(crops).float(), dim=1).numpy()
+        batches = zip(*(torch.from_numpy(np.array(x)).split(BATCH) for x in (pictures, landmarks)), strict=True)
+        template = self.network.template
+        crops = (face_crops(to_tensors(images), points, template) for images, points in batches)
+        return np.concatenate([self.network(batch).numpy() for batch in crops])

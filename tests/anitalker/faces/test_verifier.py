@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import InputError
+from anitalker.faces import verifier
 from anitalker.faces.landmarks import STABLE
-from scripts.evaluation import verifier
-from scripts.evaluation.verifier import Verifier, VerifierNetwork, face_crops, straighten
+from anitalker.faces.verifier import VerifierNetwork, face_crops, straighten
 
 
 @pytest.fixture(scope="module")
@@ -63,24 +62,3 @@ def test_straighten_brings_points_to_their_places(face):
     places = torch.rand(2, 2, generator=torch.manual_seed(0))
     _, moved = straighten(smooth_picture(points), points, places, (33, 263), 32)
     torch.testing.assert_close(moved[0, [33, 263]], places, atol=1e-5, rtol=0)
-
-
-def test_a_recognition_network_sees_the_usual_five_points(tmp_path, face):
-    class Pixels(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x[:, :, 50:54, 36:40].flatten(1)  # about the right eye of the usual crop
-
-    torch.jit.script(Pixels()).save(str(tmp_path / "net.pt"))
-    points = placed(face, turn=0.2)
-    frame = np.zeros((1, 256, 256, 3), np.uint8)
-    x, y = (points[0, [33, 133], :2].mean(0) * 256).int().tolist()
-    frame[0, y - 6 : y + 7, x - 6 : x + 7] = [255, 0, 0]
-    found = Verifier(tmp_path / "net.pt")(frame, points.numpy()).reshape(3, 4, 4)
-    assert (found[0] > 0.1).all() and (found[1:] < -0.1).all()
-
-
-@pytest.mark.parametrize("name", ["net.pt", "net.safetensors"])
-def test_a_file_that_is_no_network_is_a_usage_error(tmp_path, name):
-    (tmp_path / name).write_bytes(b"nothing")
-    with pytest.raises(InputError):
-        Verifier(tmp_path / name)

@@ -5,17 +5,17 @@ import pytest
 import torch
 
 from anitalker.config import RenderOptions
-from anitalker.dubbing.frames import Spoken, dubbed_frames
+from anitalker.dubbing.dubbed_frames import Spoken, dubbed_frames
 from anitalker.dubbing.speaking import Utterance, speak
 from anitalker.dubbing.tracks import find_tracks
 
 
 @pytest.fixture
-def dub(model, talker, film):
+def dub(model, people, film):
     def run(places, lines, indices=None, fps=25.0, which="largest", **options):
         frames = film(places)
         indices = np.arange(len(frames)) if indices is None else np.asarray(indices)
-        tracks = find_tracks(model, talker.finder(), frames, which)
+        tracks = find_tracks(model, people(), frames, which)
         shown = frames[indices]
         out = np.stack(list(dubbed_frames(model, tracks, lines, indices, shown, fps, **options)))
         return shown, out
@@ -68,8 +68,8 @@ def test_codes_are_read_at_the_video_s_own_times():
     torch.testing.assert_close(codes, torch.tensor([0.0, 0.5, 1.0, 4.0]))
 
 
-def test_speech_begins_as_the_person_is_filmed(model, talker, film, speech):
-    tracks = find_tracks(model, talker.finder(), film([60] * 4))
+def test_speech_begins_as_the_person_is_filmed(model, people, film, speech):
+    tracks = find_tracks(model, people(), film([60] * 4))
     spoken = speak(model, Utterance(None, 0, 4, speech[0]), tracks, np.arange(4), RenderOptions())
     np.testing.assert_allclose(spoken.motion[0, 6:].numpy(), tracks[0].read(0, 1)[2][0], atol=1e-5)
     assert spoken.motion.shape == (25, 20)
