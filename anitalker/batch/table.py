@@ -9,7 +9,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ DUB_SOURCES = ("speech", "text", "segments")  # what is said in a video, in a li
 OPTIONS = fields(RenderOptions)
 DEFAULTS = RenderOptions()
 DUB_DEFAULTS = RenderOptions(size=ORIGINAL_SIZE)
-DUB_OPTIONS = ("seed", "lips", "size", "face", "face_backend", "marks", "label")  # of RenderOptions, that a dub heeds
+# Of RenderOptions, what a dub heeds.
+DUB_OPTIONS = ("seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks", "label")
 DUB_COLUMNS = {"from": "start", "to": "stop"}  # columns named otherwise than their field of DubOptions
 DUB_COLUMNS |= {option.name: option.name for option in fields(DubOptions) if option.name not in DUB_COLUMNS.values()}
-COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", "segments", *DUB_COLUMNS)
+COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", *DUB_COLUMNS)
 COLUMNS += tuple(option.name for option in OPTIONS)
 MAX_LINES, MAX_BYTES, MAX_CELL_CHARACTERS = 100_000, 2**28, 20_000
 MAX_ID_CHARACTERS = 100  # and twice as many bytes: it becomes a file name
@@ -70,7 +71,8 @@ class Job:
         source = self.source if self.kind == "text" else _hash(self.source)
         inputs = [_hash(self.video or self.portrait), self.kind, source, self.voice, self.absolute]
         if self.video:
-            inputs += ["dub", _changed(self.dubbing, DubOptions()), *map(_hash, self.files)]
+            dubbing = _changed(replace(self.dubbing, segments=None), DubOptions())
+            inputs += ["dub", dubbing, *map(_hash, self.files)]
         text = json.dumps([inputs, options, model, __version__], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -191,7 +193,7 @@ def _job(line: int, row: object, folder: Path) -> Job:
 
 def _portrait_job(line: int, values: dict[str, Any], kind: str, folder: Path) -> Job:
     """A line whose portrait moves."""
-    if others := [name for name in (*DUB_COLUMNS, "segments") if name in values]:
+    if others := [name for name in DUB_COLUMNS if name in values]:
         raise InputError(f"the line gives {others[0]}, which is for dubs; leave it empty, or leave portrait empty")
     options = _options(values)
     if "pose" in options:
@@ -221,8 +223,9 @@ def _dub_job(line: int, values: dict[str, Any], kind: str, folder: Path) -> Job:
     if {"from", "to"} & set(given.values()):
         _open_clip(video, dubbing.start, dubbing.stop)
     files: tuple[str, ...] = ()
-    if kind == "segments":
-        source = _path(folder, values["segments"], "segments")
+    if dubbing.segments is not None:
+        source = _path(folder, dubbing.segments, "segments")
+        dubbing = replace(dubbing, segments=source)
         lines = read_lines(source, _open_clip(video, dubbing.start, dubbing.stop))
         files = tuple(str(said.speech) for said in lines)
         for file in files:

@@ -70,7 +70,7 @@ class Worker:
     def _render(self, job: Job) -> RenderFacts:
         output = self.folder / f"{job.id}.mp4"
         if job.kind == "segments":
-            return self.talker.dub(job.video, None, output, job.options, job.dubbing, segments=job.source)
+            return self.talker.dub(job.video, None, output, job.options, job.dubbing)
         if job.kind == "video":
             return self.talker.reenact(self._portrait(job), job.source, output, job.options, relative=not job.absolute)
         with self._speech(job) as speech:
