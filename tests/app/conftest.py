@@ -9,6 +9,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -70,6 +71,32 @@ def page(found_talker):
 def pair(root):
     """A picture with two faces."""
     return root / "app/examples/pair.webp"
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory):
+    """A second of noise at 30 frames per second, in which a face is always found."""
+    return _noise(tmp_path_factory.mktemp("film") / "film.mp4", None)
+
+
+@pytest.fixture(scope="session")
+def film_with_sound(tmp_path_factory, make_wav):
+    """The same with a tone."""
+    folder = tmp_path_factory.mktemp("film")
+    tone = make_wav(folder / "tone.wav", 0.5 * np.sin(np.arange(16_000) * 0.2))
+    return _noise(folder / "sounding.mp4", tone)
+
+
+def _noise(path, sound, size=(96, 128)):
+    from fractions import Fraction
+
+    from anitalker.media.writer import VideoWriter
+
+    picture = np.random.default_rng(5).integers(0, 255, (*size, 3), np.uint8)
+    with VideoWriter(path, size[1], size[0], sound, fps=Fraction(30)) as writer:
+        for _ in range(30):
+            writer.write(picture)
+    return path
 
 
 class Tab:

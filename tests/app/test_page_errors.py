@@ -9,7 +9,7 @@ import pytest
 
 from anitalker.media.writer import VideoWriter
 
-TABS = {"speak": "Recording", "say": "Text", "drive": "Driving video", "inspect": "Inspect"}
+TABS = {"speak": "Recording", "say": "Text", "drive": "Drive", "inspect": "Inspect"}
 
 
 def write_video(path, picture):
