@@ -9,7 +9,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ SOURCES = ("speech", "text", "video")  # what drives the portrait: one of them i
 DUB_SOURCES = ("speech", "text", "segments")  # what is said in a video, in a line without a portrait
 OPTIONS = fields(RenderOptions)
 DEFAULTS = RenderOptions()
-DUB_DEFAULTS = RenderOptions(size=ORIGINAL_SIZE)
+DUB_DEFAULTS, NO_DUBBING = RenderOptions(size=ORIGINAL_SIZE), DubOptions()
 # Of RenderOptions, what a dub heeds.
 DUB_OPTIONS = ("seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks", "label")
 DUB_COLUMNS = {"from": "start", "to": "stop"}  # columns named otherwise than their field of DubOptions
@@ -59,7 +59,7 @@ class Job:
     voice: str | None = None
     absolute: bool = False
     video: str = ""  # that is dubbed
-    dubbing: DubOptions = field(default_factory=DubOptions)
+    dubbing: DubOptions = NO_DUBBING
     files: tuple[str, ...] = ()
 
     def fingerprint(self, model: str) -> str:
@@ -71,7 +71,7 @@ class Job:
         source = self.source if self.kind == "text" else _hash(self.source)
         inputs = [_hash(self.video or self.portrait), self.kind, source, self.voice, self.absolute]
         if self.video:
-            dubbing = _changed(replace(self.dubbing, segments=None), DubOptions())
+            dubbing = _changed(replace(self.dubbing, segments=None), NO_DUBBING)
             inputs += ["dub", dubbing, *map(_hash, self.files)]
         text = json.dumps([inputs, options, model, __version__], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
