@@ -203,7 +203,7 @@ def _source_tabs(actions: Actions) -> Sources:
             text, voice = listening.build(actions, "What the portrait should say")
             inputs["say"] = {"text": text, "voice": voice}
         with gr.Tab("Dub", id="dub", elem_id="tab-dub"):
-            gr.HTML("<p class='limits'>People in a video say other words; all else stays as it was filmed.</p>")
+            gr.HTML("<p class='limits'>People in the video of step 1 say other words. All else stays as filmed.</p>")
             gr.HTML(components.input_limits("single recording", actions.limits))
             dub_recording = gr.Audio(
                 type="filepath", label="Speech", sources=["upload", "microphone"], buttons=[], elem_id="dub-recording"

@@ -80,6 +80,12 @@ def film(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def film_of_two(tmp_path_factory):
+    """The same with two faces."""
+    return _noise(tmp_path_factory.mktemp("film") / "two.mp4", None, (224, 448))
+
+
+@pytest.fixture(scope="session")
 def film_with_sound(tmp_path_factory, make_wav):
     """The same with a tone."""
     folder = tmp_path_factory.mktemp("film")
@@ -87,7 +93,7 @@ def film_with_sound(tmp_path_factory, make_wav):
     return _noise(folder / "sounding.mp4", tone)
 
 
-def _noise(path, sound, size=(96, 128)):
+def _noise(path, sound, size=(224, 256)):
     from fractions import Fraction
 
     from anitalker.media.writer import VideoWriter
@@ -127,6 +133,15 @@ class Tab:
         self.give("#recording", file)
         self.locator("#recording", has_text="1x").wait_for()  # the player's speed
 
+    def give_film(self, file):
+        self.give("#film", file)
+        self.wait_for_selector("#film video")
+        self.locator("#film-advice .note").wait_for()
+
+    def give_dub_recording(self, file):
+        self.give("#dub-recording", file)
+        self.locator("#dub-recording", has_text="1x").wait_for()
+
     def give_several(self, *files):
         """Give several recordings to the input of one."""
         chooser = self.locator("#recording input[type=file]").first
@@ -137,8 +152,8 @@ class Tab:
     def give_inputs(self, names, files):
         """Give files by the name of the widget and of the file, or a text; None removes what is there."""
         for widget, name in names.items():
-            if widget == "text":
-                self.locator("#text textarea").fill(name)
+            if widget.endswith("text"):
+                self.locator(f"#{widget} textarea").fill(name)
                 continue
             remove = self.locator(f"#{widget}").locator("[aria-label=Clear], [aria-label='Remove Image']").first
             if remove.is_visible():

@@ -35,9 +35,9 @@ def test_a_dub_becomes_a_result_and_is_watched_meanwhile(session, found_talker, 
     )
     job = Job(lambda job: None, {"film": {"path": str(film)}, "kind": "dub"})
     result = dubbing.make_dub(job, session, Models(found_talker, "lite", "cpu"), Limits(), request(film, clicks))
-    assert watched == [(96, 128, 3)] * 30 and job.live.written == 25, "30 frames per second become 25"
+    assert watched == [(224, 256, 3)] * 30 and job.live.written == 25, "30 frames per second become 25"
     media = probe(result.file)
-    assert (media.width, media.height, media.fps, media.audio_codec) == (128, 96, 30, "aac")
+    assert (media.width, media.height, media.fps, media.audio_codec) == (256, 224, 30, "aac")
     assert (result.kind, result.facts["frames"], result.facts["kind"]) == ("dub", 30, "dub")
     assert result.settings["fit"] == "trim" and "yaw" not in result.settings
     assert not list(session.folder.glob("work-*"))
