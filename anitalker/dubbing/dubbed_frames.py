@@ -14,13 +14,13 @@ from torch import Tensor
 
 from anitalker.config import FPS
 from anitalker.decoder.mouth import References
-from anitalker.decoder.mouth_layer import encode_references
 from anitalker.dubbing.drawing import MovedFace, draw_face
 from anitalker.dubbing.references import Reference
-from anitalker.dubbing.targets import LipTargets, eased, lip_weights
+from anitalker.dubbing.targets import EASE_SECONDS, LipTargets, lip_weights
 from anitalker.dubbing.tracks import Track
 from anitalker.models.base import DubbingModel
 from anitalker.rendering import ordered_parallel_map
+from anitalker.runtime.smoothstep import smoothstep
 from anitalker.runtime.transfer import to_tensors
 
 CHUNK_SECONDS = 2.0  # of targets computed at once
@@ -44,6 +44,14 @@ class Spoken:
         after = (before + 1).clamp(max=len(self.motion) - 1)
         return torch.lerp(self.motion[before], self.motion[after], (places - before)[:, None])
 
+    def weights(self, frames: np.ndarray, total: int, fps: float) -> np.ndarray:
+        """How far the line counts in output frames, numbers [n] -> [n]: it eases in and out, but not at the ends of the
+        video, which has `total` frames."""
+        into = np.where(self.first > 0, frames - self.first + 1, np.inf)
+        left = np.where(self.stop < total, self.stop - frames, np.inf)
+        inside = np.minimum(into, left).clip(0, EASE_SECONDS * fps) / (EASE_SECONDS * fps)
+        return np.where((frames >= self.first) & (frames < self.stop), smoothstep(inside), 0.0)
+
 
 def dubbed_frames(
     model: DubbingModel,
@@ -58,15 +66,7 @@ def dubbed_frames(
 
     fps: of the video; lips: as in RenderOptions.
     """
-    plans = [
-        plan
-        for track in tracks
-        for plan in _plans(model, track, [t for t in tracks if t.person == track.person], spoken, indices, fps, lips)
-    ]
-
-    def jobs() -> Iterator[tuple[np.ndarray, list[MovedFace]]]:
-        for number, frame in enumerate(frames):
-            yield frame, [face for plan in plans if (face := plan(number)) is not None]
+    plan = _Plan(model, tracks, spoken, indices, fps, lips)
 
     def draw(job: tuple[np.ndarray, list[MovedFace]]) -> np.ndarray:
         frame, faces = job
@@ -74,88 +74,110 @@ def dubbed_frames(
             frame = draw_face(model, frame, face)
         return frame
 
+    jobs = ((frame, plan(number)) for number, frame in enumerate(frames))
     workers = torch.get_num_threads()
-    if workers < 2:
-        yield from map(draw, jobs())
-    else:
-        yield from ordered_parallel_map(draw, jobs(), workers)
-
-
-def _plans(
-    model: DubbingModel,
-    track: Track,
-    shots: Sequence[Track],
-    spoken: Sequence[Spoken],
-    indices: np.ndarray,
-    fps: float,
-    lips: float,
-) -> Iterator[_Plan]:
-    """A plan for each line that the person of a track speaks; shots: all tracks of that person."""
-    known = track.bank.references([shot.bank for shot in shots if shot is not track])
-    references = encode(model, known) if known and model.mouth is not None else None
-    own = [line for line in spoken if line.person == track.person]
-    for line in own or [line for line in spoken if line.person is None]:
-        yield _Plan(model, track, references, line, indices, fps, lips)
+    yield from map(draw, jobs) if workers < 2 else ordered_parallel_map(draw, jobs, workers)
 
 
 class _Plan:
-    """One track and one line: output frame number -> how the face moves there; None where it stays as filmed."""
+    """Output frame number -> the faces that move in it. It holds what the tracks that are on screen need."""
 
     def __init__(
         self,
         model: DubbingModel,
-        track: Track,
-        references: References | None,
-        line: Spoken,
+        tracks: Sequence[Track],
+        spoken: Sequence[Spoken],
         indices: np.ndarray,
         fps: float,
         lips: float,
     ) -> None:
-        self.references, self.line, self.fps = references, line, fps
-        self.targets = LipTargets(model, track, fps, lips)
-        self.rows = indices - track.first  # of each output frame; beyond the track where it is not in it
-        within = np.zeros(len(indices), bool)
-        within[line.first : line.stop] = True
-        inside = (self.rows >= 0) & (self.rows < len(track))
-        weights = np.zeros(len(indices))
-        weights[inside] = lip_weights(track, fps)[self.rows[inside]]
-        self.weights = weights * eased(within, fps)
-        self._chunk: tuple[int, int, list[MovedFace]] = (0, 0, [])
+        self.model, self.tracks, self.spoken, self.indices, self.fps, self.lips = (
+            model,
+            tracks,
+            spoken,
+            indices,
+            fps,
+            lips,
+        )
+        self.firsts = np.array([track.first for track in tracks], np.int64)
+        self.stops = self.firsts + [len(track) for track in tracks]
+        self._shown: dict[int, list[_SpeakingFace]] = {}
+
+    def __call__(self, number: int) -> list[MovedFace]:
+        index = int(self.indices[number])
+        shown = np.flatnonzero((self.firsts <= index) & (index < self.stops)).tolist()
+        self._shown = {n: self._shown[n] if n in self._shown else self._faces(n) for n in shown}
+        moved = (face(number) for faces in self._shown.values() for face in faces)
+        return [face for face in moved if face is not None]
+
+    def _faces(self, place: int) -> list[_SpeakingFace]:
+        """What the person of a track says, line by line."""
+        track = self.tracks[place]
+        own = [line for line in self.spoken if line.person == track.person]
+        lines = own or [line for line in self.spoken if line.person is None]
+        shots = [shot.bank for shot in self.tracks if shot.person == track.person and shot is not track]
+        known = track.bank.references(shots) if lines and self.model.mouth is not None else []
+        references = encode(self.model, known) if known else None
+        targets, weights = LipTargets(self.model, track, self.fps, self.lips), lip_weights(track, self.fps)
+        return [_SpeakingFace(targets, weights, references, line, self.indices) for line in lines]
+
+
+class _SpeakingFace:
+    """One face that says one line: output frame number -> how it moves there; None where it stays as filmed.
+
+    weights [n]: of the track's frames.
+    """
+
+    def __init__(
+        self,
+        targets: LipTargets,
+        weights: np.ndarray,
+        references: References | None,
+        line: Spoken,
+        indices: np.ndarray,
+    ) -> None:
+        self.targets, self.weights, self.references, self.line, self.indices = (
+            targets,
+            weights,
+            references,
+            line,
+            indices,
+        )
+        self._first = 0
+        self._chunk: list[MovedFace | None] = []
 
     def __call__(self, number: int) -> MovedFace | None:
-        if self.weights[number] <= 0:
+        if not self.line.first <= number < self.line.stop:
             return None
-        start, stop, faces = self._chunk
-        if not start <= number < stop:
-            self._chunk = start, stop, faces = self._make(number)
-        return faces[number - start]
+        if not self._first <= number < self._first + len(self._chunk):
+            self._first, self._chunk = number, self._make(number)
+        return self._chunk[number - self._first]
 
-    def _make(self, start: int) -> tuple[int, int, list[MovedFace]]:
-        """Faces of the output frames from `start` on that move, CHUNK_SECONDS of them at most."""
-        end = min(start + max(round(CHUNK_SECONDS * self.fps), 1), len(self.weights))
-        still = np.flatnonzero(self.weights[start:end] <= 0)
-        numbers = np.arange(start, start + int(still[0]) if len(still) else end)
-        rows = self.rows[numbers]
-        first = int(rows.min())
-        filmed = self.targets.filmed(first, int(rows.max()) + 1)[rows - first]
-        wanted, motion = self.targets.wanted(filmed, self.line.codes(numbers, self.fps), self.weights[numbers])
-        faces = [
-            MovedFace(
-                filmed.landmarks[n : n + 1],
-                wanted[n : n + 1],
-                motion[n : n + 1],
-                (int(filmed.place[n, 0]), int(filmed.place[n, 1]), int(filmed.place[n, 2])),
-                self.references,
-            )
-            for n in range(len(numbers))
-        ]
-        return start, start + len(numbers), faces
+    def _make(self, start: int) -> list[MovedFace | None]:
+        """The faces of the output frames from `start` on that show the track, CHUNK_SECONDS of them at most."""
+        fps, total = self.targets.fps, len(self.indices)
+        numbers = np.arange(start, min(start + max(round(CHUNK_SECONDS * fps), 1), self.line.stop))
+        rows = self.indices[numbers] - self.targets.track.first
+        outside = np.flatnonzero((rows < 0) | (rows >= len(self.weights)))
+        if len(outside):
+            numbers, rows = numbers[: outside[0]], rows[: outside[0]]
+        weights = self.weights[rows] * self.line.weights(numbers, total, fps)
+        faces: list[MovedFace | None] = [None] * len(numbers)
+        if moving := np.flatnonzero(weights > 0).tolist():
+            first, last = int(rows[moving].min()), int(rows[moving].max())
+            filmed = self.targets.filmed(first, last + 1)[rows[moving] - first]
+            wanted, motion = self.targets.wanted(filmed, self.line.codes(numbers[moving], fps), weights[moving])
+            for n, at in enumerate(moving):
+                x, y, side = (int(value) for value in filmed.place[n])
+                one = slice(n, n + 1)
+                faces[at] = MovedFace(filmed.landmarks[one], wanted[one], motion[one], (x, y, side), self.references)
+        return faces
 
 
 @torch.inference_mode()
 def encode(model: DubbingModel, references: Sequence[Reference]) -> References:
-    """References of `references.ReferenceBank`, as the mouth synthesiser takes them."""
+    """References of a ReferenceBank, as the mouth synthesiser takes them."""
     assert model.mouth is not None
-    stacks = (np.stack([getattr(r, name) for r in references]) for name in ("crop", "landmarks", "motion"))
-    crops, landmarks, motion = (torch.from_numpy(stack).to(model.device) for stack in stacks)
-    return encode_references(model.mouth, to_tensors(crops), landmarks, motion)
+    stacks = (np.stack([getattr(r, name) for r in references]) for name in ("patch", "landmarks", "motion"))
+    patches, landmarks, motion = (torch.from_numpy(stack).to(model.device) for stack in stacks)
+    return model.mouth.encode(to_tensors(patches)[None], landmarks[None], motion[None])

@@ -100,7 +100,7 @@ def dub(
         if on_frame is not None:
             frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
-        kept = replace(clip, frames=len(script.indices))
+        kept = None if dubbing.fit == "speed" else replace(clip, frames=min(clip.frames, len(script.indices)))
         return rendering.write_video(
             model,
             frames,
@@ -148,6 +148,8 @@ def line_script(clip: Clip, lines: list[Line]) -> Script:
 
 def _fitted(samples: np.ndarray, length: int) -> np.ndarray:
     """Samples cut to a length, or padded with silence."""
+    if len(samples) >= length:
+        return samples[:length]  # no copy
     return np.pad(samples[:length], (0, max(length - len(samples), 0)))
 
 

@@ -8,26 +8,26 @@ import numpy as np
 
 
 class Spool:
-    """Rows float32 [width], appended one by one and read by number; the file has no name and goes with the object."""
+    """Rows [width] of a type, appended one by one and read by number; the file has no name and goes with the object."""
 
-    def __init__(self, width: int) -> None:
-        self.width, self.rows = width, 0
+    def __init__(self, width: int, dtype: type = np.float32) -> None:
+        self.width, self.dtype, self.rows = width, np.dtype(dtype), 0
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the object)
 
-    def append(self, row: np.ndarray) -> None:
-        """Append one row."""
+    def append(self, row: np.ndarray) -> int:
+        """Append one row; returns its number."""
         assert row.shape == (self.width,), row.shape
-        self._file.write(np.ascontiguousarray(row, np.float32).tobytes())
+        self._file.seek(0, 2)
+        self._file.write(np.ascontiguousarray(row, self.dtype).tobytes())
         self.rows += 1
+        return self.rows - 1
 
     def __len__(self) -> int:
         return self.rows
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        """Consecutive rows, float32 [n,width]."""
+        """Consecutive rows [n,width]."""
         start, stop, _ = rows.indices(self.rows)
-        self._file.flush()
-        self._file.seek(4 * self.width * start)
-        data = self._file.read(4 * self.width * max(stop - start, 0))
-        self._file.seek(0, 2)
-        return np.frombuffer(data, np.float32).reshape(-1, self.width)
+        size = self.width * self.dtype.itemsize
+        self._file.seek(size * start)
+        return np.frombuffer(self._file.read(size * max(stop - start, 0)), self.dtype).reshape(-1, self.width)

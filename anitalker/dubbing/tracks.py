@@ -14,7 +14,7 @@ import torch
 
 from anitalker.config import FPS, LANDMARKS, POSE_SIZE
 from anitalker.dubbing.people import People
-from anitalker.dubbing.references import ReferenceBank
+from anitalker.dubbing.references import ROW, ReferenceBank
 from anitalker.dubbing.spool import Spool
 from anitalker.faces.crop import Crop, crop_face, crop_square
 from anitalker.faces.detection import Face
@@ -41,7 +41,7 @@ class Track:
     person: int
     first: int
     rows: Spool
-    bank: ReferenceBank = field(default_factory=ReferenceBank)
+    bank: ReferenceBank
     seen: bytearray = field(default_factory=bytearray)
     turned: bytearray = field(default_factory=bytearray)
     covered: bytearray = field(default_factory=bytearray)
@@ -78,6 +78,7 @@ def find_tracks(
     [total], frames that matter; others are not looked at. fps: of the video. InputError if no frame has such a face.
     """
     tracks: list[Track] = []
+    patches = Spool(ROW, np.uint8)
     confirm_every = max(1, round(CONFIRM_SECONDS * fps))
     with _Reader(model, max(1, round(CODE_SECONDS * fps))) as reader:
         before: np.ndarray | None = None
@@ -95,7 +96,7 @@ def find_tracks(
                 if waited % SEARCH_INTERVAL == 0:
                     width = PLACE + 3 * LANDMARKS + model.space.config.expression_size
                     for person, face in people.chosen(frame, which, also):
-                        track = Track(person, number, Spool(width))
+                        track = Track(person, number, Spool(width), ReferenceBank(patches))
                         tracks.append(track)
                         followed.append((track, FaceTracker(people.finder, face, False, confirm_every)))
                 waited += 1

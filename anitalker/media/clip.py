@@ -30,6 +30,7 @@ MAX_NOMINAL_RATIO = 1.6  # nominal rate over the mean one; twice as many are fie
 RATE_TOLERANCE = 0.001  # by which ffmpeg's two decimals may miss a usual rate
 NTSC = Fraction(1000, 1001)
 USUAL_RATES = tuple(Fraction(rate) for rate in (5, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120))
+NTSC_RATES = tuple(rate * NTSC for rate in USUAL_RATES if rate % 12 == 0 or rate % 30 == 0)
 RATE_PACKETS = 500  # from which the mean rate is computed where the header does not tell it
 MAX_SECONDS = 12 * 3600  # of a video
 TAIL_SECONDS = (1.0, 10.0, 60.0, 600.0)  # before the end, where the last frame is looked for
@@ -136,6 +137,8 @@ def frame_rate(mean: float | None, nominal: float | None) -> Fraction:
         return rate / math.ceil(rate / MAX_FPS)
     if nominal <= MAX_NOMINAL_FPS and 1 <= nominal / mean <= MAX_NOMINAL_RATIO:
         return _snapped(nominal)
+    if _snapped(mean) in NTSC_RATES:
+        return _snapped(mean)
     return min(USUAL_RATES, key=lambda rate: abs(math.log(rate / mean)))
 
 
@@ -143,7 +146,7 @@ def _snapped(rate: float) -> Fraction:
     """Return the exact rate of one with two decimals: a whole number, or that times 1000 / 1001, where it is near."""
     whole = [Fraction(max(1, round(rate))), Fraction(max(1, round(rate / NTSC))) * NTSC]
     nearest = min(whole, key=lambda exact: abs(exact - rate))
-    return nearest if abs(nearest / rate - 1) <= RATE_TOLERANCE else Fraction(rate).limit_denominator(100)
+    return nearest if abs(nearest / Fraction(rate) - 1) <= RATE_TOLERANCE else Fraction(rate).limit_denominator(100)
 
 
 def _reduced(width: int, height: int, size: int | str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from anitalker.media.video import input_arguments, run_ffmpeg
 MP4_AUDIO = ("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus")  # what MP4 holds; others become AAC
 # What ffmpeg can turn into MP4's subtitles: text. Others are pictures (PGS, VobSub, DVB) or have no decoder.
 TEXT_SUBTITLES = ("ass", "mov_text", "ssa", "srt", "stl", "subrip", "subviewer", "text", "webvtt")
+TEXT_SECONDS = 30.0  # before the clip, where a text may have begun that is still shown
 KINDS = {"Audio": "audio track", "Subtitle": "subtitle track"}
 log = logging.getLogger(__name__)
 
@@ -24,20 +25,18 @@ def kept_arguments(clip: Clip, source: int, sounds: int, folder: Path) -> tuple[
     of language and title stay. A file with chapters is put into `folder`. Logs what cannot be kept.
     """
     inputs, maps = [], []
-    stretch = ["-t", f"{clip.seconds:.6f}"]
-    if clip.start:
-        stretch = ["-ss", f"{clip.start:.6f}", *stretch]
     audio, subtitles = kept_tracks(clip)
-    if audio or subtitles:
-        inputs += [*stretch, *input_arguments(clip.path)]
+    if audio:
+        inputs += [*_stretch(clip, clip.start), *input_arguments(clip.path)]
         for number, track in enumerate(audio, sounds):
             maps += ["-map", f"{source}:{track.index}", f"-disposition:a:{number}", "0"]
             maps += [f"-c:a:{number}", "copy"] if track.codec in MP4_AUDIO else [f"-b:a:{number}", "160k"]
+        source += 1
+    if subtitles:
+        inputs += [*_stretch(clip, max(0.0, clip.start - TEXT_SECONDS)), *input_arguments(clip.path)]
         for track in subtitles:
             maps += ["-map", f"{source}:{track.index}"]
-        if subtitles:  # a text that lasts beyond the end would make the video longer
-            cut = f"setts=duration=min(DURATION\\,max(0\\,{clip.seconds:.6f}/TB-PTS))"
-            maps += ["-c:s", "mov_text", "-bsf:s", cut]
+        maps += ["-c:s", "mov_text", "-bsf:s", _cut_texts(clip)]
         source += 1
     if chapters := _chapters(clip):
         file = folder / "chapters.txt"
@@ -56,6 +55,22 @@ def kept_tracks(clip: Clip) -> tuple[list[Track], list[Track]]:
         if track not in kept[0] and track not in kept[1]:
             log.warning("%s %d (%s) cannot be kept in MP4: it is left out", KINDS[track.kind], track.index, track.codec)
     return kept
+
+
+def _stretch(clip: Clip, start: float) -> list[str]:
+    """Return the options of an input that is read from `start` [s] to the end of a clip; the clip's start is zero."""
+    seek = ["-ss", f"{start:.6f}", "-itsoffset", f"{start - clip.start:.6f}"] if clip.start else []
+    return [*seek, "-t", f"{clip.start - start + clip.seconds:.6f}"]
+
+
+def _cut_texts(clip: Clip) -> str:
+    """Return the bit stream filters that cut texts at both ends: MP4 would shift those that begin before zero.
+
+    A text that lasts beyond the end would make the video longer.
+    """
+    length = f"max(0,min(PTS+DURATION,{clip.seconds:.6f}/TB)-max(0,PTS))"
+    cut = f"noise=amount=0:drop=lte(pts+duration,0),setts=pts=max(0,PTS):dts=max(0,DTS):duration={length}"
+    return cut.replace(",", "\\,").replace("\\,setts", ",setts")
 
 
 def _chapters(clip: Clip) -> str:

@@ -261,7 +261,9 @@ def mix_audio(paths: Sequence[str | os.PathLike], output: Path, filters: Sequenc
     limited = f"{joined},{LIMITER}" if len(files) > 1 else joined
     limited += ",asetnsamples=n=4096:p=0"  # the encoder of FLAC takes no blocks of a few samples
     sources = [argument for file in files for argument in input_arguments(file)]
-    command = ["-filter_complex", ";".join([*graph, limited]), "-ac", str(widest), "-y", f"file:{output.absolute()}"]
+    graph_arguments = ["-filter_complex", ";".join([*graph, limited])]
+    # FLAC may hold a cover: without -vn all frames of a video would be encoded as PNG, and thrown away.
+    command = [*graph_arguments, "-vn", "-ac", str(widest), "-y", f"file:{output.absolute()}"]
     completed = _run([ffmpeg(), "-v", "error", "-nostdin", *sources, *command], output.parent)
     if completed.returncode:
         raise InputError(f"speech cannot be mixed ({last_line(completed.stderr)}); give other recordings")

@@ -1,5 +1,6 @@
 """Rendering with a model that paints the frame number: order, batches, overlapping faces, large pictures."""
 
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,12 +8,15 @@ import pytest
 import torch
 
 from anitalker import rendering
+from anitalker.config import RenderOptions
 from anitalker.decoder import compositor
 from anitalker.decoder.compositor import Compositor
 from anitalker.decoder.decoder import Layers
 from anitalker.faces.crop import Crop
+from anitalker.media.video import probe
 from anitalker.models import lite
 from anitalker.runtime import transfer
+from anitalker.runtime.device import Clock
 
 
 class Painter(lite.Lite):
@@ -126,3 +130,20 @@ def test_a_fault_in_a_worker_is_told():
 
     with pytest.raises(ZeroDivisionError):
         list(ordered_parallel_map(lambda item: 1 // (item - 3), range(9), 2))
+
+
+def test_rate_codec_and_quality_reach_the_file(tmp_path):
+    """And the facts."""
+    model = SimpleNamespace(name="painter", fingerprint="ab", device=torch.device("cpu"))
+    facts, sizes = {}, {}
+    for codec, quality in (("h264", 10), ("hevc", 45)):
+        path, noise = tmp_path / f"{codec}.mp4", np.random.default_rng(0)
+        frames = (noise.integers(0, 255, (64, 64, 3)).astype(np.uint8) for _ in range(3))
+        options = RenderOptions(codec=codec, quality=quality, marks=False)
+        rate = Fraction(30000, 1001)
+        facts = rendering.write_video(model, frames, (3, 64, 64), path, None, options, Clock(), None, fps=rate)
+        assert (facts["codec"], facts["quality"], facts["fps"]) == (codec, quality, 30000 / 1001)
+        assert facts["seconds"] == pytest.approx(3 * 1001 / 30000)
+        assert (probe(path).video_codec, probe(path).fps) == (codec, 29.97)
+        sizes[codec] = path.stat().st_size
+    assert sizes["h264"] > 2 * sizes["hevc"]

@@ -74,3 +74,12 @@ def test_speech_begins_as_the_person_is_filmed(model, people, film, speech):
     np.testing.assert_allclose(spoken.motion[0, 6:].numpy(), tracks[0].read(0, 1)[2][0], atol=1e-5)
     assert spoken.motion.shape == (25, 20)
     assert float(spoken.motion[:, 6:].std(0).max()) > 1e-3
+
+
+def test_a_line_eases_in_and_out_but_not_at_the_ends_of_the_video():
+    inner, whole = Spoken(None, 10, 30, torch.zeros(1, 20)), Spoken(None, 0, 40, torch.zeros(1, 20))
+    frames = np.arange(40)
+    weights = inner.weights(frames, 40, 25.0)
+    assert (weights[:10] == 0).all() and (weights[30:] == 0).all()
+    assert 0 < weights[10] < weights[12] < weights[14] == 1 == weights[25] > weights[29] > 0
+    assert (whole.weights(frames, 40, 25.0) == 1).all()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from anitalker.dubbing.references import ROW, ReferenceBank
 from anitalker.dubbing.spool import Spool
 from anitalker.dubbing.targets import LipTargets, average, eased, lip_weights
 from anitalker.dubbing.tracks import Track, find_tracks
@@ -77,7 +78,7 @@ def test_weights_ease_inside_a_gap_s_neighbours_and_not_at_the_ends():
 
 
 def flagged(count: int, covered: list[int], turned: list[int] = ()) -> Track:
-    track = Track(0, 0, Spool(1))
+    track = Track(0, 0, Spool(1), ReferenceBank(Spool(ROW, np.uint8)))
     track.seen = bytearray([1] * count)
     track.covered = bytearray(int(n in covered) for n in range(count))
     track.turned = bytearray(int(n in turned) for n in range(count))

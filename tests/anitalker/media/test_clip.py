@@ -53,6 +53,7 @@ def long(tmp_path_factory):
         (28.7, 30, 30),  # a phone in the dark
         (29.41, 90000, 30),  # the clock's rate is no rate of pictures
         (25, 50, 25),  # fields
+        (29.97, 59.94, Fraction(30000, 1001)),
         (None, None, 25),
         (29.9, None, Fraction(299, 10)),
     ],
@@ -184,6 +185,44 @@ def test_places_that_are_not_in_the_video(long, start, stop, words):
         open_clip(long, start, stop)
 
 
+def test_a_video_that_is_too_long(long, monkeypatch):
+    monkeypatch.setattr(clips, "MAX_SECONDS", 3)
+    with pytest.raises(InputError, match=r"^video is longer than .*; cut it into shorter files$"):
+        open_clip(long)
+
+
 def test_no_pictures(clicks):
     with pytest.raises(InputError, match=r"^video has no pictures: .*; give a video$"):
         open_clip(clicks)
+
+
+BARS = np.repeat(np.repeat(np.array([[[200, 60, 50], [60, 170, 80], [50, 80, 190]]], np.uint8), 64, 0), 32, 1)
+YUV = "scale=flags=accurate_rnd+full_chroma_int:out_color_matrix={matrix}:out_range={span},format={pixels}"
+HLG = (
+    "format=gbrp,zscale=tin=iec61966-2-1:pin=bt709:min=gbr:rin=full:t=arib-std-b67:p=bt2020:m=bt2020nc:r=limited:"
+    "npl=203,format=yuv420p10le"
+)
+X265 = ("-c:v", "libx265", "-x265-params", "log-level=none:crf=5")
+BT709 = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
+COLOURS = {
+    "BT.601": (YUV.format(matrix="bt601", span="tv", pixels="yuv420p"), (*FAST, "-colorspace", "smpte170m")),
+    "full range": (YUV.format(matrix="bt709", span="pc", pixels="yuvj420p"), (*FAST, *BT709)),
+    "HEVC of 10 bits": (YUV.format(matrix="bt709", span="tv", pixels="yuv420p10le"), (*X265, *BT709)),
+    "HLG": (HLG, (*X265, "-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", "arib-std-b67")),
+}
+
+
+@pytest.mark.parametrize("case", COLOURS)
+def test_colours(tmp_path, caplog, case):
+    """Of every frame, also of one that a seek reaches; HDR is told once."""
+    filters, flags = COLOURS[case]
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "96x64", "-r", "50", "-i", "pipe:0", "-vf", filters]
+    command = [ffmpeg(), "-v", "error", "-y", *raw, *flags, str(tmp_path / "x.mp4")]
+    subprocess.run(command, input=BARS.tobytes() * 60, check=True)
+    with caplog.at_level(logging.WARNING):
+        clip = open_clip(tmp_path / "x.mp4")
+        frames = list(frames_of(clip, np.array([0, 1, 0, 59])))
+    for frame in frames:
+        np.testing.assert_allclose(frame[32, 16::32].astype(int), BARS[32, 16::32].astype(int), atol=4)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == (["video is HDR (HLG): its colours are tone-mapped to sRGB"] if case == "HLG" else [])

@@ -1,5 +1,6 @@
 """The sound of a dubbed video: what is heard when, how loud, aligned to the sample."""
 
+import functools
 import subprocess
 
 import numpy as np
@@ -35,8 +36,13 @@ def folder(tmp_path_factory, make_wav):
     return folder
 
 
+@functools.cache
+def clip(path, start):
+    return open_clip(path, start)
+
+
 def heard(folder, video="film.mkv", seconds=2.0, start=0.0, **arguments):
-    with dubbed_sound(open_clip(folder / video, start), seconds, **arguments) as file:
+    with dubbed_sound(clip(folder / video, start), seconds, **arguments) as file:
         assert probe(file).audio_codec == "flac"
         samples = read_audio(file)
     assert not file.exists()
@@ -76,6 +82,17 @@ def test_the_original_underneath(folder, gain):
         folder, seconds=1.0, speech=folder / "speech.wav"
     )
     np.testing.assert_allclose(begin[400:15000], tone(2, 300)[720:15320], atol=0.003)  # 0.02 s * 16 kHz + 400
+
+
+def test_frames_are_not_decoded_for_it(folder, monkeypatch):
+    """ffmpeg encoded all of them as PNG, as FLAC may hold a cover, and threw them away: ten times the work."""
+    from anitalker.media import video
+
+    commands, run_command = [], video._run
+    monkeypatch.setattr(video, "_run", lambda *all: commands.append(all[0]) or run_command(*all))
+    heard(folder, speech=folder / "speech.wav", original=1.0)
+    (mixing,) = [command for command in commands if "-filter_complex" in command]
+    assert "-vn" in mixing
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,15 @@ def test_they_are_cut_to_the_stretch(film, tmp_path, clicks):
     assert re.findall(r"title +: (\w+)", told)[-1] == "Second" and "First" not in told
 
 
+def test_a_text_that_began_before(film, tmp_path, clicks):
+    """MP4 cannot hold a time before zero: the whole track was shifted."""
+    dub(tmp_path / "x.mp4", open_clip(film, 0.5005, 2.2), clicks, 51)
+    run("-i", tmp_path / "x.mp4", "-map", "0:s:0", tmp_path / "x.srt")
+    times = re.findall(r"00:00:0([\d,]+) --> 00:00:0([\d,]+)", (tmp_path / "x.srt").read_text())
+    seconds = [float(time.replace(",", ".")) for pair in times for time in pair]
+    assert seconds == pytest.approx([0, 0.3, 1.0, 1.7], abs=0.02)
+
+
 def test_nothing_else_to_keep(tmp_path, clicks):
     """A video alone: what is written is what is written without it, to the byte."""
     with VideoWriter(tmp_path / "plain.mp4", 64, 64, clicks) as writer:

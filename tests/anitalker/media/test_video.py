@@ -187,3 +187,18 @@ def test_two_loud_channels_are_averaged(tmp_path):
         file.setframerate(16000)
         file.writeframes(np.repeat(samples, 2).tobytes())
     assert np.abs(read_audio(tmp_path / "x.wav")).max() == pytest.approx(0.95, abs=0.005)
+
+
+def test_the_decoder_may_work_longer_on_a_longer_video(clip, monkeypatch):
+    """After 15 minutes of processor time a video of hours ended early, without a word."""
+    from dataclasses import replace
+
+    from anitalker.media import video
+
+    commands = []
+    start = video._start_reading
+    monkeypatch.setattr(video, "_start_reading", lambda *all: commands.append(all[0]) or start(*all))
+    probed = video.probe(clip)
+    monkeypatch.setattr(video, "probe", lambda path, what: replace(probed, seconds=3600.0))
+    assert len(list(read_frames(clip))) == 26
+    assert commands[0][commands[0].index("-timelimit") + 1] == "72900"
