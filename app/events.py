@@ -59,6 +59,9 @@ const check = async (event, files) => {
 };
 document.addEventListener("drop", event => check(event, event.dataTransfer?.files), true);
 document.addEventListener("change", event => event.target.type === "file" && check(event, event.target.files), true);
+document.addEventListener("error", event => {  // what this browser cannot play can be used; the note tells the rest
+  if (event.target.tagName === "VIDEO" && event.target.closest(boxes)) event.stopImmediatePropagation();
+}, true);
 document.addEventListener("click", event => {
   const box = event.target.closest?.("#recording, #dub-recording"), input = box?.querySelector("input[type=file]");
   if (!input) return;

@@ -253,8 +253,8 @@ def _choice_of(faces: Sequence[Face], chosen: object) -> tuple[str, Any]:
 def video_name(kind: str, values: dict) -> str:
     """The name of a video after its inputs, without suffix: portrait-speech."""
     if kind == "dub":
-        words = values.get("dub_text") or _file_name(values.get("dub_recording"))
-        return name_after(_file_name(values.get("film")), str(words))
+        words = str(values.get("dub_text") or "").strip() or _file_name(values.get("dub_recording"))
+        return name_after(_file_name(values.get("film")), words)
     moved_by = {"speak": values.get("recording"), "drive": values.get("driving")}.get(kind)
     words = {"say": values.get("text"), "idle": "idle"}.get(kind, _file_name(moved_by))
     return name_after(_file_name(values.get("portrait")), str(words))

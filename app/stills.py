@@ -60,7 +60,7 @@ class Stills:
         self._workers = min(BATCH_SIZE, torch.get_num_threads())  # that draw a video on a processor, side by side
         self._pool = ThreadPoolExecutor(1, "stills")
         self._prepared: OrderedDict[tuple, Prepared] = OrderedDict()  # used on the pool's thread only
-        self._paces: OrderedDict[tuple, DubPace] = OrderedDict()  # the same
+        self._paces: OrderedDict[tuple, DubPace | InputError] = OrderedDict()  # of videos to dub; the same thread
 
     def draw(self, owner: str, file: Path, options: RenderOptions, moment: str, model: str | None) -> Future[str]:
         """Draw the face of a portrait under the options -> address of a JPEG of the face crop.
@@ -147,10 +147,16 @@ class Stills:
         self._drop(lambda key: not key[1].exists())
         key = (owner, film, options.face, options.size, dubbing.start, dubbing.stop, talker.name)
         if key not in self._paces:
-            self._paces[key] = measure_pace(talker, film, options, dubbing)
+            try:
+                self._paces[key] = measure_pace(talker, film, options, dubbing)
+            except InputError as error:  # it would be the same again
+                self._paces[key] = error
             while len(self._paces) > MAX_PREPARED:
                 self._paces.popitem(last=False)
-        return self._paces[key].seconds(seconds, dubbing.fit)
+        pace = self._paces[key]
+        if isinstance(pace, InputError):
+            raise InputError(str(pace))
+        return pace.seconds(seconds, dubbing.fit)
 
     def _talker(self, model: str | None) -> Talker:
         """The loaded model. A still loads none: a visitor who only looks must not take another's away."""

@@ -77,7 +77,7 @@ def test_dub(page, new_client, film_of_two, clicks):
     assert (facts["kind"], facts["frames"], facts["fps"], facts["seed"]) == ("dub", 15, 30, 3)
     assert "Done" in status and "seed 3 · face 2 · to 0.5" in gallery and leftovers(page) == []
     facts = new_client.predict(video=inputs["video"], recording=None, text="Yes.", size=128, api_name="/dub")[1]
-    assert (facts["width"], facts["height"]) == (256, 128) and facts["seed"] == 0
+    assert (facts["width"], facts["height"]) == (256, 128)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from app.jobs import Cancelled, Job
 from app.limits import Limits
 from app.models import Models
 from app.sessions import SessionStore
+from app.stills import Stills
 
 
 @pytest.fixture
@@ -74,6 +75,26 @@ def test_people_are_numbered_by_the_first_frame_with_faces(tmp_path, found_talke
     assert len(faces) == 2 and frame.std() > 20
     frame, faces = dubbing.first_faces(open_clip(tmp_path / "late.mp4", 0, 0.3), finder)
     assert faces == [] and frame.std() < 5
+
+
+def test_a_video_is_tried_once(found_talker, monkeypatch, film):
+    tries = []
+
+    def refuse(talker, video, options, dubbing):
+        tries.append(video)
+        raise InputError("video shows no face")
+
+    monkeypatch.setattr("app.stills.measure_pace", refuse)
+    stills = Stills(Models(found_talker, "lite", "cpu"))
+    for seconds in (1, 2):
+        with pytest.raises(InputError, match="no face"):
+            stills.estimate_dub("a", film, seconds, RenderOptions(), DubOptions(), None).result()
+    assert tries == [film]
+    stills.forget("a")
+    with pytest.raises(InputError, match="no face"):
+        stills.estimate_dub("a", film, 1, RenderOptions(), DubOptions(), None).result()
+    assert len(tries) == 2
+    stills.close()
 
 
 @pytest.mark.slow
