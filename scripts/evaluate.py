@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from anitalker.config import InputError
-from scripts.evaluation import codes, lip_score, mouth, reenactment, speaking, stills
+from scripts.evaluation import codes, dub, lip_score, mouth, reenactment, speaking, stills
 from scripts.evaluation.clips import ExternalVideos
 from scripts.evaluation.pipeline_adapter import FaceReader, ModelUnderTest, face_reader
 from scripts.evaluation.report import page, write
@@ -30,6 +30,7 @@ SUITES: dict[str, Callable[[Session], dict]] = {  # in the order in which they r
     "codes": codes.run_accuracy,
     "audio": speaking.run,
     "lips": lip_score.run,
+    "dub": dub.run,
     "silence": stills.run_silence,
     "cross": reenactment.run_cross,
     "held": stills.run_held_still,
@@ -104,6 +105,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="lips: read rendered frames; --no-render: read the motion codes alone, in a fraction of the time",
+    )
+    parser.add_argument(
+        "--landmarks",
+        choices=("own", "mediapipe"),
+        default="own",
+        help="dub: read lips with MediaPipe as well, which is installed by hand",
     )
     parser.add_argument("--outputs", metavar="DIR", help="score another system's videos, ID.mp4 per clip, instead")
     parser.add_argument(

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from anitalker.config import POSE_SIZE
 from anitalker.dubbing.tracks import CODE_SECONDS, Track
-from anitalker.faces.landmarks import fit_pose, from_canonical, level_depth, to_canonical
+from anitalker.faces.landmarks import LIPS, fit_pose, from_canonical, level_depth, to_canonical
 from anitalker.models.base import DubbingModel
 from anitalker.runtime.smoothstep import smoothstep
 
 NEUTRAL_SECONDS = 0.3  # standard deviation of the average of neutral faces
 SHAPE_SECONDS = 0.04  # of the filmed face's shape, which noise of the landmarks shakes
+SHAPE_NOISE = 0.004  # face heights: frames whose lips differ by more hardly count, or fast lips would be smoothed away
 REACH = 3.0  # standard deviations that an average extends over
 EASE_SECONDS = 0.2  # in which lips leave the filmed ones where a line begins, or the face comes back
 COVER_SECONDS = 0.5  # a cover counts where it is noticed in a third of the frames of so long a time
@@ -75,7 +76,7 @@ class LipTargets:
         neutral[coded] = self.space.neutral(landmarks[coded], torch.cat([pose, expression], 1)[coded])
         shape = to_canonical(level_depth(landmarks, pose, self.canonical), pose)
         neutral = average(neutral, coded, NEUTRAL_SECONDS * self.fps, inner)
-        calm = average(shape, seen, SHAPE_SECONDS * self.fps, inner)
+        calm = average(shape, seen, SHAPE_SECONDS * self.fps, inner, alike(shape[:, list(LIPS), :2], inner))
         expression = average(expression, coded, CODE_SECONDS * self.fps, inner)
         landmarks, pose = landmarks[inner], pose[inner]
         landmarks = landmarks + from_canonical(calm, pose) - from_canonical(shape[inner], pose)
@@ -97,13 +98,28 @@ class LipTargets:
         return filmed.landmarks + change, own + part * (codes - own)
 
 
-def average(values: Tensor, seen: Tensor, deviation: float, inner: slice) -> Tensor:
-    """Gaussian averages [n,...] about the frames `inner` of values [m,...], over those that are seen, bool [m]."""
+def average(values: Tensor, seen: Tensor, deviation: float, inner: slice, likeness: Tensor | None = None) -> Tensor:
+    """Gaussian averages [n,...] about the frames `inner` of values [m,...], over those that are seen, bool [m].
+
+    likeness [n,m]: a further weight; see `alike`.
+    """
     frames = torch.arange(len(values), dtype=torch.float32, device=values.device)
     distance = (frames[inner, None] - frames) / max(deviation, 1e-6)
     weight = torch.exp(-0.5 * distance.square()) * (distance.abs() <= REACH) * seen
+    if likeness is not None:
+        weight = weight * likeness
     weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-12)
     return (weight @ values.flatten(1)).unflatten(1, values.shape[1:])
+
+
+def alike(lips: Tensor, inner: slice) -> Tensor:
+    """How alike lips [m,P,2] in face heights are to those of the frames `inner`: [n,m], 1 for the same ones.
+
+    With it `average` is a bilateral filter over time (Tomasi and Manduchi 1998, eq. 5): it calms lips at rest and keeps
+    fast ones.
+    """
+    difference = torch.cdist(lips[inner].flatten(1), lips.flatten(1)) / lips.shape[1] ** 0.5
+    return torch.exp(-0.5 * (difference / SHAPE_NOISE).square())
 
 
 def lip_weights(track: Track, fps: float) -> np.ndarray:

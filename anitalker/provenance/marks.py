@@ -13,6 +13,7 @@ from anitalker.media.video import SYNTHETIC_COMMENT
 from anitalker.provenance.credentials import Generator, sign_file
 from anitalker.provenance.identity import SigningIdentity, signing_identity
 from anitalker.provenance.label import Label
+from anitalker.provenance.sign_apart import is_large, sign_apart
 from anitalker.provenance.watermark import Watermarker
 
 FrameFilter = Callable[[np.ndarray], np.ndarray]  # uint8 [H,W,3] -> uint8 [H,W,3]
@@ -68,4 +69,7 @@ def write_picture(output: Path, frame: np.ndarray, label: bool, generator: Gener
 
 
 def _sign(written: Path, target: Path, title: str, generator: Generator, identity: SigningIdentity) -> None:
-    sign_file(written, target, generator, identity, title)
+    if is_large(written, generator):
+        sign_apart(written, target, generator, title)
+    else:
+        sign_file(written, target, generator, identity, title)

@@ -61,6 +61,16 @@ def cut_to_sound(clip: EvalClip) -> EvalClip:
     return replace(clip, frames=clip.frames[:count], landmarks=clip.landmarks[:count])
 
 
+def first_frames(clip: EvalClip, count: int) -> EvalClip:
+    """The beginning of a clip, its sound in step."""
+    return replace(
+        clip,
+        frames=clip.frames[:count],
+        landmarks=clip.landmarks[:count],
+        speech=clip.speech[: count * SAMPLE_RATE // FPS],
+    )
+
+
 class ExternalVideos:
     """`videos(clip)` -> uint8 [T,256,256,3] of ID.mp4 in a folder, T as in the clip: square, the same crop as the data.
 

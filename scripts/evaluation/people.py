@@ -44,15 +44,15 @@ def people_report(clips: Sequence[SpokenLips], curves: Sequence[np.ndarray], rel
     spreads = person_means(names, np.array(spreads))  # [P,2]
     report = {"lip_correlation": mean(at_zero), "interval": interval(at_zero)}
     report |= {"lip_lag_frames": int(mean_curve.argmax()) - MAX_LAG, "correlation_at_best_lag": float(mean_curve.max())}
-    report |= _ratio("above_loudness", at_zero - loud)
-    report |= _ratio("shuffled", shuffled_means(clips, curves, related, step))
-    report |= _ratio("spread_ratio", spreads[:, 0], spreads[:, 1])
+    report |= ratio("above_loudness", at_zero - loud)
+    report |= ratio("shuffled", shuffled_means(clips, curves, related, step))
+    report |= ratio("spread_ratio", spreads[:, 0], spreads[:, 1])
     if step == 1:
         report["closures"] = closures_of_people(clips, curves)
     return report
 
 
-def _ratio(name: str, numerators: np.ndarray, denominators: np.ndarray | None = None, draws: int = 2000) -> dict:
+def ratio(name: str, numerators: np.ndarray, denominators: np.ndarray | None = None, draws: int = 2000) -> dict:
     """Sum of numerators [P] over that of denominators [P] (none: the mean), and its bootstrap interval over people.
 
     None where nobody has a value; 0 where the denominators are.
@@ -111,6 +111,6 @@ def closures_of_people(clips: Sequence[SpokenLips], curves: Sequence[np.ndarray]
         counts = np.array([matches(generated, true), len(generated), len(true)])
         found[clip.person] = found.get(clip.person, 0) + counts
     matched, generated, true = np.array(list(found.values())).T
-    report = _ratio("f1", 2 * matched, generated + true)
+    report = ratio("f1", 2 * matched, generated + true)
     report |= {"interval": report.pop("f1_interval"), "true": int(true.sum())}
-    return report | _ratio("precision", matched, generated) | _ratio("recall", matched, true)
+    return report | ratio("precision", matched, generated) | ratio("recall", matched, true)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from anitalker.streaming.pacing import PIECE_SAMPLES
 from anitalker.weights.registry import resolve, sha256
 from encoders.image import to_tensor
 from scripts.evaluation.clips import Source
+from scripts.evaluation.dubber import Dubber
 
 BATCH = 8
 log = logging.getLogger(__name__)
@@ -166,6 +168,12 @@ class ModelUnderTest(FaceReader):
         pieces = np.split(speech, range(PIECE_SAMPLES, len(speech), PIECE_SAMPLES))
         motions = [stream.motion(piece, last=n == len(pieces) - 1)[0] for n, piece in enumerate(pieces)]
         return torch.cat(motions).cpu().numpy()
+
+    @cached_property
+    def dubber(self) -> Dubber | None:
+        """Dubs videos; None where the model cannot."""
+        model = self.talker.model.dubbing
+        return None if model is None else Dubber(model, self.finder, lambda: self.talker.verifier)
 
     def seams(self, frames: int) -> list[int]:
         """First frame of each window but the first in a motion of so many frames; empty where there are no windows."""

@@ -42,6 +42,11 @@ TARGETS = (
     ("blinks a minute", "audio_driven.presence.made.blinks_per_minute", "<=", 30),
     ("background outside the head (of 255)", "audio_driven.presence.made.background_change", "<=", 1),
     ("seams, percentile of their speed", "audio_driven.seams.percentile", "<=", 95),
+    ("dubbed lips behind rendered ones, correlation", "dub.behind_render", "<=", 0.05),
+    ("dubbed, identity percentile", "dub.identity.made.percentile", ">=", 99),
+    ("dubbed, upper face against the source, encoded (dB)", "dub.upper_face_psnr", ">=", 45),
+    ("dubbed, change along the border over the source's", "dub.border_change", "<=", 1.1),
+    ("dubbed with silence, flicker over the source's", "dub.flicker", "<=", 1.15),
     ("held still, identity percentile", "held_still.percentile", ">=", 90),
 )
 MAIN = ("lip_correlation", "percentile", "mean", "difference", "accuracy", "f1", "value")  # whose is plain `interval`

@@ -75,9 +75,9 @@ class Session:
         """The metric networks that the arguments name and their suites need, loaded once."""
         networks, arguments, suites = MetricNetworks(), self.arguments, set(self.arguments.parts)
         features = features_file(arguments.data, arguments.features)
-        if features != "none" and suites & {"reenactment", "mouth", "hal"}:
+        if features != "none" and suites & {"reenactment", "mouth", "dub", "hal"}:
             networks.perception = Perception(features)
-        if arguments.identity_network != "none" and suites & {"reenactment", "cross", "held"}:
+        if arguments.identity_network != "none" and suites & {"reenactment", "dub", "cross", "held"}:
             try:
                 verifier = IdentityNetwork(arguments.identity_network)
             except InputError as error:

@@ -50,6 +50,7 @@ class Oracle:
 
     name = "oracle"
     lost = 0
+    dubber = None
 
     def __init__(self, *clips):
         self.clips = {int(clip.frames[0, 0, 0, 1]): clip for clip in clips}

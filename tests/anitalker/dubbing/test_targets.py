@@ -6,7 +6,7 @@ import torch
 
 from anitalker.dubbing.references import ROW, ReferenceBank
 from anitalker.dubbing.spool import Spool
-from anitalker.dubbing.targets import LipTargets, average, eased, lip_weights
+from anitalker.dubbing.targets import LipTargets, alike, average, eased, lip_weights
 from anitalker.dubbing.tracks import Track, find_tracks
 from anitalker.faces.landmarks import CHIN, lip_opening
 
@@ -63,6 +63,17 @@ def test_averages_leave_out_what_is_not_seen():
     seen = torch.tensor([True, False, True, True])
     assert average(values, seen, 2.0, slice(0, 4)).abs().max() == 0
     assert average(values, torch.ones(4, dtype=torch.bool), 1.0, slice(1, 2))[0, 0] > 30
+
+
+def test_lips_at_rest_are_calmed_and_fast_ones_kept():
+    rng = torch.Generator().manual_seed(0)
+    lips = torch.zeros(40, 40, 2)
+    lips[20:, :, 1] = 0.05  # they open from one frame to the next
+    noisy = lips + 0.002 * torch.randn(40, 1, 2, generator=rng)
+    whole = slice(0, 40)
+    calm = average(noisy, torch.ones(40, dtype=torch.bool), 1.0, whole, alike(noisy, whole))
+    assert (calm - lips)[3:17].std() < 0.75 * (noisy - lips)[3:17].std()
+    assert (calm - lips).abs().max() < 0.006
 
 
 def test_weights_ease_inside_a_gap_s_neighbours_and_not_at_the_ends():
