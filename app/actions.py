@@ -8,16 +8,18 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 
+from anitalker.config import InputError, RenderOptions
 from anitalker.media.text_to_speech import speak
 
 from . import components, controls, limits, player, work
 from .batch import make_batch
+from .dubbing import DubRequest, make_dub
 from .inputs import SKIP, file_data, video_name
 from .jobs import Job
 from .previews import Previews
@@ -191,6 +193,9 @@ class Actions(Previews):
             clip = values.get("clip")
             file = self._driving_video(clip, session) if clip else self._portrait(values.get("portrait"), session)
             return lambda job: work.make_report(job, session, self.models, model, file)
+        if kind == "dub":
+            wanted_dub = self._dub_request(values, session)
+            return lambda job: make_dub(job, session, self.models, self.limits, wanted_dub)
         portrait = self._portrait(values.get("portrait"), session)
         recordings = self._usable_recordings(values, session) if kind == "batch" else []
         sources = {
@@ -201,10 +206,7 @@ class Actions(Previews):
             "idle": self._no_source,
         }
         source = sources[kind](values, session)
-        chosen = {name: values.get(name) for name in controls.DEFAULTS}
-        if chosen["seed"] in (None, ""):
-            chosen["seed"] = secrets.randbelow(MAX_RANDOM_SEED)
-        options, absolute = controls.parse_options(chosen), values.get("absolute") is True
+        options, absolute = self._render_options(values, controls.DEFAULTS), values.get("absolute") is True
         seconds = limits.check_idle(values.get("seconds"), self.limits) if kind == "idle" else 0.0
         others = self._second_recording(values, session) if kind == "speak" else {}
         name = video_name(kind, values)
@@ -212,6 +214,34 @@ class Actions(Previews):
         if kind == "batch":
             return lambda job: make_batch(job, session, self.models, self.limits, wanted, recordings, self.message_for)
         return lambda job: work.make_video(job, session, self.models, self.limits, wanted)
+
+    def _dub_request(self, values: dict, session: Session) -> DubRequest:
+        """Check the inputs of a dub. Raises InputError."""
+        given = {**values, "face": values.get("dub_face")}
+        film = self._film(values.get("film"), session)
+        options = self._render_options(given, (*controls.DUBBED, "face"))
+        dubbing = controls.parse_dub_options({name: values.get(name) for name in controls.DUB_NAMES})
+        said = self._said_in_dub(values, session)
+        return DubRequest(values.get("model") or None, film, said, options, dubbing, video_name("dub", values))
+
+    def _render_options(self, values: dict, names: Iterable[str]) -> RenderOptions:
+        """The render options of these names; without a seed a random one. Raises InputError."""
+        chosen = {name: values.get(name) for name in names}
+        if chosen["seed"] in (None, ""):
+            chosen["seed"] = secrets.randbelow(MAX_RANDOM_SEED)
+        return controls.parse_options(chosen)
+
+    def _said_in_dub(self, values: dict, session: Session) -> work.Source:
+        """The recording of a dub, or what makes it of a text. Raises InputError for neither, or both."""
+        recording, text = values.get("dub_recording"), values.get("dub_text")
+        has_text = bool(str(text or "").strip())
+        if recording and has_text:
+            raise InputError("a recording and a text came; give one of the two")
+        if not recording and not has_text:
+            raise InputError("there is no recording and no text yet; give one of the two")
+        if recording:
+            return self._recording({"recording": recording}, session)
+        return self._speech({"text": text, "voice": values.get("dub_voice")}, session)
 
     def _recording(self, values: dict, session: Session) -> work.Source:
         recording = self._recording_file(values, session)

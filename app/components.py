@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -9,6 +11,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from anitalker.dubbing.tracks import MAX_PITCH, MAX_YAW
 
 from .controls import describe
 from .jobs import Job
@@ -26,15 +33,19 @@ if TYPE_CHECKING:
 # Beyond these the result suffers.
 MIN_FACE_PIXELS = 100
 MAX_TURN_DEGREES = 30
+JPEG_QUALITY = 88
+PEOPLE_SIDE = 480  # pixels of the picture that shows who is in a video
 STAGES = {
     "start": "Reading",
     "voice": "Speaking the text",
     "encode": "Reading the driving video",
     "motion": "Planning the motion",
     "ahead": "Drawing small, to be watched at once",
+    "faces": "Following the faces",
     "frames": "Drawing",
     "sections": "Looking inside: section",
 }
+COUNTED_IN_FRAMES = ("frames", "faces")
 STILL_WORDS = {
     "lips": "Mouth at its widest",
     "head": "Head at its furthest",
@@ -65,7 +76,8 @@ def face_boxes(width: int, height: int, faces: Sequence[Face], selected: str) ->
             f"<rect x='{x0:.0f}' y='{y0:.0f}' width='{x1 - x0:.0f}' height='{y1 - y0:.0f}' rx='{height * 0.02:.0f}'/>"
             f"{label if len(faces) > 1 else ''}</g>"
         )
-    return f"<svg viewBox='0 0 {width} {height}' preserveAspectRatio='xMidYMid meet'>{''.join(shapes)}</svg>"
+    box = f"viewBox='0 0 {width} {height}' preserveAspectRatio='xMidYMid meet'"
+    return f"<svg class='face-boxes' {box}>{''.join(shapes)}</svg>"
 
 
 def sentence(text: str) -> str:
@@ -75,16 +87,19 @@ def sentence(text: str) -> str:
 
 
 def input_limits(kind: str, limits: Limits) -> str:
-    """What an input takes, to be read before a file is refused: portrait, recording, text or video."""
+    """What an input takes, to be read before a file is refused: portrait, recording, text, video, film (to dub)."""
     size, length = f"{limits.upload_bytes / MB:g} MB", _duration(limits.media_seconds)
+    recording = f"WAV, MP3, M4A, FLAC or Ogg; of a video, the sound is taken. Up to {length} and {size}."
     words = {
         "portrait": f"A face from the front, at least {MIN_FACE_PIXELS} pixels high. JPEG, PNG, WebP or AVIF, up to "
         f"{limits.megapixels:g} megapixels and {size}.",
-        "recording": f"WAV, MP3, M4A, FLAC or Ogg; of a video, the sound is taken. Up to {length} and {size}. "
-        f"Several files, or a ZIP, give a video each: up to {limits.batch_recordings}, and "
+        "recording": f"{recording} Several files, or a ZIP, give a video each: up to {limits.batch_recordings}, and "
         f"{_duration(limits.batch_seconds)} in all.",
+        "single recording": recording,
         "text": f"Up to {limits.text_characters:,} characters.",
+        "text instead": f"Or a text of up to {limits.text_characters:,} characters:",
         "video": f"MP4, MOV or WebM. The face is there from the first frame on. Up to {length} and {size}.",
+        "film": f"MP4, MOV or WebM. Faces that look at the camera. Up to {length} and {size}.",
     }
     return f"<p class='limits'>{words[kind]}</p>"
 
@@ -118,10 +133,43 @@ def portrait_advice(faces: Sequence[Face], index: int = 0, check: FaceCheck | No
         problems.append(
             f"The face is turned too far ({turn:.0f} degrees): the video may tear. A view from the front is best."
         )
-    if problems:
-        return message(" ".join(problems), "warn")
+    return message(" ".join(problems), "warn") if problems else _good_faces(faces)
+
+
+def film_advice(faces: Sequence[Face], index: int = 0) -> str:
+    """A message about how well the lips of the face that was chosen in a video can be changed; problems come first."""
+    if not faces:
+        return message(
+            "No face is seen at the beginning. Lips change only where a face looks at the camera, at least "
+            f"{MIN_FACE_PIXELS} pixels high.",
+            "warn",
+        )
+    face, problems = faces[index], []
+    if face.size < MIN_FACE_PIXELS:
+        problems.append(f"The face is small ({face.size:.0f} pixels): {MIN_FACE_PIXELS} or more are best.")
+    if max(abs(face.yaw) / MAX_YAW, abs(face.pitch) / MAX_PITCH) > 1:
+        problems.append("The face is turned away at the beginning: while it is, the filmed lips stay.")
+    return message(" ".join(problems), "warn") if problems else _good_faces(faces)
+
+
+def people(frame: np.ndarray, faces: Sequence[Face], selected: str) -> str:
+    """A frame uint8 [H,W,3] of a video with boxes over its faces; a click chooses who speaks."""
+    height, width = frame.shape[:2]
+    boxes = face_boxes(width, height, faces, selected)
+    small = np.asarray(ImageOps.contain(Image.fromarray(frame), (PEOPLE_SIDE, PEOPLE_SIDE)))
+    return f"<figure class='people'><img src='{jpeg_address(small)}' alt='Who is in the video'>{boxes}</figure>"
+
+
+def jpeg_address(picture: np.ndarray) -> str:
+    """A picture uint8 [H,W,3] as an address that holds it, a JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _good_faces(faces: Sequence[Face]) -> str:
     if len(faces) == 1:
-        return message(f"One face, {face.size:.0f} pixels. Good.", "good")
+        return message(f"One face, {faces[0].size:.0f} pixels. Good.", "good")
     return message(f"{len(faces)} faces. Click the one who speaks, or choose below.", "good")
 
 
@@ -194,7 +242,7 @@ def job_progress(job: Job, position: int) -> str:
     bar = "<progress></progress>"
     if job.total > 1 and (job.done or not job.step):
         if not job.step:  # a batch has one bar for all of its videos
-            words += f" {job.done} of {job.total}{' frames' if job.stage == 'frames' else ''}"
+            words += f" {job.done} of {job.total}{' frames' if job.stage in COUNTED_IN_FRAMES else ''}"
         bar = f"<progress max='{job.total}' value='{job.done}'></progress>"
         if (seconds := job.seconds_left()) is not None:
             time_left = f"<span>about {_duration(seconds)} left</span>"

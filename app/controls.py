@@ -1,32 +1,44 @@
-"""Widgets built from the fields of RenderOptions: names, defaults, ranges and help are those of the command line."""
+"""Widgets built from the fields of RenderOptions and DubOptions: names, defaults, ranges and help are the command
+line's."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import fields
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.components import Component
 
-from anitalker.config import ORIGINAL_SIZE, InputError, RenderOptions
+from anitalker.batch.table import DUB_OPTIONS
+from anitalker.config import ORIGINAL_SIZE, DubOptions, InputError, RenderOptions
 from anitalker.weights import registry
 
-# `face` is chosen on the picture. Every video of the page is marked. A visitor may not name files on the server.
-HIDDEN = ("face", "face_backend", "batch_size", "marks", "pose", "also", "quality", "codec")
-FIELDS = {field.name: field for field in fields(RenderOptions)}
+# `face` is chosen on the picture. Every video of the page is marked, and plays in every browser. A visitor may not name
+# files on the server.
+HIDDEN = ("face", "face_backend", "batch_size", "marks", "quality", "codec", "pose", "also", "segments")
+RENDER_FIELDS = {field.name: field for field in fields(RenderOptions)}
+DUB_FIELDS = {field.name: field for field in fields(DubOptions) if field.name not in HIDDEN}
+FIELDS = {**RENDER_FIELDS, **DUB_FIELDS}
 SIZES = (360, 720, 1080, ORIGINAL_SIZE)  # of the video's shorter side; programs may send any
 NUMBERS = tuple(
-    name for name, field in FIELDS.items() if field.metadata["low"] is not None and name not in (*HIDDEN, "size")
+    name for name, field in RENDER_FIELDS.items() if field.metadata["low"] is not None and name not in (*HIDDEN, "size")
 )
-NAMES = (*(name for name in FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS)  # what the page offers
+NAMES = (*(name for name in RENDER_FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS)  # what the page offers
 SLIDERS = tuple(name for name in NUMBERS if isinstance(FIELDS[name].default, float))  # always visible
 POSE = ("yaw", "pitch", "roll", "scale", "location")  # always visible
 FIELDS_PER_ROW, MIN_WIDTH = 3, 90  # pixels
+FOR_DUBS, FOR_PORTRAITS = "for-dubs", "for-portraits"  # classes of widgets that are of no use in the other tabs
+Options = TypeVar("Options", RenderOptions, DubOptions)
+DUB_NAMES = tuple(DUB_FIELDS)  # further ones, of a dub
+DUBBED = tuple(name for name in NAMES if name in DUB_OPTIONS)  # of NAMES: what a dub heeds, too
 DEFAULTS = {name: FIELDS[name].default for name in (*NAMES, "face")}
-UNTOUCHED = {**DEFAULTS, "seed": None}  # what the widgets show at first: a random seed, which the result tells
-PLACEHOLDERS = {"seed": "random"}  # of empty fields; the others are empty for the model's own choice
+DUB_DEFAULTS = {name: FIELDS[name].default for name in (*DUBBED, "face", *DUB_NAMES)}
+UNTOUCHED = {**DEFAULTS, **DUB_DEFAULTS, "seed": None}  # what the widgets show at first: a random seed, which the
+# result tells
+PLACEHOLDERS = {"seed": "random", "stop": "end"}  # of empty fields; the others are empty for the model's own choice
+LABELS = {"start": "from", "stop": "to", "original_sound": "original sound"}  # as the command line names them
 MAX_INTEGER = 2**53 - 1  # the largest that a browser counts exactly
 
 
@@ -39,7 +51,9 @@ def help_text(name: str) -> str:
     """What an option does and what it accepts, in one sentence."""
     rule = FIELDS[name].metadata
     text = rule["about"]
-    if rule["high"] is not None and rule["high"] <= MAX_INTEGER:
+    if rule["low"] is not None and rule["high"] is None:
+        text += f", in {rule['unit']}"
+    elif rule["high"] is not None and rule["high"] <= MAX_INTEGER:
         text += f"; {rule['low']:g} to {rule['high']:g} {rule['unit']}".rstrip()
     return text
 
@@ -49,11 +63,18 @@ def can_enhance() -> bool:
     return registry.locate(registry.REGISTRY["gfpgan"]) is not None and find_spec("spandrel") is not None
 
 
+def label_of(name: str) -> str:
+    """The name of an option on the page."""
+    return LABELS.get(name, name)
+
+
 def build_widget(name: str) -> Component:
     """Build an option's checkbox, radio buttons, slider or number field. An empty field means the model's default."""
     rule = FIELDS[name].metadata
     default: Any = UNTOUCHED[name]
-    shared: dict[str, Any] = {"label": name, "info": help_text(name), "elem_id": f"option-{name}"}
+    shared: dict[str, Any] = {"label": label_of(name), "info": help_text(name), "elem_id": f"option-{name}"}
+    if name in DUB_NAMES or name not in DUBBED:  # the style sheet hides it in the other tabs
+        shared["elem_classes"] = FOR_DUBS if name in DUB_NAMES else FOR_PORTRAITS
     if isinstance(default, bool):
         return gr.Checkbox(default, **shared)
     if name == "size":
@@ -65,7 +86,7 @@ def build_widget(name: str) -> Component:
     assert rule["low"] is not None, name
     if default is None:  # Gradio's number field turns an empty value into 0
         return gr.Textbox("", placeholder=PLACEHOLDERS.get(name, "auto"), max_lines=1, min_width=MIN_WIDTH, **shared)
-    shared |= {"minimum": rule["low"], "maximum": min(rule["high"], MAX_INTEGER), "min_width": MIN_WIDTH}
+    shared |= {"minimum": rule["low"], "maximum": min(rule["high"] or MAX_INTEGER, MAX_INTEGER), "min_width": MIN_WIDTH}
     if name in SLIDERS:
         return gr.Slider(value=default, step=0.1, buttons=[], **shared)
     return gr.Number(default, precision=0 if is_integer(name) else None, step=1 if is_integer(name) else 0.1, **shared)
@@ -75,14 +96,17 @@ def build_sliders() -> dict[str, Component]:
     """Lay out what is always visible: sliders for lips, head and eyelids, the numbers of the pose, the size."""
     with gr.Group(elem_id="sliders"):
         widgets = {name: build_widget(name) for name in SLIDERS}
-        with gr.Row(elem_classes="numbers"):
+        with gr.Row(elem_classes=["numbers", FOR_PORTRAITS]):
             widgets |= {name: build_widget(name) for name in POSE}
         return widgets | {"size": build_widget("size")}
 
 
 def build_widgets() -> dict[str, Component]:
-    """Lay out the widgets of the other options."""
-    widgets = {name: build_widget(name) for name in NAMES if name not in (*NUMBERS, "size")}
+    """Lay out the widgets of the other options, those of a dub first."""
+    widgets = {"fit": build_widget("fit")}
+    with gr.Row(elem_classes=["numbers", FOR_DUBS]):
+        widgets |= {name: build_widget(name) for name in DUB_NAMES if name != "fit"}
+    widgets |= {name: build_widget(name) for name in NAMES if name not in (*NUMBERS, "size")}
     names = [name for name in NUMBERS if name not in (*SLIDERS, *POSE)]
     for start in range(0, len(names), FIELDS_PER_ROW):
         with gr.Row(elem_classes="numbers"):
@@ -92,6 +116,15 @@ def build_widgets() -> dict[str, Component]:
 
 def parse_options(values: dict) -> RenderOptions:
     """Turn the values of widgets (or of a program) into render options. Raises InputError for a wrong value."""
+    return _parse(RenderOptions, values)
+
+
+def parse_dub_options(values: dict) -> DubOptions:
+    """Turn the values of widgets (or of a program) into a dub's options. Raises InputError for a wrong value."""
+    return _parse(DubOptions, values)
+
+
+def _parse(kind: type[Options], values: dict) -> Options:
     options: dict[str, Any] = {}
     for name, value in values.items():
         default = FIELDS[name].default
@@ -103,7 +136,7 @@ def parse_options(values: dict) -> RenderOptions:
             options[name] = str(value)
         else:
             options[name] = _parse_number(name, value)
-    return RenderOptions(**options)
+    return kind(**options)
 
 
 def _parse_number(name: str, value: Any) -> float | int:
@@ -112,13 +145,15 @@ def _parse_number(name: str, value: Any) -> float | int:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or (is_integer(name) and number != int(number)):
-        raise InputError(f"{name} is {str(value)[:20]!r}; give a {'whole ' if is_integer(name) else ''}number")
+        whole = "whole " if is_integer(name) else ""
+        raise InputError(f"{label_of(name)} is {str(value)[:20]!r}; give a {whole}number")
     return int(number) if is_integer(name) else number
 
 
 def widget_values(settings: dict) -> dict[str, Any]:
-    """Turn settings into the values of the widgets, by name, in the order of NAMES."""
-    return {name: "" if settings[name] is None else settings[name] for name in NAMES}
+    """Turn settings into the values of the widgets, by name, in the order of NAMES, then of DUB_NAMES."""
+    names = [name for name in (*NAMES, *DUB_NAMES) if name in settings]
+    return {name: "" if settings[name] is None else settings[name] for name in names}
 
 
 def settings_of(options: RenderOptions) -> dict:
@@ -126,16 +161,23 @@ def settings_of(options: RenderOptions) -> dict:
     return {name: getattr(options, name) for name in DEFAULTS}
 
 
+def dub_settings(options: RenderOptions, dubbing: DubOptions) -> dict:
+    """Return the options of a dub that the page offers, as plain values."""
+    return {name: getattr(dubbing if name in DUB_NAMES else options, name) for name in DUB_DEFAULTS}
+
+
 def describe(settings: dict) -> str:
     """Settings in one line: frame and seed always, the others where they differ from the default."""
-    words = [f"{name} {settings[name]}" for name in ("frame", "seed")]
+    always = [name for name in ("frame", "seed") if name in settings]
+    words = [f"{name} {settings[name]}" for name in always]
     for name, value in settings.items():
+        label = label_of(name)
         if name == "face" and str(value).isdigit():
             words.append(f"face {int(value) + 1}")  # the number on the picture
-        elif name in ("frame", "seed") or value == DEFAULTS.get(name) or value is None:
+        elif name in always or name not in FIELDS or value == FIELDS[name].default or value is None:
             continue
         elif value is True:
-            words.append(name)
+            words.append(label)
         else:
-            words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+            words.append(f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}")
     return " · ".join(words)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SCRIPT = Path(__file__).parent / "page.js"
 EXAMPLE_ORIGIN = "http://this-server.invalid"  # in the API's samples; replaced by the server's address
-DESCRIPTION = "Let a portrait speak a recording or a text, or move like the face in a video."
+DESCRIPTION = "Let a portrait speak a recording or a text, or move like the face in a video; dub a video."
 # Gradio's own description of the page is removed: it shows Gradio's picture and name where a link is shared.
 GRADIO_META = re.compile(rb"<meta\s+(?:property|name)=\"(?:og|twitter):[^>]*>\s*")
 LOGIN_STYLE = "<style>.auth, .wrap h2 { font-family: ui-sans-serif, system-ui, sans-serif; }</style>"

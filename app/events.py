@@ -21,7 +21,10 @@ ON_FACE_CLICK = (
 # Gradio tells wrong types by lists of MIME types, takes no video for a recording and one file at a time: this looks at
 # files before it.
 CHECK_FILES = """
-const takes = {portrait: "image", recording: "audio", driving: "video", clip: "video"};
+const takes = {
+  portrait: "image", recording: "audio", "dub-recording": "audio", driving: "video", clip: "video", film: "video",
+};
+const boxes = Object.keys(takes).map(id => `#${id}`).join();
 const tell = (words, kind) => {
   const note = document.createElement("p");
   note.className = `note ${kind}`;
@@ -39,23 +42,31 @@ const takeSeveral = async files => {
   if (taken.length) trigger("several", {files: taken});
 };
 const check = async (event, files) => {
-  const box = event.target.closest?.("#portrait, #recording, #driving, #clip");
+  const box = event.target.closest?.(boxes), widget = box?.id.replace("-", "_");
   const file = files?.[0], type = file?.type.split("/")[0];
   const several = box?.id === "recording" && (files?.length > 1 || /\\.zip$/i.test(file?.name ?? ""));
   if (!box || !file || (type === takes[box.id] && !several)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
   if (several) return takeSeveral([...files]);
-  if (box.id === "recording" && type === "video") {
-    try { trigger("sound", {file: {path: (await upload(file)).path}}); return; } catch (error) { console.debug(error); }
+  if (takes[box.id] === "audio" && type === "video") {
+    try {
+      trigger("sound", {widget, file: {path: (await upload(file)).path}});
+      return;
+    } catch (error) { console.debug(error); }
   }
-  trigger("refuse", {widget: box.id, name: file.name});
+  trigger("refuse", {widget, name: file.name});
 };
 document.addEventListener("drop", event => check(event, event.dataTransfer?.files), true);
 document.addEventListener("change", event => event.target.type === "file" && check(event, event.target.files), true);
+document.addEventListener("error", event => {  // what this browser cannot play can be used; the note tells the rest
+  if (event.target.tagName === "VIDEO" && event.target.closest(boxes)) event.stopImmediatePropagation();
+}, true);
 document.addEventListener("click", event => {
-  const input = event.target.closest?.("#recording")?.querySelector("input[type=file]");
-  if (input) Object.assign(input, {accept: "audio/*,video/*,.zip", multiple: true});
+  const box = event.target.closest?.("#recording, #dub-recording"), input = box?.querySelector("input[type=file]");
+  if (!input) return;
+  const several = box.id === "recording";
+  Object.assign(input, {accept: `audio/*,video/*${several ? ",.zip" : ""}`, multiple: several});
 }, true);
 """
 SCROLL_TO_RESULT = (  # returns the inputs, which go on to Python
@@ -69,25 +80,36 @@ STREAMED: dict[str, Any] = {
     "show_progress": "hidden",
     "concurrency_limit": None,
 }
-TAB_IDS = {"Recording": "speak", "Text": "say", "Driving video": "drive", "Idle": "idle", "Inspect": "inspect"}
+TAB_IDS = {
+    "Recording": "speak",
+    "Text": "say",
+    "Dub": "dub",
+    "Drive": "drive",
+    "Idle": "idle",
+    "Inspect": "inspect",
+}
 SUMMARIES = {  # kinds of work; for programs
     "speak": "Make the portrait speak a recording.",
     "batch": "Make the portrait speak several recordings, files or ZIPs of them: a video of each, all in a ZIP.",
     "say": "Make the portrait speak a text.",
+    "dub": "Let people in a video say other words: a recording, or without one a text. start and stop: in seconds.",
     "drive": "Make the portrait move like the face in a video.",
     "idle": "Let the portrait wait and listen, without speech.",
     "inspect": "Report what the motion encoder sees in the portrait, or in a clip if one is given.",
 }
 
 
+API_NAMES = {"film": "video", **{f"dub_{name}": name for name in ("recording", "text", "voice", "face")}}
 REQUIRED = {  # without a default, so that the samples of the API panel give them
     "speak": ("portrait", "recording"),
     "batch": ("portrait", "recordings"),
     "say": ("portrait", "text"),
+    "dub": ("film", "dub_recording"),
     "drive": ("portrait", "driving"),
     "idle": ("portrait", "seconds"),
     "inspect": ("portrait",),
 }
+ALL_DEFAULTS = {**controls.DEFAULTS, **controls.DUB_DEFAULTS}  # of parameters that are options
 OUTPUTS = {  # of the API, where they are not video, facts, status and gallery
     "batch": ("archive", "facts", "status", "shelf"),
     "inspect": ("archive", "facts", "status", "report"),
@@ -155,12 +177,16 @@ def connect(kind: str, actions: Actions, inputs: dict[str, Component], desk: Des
 
 
 def describe_call(call: Callable, names: list[str], required: Sequence[str], summary: str) -> None:
-    """Give a function of (request, *values) the parameters that Gradio reads for the API, and its docstring."""
+    """Give a function of (request, *values) the parameters that Gradio reads for the API, and its docstring.
+
+    names: of the widgets; API_NAMES has the parameters that are named otherwise.
+    """
     parameter = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter("request", parameter, annotation=gr.Request)]
     for name in names:
-        default = inspect.Parameter.empty if name in required else controls.DEFAULTS.get(name)
-        parameters += [inspect.Parameter(name, parameter, default=default)]
+        parameter_name = API_NAMES.get(name, name)
+        default = inspect.Parameter.empty if name in required else ALL_DEFAULTS.get(parameter_name)
+        parameters += [inspect.Parameter(parameter_name, parameter, default=default)]
     vars(call)["__signature__"] = inspect.Signature(parameters)
     call.__annotations__, call.__doc__ = {"request": gr.Request}, summary
 
@@ -221,13 +247,16 @@ def connect_checks(actions: Actions, widgets: dict[str, Any], notes: dict[str, g
     checker: runs CHECK_FILES.
     """
     quiet: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
-    widgets["recording"].change(actions.check_recording, widgets["recording"], notes["recording"], **quiet)
+    heard = ("recording", "dub_recording")
+    for name in heard:
+        widgets[name].change(actions.check_recording, widgets[name], notes[name], **quiet)
     widgets["recordings"].change(actions.check_recordings, widgets["recordings"], notes["recordings"], **quiet)
     for name in ("driving", "clip"):
         widgets[name].change(actions.check_driving, widgets[name], notes[name], **quiet)
 
-    def take_sound(event: gr.EventData, request: gr.Request) -> tuple:
-        return actions.take_sound(event.file["path"], request)
+    def take_sound(event: gr.EventData, request: gr.Request) -> list:
+        sound, note = actions.take_sound(event.file["path"], request)
+        return [value if name == event.widget else SKIP for value in (sound, note) for name in heard]
 
     def refuse(event: gr.EventData) -> list:
         return [actions.refuse_type(name, event.name) if name == event.widget else SKIP for name in notes]
@@ -236,6 +265,20 @@ def connect_checks(actions: Actions, widgets: dict[str, Any], notes: dict[str, g
         return actions.take_several(event.files, request)
 
     quiet |= {"postprocess": False}
-    checker.sound(take_sound, None, [widgets["recording"], notes["recording"]], **quiet)
+    checker.sound(take_sound, None, [*(widgets[name] for name in heard), *(notes[name] for name in heard)], **quiet)
     checker.several(take_several, None, [widgets["recordings"], widgets["recording"]], queue=False, **quiet)
     checker.refuse(refuse, None, list(notes.values()), queue=False, **quiet)
+
+
+def connect_people(actions: Actions, widgets: dict[str, Any], people: gr.HTML, advice: gr.HTML) -> None:
+    """Show who is in a video to dub whenever it, or where it begins, changes; a click on a face chooses who speaks."""
+    film, start, face = (widgets[name] for name in ("film", "start", "dub_face"))
+    quiet: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
+    outputs = [people, advice, face]
+    changes = [film.change, start.change, face.input]
+    gr.on(changes, actions.find_people, [film, start, face], outputs, trigger_mode="always_last", **quiet)
+
+    def choose(film: object, start: object, event: gr.EventData, request: gr.Request):
+        return actions.find_people(film, start, event.face, request)
+
+    people.choose(choose, [film, start], outputs, **quiet)

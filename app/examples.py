@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from .example_files import FOLDER, ROUTE
 from .inputs import SKIP, file_data
 
 SAMPLE = "sample.mp4"
+SPOKEN = ("say", "dub")  # kinds of examples with a text
 POSTER = "sample.webp"  # its first frame
 SPEECH = "speech.flac"
 DRIVING = "driving.mp4"
@@ -38,7 +40,8 @@ ON_TAKE_CLICK = (
 
 @dataclass(frozen=True)
 class Example:
-    """A portrait with what moves it. kind: the tab (speak, say or drive); value: a file here, or a text."""
+    """A portrait with what moves it, or a video with what is said in it. kind: the tab (speak, say, dub or drive);
+    portrait: for a dub, only on the card; value: a file here, or a text."""
 
     title: str
     detail: str
@@ -51,9 +54,9 @@ class Example:
 EXAMPLES = {
     "english": Example("A recording", "English", "portrait", "speak", SPEECH),
     "german": Example("A text", "German", "man", "say", "Guten Tag! Ich bin ein Bild, und doch rede ich.", "de"),
-    "spanish": Example("A text", "Spanish", "elder", "say", "Hola. Soy una foto, y hoy te cuento una historia.", "es"),
     "chinese": Example("A text", "Mandarin", "man", "say", "你好，我是一张会说话的照片。", "cmn"),
     "video": Example("A driving video", "Her face, his moves", "woman", "drive", DRIVING),
+    "dub": Example("A dub", "Now in Spanish", "man", "dub", "Antes hablaba inglés. Ahora hablo español.", "es"),
     "two": Example("Two people", "French, one speaks", "pair", "say", "Bonjour ! Lequel de nous deux parle ?", "fr-fr"),
 }
 
@@ -82,7 +85,7 @@ def example_cards(can_speak_text: bool) -> str:
         f"<img src='{_address(portrait_file(example.portrait))}' alt='' width='48' height='48'>"
         f"<span><b>{escape(example.title)}</b><small>{escape(example.detail)}</small></span></button>"
         for name, example in EXAMPLES.items()
-        if can_speak_text or example.kind != "say"
+        if can_speak_text or example.kind not in SPOKEN
     )
     words = "<p class='limits'>Try an example: a click fills everything in.</p>"
     return f"{words}<div class='examples' role='group' aria-label='Examples'>{cards}</div>"
@@ -104,12 +107,14 @@ def _address(name: str) -> str:
 
 def put_into_samples(widgets: dict[str, Any]) -> None:
     """Make the API panel's samples name our examples, which this server takes, in place of files of Gradio's own."""
-    files = {"portrait": portrait_file("portrait"), "recording": SPEECH, "driving": DRIVING, "clip": DRIVING}
+    files = {"portrait": portrait_file("portrait")}
+    files |= {"recording": SPEECH, "dub_recording": SPEECH, "driving": DRIVING, "clip": DRIVING, "film": DRIVING}
     for name, file in files.items():
         put_into_sample(widgets[name], file)
     several = [handle_file(f"{EXAMPLE_ORIGIN}{ROUTE}{file}") for file in (SPEECH, SAMPLE)]
     widgets["recordings"].example_payload = lambda: several
-    widgets["text"].example_payload = lambda: "Hello. I say what you write."
+    for name in ("text", "dub_text"):
+        widgets[name].example_payload = lambda: "Hello. I say what you write."
 
 
 def put_into_sample(widget: Any, file: str) -> None:
@@ -117,30 +122,34 @@ def put_into_sample(widget: Any, file: str) -> None:
     widget.example_payload = lambda: handle_file(f"{EXAMPLE_ORIGIN}{ROUTE}{file}")
 
 
+def taken(example: Example, folder: Path) -> dict[str, Any]:
+    """What the widgets show after a click on an example, by name. folder: of the files, where visitors may read."""
+    if example.kind == "dub":
+        film = file_data(folder / DRIVING)
+        return {"film": film, "dub_recording": None, "dub_text": example.value, "dub_voice": example.voice}
+    shown: dict[str, Any] = {"portrait": file_data(folder / portrait_file(example.portrait))}
+    if example.kind == "say":
+        return {**shown, "text": example.value, "voice": example.voice}
+    source = file_data(folder / example.value)
+    return shown | ({"recording": source, "recordings": None} if example.kind == "speak" else {"driving": source})
+
+
 def connect(cards: gr.HTML, actions: Actions, widgets: dict[str, Any], tabs: gr.Tabs) -> None:
     """Fill the page with what a visitor clicked: a portrait (portrait:NAME) or a whole example (example:NAME)."""
-    outputs = [widgets[name] for name in ("portrait", "recording", "recordings", "text", "voice", "driving")]
+    names = ("portrait", "recording", "recordings", "text", "voice", "driving", "film", "dub_recording", "dub_text")
+    names += ("dub_voice",)
 
     def take(event: gr.EventData, request: gr.Request) -> list:
         kind, _, name = str(event.name).partition(":")
         folder = actions.sessions.root / FOLDER.name
         if kind == "portrait" and name in PORTRAITS:
-            return [file_data(folder / portrait_file(name)), *[SKIP] * 6]
+            return [file_data(folder / portrait_file(name)), *[SKIP] * len(names)]
         if name not in EXAMPLES:
-            return [SKIP] * 7
+            return [SKIP] * (len(names) + 1)
         example = EXAMPLES[name]
         actions.remember(request, {"tab": example.kind})
-        source = file_data(folder / example.value) if example.kind != "say" else SKIP
-        return [
-            file_data(folder / portrait_file(example.portrait)),
-            source if example.kind == "speak" else SKIP,
-            None if example.kind == "speak" else SKIP,
-            example.value if example.kind == "say" else SKIP,
-            example.voice if example.kind == "say" else SKIP,
-            source if example.kind == "drive" else SKIP,
-            gr.update(selected=example.kind),
-        ]
+        shown = taken(example, folder)
+        return [*(shown.get(name, SKIP) for name in names), gr.update(selected=example.kind)]
 
-    cards.take(
-        take, None, [*outputs, tabs], queue=False, postprocess=False, show_progress="hidden", api_visibility="private"
-    )
+    outputs = [*(widgets[name] for name in names), tabs]
+    cards.take(take, None, outputs, queue=False, postprocess=False, show_progress="hidden", api_visibility="private")

@@ -7,24 +7,32 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anitalker.config import SAMPLE_RATE, InputError
+from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
 from anitalker.media.audio_checks import audio_warnings
+from anitalker.media.clip import open_clip
 from anitalker.media.video import mix_audio, read_audio
 from anitalker.provenance.verify import summary_lines, verify
 
 from . import components, limits
+from .controls import parse_dub_options
+from .dubbing import first_faces
 from .guard import SESSION_HEADER
 from .models import Models
 from .recordings import Recording, read_recordings
 from .sessions import Session, SessionStore
 
+if TYPE_CHECKING:
+    from anitalker.faces.detection import Face
+
 MAX_NAME = 40  # characters of one input in the name of a video
 SKIP = gr.skip()
+NO_CHOICE = gr.update(choices=["largest"], value="largest", visible=False)  # of who speaks
 FAULT = "this failed because of a fault of ours; see the server's log"
 WANTED = {  # what each widget takes, and what to give
     "portrait": ("picture", "a JPEG, PNG, WebP or AVIF"),
@@ -42,22 +50,35 @@ class Inputs:
 
     def find_faces(self, portrait: object, chosen: object, request: gr.Request):
         """Find the faces of a portrait. Returns boxes to lay over it, advice, and the choice of who speaks."""
-        hidden = gr.update(choices=["largest"], value="largest", visible=False)
         if not portrait:
-            return "", "", hidden
+            return "", "", NO_CHOICE
         try:
             picture, faces = self._detect(self._visitor_file(portrait, self._session(request), "portrait"))
         except InputError as error:
-            return "", self._refusal(error), hidden
+            return "", self._refusal(error), NO_CHOICE
+        selected, choice = _choice_of(faces, chosen)
         height, width = picture.shape[:2]
-        names = ["largest", *map(str, range(len(faces))), "all"]
-        selected = chosen if isinstance(chosen, str) and chosen in names else "largest"
         boxes = components.face_boxes(width, height, faces, selected) if faces else ""
-        labels = [f"face {int(name) + 1}" if name.isdigit() else name for name in names]
-        choice = gr.update(choices=list(zip(labels, names, strict=True)), value=selected, visible=len(faces) > 1)
         index = int(selected) if selected.isdigit() else 0
         check = self._check_face(picture, faces[index]) if faces else None
         return boxes, components.portrait_advice(faces, index, check), choice
+
+    def find_people(self, film: object, start: object, chosen: object, request: gr.Request):
+        """Find the faces that a video to dub begins with, at `start` [s].
+
+        Returns a picture of several with boxes, advice, and the choice of who speaks.
+        """
+        if not film:
+            return "", "", NO_CHOICE
+        try:
+            file = self._film(film, self._session(request))
+            clip = open_clip(file, parse_dub_options({"start": start}).start, size=RenderOptions.size)
+            frame, faces = first_faces(clip, self.models.get().finder())
+        except InputError as error:
+            return "", self._refusal(error), NO_CHOICE
+        selected, choice = _choice_of(faces, chosen)
+        people = components.people(frame, faces, selected) if len(faces) > 1 else ""
+        return people, components.film_advice(faces, int(selected) if selected.isdigit() else 0), choice
 
     def check_recording(self, recording: object, request: gr.Request) -> str:
         """Return what may be wrong with a recording before anything is made of it."""
@@ -98,7 +119,7 @@ class Inputs:
             return self._refusal(error)
         return ""
 
-    def take_sound(self, path: str, request: gr.Request) -> tuple:
+    def take_sound(self, path: str, request: gr.Request) -> tuple[Any, str]:
         """Take the sound out of an uploaded video. Returns the recording and what may be wrong with it."""
         session = self._session(request)
         try:
@@ -122,8 +143,8 @@ class Inputs:
         return components.verdict(verdict["made_by"] == "anitalker", verdict["state"], lines[1:])
 
     def refuse_type(self, widget: str, name: str) -> str:
-        """Return that a file is none that a widget takes. `widget` is portrait, recording, driving or clip."""
-        kind, remedy = WANTED.get(widget, WANTED["driving"])
+        """Return that a file is none that a widget, by its name, takes."""
+        kind, remedy = WANTED.get(widget.removeprefix("dub_"), WANTED["driving"])
         return components.message(f"{name[:80]} is no {kind} that this page takes. Give {remedy}.", "bad")
 
     def message_for(self, error: BaseException) -> str:
@@ -175,7 +196,14 @@ class Inputs:
         return limits.check_picture(self._visitor_file(value, session, "portrait"), self.limits)
 
     def _driving_video(self, value: object, session: Session) -> Path:
-        return limits.check_media(self._visitor_file(value, session, "driving video"), self.limits, pictures=True)
+        return self._video(value, session, "driving video")
+
+    def _film(self, value: object, session: Session) -> Path:
+        """Return the video that is to be dubbed. Raises InputError."""
+        return self._video(value, session, "video")
+
+    def _video(self, value: object, session: Session, what: str) -> Path:
+        return limits.check_media(self._visitor_file(value, session, what), self.limits, what, pictures=True)
 
     def _visitor_file(self, value: object, session: Session, what: str) -> Path:
         """Return the visitor's own file behind a widget's value. Raises InputError if there is none."""
@@ -214,8 +242,19 @@ def file_data(path: Path) -> dict:
     }
 
 
+def _choice_of(faces: Sequence[Face], chosen: object) -> tuple[str, Any]:
+    """Who of these faces speaks: the value that was chosen, if it still is one, and the update of the choice."""
+    names = ["largest", *map(str, range(len(faces))), "all"]
+    selected = chosen if isinstance(chosen, str) and chosen in names else "largest"
+    labels = [f"face {int(name) + 1}" if name.isdigit() else name for name in names]
+    return selected, gr.update(choices=list(zip(labels, names, strict=True)), value=selected, visible=len(faces) > 1)
+
+
 def video_name(kind: str, values: dict) -> str:
     """The name of a video after its inputs, without suffix: portrait-speech."""
+    if kind == "dub":
+        words = str(values.get("dub_text") or "").strip() or _file_name(values.get("dub_recording"))
+        return name_after(_file_name(values.get("film")), words)
     moved_by = {"speak": values.get("recording"), "drive": values.get("driving")}.get(kind)
     words = {"say": values.get("text"), "idle": "idle"}.get(kind, _file_name(moved_by))
     return name_after(_file_name(values.get("portrait")), str(words))

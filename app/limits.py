@@ -55,11 +55,15 @@ def check_picture(path: str | os.PathLike, limits: Limits) -> Path:
     return file
 
 
-def check_media(path: str | os.PathLike, limits: Limits, sound: bool = False, pictures: bool = False) -> Path:
-    """Return the file if it has the streams that are asked for and is not too long. Raises InputError."""
+def check_media(
+    path: str | os.PathLike, limits: Limits, what: str = "recording", sound: bool = False, pictures: bool = False
+) -> Path:
+    """Return the file if it has the streams that are asked for and is not too long. Raises InputError.
+
+    what: names the file in messages.
+    """
     from anitalker.media.video import probe
 
-    what = "driving video" if pictures else "recording"
     media = probe(path, what)
     if sound and media.audio_codec is None:
         raise InputError(f"the {what} has no sound; give a recording or a video with sound")

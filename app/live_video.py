@@ -42,17 +42,23 @@ class LiveVideo:
     """A small video that is watched while it is written, with the label and the watermark of the options.
 
     path: of the fragmented MP4; picture_size: (height, width) of the frames that will come, at their full size; speech:
-    float32 [N], silence follows it. Frames may come twice: small ones ahead of time by `write`, and those of the file
-    by `watch`, which drops the ones that are there already. Without POSIX there is no fragmented MP4: nothing is
-    written, and `token` is empty.
+    float32 [N], silence follows it; fps: of the frames that will come. Frames may come twice: small ones ahead of time
+    by `write`, and those of the file by `watch`, which drops the ones that are there already. Without POSIX there is no
+    fragmented MP4: nothing is written, and `token` is empty.
     """
 
     def __init__(
-        self, path: Path, picture_size: tuple[int, int], speech: np.ndarray, options: RenderOptions = RenderOptions()
+        self,
+        path: Path,
+        picture_size: tuple[int, int],
+        speech: np.ndarray,
+        options: RenderOptions = RenderOptions(),
+        fps: float = FPS,
     ) -> None:
         self.path, self.ended = path, threading.Event()
         self.token = secrets.token_hex(16) if os.name == "posix" else ""  # its name on the page
-        self.written = 0  # frames
+        self.written = 0  # frames, of 25 per second
+        self.fps = fps
         self.height, self.width = small_size(picture_size)
         self._speech, self._watched = speech, 0
         self._filters = marks.frame_filters(self.width, self.height, options.label, options.marks)
@@ -83,9 +89,12 @@ class LiveVideo:
         self.written += 1
 
     def watch(self, frame: np.ndarray) -> None:
-        """Append the next frame of the file, uint8 [H,W,3] without marks, unless it is written already."""
+        """Append the next frame of the file, uint8 [H,W,3] without marks, unless it is written already.
+
+        At another rate than 25 per second a frame is left out, or written more than once.
+        """
         self._watched += 1
-        if self._watched > self.written:
+        while self.token and self.written < int(self._watched * FPS / self.fps + 1e-6):
             self.write(frame)
 
     def __exit__(self, *error: Any) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 LOGO = Path(__file__).parent / "logo.svg"
 PAPER_URL = "https://arxiv.org/abs/2405.03121"
 LICENCE_URL = "https://www.apache.org/licenses/LICENSE-2.0"
-TAGLINE = "One portrait, and a recording, a text or a video: the portrait speaks."
+TAGLINE = (
+    "One portrait, and a recording, a text or a video: the portrait speaks. Or a video, whose people say other words."
+)
 ON_LOGOUT = (  # the guard forgets the visitor at /logout
     "element.addEventListener('click', async e => { const link = e.target.closest('[data-logout]'); if (!link) return; "
     "e.preventDefault(); if (await askFirst('Log out? Your files and videos on this server are deleted.', 'Log out')) "

@@ -131,7 +131,7 @@ document.addEventListener("canplay", event => {  // not before: Gradio has its o
 for (const name of ["play", "pause", "seeked"]) document.addEventListener(name, event => {
   const driver = document.querySelector("#source video");
   if (!driver || event.target.id !== "live" && event.target !== finished()) return;
-  driver.currentTime = event.target.currentTime;
+  driver.currentTime = event.target.currentTime + Number(driver.dataset.start || 0);
   if (event.target.paused) driver.pause(); else driver.play().catch(() => {});
 }, true);
 element.addEventListener("change", apply);
@@ -173,15 +173,15 @@ def result_buttons(number: int) -> str:
 
 
 def source_view(inputs: dict) -> str:
-    """What a video is made of, to be seen beside it: the driving video, or the portrait."""
-    for name in ("driving", "portrait"):
+    """What a video is made of, to be seen beside it: the video that was dubbed, the driving video, or the portrait."""
+    start = inputs.get("start") if isinstance(inputs.get("start"), int | float) else 0
+    for name, label in (("film", "The video before"), ("driving", "Driving video"), ("portrait", "Portrait")):
         value = inputs.get(name)
         path = value.get("path") if isinstance(value, dict) else None
         if path and Path(path).exists():
             address = escape("/gradio_api/file=" + quote(str(path)))
-            if name == "driving":
-                return (
-                    f"<video src='{address}' muted playsinline preload='metadata' aria-label='Driving video'></video>"
-                )
-            return f"<img src='{address}' alt='Portrait'>"
+            if name == "portrait":
+                return f"<img src='{address}' alt='{label}'>"
+            begin = f" data-start='{start}'" if name == "film" else ""
+            return f"<video src='{address}' muted playsinline preload='metadata' aria-label='{label}'{begin}></video>"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,22 @@ import gradio as gr
 
 from anitalker.config import InputError
 from anitalker.media.text_to_speech import speak
+from anitalker.media.video import probe
 
 from . import components, controls, limits
 from .inputs import SKIP, Inputs, file_data, portrait_name
 from .jobs import JobQueue
 from .models import Models
 from .sessions import Session, SessionStore
-from .stills import STRENGTHS, Stills, seconds_of
+from .stills import STRENGTHS, Stills, spoken_seconds
 from .voices import Voices
 
-ESTIMATED = {  # kinds of work whose time is told before the start -> the input that tells how long a video gets
-    "speak": "recording",
-    "batch": "recordings",
-    "say": "text",
-    "drive": "driving",
+ESTIMATED = {  # kinds of work whose time is told before the start -> the inputs that tell how long a video gets
+    "speak": ("recording",),
+    "batch": ("recordings",),
+    "say": ("text",),
+    "dub": ("dub_recording", "dub_text"),
+    "drive": ("driving",),
 }
 STILL_OPTIONS = (*controls.SLIDERS, *controls.POSE, "still", "label")  # that change a still
 SAVED_OPTIONS = (*STILL_OPTIONS, "face", "frame", "size", "enhance")  # that change a saved one
@@ -94,29 +97,39 @@ class Previews(Inputs):
             return components.message(components.sentence(self.message_for(error)), "bad")
         return components.saved_still(output, words)
 
-    def _seconds(self, kind: str, value: Any, session: Session) -> float:
-        """How long the videos of an input will be in all. Raises InputError for a file that cannot be read."""
-        if kind == "batch":
+    def _seconds(self, name: str, value: Any, session: Session) -> float:
+        """How long an input of that name is. Raises InputError for a file that cannot be read."""
+        if name == "recordings":
             return sum(recording.seconds for recording in self._recordings({"recordings": value}, session))
-        file = None if kind == "say" else self._visitor_file(value, session, ESTIMATED[kind])
-        return seconds_of(kind, file, str(value))
+        if name in ("text", "dub_text"):
+            return spoken_seconds(value)
+        return probe(self._visitor_file(value, session, name)).seconds or 0.0
 
     async def estimate(self, values: dict, request: gr.Request) -> dict[str, str]:
         """Estimate how long each kind of video will take. Returns HTML by kind, empty while an input is missing."""
         session, told = self._session(request), {}
-        for kind, name in ESTIMATED.items():
+        for kind, names in ESTIMATED.items():
             told[kind] = ""
-            value = values.get(name)
-            if not value or not values.get("portrait"):
+            name = next((name for name in names if values.get(name)), None)
+            if name is None or not values.get("film" if kind == "dub" else "portrait"):
                 continue
             try:
-                length = await asyncio.to_thread(self._seconds, kind, value, session)
-                portrait = self._portrait(values["portrait"], session)
-                options = controls.parse_options({name: values.get(name) for name in ("size", "frame", "face")})
-                driven, model = kind == "drive", values.get("model") or None
-                work_left = self.stills.estimate(session.id, portrait, length, options, driven, model)
+                length = await asyncio.to_thread(self._seconds, name, values[name], session)
+                work_left = await asyncio.to_thread(self._work_seconds, kind, length, values, session)
                 seconds = await asyncio.wrap_future(work_left)
             except InputError:  # told below the input, or at the start
                 continue
             told[kind] = components.estimated(seconds, self.jobs.count)
         return told
+
+    def _work_seconds(self, kind: str, length: float, values: dict, session: Session) -> Future[float]:
+        """Begin to estimate the work for a video, of a speech or driving video of `length` seconds."""
+        model = values.get("model") or None
+        options = controls.parse_options({name: values.get(name) for name in ("size", "frame", "face")})
+        if kind == "dub":
+            options = controls.parse_options({"size": values.get("size"), "face": values.get("dub_face")})
+            dubbing = controls.parse_dub_options({name: values.get(name) for name in ("fit", "start", "stop")})
+            film = self._film(values["film"], session)
+            return self.stills.estimate_dub(session.id, film, length, options, dubbing, model)
+        portrait = self._portrait(values["portrait"], session)
+        return self.stills.estimate(session.id, portrait, length, options, kind == "drive", model)

@@ -31,8 +31,8 @@ class Result:
 
     number: int  # counts from 1 within the session
     file: Path
-    kind: str  # speak, say or drive
-    settings: dict  # render options
+    kind: str  # speak, say, drive, idle or dub
+    settings: dict  # options
     facts: dict
     inputs: dict[str, Any] = field(default_factory=dict)  # what the widgets showed, by name
 

@@ -58,7 +58,8 @@ def connect(
         told = await actions.estimate(dict(zip(names, values, strict=True)), request)
         return [told[kind] for kind in estimates]
 
-    inputs = ("portrait", "face", *ESTIMATED.values(), "size", "frame", "model")
+    lengths = [name for names in ESTIMATED.values() for name in names]
+    inputs = ("portrait", "face", "film", "dub_face", *lengths, "fit", "start", "stop", "size", "frame", "model")
     changes = [widgets[name].change for name in inputs]
     gr.on(changes, estimate, shown, list(estimates.values()), trigger_mode="always_last", **QUIET)
 

@@ -5,27 +5,27 @@ Letters: T video frames, M = 20 motion numbers.
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 
 from anitalker import estimate
-from anitalker.config import FPS, SAMPLE_RATE, InputError, RenderOptions
+from anitalker.config import FPS, SAMPLE_RATE, DubOptions, InputError, RenderOptions
 from anitalker.media.images import MAX_SIDE
-from anitalker.media.video import probe, read_audio
+from anitalker.media.video import read_audio
 from anitalker.motion.subspaces import OPTION_INDICES
 from anitalker.provenance import marks
 from anitalker.provenance.credentials import Generator
 
+from .components import jpeg_address
+from .dub_estimate import DubPace, measure_pace
 from .live_video import frames_ahead, small_size
 from .models import Models
 from .work import BATCH_SIZE
@@ -40,7 +40,6 @@ PREPARED_SIZE = 512  # pixels: large enough to time what a pixel costs
 MAX_PREPARED = 16  # portraits kept, of all visitors
 STRENGTHS = ("lips", "head", "blink")  # options that scale motion; each has a moment that shows it best
 CHARACTERS_PER_SECOND = 14  # of spoken text
-JPEG_QUALITY = 88
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,7 @@ class Stills:
         self._workers = min(BATCH_SIZE, torch.get_num_threads())  # that draw a video on a processor, side by side
         self._pool = ThreadPoolExecutor(1, "stills")
         self._prepared: OrderedDict[tuple, Prepared] = OrderedDict()  # used on the pool's thread only
+        self._paces: OrderedDict[tuple, DubPace | InputError] = OrderedDict()  # of videos to dub; the same thread
 
     def draw(self, owner: str, file: Path, options: RenderOptions, moment: str, model: str | None) -> Future[str]:
         """Draw the face of a portrait under the options -> address of a JPEG of the face crop.
@@ -82,8 +82,14 @@ class Stills:
         """Estimate the seconds of work of a video of so many seconds; InputError as for `draw`."""
         return self._pool.submit(self._estimate, owner, file, seconds, options, driven, model)
 
+    def estimate_dub(
+        self, owner: str, film: Path, seconds: float, options: RenderOptions, dubbing: DubOptions, model: str | None
+    ) -> Future[float]:
+        """Estimate the seconds of work of a dub with a speech of so many seconds; InputError where none can be made."""
+        return self._pool.submit(self._estimate_dub, owner, film, seconds, options, dubbing, model)
+
     def forget(self, owner: str) -> None:
-        """Drop the portraits of a visitor."""
+        """Drop the portraits of a visitor, and what is known of the visitor's videos."""
         self._pool.submit(self._drop, lambda key: key[0] == owner)
 
     def close(self) -> None:
@@ -100,9 +106,7 @@ class Stills:
         frame = next(iter(talker.model.render_frames(face, code)))
         for apply_filter in marks.frame_filters(frame.shape[1], frame.shape[0], options.label, options.marks):
             frame = apply_filter(frame)
-        buffer = io.BytesIO()
-        Image.fromarray(frame).save(buffer, "JPEG", quality=JPEG_QUALITY)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return jpeg_address(frame)
 
     def _save(
         self, file: Path, options: RenderOptions, moment: str, model: str | None, output: Path
@@ -136,6 +140,24 @@ class Stills:
             work += speed.seconds(ahead, len(small.faces), round(drawn * math.prod(live) / math.prod(size)), live)
         return work
 
+    def _estimate_dub(
+        self, owner: str, film: Path, seconds: float, options: RenderOptions, dubbing: DubOptions, model: str | None
+    ) -> float:
+        talker = self._talker(model)
+        self._drop(lambda key: not key[1].exists())
+        key = (owner, film, options.face, options.size, dubbing.start, dubbing.stop, talker.name)
+        if key not in self._paces:
+            try:
+                self._paces[key] = measure_pace(talker, film, options, dubbing)
+            except InputError as error:  # it would be the same again
+                self._paces[key] = error
+            while len(self._paces) > MAX_PREPARED:
+                self._paces.popitem(last=False)
+        pace = self._paces[key]
+        if isinstance(pace, InputError):
+            raise InputError(str(pace))
+        return pace.seconds(seconds, dubbing.fit)
+
     def _talker(self, model: str | None) -> Talker:
         """The loaded model. A still loads none: a visitor who only looks must not take another's away."""
         talker = self._models.loaded(model or None)
@@ -157,8 +179,10 @@ class Stills:
         return self._prepared[key]
 
     def _drop(self, unwanted: Callable[[tuple], bool]) -> None:
-        for key in [key for key in self._prepared if unwanted(key)]:
-            del self._prepared[key]
+        kept: OrderedDict[tuple, Any]
+        for kept in (self._prepared, self._paces):
+            for key in [key for key in kept if unwanted(key)]:
+                del kept[key]
 
 
 def moments_of(talker: Talker, face: PreparedFace) -> dict[str, torch.Tensor]:
@@ -211,11 +235,9 @@ def final_size(picture_size: tuple[int, int], options: RenderOptions) -> tuple[i
     return round(height * scale), round(width * scale)
 
 
-def seconds_of(kind: str, file: Path | None, text: str) -> float:
-    """The length of what a portrait is to speak or follow; 0 where it is not known."""
-    if kind == "say":
-        return len(text.strip()) / CHARACTERS_PER_SECOND
-    return (probe(file).seconds or 0.0) if file else 0.0
+def spoken_seconds(text: object) -> float:
+    """How long a text lasts when it is spoken, about."""
+    return len(str(text).strip()) / CHARACTERS_PER_SECOND
 
 
 def _picture_size(file: Path, portrait: Portrait) -> tuple[int, int]:

@@ -12,7 +12,17 @@ from anitalker.motion.idle import MAX_SECONDS
 
 from . import components, controls, deletion, examples, listening, masthead, player, still_panel, verification
 from .actions import Actions
-from .events import CHECK_FILES, ON_FACE_CLICK, STREAMED, Desk, connect, connect_checks, connect_results, keep_inputs
+from .events import (
+    CHECK_FILES,
+    ON_FACE_CLICK,
+    STREAMED,
+    Desk,
+    connect,
+    connect_checks,
+    connect_people,
+    connect_results,
+    keep_inputs,
+)
 from .previews import ESTIMATED
 
 EMPTIED = (gr.Audio, gr.File, gr.Image, gr.Textbox, gr.Video)  # by "Delete my files now"
@@ -22,13 +32,11 @@ LABELS = {  # of the start buttons
     "speak": "Speak",
     "batch": "Speak all",
     "say": "Say it",
+    "dub": "Dub",
     "drive": "Move like this",
     "idle": "Idle",
     "inspect": "Look inside",
 }
-NO_VOICE = (
-    "Texts cannot be spoken on this server. Whoever runs it installs espeak-ng: pip install espeakng-loader py3langid"
-)
 NO_INSPECTION = 'Whoever runs it installs the extra: pip install "anitalker[inspect]"'
 
 
@@ -37,7 +45,7 @@ class Sources(NamedTuple):
 
     tabs: gr.Tabs
     inputs: dict[str, dict[str, Component]]  # of each kind of work
-    notes: dict[str, gr.HTML]  # below recording, recordings, driving and clip: what is wrong with the file
+    notes: dict[str, gr.HTML]  # below recordings and videos, by the name of the widget: what is wrong with the file
     checker: gr.HTML  # looks at files before Gradio takes them
 
 
@@ -51,9 +59,13 @@ def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
             with gr.Column(scale=7, min_width=320, elem_id="inputs"):
                 with gr.Row(elem_id="steps"):
                     with gr.Column(scale=5, min_width=280):
-                        portrait, face, advice, faces = _portrait_section(actions)
+                        with gr.Column(elem_classes=["subject", controls.FOR_PORTRAITS]):
+                            portrait, face, advice, faces = _portrait_section(actions)
+                        with gr.Column(elem_classes=["subject", controls.FOR_DUBS]):
+                            film, dub_face, film_advice, people = _film_section(actions)
                     with gr.Column(scale=6, min_width=300):
-                        sources = _source_tabs(actions, voices)
+                        sources = _source_tabs(actions)
+                sources.inputs["dub"] = {"film": film, **sources.inputs["dub"], "dub_face": dub_face}
                 settings, stills, reset = _settings_section(actions)
                 with gr.Column(elem_id="bar"):
                     estimates = {kind: _estimate(kind) for kind in ESTIMATED}
@@ -89,15 +101,20 @@ def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
         gr.HTML(masthead.footer(), elem_id="colophon", container=False)
         desk = Desk(status, video, bar, source, facts, gallery, archive, report, cancel, buttons)
         inputs = {"portrait": portrait, "face": face, **settings}
+        for_portraits = {name: widget for name, widget in inputs.items() if name not in controls.DUB_NAMES}
         for kind in ("speak", "batch", "say", "drive", "idle"):
-            connect(kind, actions, {"portrait": portrait, **sources.inputs[kind], **inputs}, desk)
+            connect(kind, actions, {"portrait": portrait, **sources.inputs[kind], **for_portraits}, desk)
+        for_dubs = {name: settings[name] for name in ("model", *controls.DUB_NAMES, *controls.DUBBED)}
+        connect("dub", actions, {**sources.inputs["dub"], **for_dubs}, desk)
         connect(
             "inspect", actions, {"portrait": portrait, **sources.inputs["inspect"], "model": settings["model"]}, desk
         )
         cancel.click(actions.cancel, None, None, queue=False, api_name="cancel")
 
         files = {name: widget for tab in sources.inputs.values() for name, widget in tab.items()}
-        connect_checks(actions, files, {"portrait": advice, **sources.notes}, sources.checker)
+        notes = {"portrait": advice, "film": film_advice, **sources.notes}
+        connect_checks(actions, files, notes, sources.checker)
+        connect_people(actions, {**inputs, **files}, people, film_advice)
         keep_inputs(page, actions, {**inputs, **files}, sources.tabs)
         still_panel.connect(actions, {**inputs, **files}, stills, estimates, reset)
         connect_results(actions, {**inputs, **files}, sources.tabs, desk)
@@ -145,9 +162,21 @@ def _portrait_section(actions: Actions) -> tuple[gr.Image, gr.Radio, gr.HTML, gr
     return portrait, face, advice, faces
 
 
-def _source_tabs(actions: Actions, voices: list[tuple[str, str]]) -> Sources:
+def _film_section(actions: Actions) -> tuple[gr.Video, gr.Radio, gr.HTML, gr.HTML]:
+    """The video to dub with the choice of who speaks, advice, and a picture of its people if there are several."""
+    _step(1, "Video")
+    gr.HTML(components.input_limits("film", actions.limits))
+    film = gr.Video(label="Video to dub", show_label=False, sources=["upload", "webcam"], height=270, elem_id="film")
+    people = gr.HTML("", label="People", js_on_load=ON_FACE_CLICK, elem_id="people", container=False)
+    advice = gr.HTML("", label="Advice", elem_id="film-advice")
+    face = gr.Radio(["largest"], value="largest", label="face", info=controls.help_text("face"), visible=False)
+    return film, face, advice, people
+
+
+def _source_tabs(actions: Actions) -> Sources:
     """The ways to move a portrait and the inspection, a tab for each."""
-    _step(2, "What moves it")
+    _step(2, "What moves it", controls.FOR_PORTRAITS)
+    _step(2, "What is said", controls.FOR_DUBS)
     inputs: dict = {}
     idle_limit = int(min(actions.limits.media_seconds, MAX_SECONDS))
     with gr.Tabs(elem_id="sources") as tabs:
@@ -171,20 +200,19 @@ def _source_tabs(actions: Actions, voices: list[tuple[str, str]]) -> Sources:
             inputs["speak"] = {"recording": recording, "second_recording": second, "second_face": second_face}
         with gr.Tab("Text", id="say", elem_id="tab-say"):
             gr.HTML(components.input_limits("text", actions.limits))
-            text = gr.Textbox(
-                label="Text",
-                lines=4,
-                placeholder="What the portrait should say",
-                elem_id="text",
-            )
-            voice = gr.Dropdown(
-                voices, value="" if voices else None, label="voice", info="who speaks the text", elem_id="voice"
-            )
-            if not voices:
-                gr.HTML(components.message(NO_VOICE, "warn"))
-            listening.build(actions, text, voice)
+            text, voice = listening.build(actions, "What the portrait should say")
             inputs["say"] = {"text": text, "voice": voice}
-        with gr.Tab("Driving video", id="drive", elem_id="tab-drive"):
+        with gr.Tab("Dub", id="dub", elem_id="tab-dub"):
+            gr.HTML("<p class='limits'>People in the video of step 1 say other words. All else stays as filmed.</p>")
+            gr.HTML(components.input_limits("single recording", actions.limits))
+            dub_recording = gr.Audio(
+                type="filepath", label="Speech", sources=["upload", "microphone"], buttons=[], elem_id="dub-recording"
+            )
+            dub_heard = gr.HTML("", elem_id="dub-heard")
+            gr.HTML(components.input_limits("text instead", actions.limits))
+            dub_text, dub_voice = listening.build(actions, "What the person should say", "dub-", 2)
+            inputs["dub"] = {"dub_recording": dub_recording, "dub_text": dub_text, "dub_voice": dub_voice}
+        with gr.Tab("Drive", id="drive", elem_id="tab-drive"):
             gr.HTML(components.input_limits("video", actions.limits))
             driving = gr.Video(label="A face that moves", sources=["upload", "webcam"], height=240, elem_id="driving")
             seen = gr.HTML("", elem_id="seen")
@@ -210,7 +238,13 @@ def _source_tabs(actions: Actions, voices: list[tuple[str, str]]) -> Sources:
                 clip = gr.Video(label="A face that moves", sources=["upload"], height=200, elem_id="clip")
                 clip_seen = gr.HTML("", elem_id="clip-seen")
             inputs["inspect"] = {"clip": clip}
-    notes = {"recording": heard, "recordings": listed, "driving": seen, "clip": clip_seen}
+    notes = {
+        "recording": heard,
+        "dub_recording": dub_heard,
+        "recordings": listed,
+        "driving": seen,
+        "clip": clip_seen,
+    }
     return Sources(tabs, inputs, notes, checker)
 
 
@@ -228,9 +262,10 @@ def _start_button(kind: str, can_speak_text: bool) -> gr.Button:
     return gr.Button(LABELS[kind], variant="primary", size="lg", elem_id=kind, interactive=able)
 
 
-def _step(number: int, title: str) -> None:
-    """The heading of a step of the work."""
-    gr.HTML(f"<h2 class='step'><span aria-hidden='true'>{number}</span>{title}</h2>", container=False)
+def _step(number: int, title: str, shown: str = "") -> None:
+    """The heading of a step of the work. shown: class of the tabs that have it."""
+    heading = f"<h2 class='step'><span aria-hidden='true'>{number}</span>{title}</h2>"
+    gr.HTML(heading, container=False, elem_classes=shown)
 
 
 def _estimate(kind: str) -> gr.HTML:
@@ -239,7 +274,7 @@ def _estimate(kind: str) -> gr.HTML:
 
 
 def _settings_section(actions: Actions) -> tuple[dict[str, Component], tuple[gr.HTML, gr.HTML], gr.Button]:
-    """The model and every render option, by name; the still that shows what they do; the button that resets them."""
+    """The model and every option, by name; the still that shows what they do; the button that resets them."""
     _step(3, "How far it moves")
     with gr.Row(elem_id="motion"):
         still, saved = still_panel.build()
@@ -251,6 +286,6 @@ def _settings_section(actions: Actions) -> tuple[dict[str, Component], tuple[gr.
                 model = gr.Dropdown(names, value=names[0], label="model", info=info)
                 settings = {"model": model, **sliders, **controls.build_widgets()}
                 reset = gr.Button("Reset", size="sm", elem_id="reset")
-                widgets = [model, *(settings[name] for name in controls.NAMES)]
+                widgets = [model, *(settings[name] for name in (*controls.NAMES, *controls.DUB_NAMES))]
                 reset.click(actions.reset_settings, None, widgets, queue=False, api_name="reset")
     return settings, (still, saved), reset

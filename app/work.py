@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from anitalker.models.lite import Lite, LiteFace
     from anitalker.pipeline import Portrait, Talker
+    from anitalker.rendering import RenderFacts
 
 BATCH_SIZE = 2  # frames; a cancelled job ends after a batch, and a larger one is hardly faster on a CPU
 FACTS = ("frames", "fps", "seconds", "width", "height", "timings", "seed")
@@ -97,10 +98,15 @@ def make_video(
                 if not wanted.others:
                     _begin_live(job, live, talker, portrait, speech, options)
                 facts = talker.render(portrait, source, output, options, job.report, wanted.others, live.watch)
-        facts = {key: facts[key] for key in FACTS} | {"warnings": job.warnings}
-        facts |= {"model": models.name, "kind": wanted.kind, "work_seconds": time.monotonic() - start}
+        facts = told_facts(facts, wanted.kind, job, models, start)
         settings = controls.settings_of(options)
         return session.add_result(output, wanted.kind, settings, facts, maximum.results, wanted.name, job.inputs)
+
+
+def told_facts(facts: RenderFacts, kind: str, job: Job, models: Models, start: float) -> dict[str, Any]:
+    """What people and programs are told of a video that was begun at `start` (monotonic, in seconds)."""
+    told = {key: value for key, value in facts.items() if key in FACTS} | {"warnings": job.warnings, "kind": kind}
+    return told | {"model": models.name, "work_seconds": time.monotonic() - start}
 
 
 def make_report(job: Job, session: Session, models: Models, model: str | None, source: Path) -> Report:

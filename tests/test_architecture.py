@@ -68,8 +68,8 @@ ALLOWED = {
     "cli": {"commands"},
     "__main__": {"cli"},
     "__init__": {"pipeline"},
-    "app": {"batch", "estimate", "faces", "files", "inspection", "media", "models", "motion", "pipeline", "provenance"}
-    | {"runtime", "streaming", "weights"},
+    "app": {"batch", "dubbing", "estimate", "faces", "files", "inspection", "media", "models", "motion", "pipeline"}
+    | {"provenance", "rendering", "runtime", "streaming", "weights"},
     "scripts": set(),  # everything but the commands and the page
 }
 LONGEST = 350  # lines of a file

@@ -9,19 +9,28 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from anitalker import __version__
-from anitalker.config import InputError, RenderOptions
+from anitalker.config import ORIGINAL_SIZE, DubOptions, InputError, RenderOptions
+from anitalker.media.clip import Clip, open_clip
+from anitalker.media.lines import read_lines
 from anitalker.spreadsheet import DECIMAL_COMMA, csv_rows
 from anitalker.weights.registry import sha256
 
 SOURCES = ("speech", "text", "video")  # what drives the portrait: one of them in each line
+DUB_SOURCES = ("speech", "text", "segments")  # what is said in a video, in a line without a portrait
 OPTIONS = fields(RenderOptions)
 DEFAULTS = RenderOptions()
-COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", *(option.name for option in OPTIONS))
+DUB_DEFAULTS, NO_DUBBING = RenderOptions(size=ORIGINAL_SIZE), DubOptions()
+# Of RenderOptions, what a dub heeds.
+DUB_OPTIONS = ("seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks", "label")
+DUB_COLUMNS = {"from": "start", "to": "stop"}  # columns named otherwise than their field of DubOptions
+DUB_COLUMNS |= {option.name: option.name for option in fields(DubOptions) if option.name not in DUB_COLUMNS.values()}
+COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", *DUB_COLUMNS)
+COLUMNS += tuple(option.name for option in OPTIONS)
 MAX_LINES, MAX_BYTES, MAX_CELL_CHARACTERS = 100_000, 2**28, 20_000
 MAX_ID_CHARACTERS = 100  # and twice as many bytes: it becomes a file name
 RESERVED_NAMES = {
@@ -36,30 +45,44 @@ TRUE_WORDS, FALSE_WORDS = ("true", "yes", "1"), ("false", "no", "0")
 
 @dataclass(frozen=True)
 class Job:
-    """A line of the table: `source` drives `portrait`. It is a path or, of kind `text`, the words to speak."""
+    """A line of the table: `source` drives `portrait`, or is said in `video` (a dub).
+
+    The source is a path or, of kind `text`, the words to speak. files: other files that decide on the output.
+    """
 
     id: str
     line: int
-    portrait: str
-    kind: str  # one of SOURCES
+    portrait: str  # empty for a dub
+    kind: str  # one of SOURCES; of DUB_SOURCES for a dub
     source: str
     options: RenderOptions
     voice: str | None = None
     absolute: bool = False
+    video: str = ""  # that is dubbed
+    dubbing: DubOptions = NO_DUBBING
+    files: tuple[str, ...] = ()
 
     def fingerprint(self, model: str) -> str:
         """Hash (SHA-256) everything that decides on the output: contents of the inputs, options, model, version."""
-        # Only options that differ from their defaults: a new option of AniTalker shall not undo finished jobs.
-        values = {option.name: getattr(self.options, option.name) for option in OPTIONS if option.name != "batch_size"}
-        options = {name: value for name, value in values.items() if value != getattr(DEFAULTS, name)}
+        options = _changed(self.options, DUB_DEFAULTS if self.video else DEFAULTS)
+        options.pop("batch_size", None)
         if self.options.pose:
             options["pose"] = _hash(self.options.pose)
         if self.options.also:
             options["also"] = [_hash(file) for file in self.options.also]
         source = self.source if self.kind == "text" else _hash(self.source)
-        inputs = [_hash(self.portrait), self.kind, source, self.voice, self.absolute]
+        inputs = [_hash(self.video or self.portrait), self.kind, source, self.voice, self.absolute]
+        if self.video:
+            dubbing = _changed(replace(self.dubbing, segments=None), NO_DUBBING)
+            inputs += ["dub", dubbing, *map(_hash, self.files)]
         text = json.dumps([inputs, options, model, __version__], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _changed(options: RenderOptions | DubOptions, defaults: RenderOptions | DubOptions) -> dict[str, Any]:
+    """Options that differ from their defaults, alone: a new option of AniTalker shall not undo finished jobs."""
+    values = {option.name: getattr(options, option.name) for option in fields(options)}
+    return {name: value for name, value in values.items() if value != getattr(defaults, name)}
 
 
 @dataclass(frozen=True)
@@ -84,8 +107,8 @@ def read(path: str | os.PathLike) -> tuple[list[Job], list[InvalidRow]]:
     rows = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(file.suffix.lower())
     if rows is None:
         raise InputError(f"table of jobs is {str(file)!r}; allowed is a name that ends in .csv, .tsv or .jsonl")
-    _hash.cache_clear()
-    _check_file.cache_clear()
+    for remembered in (_hash, _check_file, _open_clip):
+        remembered.cache_clear()
     jobs: list[Job] = []
     invalid: list[InvalidRow] = []
     lines_by_id: dict[str, int] = {}
@@ -121,7 +144,10 @@ def _check_columns(header: list[str], file: Path) -> None:
         raise InputError(f"table of jobs has unknown columns {unknown[:5]}; allowed are {', '.join(COLUMNS)}")
     if len(set(header)) < len(header):
         raise InputError(f"table of jobs names a column twice: {str(file)!r}; the first line must be a header")
-    if missing := [name for name in ("id", "portrait") if name not in header]:
+    missing = ["id"] if "id" not in header else []
+    if "portrait" not in header and not ("video" in header and set(header) & set(DUB_SOURCES)):
+        missing.append("portrait")
+    if missing:
         raise InputError(f"table of jobs lacks {' and '.join(missing)}: {str(file)!r}; the first line must be a header")
     if not set(header) & set(SOURCES):
         raise InputError(f"table of jobs has none of {', '.join(SOURCES)}: {str(file)!r}; add one of them")
@@ -154,17 +180,24 @@ def _job(line: int, row: object, folder: Path) -> Job:
     for name, value in values.items():
         if isinstance(value, list | dict) or len(str(value)) > MAX_CELL_CHARACTERS:
             raise InputError(f"{name} is no plain value of at most {MAX_CELL_CHARACTERS:,} letters")
-    missing = [name for name in ("id", "portrait") if name not in values]
-    sources = [name for name in SOURCES if name in values]
+    subject = "portrait" if "portrait" in values or "video" not in values else "video"
+    wanted = SOURCES if subject == "portrait" else DUB_SOURCES
+    missing = [name for name in ("id", subject) if name not in values]
+    sources = [name for name in wanted if name in values]
     if missing or len(sources) != 1:
-        came = f"lacks {missing[0]}" if missing else f"gives {' and '.join(sources) or 'none'} of {', '.join(SOURCES)}"
-        raise InputError(f"the line {came}; it needs id, portrait and one of {', '.join(SOURCES)}")
-    kind = sources[0]
-    options: dict[str, Any] = {
-        option.name: _value(option.name, str(option.type), values[option.name])
-        for option in OPTIONS
-        if option.name in values
-    }
+        came = f"lacks {missing[0]}" if missing else f"gives {' and '.join(sources) or 'none'} of {', '.join(wanted)}"
+        raise InputError(
+            f"the line {came}; it needs id, portrait and one of {', '.join(SOURCES)}; "
+            f"or, to dub, id, video and one of {', '.join(DUB_SOURCES)}"
+        )
+    return (_portrait_job if subject == "portrait" else _dub_job)(line, values, sources[0], folder)
+
+
+def _portrait_job(line: int, values: dict[str, Any], kind: str, folder: Path) -> Job:
+    """A line whose portrait moves."""
+    if others := [name for name in DUB_COLUMNS if name in values]:
+        raise InputError(f"the line gives {others[0]}, which is for dubs; leave it empty, or leave portrait empty")
+    options = _options(values)
     if "also" in options:  # files, parted by |
         options["also"] = tuple(_path(folder, name.strip(), "also") for name in options["also"].split("|"))
     if "pose" in options:
@@ -179,6 +212,51 @@ def _job(line: int, row: object, folder: Path) -> Job:
         str(values["voice"]) if "voice" in values else None,
         "absolute" in values and bool(_value("absolute", "bool", values["absolute"])),
     )
+
+
+def _dub_job(line: int, values: dict[str, Any], kind: str, folder: Path) -> Job:
+    """A line that dubs a video."""
+    unheeded = [option.name for option in OPTIONS if option.name not in (*DUB_OPTIONS, "batch_size")]
+    if others := [name for name in (*unheeded, "absolute") if name in values]:
+        raise InputError(f"the line gives {others[0]}, which has no effect on a dub; leave it empty")
+    types = {option.name: str(option.type) for option in fields(DubOptions)}
+    given = {name: column for column, name in DUB_COLUMNS.items() if column in values}
+    chosen: dict[str, Any] = {name: _value(column, types[name], values[column]) for name, column in given.items()}
+    dubbing = DubOptions(**chosen)
+    video = _path(folder, values["video"], "video")
+    if {"from", "to"} & set(given.values()):
+        _open_clip(video, dubbing.start, dubbing.stop)
+    files: tuple[str, ...] = ()
+    if dubbing.segments is not None:
+        source = _path(folder, dubbing.segments, "segments")
+        dubbing = replace(dubbing, segments=source)
+        lines = read_lines(source, _open_clip(video, dubbing.start, dubbing.stop))
+        files = tuple(str(said.speech) for said in lines)
+        for file in files:
+            _check_file(file, "speech")
+    else:
+        source = str(values["text"]) if kind == "text" else _path(folder, values[kind], kind)
+    return Job(
+        _id(values["id"]),
+        line,
+        "",
+        kind,
+        source,
+        RenderOptions(**{"size": DUB_DEFAULTS.size, **_options(values)}),
+        str(values["voice"]) if "voice" in values else None,
+        video=video,
+        dubbing=dubbing,
+        files=files,
+    )
+
+
+def _options(values: dict[str, Any]) -> dict[str, Any]:
+    """The render options among the cells of a line."""
+    return {
+        option.name: _value(option.name, str(option.type), values[option.name])
+        for option in OPTIONS
+        if option.name in values
+    }
 
 
 def _id(value: object) -> str:
@@ -231,7 +309,7 @@ def _check_file(path: str, what: str) -> None:
     from anitalker.media.video import probe
 
     file = existing_file(path, what)
-    if what == "pose":
+    if what in ("pose", "segments"):
         return
     if what == "portrait":
         try:
@@ -244,6 +322,12 @@ def _check_file(path: str, what: str) -> None:
         raise InputError(f"{what} has no sound: {path!r}; give a recording or a video with sound")
     if what != "speech" and media.video_codec is None:
         raise InputError(f"{what} has no pictures: {path!r}; give a {'picture' if what == 'portrait' else 'video'}")
+
+
+@functools.cache
+def _open_clip(video: str, start: float, stop: float | None) -> Clip:
+    """Look at a video from `start` to `stop` [s]; InputError where it has no pictures there."""
+    return open_clip(video, start, stop)
 
 
 @functools.cache

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,18 +68,29 @@ class Worker:
         return {**outcome, "seconds": round(time.perf_counter() - start, 3)}
 
     def _render(self, job: Job) -> RenderFacts:
-        portrait, output = self._portrait(job), self.folder / f"{job.id}.mp4"
+        output = self.folder / f"{job.id}.mp4"
+        if job.kind == "segments":
+            return self.talker.dub(job.video, None, output, job.options, job.dubbing)
         if job.kind == "video":
-            return self.talker.reenact(portrait, job.source, output, job.options, relative=not job.absolute)
+            return self.talker.reenact(self._portrait(job), job.source, output, job.options, relative=not job.absolute)
+        with self._speech(job) as speech:
+            if job.video:
+                return self.talker.dub(job.video, speech, output, job.options, job.dubbing)
+            return self.talker.render(self._portrait(job), speech, output, job.options)
+
+    @contextlib.contextmanager
+    def _speech(self, job: Job) -> Iterator[str | Path]:
+        """Give the recording of a job, made of its text if that is its source."""
         if job.kind == "speech":
-            return self.talker.render(portrait, job.source, output, job.options)
+            yield job.source
+            return
         from anitalker.media import text_to_speech
 
         # Named like a half-written output, so that `Results.clear_parts` deletes it after a killed worker.
         speech = self.folder / f".{job.id[:80]}.{uuid.uuid4().hex[:8]}.part.wav"
         try:
             text_to_speech.speak(job.source, speech, job.voice, lambda *_: None)
-            return self.talker.render(portrait, speech, output, job.options)
+            yield speech
         finally:
             speech.unlink(missing_ok=True)
 

@@ -56,7 +56,10 @@ class BatchFacts(TypedDict):
 def add_arguments(parser: options.Parser) -> None:
     """Add the arguments of this command."""
     parser.add_argument(
-        "table", metavar="JOBS.csv|JOBS.jsonl", help="columns: id, portrait, speech, text or video, options"
+        "table",
+        metavar="JOBS.csv|JOBS.jsonl",
+        help="columns: id, portrait, speech, text or video, options; without portrait a line dubs its video: speech, "
+        "text or segments, and fit, from, to, original_sound",
     )
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder of the videos and results.jsonl")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="default: %(default)s")

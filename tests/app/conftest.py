@@ -9,6 +9,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -72,6 +73,38 @@ def pair(root):
     return root / "app/examples/pair.webp"
 
 
+@pytest.fixture(scope="session")
+def film(tmp_path_factory):
+    """A second of noise at 30 frames per second, in which a face is always found."""
+    return _noise(tmp_path_factory.mktemp("film") / "film.mp4", None)
+
+
+@pytest.fixture(scope="session")
+def film_of_two(tmp_path_factory):
+    """The same with two faces."""
+    return _noise(tmp_path_factory.mktemp("film") / "two.mp4", None, (224, 448))
+
+
+@pytest.fixture(scope="session")
+def film_with_sound(tmp_path_factory, make_wav):
+    """The same with a tone."""
+    folder = tmp_path_factory.mktemp("film")
+    tone = make_wav(folder / "tone.wav", 0.5 * np.sin(np.arange(16_000) * 0.2))
+    return _noise(folder / "sounding.mp4", tone)
+
+
+def _noise(path, sound, size=(224, 256)):
+    from fractions import Fraction
+
+    from anitalker.media.writer import VideoWriter
+
+    picture = np.random.default_rng(5).integers(0, 255, (*size, 3), np.uint8)
+    with VideoWriter(path, size[1], size[0], sound, fps=Fraction(30)) as writer:
+        for _ in range(30):
+            writer.write(picture)
+    return path
+
+
 class Tab:
     """A tab of Chromium with the page in it: everything that Playwright's page has, and what visitors do here."""
 
@@ -100,6 +133,15 @@ class Tab:
         self.give("#recording", file)
         self.locator("#recording", has_text="1x").wait_for()  # the player's speed
 
+    def give_film(self, file):
+        self.give("#film", file)
+        self.wait_for_selector("#film video")
+        self.locator("#film-advice .note").wait_for()
+
+    def give_dub_recording(self, file):
+        self.give("#dub-recording", file)
+        self.locator("#dub-recording", has_text="1x").wait_for()
+
     def give_several(self, *files):
         """Give several recordings to the input of one."""
         chooser = self.locator("#recording input[type=file]").first
@@ -110,8 +152,8 @@ class Tab:
     def give_inputs(self, names, files):
         """Give files by the name of the widget and of the file, or a text; None removes what is there."""
         for widget, name in names.items():
-            if widget == "text":
-                self.locator("#text textarea").fill(name)
+            if widget.endswith("text"):
+                self.locator(f"#{widget} textarea").fill(name)
                 continue
             remove = self.locator(f"#{widget}").locator("[aria-label=Clear], [aria-label='Remove Image']").first
             if remove.is_visible():

@@ -69,6 +69,40 @@ def test_speak_with_the_sound_of_a_video_and_drive(page, new_client, example_por
 
 
 @pytest.mark.slow
+def test_dub(page, new_client, film_of_two, clicks):
+    inputs = {"video": handle_file(film_of_two), "recording": handle_file(clicks)}
+    video, facts, status, gallery = new_client.predict(**inputs, face="1", stop=0.5, seed=3, api_name="/dub")
+    media = probe(video)
+    assert (media.width, media.height, media.fps, media.audio_codec) == (448, 224, 30, "aac")
+    assert (facts["kind"], facts["frames"], facts["fps"], facts["seed"]) == ("dub", 15, 30, 3)
+    assert "Done" in status and "seed 3 · face 2 · to 0.5" in gallery and leftovers(page) == []
+    facts = new_client.predict(video=inputs["video"], recording=None, text="Yes.", size=128, api_name="/dub")[1]
+    assert (facts["width"], facts["height"]) == (256, 128)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"video": None}, "no video yet"),
+        ({"video": "clicks"}, "video has no pictures"),
+        ({"recording": None}, "no recording and no text yet"),
+        ({"text": "Hello."}, "a recording and a text came"),
+        ({"fit": "stretch"}, "fit is 'stretch'; allowed are trim, loop, hold, speed"),
+        ({"start": 5}, "from is 5 s, but the video has pictures up to 1.00 s"),
+        ({"stop": "x"}, "to is 'x'; give a number"),
+        ({"face": "-1"}, "face is '-1'"),
+    ],
+)
+def test_bad_input_of_a_dub(page, client, film, clicks, change, words):
+    files = {"film": handle_file(film), "clicks": handle_file(clicks), None: None}
+    inputs = {"video": files["film"], "recording": files["clicks"]}
+    inputs |= {key: files.get(value, value) for key, value in change.items()}
+    with pytest.raises(AppError, match=words) as caught:
+        client.predict(**inputs, api_name="/dub")
+    assert str(page.sessions.root) not in str(caught.value)
+
+
+@pytest.mark.slow
 def test_say(client, example_portrait):
     inputs = {"portrait": handle_file(example_portrait), "text": "Hello there.", "steps": 1, "frame": "crop"}
     video, facts, *_ = client.predict(**inputs, api_name="/say")
@@ -239,7 +273,7 @@ def test_an_idle_session_expires(page, client, example_portrait):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("endpoint", ["/speak", "/verify"])
+@pytest.mark.parametrize("endpoint", ["/speak", "/dub", "/verify"])
 def test_the_panels_sample_runs_as_printed(page, endpoint, capsys):
     info = httpx.get(f"{page.url}/gradio_api/info").json()["named_endpoints"]
     sample = info[endpoint]["code_snippets"]["python"]

@@ -44,10 +44,29 @@ def test_a_turned_head_is_not_called_no_face(good_face, monkeypatch):
     assert "turned too far" in components.portrait_advice([])
 
 
+def test_advice_about_a_video(good_face, monkeypatch):
+    assert "Good" in components.film_advice([good_face])
+    assert "Click the one who speaks" in components.film_advice([good_face, good_face])
+    assert "No face is seen at the beginning" in components.film_advice([])
+    monkeypatch.setattr(type(good_face), "yaw", 52.0)
+    assert "the filmed lips stay" in components.film_advice([good_face])
+
+
+def test_people_are_boxes_over_a_small_picture(good_face):
+    import numpy as np
+
+    shown = components.people(np.zeros((800, 1600, 3), np.uint8), [good_face, good_face], "1")
+    assert "data:image/jpeg" in shown and len(shown) < 10_000
+    assert "viewBox='0 0 1600 800'" in shown and "class='face speaks' data-face='1'" in shown
+
+
 def test_limits_are_told_beforehand():
     limits = Limits(upload_bytes=3_000_000, media_seconds=90, megapixels=20)
     assert "20 megapixels and 3 MB" in components.input_limits("portrait", limits)
-    assert all("1 min 30 s and 3 MB" in components.input_limits(kind, limits) for kind in ("recording", "video"))
+    kinds = ("recording", "single recording", "video", "film")
+    assert all("1 min 30 s and 3 MB" in components.input_limits(kind, limits) for kind in kinds)
+    assert "ZIP" in components.input_limits("recording", limits)
+    assert "ZIP" not in components.input_limits("single recording", limits)
 
 
 def test_warnings_stand_below_the_result():

@@ -2,14 +2,17 @@
 
 import pytest
 
-from anitalker.config import InputError, RenderOptions
+from anitalker.config import DubOptions, InputError, RenderOptions
 from app import controls
 
 
 def test_untouched_controls_are_the_defaults():
-    values = {name: widget.value for name in controls.NAMES for widget in [controls.build_widget(name)]}
-    assert controls.parse_options(values) == RenderOptions()
+    names = (*controls.NAMES, *controls.DUB_NAMES)
+    values = {name: widget.value for name in names for widget in [controls.build_widget(name)]}
+    assert controls.parse_options({name: values[name] for name in controls.NAMES}) == RenderOptions()
+    assert controls.parse_dub_options({name: values[name] for name in controls.DUB_NAMES}) == DubOptions()
     assert controls.settings_of(RenderOptions()) == controls.DEFAULTS
+    assert controls.dub_settings(RenderOptions(), DubOptions()) == controls.DUB_DEFAULTS
     assert controls.widget_values(controls.UNTOUCHED) == values
 
 
@@ -27,6 +30,25 @@ def test_each_widget_explains_its_option(name):
         assert getattr(controls.parse_options({name: str(low)}), name) == low
         with pytest.raises(InputError, match=name):
             controls.parse_options({name: low - 1})
+
+
+@pytest.mark.parametrize("name", controls.DUB_NAMES)
+def test_widgets_of_a_dub_explain_their_option(name):
+    widget = controls.build_widget(name)
+    assert widget.label == controls.LABELS.get(name, name) and len(widget.info) > 10
+    assert controls.FOR_DUBS in widget.elem_classes
+    assert controls.FOR_DUBS not in (controls.build_widget("lips").elem_classes or [])
+    if name != "fit":
+        assert getattr(controls.parse_dub_options({name: "0.5"}), name) == 0.5
+        with pytest.raises(InputError, match=f"{widget.label} is 'x'; give a number"):
+            controls.parse_dub_options({name: "x"})
+
+
+def test_a_dub_has_only_what_it_heeds():
+    assert set(controls.DUBBED) >= {"seed", "lips", "size", "label"}
+    assert not set(controls.DUBBED) & {"yaw", "still", "frame", "head", "blink", "steps"}
+    settings = controls.dub_settings(RenderOptions(seed=3, lips=0.5), DubOptions(fit="hold", start=1.5, stop=2))
+    assert controls.describe(settings) == "seed 3 · lips 0.5 · fit hold · from 1.5 · to 2"
 
 
 def test_the_strength_of_motion_is_set_by_sliders():

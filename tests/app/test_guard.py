@@ -245,7 +245,7 @@ def test_login_is_asked_for_on_page_and_api(found_talker, serve, root):
         serve(found_talker, Limits(), credentials=("ann", "secret")) as closed,
         httpx.Client(base_url=closed.url) as client,
     ):
-        assert "auth_required" in client.get("/").text and "Driving video" not in client.get("/").text
+        assert "auth_required" in client.get("/").text and "tab-drive" not in client.get("/").text
         call = {"data": [None, "largest"], "session_hash": "s"}
         example = next(iter(closed.sessions.public))
         for answer in (
@@ -260,6 +260,6 @@ def test_login_is_asked_for_on_page_and_api(found_talker, serve, root):
             assert answer.status_code == 401, answer.url
         assert client.post("/login", data={"username": "ann", "password": "wrong"}).status_code == 400
         assert client.post("/login", data={"username": "ann", "password": "secret"}).status_code == 200
-        assert "Driving video" in json.dumps(client.get("/config").json())
+        assert "tab-drive" in json.dumps(client.get("/config").json())
         assert client.get(f"/gradio_api/file={example}").status_code == 200
         assert client.post("/gradio_api/run/faces", json=call).status_code == 200

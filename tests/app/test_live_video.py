@@ -37,6 +37,14 @@ def test_frames_drawn_ahead_and_those_of_the_file_make_one_video(tmp_path):
     assert levels == list(range(12)) and live.written == 12
 
 
+@pytest.mark.parametrize(("fps", "count", "levels"), [(50, 12, [1, 3, 5, 7, 9, 11]), (12.5, 3, [0, 0, 1, 1, 2, 2])])
+def test_frames_at_another_rate(tmp_path, fps, count, levels):
+    with LiveVideo(tmp_path / "live.mp4", (64, 48), np.zeros(0, np.float32), PLAIN, fps) as live:
+        for value in range(count):
+            live.watch(grey(20 * value))
+    assert [round(float(frame.mean()) / 20) for frame in read_frames(live.path)] == levels
+
+
 def test_it_is_read_while_it_is_written(tmp_path):
     sound = np.sin(np.arange(25 * 640) * 0.1).astype(np.float32)
 

@@ -177,7 +177,7 @@ def test_a_driving_video(open_page, found_talker, example_portrait, clicks, root
     found_talker.render(example_portrait, clicks, tmp_path / "drive.mp4", RenderOptions(steps=1))
     tab = open_page()
     tab.give_portrait(root / "app/examples/man.webp")
-    tab.get_by_role("tab", name="Driving video").click()
+    tab.get_by_role("tab", name="Drive").click()
     tab.give("#driving", tmp_path / "drive.mp4")
     tab.wait_for_selector("#driving video")
     tab.locator("#drive").click()

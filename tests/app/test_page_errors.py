@@ -9,7 +9,7 @@ import pytest
 
 from anitalker.media.writer import VideoWriter
 
-TABS = {"speak": "Recording", "say": "Text", "drive": "Driving video", "inspect": "Inspect"}
+TABS = {"speak": "Recording", "say": "Text", "dub": "Dub", "drive": "Drive", "inspect": "Inspect"}
 
 
 def write_video(path, picture):
@@ -32,6 +32,7 @@ def files(tmp_path, root, make_wav):
     (tmp_path / "cut.png").write_bytes((tmp_path / "noise.png").read_bytes()[:20_000])
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "text.wav").write_text("no sound")
+    (tmp_path / "text.mp4").write_text("no video")
     Image.new("RGB", (128, 128), "gray").save(tmp_path / "grey.png")
     return SimpleNamespace(
         portrait=man,
@@ -40,6 +41,7 @@ def files(tmp_path, root, make_wav):
         cut_picture=tmp_path / "cut.png",
         recording=make_wav(tmp_path / "short.wav", np.random.default_rng(1).normal(0, 0.1, 2000)),
         no_recording=tmp_path / "text.wav",
+        no_video=tmp_path / "text.mp4",
         long_recording=make_wav(tmp_path / "long.wav", np.full(22 * 16_000, 0.1)),
         driving=write_video(tmp_path / "driving.mp4", noise),
         faceless_driving=write_video(tmp_path / "grey.mp4", np.full((128, 128, 3), 90, np.uint8)),
@@ -61,6 +63,11 @@ ERRORS = {
     "a long text": ("say", {"text": "x " * 1001}, "2,002 characters; allowed are 2,000", {"text": "Yes."}),
     "no driving video": ("drive", {}, "no driving video yet", {"driving": "driving"}),
     "no face to drive": ("drive", {"driving": "faceless_driving"}, "no face", {"driving": "driving"}),
+    "nothing to dub": ("dub", {}, "no video yet", {"film": "driving", "dub-recording": "recording"}),
+    "nothing to say": ("dub", {"dub-recording": None}, "no recording and no text yet", {"dub-text": "Yes."}),
+    "two things to say": ("dub", {"dub-recording": "recording"}, "give one of the two", {"dub-text": ""}),
+    "no face to dub": ("dub", {"film": "faceless_driving"}, "no face", {"film": "driving"}),
+    "a text as video": ("dub", {"film": "no_video"}, "not audio or video", {"film": "driving"}),
     "nothing to inspect": ("inspect", {"portrait": None}, "no portrait yet", {"portrait": "portrait"}),
 }
 

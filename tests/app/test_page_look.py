@@ -43,7 +43,7 @@ def test_axe_finds_nothing_serious(open_page, axe, clicks, root, scheme):
     assert axe(tab) == [], "on load"
     tab.set_steps()
     tab.get_by_role("button", name="Was it made here?").click()
-    for name in ("Text", "Driving video", "Idle", "Inspect", "Recording"):
+    for name in ("Text", "Dub", "Drive", "Idle", "Inspect", "Recording"):
         tab.get_by_role("tab", name=name).click()
         assert axe(tab) == [], f"options open, tab {name}"
     tab.locator("#speak").click()
@@ -76,7 +76,7 @@ def test_a_german_browser_reads_one_language(open_page):
 
 
 @pytest.mark.slow
-def test_a_thumb_hits_everything(open_page, root, clicks):
+def test_a_thumb_hits_everything(open_page, root, clicks, film_of_two):
     tab = open_page(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     tab.get_by_role("button", name="Options").click()
     tab.get_by_role("button", name="Was it made here?").click()
@@ -87,6 +87,12 @@ def test_a_thumb_hits_everything(open_page, root, clicks):
     tab.give_several(clicks, clicks)
     tab.locator("#still button").wait_for()
     assert tab.evaluate(SMALL) == [], "a list of recordings"
+    tab.get_by_role("tab", name="Dub").click()
+    tab.give_film(film_of_two)
+    assert tab.evaluate(SMALL) == [], "a dub"
+    people, faces = tab.evaluate(BOXES.replace("#portrait img", "#people img").replace("#boxes svg", "#people svg"))
+    assert people == pytest.approx(faces, abs=1), "the boxes do not lie on the people"
+    tab.get_by_role("tab", name="Recording").click()
     picture, boxes = tab.evaluate(BOXES)
     assert picture == pytest.approx(boxes, abs=3), "the boxes do not lie on the picture"
 

@@ -22,6 +22,8 @@ def file(name, path="/x/stored.bin"):
         ("say", {"portrait": file("größe.png"), "text": "Hello, you there!\n"}, "größe-Hello-you-there"),
         ("say", {"portrait": file("a.png"), "text": "x" * 90}, "a-" + "x" * 40),
         ("drive", {"portrait": file("../a.png"), "driving": file("d.mp4")}, "a-d"),
+        ("dub", {"film": file("clip.mov"), "dub_recording": file("s.wav"), "dub_text": ""}, "clip-s"),
+        ("dub", {"film": file("clip.mov"), "dub_recording": None, "dub_text": "¡Hola! ¿Qué tal?"}, "clip-Hola-Qué-tal"),
         ("speak", {"portrait": file("???.png"), "recording": file("!.wav")}, "anitalker"),
     ],
 )
@@ -49,5 +51,8 @@ def test_the_source_is_the_driving_video_or_the_portrait(tmp_path):
         {"portrait": portrait}
     )
     assert player.source_view({"portrait": portrait, "driving": driving}).startswith("<video")
+    begin = player.source_view({"film": driving, "start": 2.5})
+    assert begin.startswith("<video") and "data-start='2.5'" in begin
+    assert "data-start='0'" in player.source_view({"film": driving, "start": "'><b>"})
     picture.unlink()
     assert player.source_view({"portrait": portrait, "recording": None}) == ""

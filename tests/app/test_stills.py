@@ -10,7 +10,7 @@ import torch
 
 from anitalker.config import InputError, RenderOptions
 from app.models import Models
-from app.stills import STRENGTHS, Stills, final_size, moments_of, posed, seconds_of
+from app.stills import STRENGTHS, Stills, final_size, moments_of, posed, spoken_seconds
 
 
 @pytest.fixture
@@ -134,8 +134,8 @@ def test_the_estimate_grows_with_the_work(stills, example_portrait, tmp_path):
     assert seconds(large, 2, frame="crop") < sizes[0]
 
 
-def test_lengths_and_sizes(clicks):
-    assert seconds_of("say", None, "x" * 28) == 2 and seconds_of("speak", clicks, "") == pytest.approx(1.03)
+def test_lengths_and_sizes():
+    assert spoken_seconds("x" * 28) == 2
     assert final_size((3000, 4000), RenderOptions()) == (1080, 1440)
     assert final_size((300, 400), RenderOptions()) == (300, 400)
     assert final_size((3000, 4000), RenderOptions(size="original")) == (3000, 4000)
