@@ -311,7 +311,7 @@ def _check_file(path: str, what: str) -> None:
     file = existing_file(path, what)
     if what in ("pose", "segments"):
         return
-    if what == "portrait":
+    if what in ("portrait", "also"):
         try:
             with Image.open(file):
                 return
@@ -321,7 +321,7 @@ def _check_file(path: str, what: str) -> None:
     if what == "speech" and media.audio_codec is None:
         raise InputError(f"{what} has no sound: {path!r}; give a recording or a video with sound")
     if what != "speech" and media.video_codec is None:
-        raise InputError(f"{what} has no pictures: {path!r}; give a {'picture' if what == 'portrait' else 'video'}")
+        raise InputError(f"{what} has no pictures: {path!r}; give a {'video' if what == 'video' else 'picture'}")
 
 
 @functools.cache

@@ -52,6 +52,16 @@ def test_the_fingerprint_follows_contents_not_names(place):
     assert one(place)[0][0].fingerprint("model") != first
 
 
+def test_more_pictures_of_a_person(place):
+    (place / "q.webp").write_bytes((place / "p.webp").read_bytes())
+    job = one(place, also="p.webp | q.webp")[0][0]
+    assert job.options.also == (str(place / "p.webp"), str(place / "q.webp"))
+    assert job.fingerprint("m") != one(place)[0][0].fingerprint("m")
+    assert job.fingerprint("m") == one(place, also="q.webp|p.webp")[0][0].fingerprint("m")  # the same contents
+    invalid = one(place, also="p.webp|none.webp")[1]
+    assert "also is missing" in invalid[0].reason
+
+
 IDS = [
     "../up",
     "/etc/x",
