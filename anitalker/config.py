@@ -231,9 +231,10 @@ LITE_STEPS, LITE_GUIDANCE = 8, 1.25  # where RenderOptions do not say
 ORIGINAL_STEPS = 10  # its authors take 50: docs/performance.md, sampler steps
 
 
-def _option(default, about: str, low: float | None = None, high: float | None = None, unit: str = "", allowed=()):
-    """A field of RenderOptions, with a sentence about it and its limits for front ends."""
-    return field(default=default, metadata={"about": about, "low": low, "high": high, "unit": unit, "allowed": allowed})
+def _option(default, about: str, low=None, high: float | None = None, unit: str = "", allowed=(), name: str = ""):
+    """A field of user's options: a sentence about it, its limits, and its name for users where that is another."""
+    rules = {"about": about, "low": low, "high": high, "unit": unit, "allowed": allowed, "name": name}
+    return field(default=default, metadata=rules)
 
 
 @dataclass(frozen=True)
@@ -287,8 +288,8 @@ class DubOptions:
     """What a dubbed video is made of, beside RenderOptions."""
 
     fit: str = _option("trim", "where speech and video differ in length", allowed=("trim", "loop", "hold", "speed"))
-    start: float = _option(0.0, "where in the video to begin", 0, None, "seconds")
-    stop: float | None = _option(None, "where in the video to end", 0, None, "seconds")
+    start: float = _option(0.0, "where in the video to begin", 0, None, "seconds", name="from")
+    stop: float | None = _option(None, "where in the video to end", 0, None, "seconds", name="to")
     segments: str | None = _option(None, "table of lines, .srt or .csv: start, end, recording, face; no speech then")
     original_sound: float = _option(0.0, "gain of the video's own sound under the speech, 0 leaves it out", 0, 2)
 
@@ -313,10 +314,11 @@ def _size(value: int | str) -> int | str:
 def _check_fields(options: DataclassInstance) -> None:
     for option in fields(options):
         value, rule = getattr(options, option.name), option.metadata
+        name = rule.get("name") or option.name
         if rule.get("low") is not None and value != ORIGINAL_SIZE:
-            _range(option.name, value, rule["low"], rule["high"], f" {rule['unit']}".rstrip())
+            _range(name, value, rule["low"], rule["high"], f" {rule['unit']}".rstrip())
         if rule.get("allowed"):
-            _choice(option.name, value, rule["allowed"])
+            _choice(name, value, rule["allowed"])
 
 
 def _range(name: str, value: float | None, low: float, high: float | None, unit: str = "") -> None:

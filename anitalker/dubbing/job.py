@@ -76,6 +76,8 @@ def dub(
         raise InputError("dub takes a recording or --segments with a table of lines; give one of the two")
     if segments is not None and recordings:
         raise InputError("speech-for came with segments; write the face of each line into the table")
+    if segments is not None and dubbing.fit != DubOptions.fit:
+        raise InputError(f"fit {dubbing.fit} came with segments; lines keep the length of the video, leave it away")
     check_output_is_no_input(check_output(output), video, speech, segments, *recordings.values())
     clip = open_clip(video, dubbing.start, dubbing.stop, options.size)
     if segments is not None:

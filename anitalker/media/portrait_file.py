@@ -38,7 +38,10 @@ def find_portrait(path: str | os.PathLike, finder: FaceFinder, what: str = "port
         _check_size(path, what)
         number, frame, faces = search_video(path, finder, what)
         if what == "portrait" and faces:
-            log.warning("the portrait is a video: its frame at %.1f s is used, and stands still", number / FPS)
+            log.warning(
+                "the portrait is a video: its frame at %.1f s stands still; `anitalker dub` keeps it moving",
+                number / FPS,
+            )
         return frame, faces
     faces = finder.find(pixels)
     if not faces and _is_animation(path):

@@ -123,6 +123,7 @@ def test_marks_name_the_video_as_an_ingredient(talker, video, speech, tmp_path):
         ({"dubbing": {"start": 5.0}}, "from is 5 s, but the video has pictures up to 0.48 s"),
         ({"options": {"face": "3"}}, "face is 3, but the video shows people 0 to 0; choose one"),
         ({"dubbing": {"segments": "x.csv"}}, "dub takes a recording or --segments"),
+        ({"speech": None, "dubbing": {"segments": "x.csv", "fit": "loop"}}, "fit loop came with segments"),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(talker, video, speech, tmp_path, change, message):

@@ -23,7 +23,10 @@ def test_a_video_stands_still(clip, fixed_finder, caplog):
     pixels, faces = find_portrait(clip, fixed_finder())
     assert len(faces) == 1 and pixels.std() > 10
     (record,) = caplog.records
-    assert record.getMessage() == "the portrait is a video: its frame at 1.0 s is used, and stands still"
+    assert (
+        record.getMessage()
+        == "the portrait is a video: its frame at 1.0 s stands still; `anitalker dub` keeps it moving"
+    )
 
 
 def test_nothing_is_said_of_a_picture_or_where_nothing_will_move(clip, example_portrait, fixed_finder, caplog):
