@@ -15,7 +15,8 @@ from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
 from anitalker.dubbing.dubbed_frames import dubbed_frames
 from anitalker.dubbing.people import People
 from anitalker.dubbing.speaking import Utterance, speak
-from anitalker.dubbing.tracks import Track, find_tracks
+from anitalker.dubbing.stretches import follow
+from anitalker.dubbing.tracks import Track
 from anitalker.files import check_output, check_output_is_no_input
 from anitalker.media.clip import Clip, frames_of, open_clip
 from anitalker.media.dubbed_sound import dubbed_sound
@@ -89,18 +90,24 @@ def dub(
         script = whole_script(clip, Soundtrack.read(speech, recordings), dubbing)
     clock("speech")
     also = {utterance.person for utterance in script.utterances if utterance.person is not None}
-    source = frames_of(clip, np.arange(int(script.indices.max()) + 1))
-    with contextlib.closing(source):
-        tracks = find_tracks(
-            model.dubbing, people, source, options.face, also, script.needed, float(clip.fps), progress
-        )
+    fps = float(clip.fps)
+    tracks = follow(
+        model.dubbing,
+        people,
+        lambda start, stop: frames_of(clip, np.arange(start, stop)),
+        script.needed,
+        fps,
+        options.face,
+        also,
+        progress,
+    )
     trim_heap()
     warn_of_kept_lips(tracks, clip, script)
     clock("faces")
     spoken = [speak(model.dubbing, said, tracks, script.indices, options) for said in script.utterances]
     clock("motion")
     with script.sound(clip, dubbing) as sound, contextlib.closing(frames_of(clip, script.indices)) as shown:
-        frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, shown, float(clip.fps), options.lips)
+        frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, shown, fps, options.lips)
         if on_frame is not None:
             frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)

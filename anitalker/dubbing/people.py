@@ -30,6 +30,14 @@ class People:
         largest = 1 if which == "largest" else len(faces) if which == "all" else 0
         return [(p, face) for n, (p, face) in enumerate(zip(people, faces, strict=True)) if n < largest or p in wanted]
 
+    def fresh(self) -> People:
+        """People of the same video of whom nobody is known yet."""
+        return People(self.finder, self._load_verifier)
+
+    def join(self, others: People) -> list[int]:
+        """Take in the people of another stretch of the video; returns their numbers here."""
+        return self._recognise(np.array(others._known))
+
     def check_found(self, which: str | int, found: bool) -> None:
         """InputError if no frame of the video had the chosen face."""
         if found:
@@ -41,8 +49,12 @@ class People:
     def _numbers(self, frame: np.ndarray, faces: list[Face]) -> list[int]:
         crops = [crop_face(frame, face) for face in faces]
         pictures, landmarks = (np.stack([getattr(crop, name) for crop in crops]) for name in ("image", "landmarks"))
+        return self._recognise(self._load_verifier()(pictures, landmarks))
+
+    def _recognise(self, embeddings: np.ndarray) -> list[int]:
+        """The numbers of different people, by their embeddings [n,D]; new ones for those who are not known."""
         numbers: list[int] = []
-        for seen in self._load_verifier()(pictures, landmarks):
+        for seen in embeddings:
             alike = [-1.0 if n in numbers else float(seen @ known) for n, known in enumerate(self._known)]
             best = int(np.argmax(alike)) if alike else -1
             if best < 0 or alike[best] < SAME_PERSON:

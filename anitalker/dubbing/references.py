@@ -64,6 +64,12 @@ class ReferenceBank:
             self._patches, self._patches.append(patch.ravel()), landmarks.copy(), motion.copy(), quality
         )
 
+    def take(self, other: ReferenceBank) -> None:
+        """Keep what another bank has that is better."""
+        for kind, kept in other._best.items():
+            if kind not in self._best or kept.quality > self._best[kind].quality:
+                self._best[kind] = kept
+
     def references(self, others: Iterable[ReferenceBank] = ()) -> list[Reference]:
         """The references, the least open mouth first; empty where no frame was offered.
 

@@ -26,6 +26,7 @@ SEARCH_INTERVAL = 12  # frames between two searches of a picture in which nobody
 MAX_YAW, MAX_PITCH = 45.0, 35.0  # degrees: of a head that is turned farther, the filmed lips stay
 CONFIRM_SECONDS = 0.12  # from one confirmation of a face by the detector to the next
 CODE_SECONDS = 0.08  # from one reading of motion codes to the next: lips, which change quickly, are speech's
+COPIED_ROWS = 256  # at once, where tracks are joined
 PLACE = 3  # numbers of a row before the landmarks
 
 
@@ -33,15 +34,16 @@ PLACE = 3  # numbers of a row before the landmarks
 class Track:
     """One face through one shot: n frames from frame number `first` of the video on.
 
-    person: its index in the video; rows: what `read` returns; bank: frames that show its mouth; seen, turned, covered,
-    coded (one byte a frame): whether the face is seen, looks too far away, has something before its mouth, and whether
-    its motion code was read, in which case the row has its expression.
+    person: its index in the video; rows: what `read` returns; bank: frames that show its mouth; begins_shot: whether
+    a cut is before it; seen, turned, covered, coded (one byte a frame): whether the face is seen, looks too far away,
+    has something before its mouth, and whether its motion code was read, in which case the row has its expression.
     """
 
     person: int
     first: int
     rows: Spool
     bank: ReferenceBank
+    begins_shot: bool = True
     seen: bytearray = field(default_factory=bytearray)
     turned: bytearray = field(default_factory=bytearray)
     covered: bytearray = field(default_factory=bytearray)
@@ -55,6 +57,15 @@ class Track:
         landmarks [n,N,3] in crop widths, expression [n,K]; zeros where the face is not seen, or not coded."""
         place, landmarks, expression = np.split(self.rows[start:stop], [PLACE, PLACE + 3 * LANDMARKS], 1)
         return place, landmarks.reshape(-1, LANDMARKS, 3), expression
+
+    def append(self, following: Track) -> None:
+        """Take in the track that goes on where this one ends."""
+        for start in range(0, len(following), COPIED_ROWS):
+            for row in following.rows[start : start + COPIED_ROWS]:
+                self.rows.append(row)
+        for name in ("seen", "turned", "covered", "coded"):
+            getattr(self, name).extend(getattr(following, name))
+        self.bank.take(following.bank)
 
     def free(self) -> np.ndarray:
         """Whether the lips of each frame can be changed: bool [n]."""
@@ -75,7 +86,7 @@ def find_tracks(
     """Follow the chosen faces through frames uint8 [H,W,3].
 
     which: `largest` or `all` of each shot, or the index of a person (see `People`); also: further persons. needed: bool
-    [total], frames that matter; others are not looked at. fps: of the video. InputError if no frame has such a face.
+    [total], frames that matter; others are not looked at. fps: of the video. No tracks where no frame has such a face.
     """
     tracks: list[Track] = []
     patches = Spool(ROW, np.uint8)
@@ -83,12 +94,13 @@ def find_tracks(
     with _Reader(model, max(1, round(CODE_SECONDS * fps))) as reader:
         before: np.ndarray | None = None
         followed: list[tuple[Track, FaceTracker]] = []
-        waited = 0
+        waited, cut = 0, True
         for number, frame in enumerate(frames):
             now = thumbnail(frame)
-            if before is None or np.abs(now - before).mean() > SCENE_CUT:
+            changed = before is None or bool(np.abs(now - before).mean() > SCENE_CUT)
+            if changed:
                 followed, waited = [], 0
-            before = now
+            before, cut = now, changed
             if needed is not None and not needed[number]:
                 followed, waited = [], 0
                 continue
@@ -96,7 +108,7 @@ def find_tracks(
                 if waited % SEARCH_INTERVAL == 0:
                     width = PLACE + 3 * LANDMARKS + model.space.config.expression_size
                     for person, face in people.chosen(frame, which, also):
-                        track = Track(person, number, Spool(width), ReferenceBank(patches))
+                        track = Track(person, number, Spool(width), ReferenceBank(patches), cut)
                         tracks.append(track)
                         followed.append((track, FaceTracker(people.finder, face, False, confirm_every)))
                 waited += 1
@@ -105,7 +117,6 @@ def find_tracks(
             if progress:
                 total = number + 1 if needed is None else len(needed)
                 progress("faces", number + 1, max(total, number + 1))
-    people.check_found(which, bool(tracks))
     return tracks
 
 

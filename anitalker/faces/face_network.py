@@ -113,14 +113,14 @@ class Detector(nn.Module):
         threshold: least score; overlap: IoU above which only the better of two boxes is kept.
         """
         key = (pictures.shape[-2], pictures.shape[-1], pictures.device)
-        if self._cached_anchors[0] != key:  # all pictures of a video have the same
-            self._cached_anchors = (key, self.anchors(*key))
+        known, table = self._cached_anchors  # read once: other threads may look at pictures of other sizes
+        table = table if known == key else self.anchors(*key)
+        self._cached_anchors = (key, table)
         detections = []
         for logits, deltas, offsets in zip(*self(pictures), strict=True):
             score = logits.sigmoid()
             likely = (score > threshold).nonzero().squeeze(-1)  # few of some thousands: only these are decoded
-            anchors, score = self._cached_anchors[1][likely], score[likely]
-            box = decode_boxes(anchors, deltas[likely])
+            anchors, score, box = table[likely], score[likely], decode_boxes(table[likely], deltas[likely])
             kept = suppress(box, score, overlap)
             detections.append(Detections(box[kept], score[kept], decode_points(anchors, offsets[likely])[kept]))
         return detections

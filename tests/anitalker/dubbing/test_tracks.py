@@ -4,13 +4,19 @@ import numpy as np
 import pytest
 
 from anitalker.config import InputError
-from anitalker.dubbing.tracks import find_tracks
+from anitalker.dubbing import stretches
+from anitalker.dubbing.stretches import follow
 
 
 @pytest.fixture
 def tracks_of(people, model):
-    def run(frames, **options):
-        return find_tracks(model, people(), frames, **options)
+    def run(frames, which="largest", also=(), needed=None, **options):
+        needed = np.ones(len(frames), bool) if needed is None else needed
+
+        def read(start, stop):
+            yield from frames[start:stop]
+
+        return follow(model, people(), read, needed, 25.0, which, also, **options)
 
     return run
 
@@ -76,3 +82,47 @@ def test_two_people_are_told_apart(tracks_of, portrait):
     assert [t.person for t in tracks_of(frames, which=1)] == [1]
     assert sorted(t.person for t in tracks_of(frames, which="largest", also=(1,))) == [0, 1]
     assert [t.person for t in tracks_of(frames)] == [0]
+
+
+@pytest.fixture
+def in_two(monkeypatch):
+    """Videos are followed in two stretches, however short."""
+    monkeypatch.setattr(stretches.torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(stretches, "LEAST_SECONDS", 0.01)
+
+
+def test_stretches_are_joined_without_a_seam(tracks_of, film, in_two, monkeypatch):
+    frames = film([50 + t for t in range(16)])
+    (joined,) = tracks_of(frames)
+    monkeypatch.setattr(stretches, "LEAST_SECONDS", 10.0)
+    (whole,) = tracks_of(frames)
+    assert (joined.first, len(joined), joined.person) == (0, 16, 0)
+    assert len(joined.seen) == len(joined.coded) == 16
+    (place, landmarks, _), (true_place, true_landmarks, _) = joined.read(0, 16), whole.read(0, 16)
+    np.testing.assert_array_equal(place[:8], true_place[:8])
+    points, true_points = (
+        marks[..., :2] * p[:, None, 2:] + p[:, None, :2]
+        for marks, p in ((landmarks, place), (true_landmarks, true_place))
+    )
+    assert np.abs(points - true_points).mean() < 0.5  # pixels
+    assert len(joined.bank.references()) >= 1
+
+
+def test_a_cut_between_stretches_stays_a_cut(tracks_of, film, in_two):
+    first, second = film([20] * 8), film([140] * 8)
+    tracks = tracks_of(np.concatenate([first, (second * 0.55).astype(np.uint8)]))
+    assert [(t.first, len(t), t.person) for t in tracks] == [(0, 8, 0), (8, 8, 0)]
+
+
+def test_a_face_in_one_stretch_only(tracks_of, film, in_two):
+    (track,) = tracks_of(film([None] * 8 + [60] * 8))
+    assert (track.first, len(track)) == (8, 8)
+
+
+def test_cancelling_ends_all_stretches(tracks_of, film, in_two):
+    def cancel(stage, done, total):
+        assert total == 16
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tracks_of(film([60] * 16), progress=cancel)

@@ -142,6 +142,20 @@ def test_pictures_of_another_size_have_other_anchors(detector):
         assert torch.equal(detector._cached_anchors[1], detector.anchors(*size))
 
 
+@torch.no_grad()
+def test_another_thread_may_look_at_pictures_of_another_size_meanwhile(detector, monkeypatch):
+    large, forward = torch.randn(1, 3, 160, 160), detector.forward
+    alone = detector.detect(large, threshold=0.001)[0]
+
+    def disturbed(pictures):
+        monkeypatch.setattr(detector, "forward", forward)
+        detector.detect(torch.randn(1, 3, 64, 64), threshold=0.001)
+        return forward(pictures)
+
+    monkeypatch.setattr(detector, "forward", disturbed)
+    torch.testing.assert_close(detector.detect(large, threshold=0.001)[0].boxes, alone.boxes)
+
+
 def test_only_lips_and_eyes_are_refined(regressor):
     regressor.eval()
     with torch.no_grad():
