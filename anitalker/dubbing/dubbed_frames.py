@@ -169,8 +169,10 @@ class _SpeakingFace:
             wanted, motion = self.targets.wanted(filmed, self.line.codes(numbers[moving], fps), weights[moving])
             for n, at in enumerate(moving):
                 x, y, side = (int(value) for value in filmed.place[n])
-                one = slice(n, n + 1)
-                faces[at] = MovedFace(filmed.landmarks[one], wanted[one], motion[one], (x, y, side), self.references)
+                single = slice(n, n + 1)
+                faces[at] = MovedFace(
+                    filmed.landmarks[single], wanted[single], motion[single], (x, y, side), self.references
+                )
         return faces
 
 

@@ -105,7 +105,7 @@ def goes_on(track: Track, following: Track) -> bool:
     if following.begins_shot or track.person != following.person or not (track.seen[-1] and following.seen[0]):
         return False
     boxes = []
-    for one, row in ((track, len(track) - 1), (following, 0)):
-        place, landmarks, _ = one.read(row, row + 1)
+    for side, row in ((track, len(track) - 1), (following, 0)):
+        place, landmarks, _ = side.read(row, row + 1)
         boxes.append(box_of(landmarks[0] * place[0, 2] + np.append(place[0, :2], 0)))
     return iou(*boxes) > SAME_PLACE
