@@ -46,6 +46,11 @@ class Script:
     lines: list[Line]
     track: Soundtrack | None = None
 
+    def without_samples(self) -> Script:
+        """The same without recordings in memory, which only motion needs; the sound is read from their files."""
+        track = None if self.track is None else replace(self.track, samples={})
+        return replace(self, utterances=[], track=track)
+
     @contextlib.contextmanager
     def sound(self, clip: Clip, options: DubOptions) -> Iterator[Path]:
         """Give a file with the sound of the video."""
@@ -105,6 +110,8 @@ def dub(
     warn_of_kept_lips(tracks, clip, script)
     clock("faces")
     spoken = [speak(model.dubbing, said, tracks, script.indices, options) for said in script.utterances]
+    script = script.without_samples()
+    trim_heap()
     clock("motion")
     with script.sound(clip, dubbing) as sound, contextlib.closing(frames_of(clip, script.indices)) as shown:
         frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, shown, fps, options.lips)

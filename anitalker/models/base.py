@@ -92,10 +92,6 @@ class DubbingModel(StreamingModel, Protocol):
         """The subspaces of the motion code that move head, lips and lids."""
         ...
 
-    def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """As `Model.read_codes`."""
-        ...
-
     def read_mouths(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Crops uint8 [B,256,256,3] -> motion codes [B,M] and whether something covers the mouth, bool [B]."""
         ...

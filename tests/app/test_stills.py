@@ -118,9 +118,13 @@ def test_no_still_of_a_model_that_is_not_loaded(stills, example_portrait):
         stills.draw("a", example_portrait, RenderOptions(), "rest", "original").result()
 
 
-def test_the_estimate_grows_with_the_work(stills, example_portrait, tmp_path):
+def test_the_estimate_grows_with_the_work(stills, example_portrait, tmp_path, monkeypatch):
     from PIL import Image
 
+    from anitalker import estimate
+
+    # A machine whose speed is known: measured ones tremble where others use the processor, too.
+    monkeypatch.setattr(estimate, "measure_speed", lambda *_: estimate.DrawingSpeed(0.02, 1e-7, 0.01))
     large = tmp_path / "large.png"
     Image.open(example_portrait).resize((1400, 1400)).save(large)
 
@@ -130,8 +134,8 @@ def test_the_estimate_grows_with_the_work(stills, example_portrait, tmp_path):
     short = seconds(example_portrait, 2)
     assert 0 < short < seconds(example_portrait, 8)
     sizes = [seconds(large, 2, size=size) for size in (360, 720, 1080, "original")]
-    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
-    assert seconds(large, 2, frame="crop") <= sizes[0]
+    assert sizes == sorted(set(sizes))
+    assert seconds(large, 2, frame="crop") < sizes[0]
 
 
 def test_lengths_and_sizes():
