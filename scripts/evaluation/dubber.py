@@ -30,7 +30,10 @@ class Dubber:
 
     def follow(self, frames: np.ndarray) -> list[Track]:
         """The face of frames uint8 [T,H,W,3], shot by shot; InputError where there is none."""
-        return find_tracks(self.model, People(self.finder, self.load_verifier), frames)
+        people = People(self.finder, self.load_verifier)
+        tracks = find_tracks(self.model, people, frames)
+        people.check_found("largest", bool(tracks))
+        return tracks
 
     def dub(self, frames: np.ndarray, tracks: Sequence[Track], speech: np.ndarray) -> np.ndarray:
         """Frames uint8 [T,H,W,3] with their tracks, and the lips of speech [N], which is cut or padded to T -> the same
