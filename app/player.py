@@ -26,6 +26,7 @@ const SECONDS_AHEAD = {first: 1, again: 2};  // that must be there before it sta
 const stage = () => document.querySelector("#stage"), finished = () => document.querySelector("#video video");
 const ticked = name => element.querySelector(`[name=${name}]`).checked;
 let live = null;  // the video in the making
+let newest = null;  // its address, or of one that is made after it, in a batch
 let turn = null;  // what makes the finished video go on from there
 
 function apply() {
@@ -40,6 +41,8 @@ function open(url) {
   Object.assign(video, {id: "live", controls: true, playsInline: true, disableRemotePlayback: true});
   video.setAttribute("aria-label", "The video while it is made");
   const player = {url, video, starved: true, complete: false, needs: SECONDS_AHEAD.first};
+  player.isWatched = () => video.currentTime > 0 && !video.ended;
+  video.addEventListener("ended", show);
   const ahead = () => video.buffered.length ? video.buffered.end(video.buffered.length - 1) - video.currentTime : 0;
   const resume = () => {
     if (!player.starved || !(player.complete || ahead() > player.needs)) return;
@@ -109,11 +112,15 @@ function takeOver(video) {  // the finished video takes the place of the one tha
 
 function show() {
   const state = element.querySelector("[data-state]")?.dataset ?? {};
+  if (state.live) newest = state.live;
+  const outdated = live && live.url !== newest;  // the next recording of a batch is in the making
+  const between = state.live === "";  // or will be soon
+  if ((outdated && (state.live || state.result) || between) && live?.isWatched()) return apply();
   if (state.live && state.live !== live?.url) {
     live?.close();
     live = open(state.live);
   } else if (!state.live && live) {
-    if (state.result) turn = live; else live.close();
+    if (state.result && !outdated) turn = live; else live.close();
     live = null;
     if (turn && finished()?.readyState >= 3) takeOver(finished());
   }

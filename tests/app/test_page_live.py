@@ -63,3 +63,25 @@ def test_a_reload_watches_it_again(open_page, gate, root, make_wav, tmp_path):
     tab.await_status("Done")
     tab.locator("#live").wait_for(state="detached")
     tab.wait_for_function(f"{PLACE.format('#video video')} > 0.3")
+
+
+@pytest.mark.slow
+def test_a_recording_of_a_batch_is_watched_to_its_end(open_page, root, make_wav, tmp_path):
+    tab, noise = open_page(), np.random.default_rng(0).normal(0, 0.1, 4 * 16_000)
+    tab.give_portrait(root / "app/examples/man.webp")
+    tab.set_steps()
+    tab.give_several(*(make_wav(tmp_path / f"{name}.wav", noise) for name in ("first", "second")))
+    tab.evaluate("""() => {
+      window.shown = [];
+      for (const kind of ["playing", "ended"]) document.addEventListener(kind, event => {
+        if (event.target.id === "live") window.shown.push([kind, event.target.src]);
+      }, true);
+    }""")
+    tab.locator("#batch").click()
+    tab.wait_for_function("window.shown.some(([kind]) => kind === 'playing')")
+    tab.await_status("Done: 2 videos")
+    tab.locator("#live").wait_for(state="detached")
+    (_, first), *later = tab.evaluate("window.shown")
+    assert ["ended", first] in later, "it jumped away from the recording that was watched"
+    assert later[0][1] == first
+    tab.locator("#video video").wait_for()
