@@ -21,6 +21,7 @@ from anitalker.config import (
     from_dict,
 )
 from anitalker.original import checkpoints
+from anitalker.runtime.memory import share_heap
 from anitalker.weights import tensor_io
 from anitalker.weights.registry import resolve
 from anitalker.weights.weight_file import WeightFile, open_weights
@@ -60,6 +61,7 @@ def load(
     taken. A file of stage two may also be given as `name`. hubert: a folder or hub name with the weights of HuBERT, for
     the variants that use it. InputError for unknown or unsuitable weights.
     """
+    share_heap()
     files = open_model(name, stage1, stage2)
     if len(files) == 2:
         from anitalker.models.original import Original
