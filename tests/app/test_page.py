@@ -24,7 +24,7 @@ def test_upload_choose_a_face_render_and_play(open_page, pair, clicks):
     tab.locator("#speak").click()
     words = tab.await_status("Done")
     assert "26 frames" in words and "face 2" in words and "seed " in words
-    assert tab.plays() == [512, 256]
+    assert tab.plays() == [1024, 512]
     assert tab.locator("#shelf figure").count() == 1
     with tab.expect_download() as download:
         tab.locator("#shelf a", has_text="Download").click()
@@ -126,7 +126,7 @@ def test_two_visitors_at_once(open_page, slow_frames, root, clicks):
     tabs[1].await_status("Place 1 in the queue")
     for tab in tabs:
         tab.await_status("Done")
-        assert tab.plays() == [256, 256]
+        assert tab.plays() == [512, 512]
         assert tab.locator("#shelf figure").count() == 1, "another's video on the shelf"
     names = [tab.locator("#shelf a").get_attribute("download") for tab in tabs]
     assert names == [f"man-{clicks.stem}.mp4", f"woman-{clicks.stem}.mp4"]
@@ -182,7 +182,7 @@ def test_a_driving_video(open_page, found_talker, example_portrait, clicks, root
     tab.wait_for_selector("#driving video")
     tab.locator("#drive").click()
     assert "26 frames" in tab.await_status("Done")
-    assert tab.plays() == [256, 256]
+    assert tab.plays() == [512, 512]
     tab.get_by_label("Source beside it").check()
     source, video = (tab.locator(which).bounding_box() for which in ("#source video", "#video video"))
     assert source["x"] + source["width"] <= video["x"] and source["height"] > 100

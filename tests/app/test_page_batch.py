@@ -57,7 +57,7 @@ def test_a_batch_through_a_reload_to_its_zip(open_page, gate, files, root):
     assert "Left out: notes.txt" in tab.locator("#result").inner_text()
     gate.set()
     assert "Done: 3 videos" in tab.await_status("1 of 4 recordings is left out")
-    assert tab.plays() == [256, 256] and tab.locator("#shelf figure").count() == 3
+    assert tab.plays() == [512, 512] and tab.locator("#shelf figure").count() == 3
     with tab.expect_download() as download:
         tab.locator("#archive a").first.click()
     assert download.value.suggested_filename == "man-videos.zip"

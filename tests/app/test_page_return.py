@@ -75,14 +75,14 @@ def test_a_reload_at_half_time_loses_nothing(open_page, half_time, root, speech)
     tab.wait_for_selector("#boxes .face.speaks[data-face='1']", state="attached")
     tab.locator("#recording", has_text="1x").wait_for()
     half_time.set()
-    assert "seed 7" in tab.await_status("Done") and tab.plays() == [512, 256]
+    assert "seed 7" in tab.await_status("Done") and tab.plays() == [1024, 512]
     assert tab.locator("#speak").is_enabled() and tab.locator("#shelf figure").count() == 1
     other.reload()  # another visitor
     other.locator("#shelf", has_text="will be kept here").wait_for()
     assert other.locator(".sample").is_visible()
     assert other.locator("#boxes rect").count() == 0
     tab.reload()  # after the end
-    assert "seed 7" in tab.await_status("Done") and tab.plays() == [512, 256]
+    assert "seed 7" in tab.await_status("Done") and tab.plays() == [1024, 512]
     tab.get_by_role("button", name="Options").click()
     assert tab.get_by_label("seed").input_value() == "7" and tab.get_by_label("steps").input_value() == "1"
     half_time.clear()
