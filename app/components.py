@@ -303,7 +303,7 @@ def _warnings(texts: Sequence[str]) -> str:
 
 
 def _file_url(path: object) -> str:
-    return escape("/gradio_api/file=" + quote(str(path)))
+    return escape("gradio_api/file=" + quote(str(path)))
 
 
 def _rounded(seconds: float) -> float:

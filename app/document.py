@@ -12,6 +12,8 @@ from pathlib import Path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .prefix import FORWARDED_HOST
+
 SCRIPT = Path(__file__).parent / "page.js"
 EXAMPLE_ORIGIN = "http://this-server.invalid"  # in the API's samples; replaced by the server's address
 DESCRIPTION = "Let a portrait speak a recording or a text, or move like the face in a video; dub a video."
@@ -39,8 +41,8 @@ class Document:
         if scope["type"] != "http" or path.rstrip("/") not in ("", "/gradio_api/info"):
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        origin = f"{scope.get('scheme', 'http')}://{host}" if re.fullmatch(r"[\w.:\[\]-]+", host) else ""
+        host = headers.get(FORWARDED_HOST) or headers.get("host", "")  # with the path behind a proxy: `Prefix`
+        origin = f"{scope.get('scheme', 'http')}://{host}" if re.fullmatch(r"[\w.:\[\]/~-]+", host) else ""
         scope = {**scope, "headers": [(key, value) for key, value in scope["headers"] if key != b"accept-encoding"]}
         start: Message = {}
         body = b""

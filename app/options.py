@@ -27,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 admits other machines (default: %(default)s)"
     )
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    parser.add_argument(
+        "--root-path",
+        default="",
+        metavar="PATH",
+        help="the page's path behind a proxy, like /talk (default: the header X-Forwarded-Prefix, or the root)",
+    )
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this name and password")
     parser.add_argument("--model", default="lite", metavar="NAME|FILE", help="default: %(default)s")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: %(default)s")

@@ -162,7 +162,7 @@ element.addEventListener("click", event => {
 def in_the_making(job: Job) -> str:
     """The player's state while a job runs: the address of the live video, once it has frames."""
     live = job.live
-    address = f"/gradio_api/live/{live.token}" if live and live.written and live.token else ""
+    address = f"gradio_api/live/{live.token}" if live and live.written and live.token else ""
     return f"<span data-state data-live='{address}'></span>"
 
 
@@ -186,7 +186,7 @@ def source_view(inputs: dict) -> str:
         value = inputs.get(name)
         path = value.get("path") if isinstance(value, dict) else None
         if path and Path(path).exists():
-            address = escape("/gradio_api/file=" + quote(str(path)))
+            address = escape("gradio_api/file=" + quote(str(path)))
             if name == "portrait":
                 return f"<img src='{address}' alt='{label}'>"
             begin = f" data-start='{start}'" if name == "film" else ""

@@ -16,10 +16,13 @@ from .jobs import JobQueue
 from .limits import Limits
 from .models import Models
 from .options import check_port, credentials_from, limits_from
+from .prefix import Prefix, check_root_path
 from .sessions import SessionStore
 from .voices import Voices
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from .guard import Guard
 
 SWEEP_SECONDS = 60.0  # between two deletions of expired sessions
@@ -34,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     limits, credentials = limits_from(arguments), credentials_from(arguments.auth)
     voices = Voices(arguments.voices and Path(arguments.voices))
+    root_path = check_root_path(arguments.root_path)
     check_port(arguments.host, arguments.port)
 
     from anitalker.pipeline import load
@@ -43,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     models = Models(talker, arguments.model, arguments.device)
     with application(models, limits, credentials, voices) as app:
         print(f"AniTalker: http://{arguments.host}:{arguments.port}  (press Ctrl-C to stop)", flush=True)
-        serve(app, arguments.host, arguments.port)
+        serve(Prefix(app, root_path), arguments.host, arguments.port)
 
 
 @contextlib.contextmanager
@@ -120,7 +124,7 @@ class _ShutdownFilter(logging.Filter):
         return not cancelled and "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
-def serve(app: Guard, host: str, port: int) -> None:
+def serve(app: ASGIApp, host: str, port: int) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     import uvicorn
 

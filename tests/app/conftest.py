@@ -18,7 +18,7 @@ PATIENCE = int(os.environ.get("ANITALKER_PATIENCE", "20000"))  # milliseconds; a
 
 @contextlib.contextmanager
 def run_page(talker, limits, credentials=None):
-    """Serve the page over `talker` until the end of the block; yields url, port, sessions and models."""
+    """Serve the page over `talker` until the end of the block; yields url, port, app, sessions and models."""
     import uvicorn
 
     from app.models import Models
@@ -33,7 +33,9 @@ def run_page(talker, limits, credentials=None):
         while not server.started:
             time.sleep(0.02)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield SimpleNamespace(url=f"http://127.0.0.1:{port}", port=port, sessions=guard.sessions, models=models)
+        yield SimpleNamespace(
+            url=f"http://127.0.0.1:{port}", port=port, app=guard, sessions=guard.sessions, models=models
+        )
         server.should_exit = True
         thread.join(3)  # after hundreds of other tests its loop may not end; the thread is a daemon
 
