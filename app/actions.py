@@ -72,7 +72,8 @@ class Actions(Previews):
             session.last_seen = time.monotonic()
             before, shown = shown, self._progress(job)
             if shown != before:  # the live video is told once
-                yield shown if shown.player != before.player else View(shown.status)
+                # Busy again: the browser may have lost it, or got the end of an earlier job after it.
+                yield (shown if shown.player != before.player else View(shown.status))._replace(busy=True)
             if session.result_count != count:  # a video of a batch
                 count = session.result_count
                 yield View(shelf=components.result_gallery(session.results))
