@@ -37,6 +37,7 @@ from scripts.training.sync import delay, shift_late_sound
 
 RECIPE = Recipe(steps=3000, batch=24, lr=1e-3, clip=1.0, warm=200, decay=0.995, score=250)
 WIDTH = 160
+NO_PHONES = "none"
 NOISE = 0.1  # added to the measured features, whose spread is about one
 WINDOW = (32, 110)  # frames
 LEAST_SHIFT = 0.15  # frames: offsets of the manifests are whole frames
@@ -108,13 +109,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = take_recipe(options, RECIPE)
     engine = start(options)
     clips = [clip for clip in load_motion(options.features_dir, "train") if clip.speaks]
+    clips = [clip for clip in clips if not clip.row["shard"].startswith(tuple(options.leave_out))]
     held_out = [clip for clip in load_motion(options.features_dir, "val") if clip.speaks]
-    space, phonetic = measure(options.features_dir, clips), phonetic_of(options.phonetic or options.start)
+    space = measure(options.features_dir, clips)
+    phonetic = None if options.phonetic == NO_PHONES else phonetic_of(options.phonetic or options.start)
     readout = mouth_readout(torch.from_numpy(space.directions).float())
     true_level(clips, readout[:, 0].numpy())
     even_spread(clips, space.spoken, readout[:, 0].numpy())
     features = SpeechFeatures(**to_dict(SpeechConfig()), phonetic=phonetic)
-    network = begin_at(options.start, features.size, options.width)
+    network = begin_at(options.start, features.size, options.width, options.new_lips)
     network.requires_grad_(False)
     assert network.lips is not None
     network.lips.requires_grad_(True)
@@ -162,7 +165,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = training_parser(__doc__, RECIPE, out="runs/lips", device="cpu", threads=1)
     add_features_dir(parser)
     parser.set_defaults(start="checkpoints/lite.safetensors")
-    parser.add_argument("--phonetic", metavar="RUN", help="phonetic encoder to hear; by default that of --start")
+    parser.add_argument(
+        "--phonetic", metavar="RUN", help=f"phonetic encoder to hear; by default that of --start; {NO_PHONES}: none"
+    )
+    parser.add_argument("--new-lips", action="store_true", help="the regressor begins anew, whatever --start has")
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="SHARD", help="beginnings of shards whose clips are not learned"
+    )
     parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--sync-at", type=int, default=200, help="step at which late sound is found; 0 never")
     add_dtype(parser)

@@ -16,11 +16,12 @@ from scripts.training.loop import weights_of
 SPEECH_INPUTS = ("speech.into.weight", "lips.into.0.weight")  # [width,S]: the layers that hear the features
 
 
-def begin_at(source: str, speech_size: int, lips_width: int = 0) -> MotionGenerator:
+def begin_at(source: str, speech_size: int, lips_width: int = 0, new_lips: bool = False) -> MotionGenerator:
     """The generator of a run or a file of weights, with its normalisation, for speech features of `speech_size`.
 
     Features that it did not hear come last, with weights of zero. lips_width: of a lip regressor, which begins anew
-    unless the source has one as wide; 0: none that the source lacks. InputError where it heard more than that.
+    unless the source has one as wide; 0: none that the source lacks; new_lips: it begins anew in any case. InputError
+    where it heard more than that.
     """
     config, tensors = read(weights_of(source))
     known = from_dict(GeneratorConfig, config["generator"])
@@ -32,7 +33,7 @@ def begin_at(source: str, speech_size: int, lips_width: int = 0) -> MotionGenera
     state = {name.removeprefix("generator."): x for name, x in tensors.items() if name.startswith("generator.")}
     state = {name: widened(x, speech_size) if name in SPEECH_INPUTS else x for name, x in state.items()}
     fresh = network.state_dict()
-    fits = known.lips_width and known.lips_width == network.config.lips_width
+    fits = not new_lips and known.lips_width and known.lips_width == network.config.lips_width
     kept = {name: x for name, x in state.items() if fits or not name.startswith("lips.")}
     network.load_state_dict({name: x for name, x in fresh.items() if name.startswith("lips.") and not fits} | kept)
     return network
