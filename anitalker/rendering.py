@@ -149,7 +149,8 @@ def write_video(
     """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
 
     shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
-    keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients: see Generator. The file appears whole or not at all.
+    keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients: see Generator. The file
+    appears whole or not at all.
     """
     total, height, width = shape
     filters = marks.frame_filters(width, height, options.label, options.marks)

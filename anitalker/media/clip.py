@@ -204,9 +204,7 @@ def _forwards(clip: Clip, run: np.ndarray, what: str, planes: bool) -> Iterator[
         logging.getLogger(__name__).warning("%s is damaged: %d frames are missing at its end", what, missing)
 
 
-def _read(
-    clip: Clip, start: int, stop: int, what: str, planes: bool = False
-) -> Generator[np.ndarray, None, None]:
+def _read(clip: Clip, start: int, stop: int, what: str, planes: bool = False) -> Generator[np.ndarray, None, None]:
     """Yield the frames, or their planes, from number `start` of a clip up to, not including, `stop`."""
     first = clip.first + start
     seek = _seek(clip, first)

@@ -15,6 +15,8 @@ READABLE_MATRICES = (None, "gbr", "bt709", "fcc", "bt470bg", "smpte170m", "smpte
 EIGHT_BIT_420 = ("yuv420p", "yuvj420p", "nv12", "nv21")
 # Without them ffmpeg's conversion takes up to two levels of 255 off, from YUV of more than 8 bits and between matrices.
 EXACT = "flags=bicubic+accurate_rnd+full_chroma_int"
+# Where chroma lies, in 256th of a pixel of luma: ffmpeg takes the middle of its pixels if it is not told.
+LEFT_CHROMA = "in_h_chr_pos=0:in_v_chr_pos=128:out_h_chr_pos=0:out_v_chr_pos=128"
 MAX_HEADER_LINES, MAX_LINE_BYTES = 16, 256  # of PAM; ffmpeg writes 7 short lines
 
 
@@ -24,9 +26,7 @@ def has_planes(media: Media) -> bool:
     return media.pixel_format in EIGHT_BIT_420 and not media.has_alpha and not deep
 
 
-def frame_filters(
-    media: Media, rate: float | str, size: tuple[int, int] | None = None, planes: bool = False
-) -> str:
+def frame_filters(media: Media, rate: float | str, size: tuple[int, int] | None = None, planes: bool = False) -> str:
     """Return the filter graph from the chosen video stream to [out]: 8 bits a channel, RGB or, with alpha, RGBA; or,
     of a video that has them, the planes of `media.yuv`, which are as filmed where nothing has to be converted.
 
@@ -62,12 +62,12 @@ def _scale(media: Media, size: tuple[int, int] | None, planes: bool) -> str:
         wide = needs_conversion(media.primaries, media.transfer) and media.primaries in (None, "bt2020")
         options.append(f"in_color_matrix={'bt2020' if wide else 'bt709' if hd else 'bt601'}")
     if planes:
-        options += ["out_color_matrix=bt709", "out_range=tv"]
+        options += ["out_color_matrix=bt709:out_range=tv", LEFT_CHROMA]
     return f"scale={':'.join(options)}" if options else "scale"
 
 
 def read_planes(stream: IO[bytes], size: tuple[int, int]) -> np.ndarray | None:
-    """Read the planes uint8 [3H/2,W] of one frame, see `media.yuv`; size: its even width and height. None at the end."""
+    """Read the planes uint8 [3H/2,W] of one frame, see `yuv`; size: its even width and height. None at the end."""
     width, height = size
     data = stream.read(width * height * 3 // 2)
     return np.frombuffer(data, np.uint8).reshape(-1, width) if len(data) == width * height * 3 // 2 else None

@@ -26,7 +26,7 @@ from anitalker.media.video import (
     sound_arguments,
     start_ffmpeg,
 )
-from anitalker.media.yuv import FilmedFrame, keep_filmed, rgb_to_yuv420
+from anitalker.media.yuv import FilmedFrame, keep_filmed
 
 
 class VideoWriter:
@@ -95,10 +95,7 @@ class VideoWriter:
             frame = apply_filter(frame)
         if self.height % 2 or self.width % 2:
             frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
-        if filmed is None:
-            planes = rgb_to_yuv420(frame, self._planes)
-        else:
-            planes = keep_filmed(frame, filmed, self._planes)
+        planes = keep_filmed(frame, filmed or FilmedFrame(frame), self._planes)
         try:
             self._stdin.write(planes.data)
         except BrokenPipeError:
