@@ -21,6 +21,7 @@ from anitalker.config import CROP, FPS, RenderOptions
 from anitalker.faces.paste import paste_all
 from anitalker.media.clip import Clip
 from anitalker.media.writer import VideoWriter
+from anitalker.media.yuv import FilmedFrame
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
 from anitalker.provenance import marks
 from anitalker.provenance.credentials import Generator
@@ -142,12 +143,14 @@ def write_video(
     *,
     fps: Fraction | int = FPS,
     keep: Clip | None = None,
+    filmed: Iterator[FilmedFrame] | None = None,
     ingredients: tuple[Path, ...] = (),
 ) -> RenderFacts:
     """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
 
     shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
-    keep: see VideoWriter; ingredients: see Generator. The file appears whole or not at all.
+    keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients: see Generator. The file
+    appears whole or not at all.
     """
     total, height, width = shape
     filters = marks.frame_filters(width, height, options.label, options.marks)
@@ -162,7 +165,7 @@ def write_video(
         output, width, height, sound, filters, finish, device, fps=fps, codec=codec, quality=quality, keep=keep
     ) as writer:
         for done, frame in enumerate(frames, 1):
-            writer.write(frame)
+            writer.write(frame, None if filmed is None else next(filmed))
             if progress:
                 progress("frames", done, total)
     clock("frames")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +19,13 @@ from anitalker.dubbing.speaking import Utterance, speak
 from anitalker.dubbing.stretches import follow
 from anitalker.dubbing.tracks import Track
 from anitalker.files import check_output, check_output_is_no_input
-from anitalker.media.clip import Clip, frames_of, open_clip
+from anitalker.media.clip import Clip, filmed_frames, frames_of, open_clip
 from anitalker.media.dubbed_sound import dubbed_sound
 from anitalker.media.fit import playback, playback_note
 from anitalker.media.lines import Line, read_lines
 from anitalker.media.soundtrack import Soundtrack
 from anitalker.media.video import read_audio
+from anitalker.media.yuv import FilmedFrame
 from anitalker.models.base import Model, PathLike, ProgressCallback
 from anitalker.rendering import RenderFacts
 from anitalker.runtime.device import Clock
@@ -113,8 +115,10 @@ def dub(
     script = script.without_samples()
     trim_heap()
     clock("motion")
-    with script.sound(clip, dubbing) as sound, contextlib.closing(frames_of(clip, script.indices)) as shown:
-        frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, shown, fps, options.lips)
+    with script.sound(clip, dubbing) as sound, contextlib.closing(filmed_frames(clip, script.indices)) as shown:
+        drawn: deque[FilmedFrame] = deque()  # and not written yet: a few
+        pictures = _noted(shown, drawn)
+        frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, pictures, fps, options.lips)
         if on_frame is not None:
             frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
@@ -130,8 +134,16 @@ def dub(
             progress,
             fps=clip.fps,
             keep=kept,
+            filmed=iter(drawn.popleft, None),
             ingredients=(clip.path,),
         )
+
+
+def _noted(shown: Iterator[FilmedFrame], drawn: deque[FilmedFrame]) -> Iterator[np.ndarray]:
+    """Yield the pictures of filmed frames, and append each frame to those that are drawn."""
+    for frame in shown:
+        drawn.append(frame)
+        yield frame.rgb
 
 
 def whole_script(clip: Clip, track: Soundtrack, dubbing: DubOptions) -> Script:

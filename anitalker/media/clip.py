@@ -19,9 +19,10 @@ import numpy as np
 
 from anitalker.config import ORIGINAL_SIZE, InputError, check_size
 from anitalker.files import existing_file
-from anitalker.media.frames import frame_filters
+from anitalker.media.frames import frame_filters, has_planes
 from anitalker.media.streams import Media
 from anitalker.media.video import DECODING_LIMIT, decode_frames, input_arguments, probe_pictures, run_ffmpeg
+from anitalker.media.yuv import FilmedFrame, yuv420_to_rgb
 
 MAX_FPS = 120  # slow motion has more; it is read at a whole part of its rate
 MAX_TOLD_FPS = 960  # a larger mean rate in a header is that of the clock
@@ -113,15 +114,33 @@ def frames_of(clip: Clip, indices: np.ndarray, what: str = "video") -> Generator
     they come in chunks of CHUNK_BYTES, so memory is constant. Exactly as many frames come as there are indices: where a
     damaged video has fewer, its last one is repeated, with a warning.
     """
+    yield from _ordered(clip, indices, what, False)
+
+
+def filmed_frames(clip: Clip, indices: np.ndarray, what: str = "video") -> Generator[FilmedFrame, None, None]:
+    """Yield frames as `frames_of` does, with the luma and chroma that they were filmed with.
+
+    A video in 4:2:0 of 8 bits and with even sides has them; converted once if they are not BT.709 in limited range.
+    """
+    if clip.width % 2 or clip.height % 2 or not has_planes(clip.media):
+        for frame in frames_of(clip, indices, what):
+            yield FilmedFrame(frame)
+        return
+    for planes in _ordered(clip, indices, what, True):
+        yield FilmedFrame(yuv420_to_rgb(planes), planes)
+
+
+def _ordered(clip: Clip, indices: np.ndarray, what: str, planes: bool) -> Generator[np.ndarray, None, None]:
+    """Yield frames, or their planes, in the order of indices; see `frames_of`."""
     if len(indices) and not 0 <= min(indices) <= max(indices) < clip.frames:
         raise ValueError(f"frames {min(indices)} to {max(indices)} of a clip with {clip.frames}")
     chunk = max(1, CHUNK_BYTES // (clip.width * clip.height * 3))
     for run in _runs(np.asarray(indices, np.int64)):
         if run[-1] >= run[0]:
-            yield from _forwards(clip, run, what)
+            yield from _forwards(clip, run, what, planes)
             continue
         for piece in np.split(run, range(chunk, len(run), chunk)):
-            yield from list(_forwards(clip, piece[::-1], what))[::-1]
+            yield from list(_forwards(clip, piece[::-1], what, planes))[::-1]
 
 
 def frame_rate(mean: float | None, nominal: float | None) -> Fraction:
@@ -169,10 +188,10 @@ def _runs(indices: np.ndarray) -> list[np.ndarray]:
     return [run for run in np.split(indices, cuts) if len(run)]
 
 
-def _forwards(clip: Clip, run: np.ndarray, what: str) -> Iterator[np.ndarray]:
-    """Yield the frames of indices that never go back."""
+def _forwards(clip: Clip, run: np.ndarray, what: str, planes: bool) -> Iterator[np.ndarray]:
+    """Yield the frames, or their planes, of indices that never go back."""
     place, frame, missing = int(run[0]) - 1, None, 0
-    with contextlib.closing(_read(clip, int(run[0]), int(run[-1]) + 1, what)) as frames:
+    with contextlib.closing(_read(clip, int(run[0]), int(run[-1]) + 1, what, planes)) as frames:
         for index in run:
             while place < index:
                 following = next(frames, None)
@@ -185,14 +204,15 @@ def _forwards(clip: Clip, run: np.ndarray, what: str) -> Iterator[np.ndarray]:
         logging.getLogger(__name__).warning("%s is damaged: %d frames are missing at its end", what, missing)
 
 
-def _read(clip: Clip, start: int, stop: int, what: str) -> Generator[np.ndarray, None, None]:
-    """Yield the frames from number `start` of a clip up to, not including, `stop`."""
+def _read(clip: Clip, start: int, stop: int, what: str, planes: bool = False) -> Generator[np.ndarray, None, None]:
+    """Yield the frames, or their planes, from number `start` of a clip up to, not including, `stop`."""
     first = clip.first + start
     seek = _seek(clip, first)
     begin = "" if seek else ":start_time=0"  # pictures that begin after time zero: the first one is held
     rate = f"fps={clip.fps}{begin},trim=start_pts={first}:end_pts={clip.first + stop}"
     size = (clip.width, clip.height) if clip.width else None
-    yield from decode_frames(clip.path, clip.media, frame_filters(clip.media, rate, size), what, seek)
+    filters = frame_filters(clip.media, rate, size, planes)
+    yield from decode_frames(clip.path, clip.media, filters, what, seek, size if planes else None)
 
 
 def _seek(clip: Clip, number: int) -> tuple[str, ...]:

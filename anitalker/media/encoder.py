@@ -23,12 +23,9 @@ SOFTWARE = {"h264": ("-c:v", "libx264", "-preset", "veryfast"), "hevc": ("-c:v",
 HARDWARE = {"h264": "h264_nvenc", "hevc": "hevc_nvenc"}
 HEVC_TAG = ("-tag:v", "hvc1")  # without it Apple's players show nothing
 CQ_OFFSET = 2  # from a crf of x264 to a cq of NVENC of about the same size
-# RGB -> YUV, tagged bt709: without tags, players guess the matrix from the size, and colours shift. ffmpeg takes the
-# tags from the frames, so they are set there and not as options of the encoder.
-YUV_FILTERS = (
-    "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,"
-    "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
-)
+# The planes of `yuv`, tagged bt709: without tags, players guess the matrix from the size, and colours shift. ffmpeg
+# takes the tags from the frames, so they are set there and not as options of the encoder.
+TAGS = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
 LIST_ENCODERS = ("-hide_banner", "-encoders")
 
 

@@ -1,4 +1,4 @@
-"""Frames as ffmpeg writes them to a pipe: the filters that make them sRGB in square pixels, and the PAM format."""
+"""Frames as ffmpeg writes them to a pipe: the filters that make them sRGB in square pixels, and how they are read."""
 
 from __future__ import annotations
 
@@ -12,19 +12,33 @@ from anitalker.media.tone_mapping import needs_conversion
 HD_LINES, HD_COLUMNS = 576, 1280  # a video with more lines or so many columns has the matrix of HD if it names none
 # Matrices that ffmpeg can turn into RGB. Others: YCgCo, ICtCp, and what Dolby Vision has in profile 5 (ipt-c2).
 READABLE_MATRICES = (None, "gbr", "bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "bt2020nc")
+EIGHT_BIT_420 = ("yuv420p", "yuvj420p", "nv12", "nv21")
+# Without them ffmpeg's conversion takes up to two levels of 255 off, from YUV of more than 8 bits and between matrices.
+EXACT = "flags=bicubic+accurate_rnd+full_chroma_int"
+# Where chroma lies, in 256th of a pixel of luma: ffmpeg takes the middle of its pixels if it is not told.
+LEFT_CHROMA = "in_h_chr_pos=0:in_v_chr_pos=128:out_h_chr_pos=0:out_v_chr_pos=128"
 MAX_HEADER_LINES, MAX_LINE_BYTES = 16, 256  # of PAM; ffmpeg writes 7 short lines
 
 
-def frame_filters(media: Media, rate: float | str, size: tuple[int, int] | None = None) -> str:
-    """Return the filter graph from the chosen video stream to [out]: 8 bits a channel, RGB or, with alpha, RGBA.
+def has_planes(media: Media) -> bool:
+    """Whether a video is made of luma and chroma as the encoder takes them: 4:2:0 of 8 bits, in the colours of sRGB."""
+    deep = needs_conversion(media.primaries, media.transfer)
+    return media.pixel_format in EIGHT_BIT_420 and not media.has_alpha and not deep
+
+
+def frame_filters(media: Media, rate: float | str, size: tuple[int, int] | None = None, planes: bool = False) -> str:
+    """Return the filter graph from the chosen video stream to [out]: 8 bits a channel, RGB or, with alpha, RGBA; or,
+    of a video that has them, the planes of `media.yuv`, which are as filmed where nothing has to be converted.
 
     The order: fields to frames, the rate, square pixels and the YUV matrix, and, where the colours are not those of
     sRGB, the table of input 1 (see `tone_mapping.hald_picture`). rate: frames per second, or the filters that choose
     the frames; size: width and height of the frames, None: the video's own in square pixels.
     """
     steps = ["bwdif=mode=send_frame:deint=interlaced"] if media.interlaced else []
-    steps += [rate if isinstance(rate, str) else f"fps={rate}", _scale(media, size), "setsar=1"]
+    steps += [rate if isinstance(rate, str) else f"fps={rate}", _scale(media, size, planes), "setsar=1"]
     source = f"[0:{media.video_index}]"
+    if planes:
+        return f"{source}{','.join([*steps, 'format=yuv420p'])}[out]"
     last = "format=rgba" if media.has_alpha else "format=rgb24"
     if not needs_conversion(media.primaries, media.transfer):
         return f"{source}{','.join([*steps, last])}[out]"
@@ -32,13 +46,13 @@ def frame_filters(media: Media, rate: float | str, size: tuple[int, int] | None 
     return f"{source}{','.join([*steps, deep])}[frames];[frames][1:v]haldclut,{last}[out]"
 
 
-def _scale(media: Media, size: tuple[int, int] | None) -> str:
-    """Return the filter that brings frames to `size` and names the matrix where no tag does.
+def _scale(media: Media, size: tuple[int, int] | None, planes: bool) -> str:
+    """Return the filter that brings frames to `size` and names the matrix where no tag does; planes: of BT.709.
 
     Without a size it stretches pixels to squares, never dropping any. ffmpeg turns a rotated video upright first, so
     the filter reads the aspect of the pixels from the frame (sar).
     """
-    options = ["flags=bicubic+full_chroma_int"] if media.is_deep else []  # else all is darker by two levels of 255
+    options = [EXACT] if planes else ["flags=bicubic+full_chroma_int"] if media.is_deep else []
     if size:
         options += [f"w={size[0]}", f"h={size[1]}"]
     elif media.pixel_aspect != 1:
@@ -47,7 +61,16 @@ def _scale(media: Media, size: tuple[int, int] | None) -> str:
         hd = (media.height or 0) > HD_LINES or (media.width or 0) >= HD_COLUMNS
         wide = needs_conversion(media.primaries, media.transfer) and media.primaries in (None, "bt2020")
         options.append(f"in_color_matrix={'bt2020' if wide else 'bt709' if hd else 'bt601'}")
+    if planes:
+        options += ["out_color_matrix=bt709:out_range=tv", LEFT_CHROMA]
     return f"scale={':'.join(options)}" if options else "scale"
+
+
+def read_planes(stream: IO[bytes], size: tuple[int, int]) -> np.ndarray | None:
+    """Read the planes uint8 [3H/2,W] of one frame, see `yuv`; size: its even width and height. None at the end."""
+    width, height = size
+    data = stream.read(width * height * 3 // 2)
+    return np.frombuffer(data, np.uint8).reshape(-1, width) if len(data) == width * height * 3 // 2 else None
 
 
 def read_pam_frame(stream: IO[bytes]) -> np.ndarray | None:

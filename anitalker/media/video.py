@@ -18,7 +18,7 @@ from anitalker import __version__
 from anitalker.config import FPS, SAMPLE_RATE, InputError
 from anitalker.files import existing_file
 from anitalker.media.downmix import ChannelStatistics, downmix_weights, read_wav_header
-from anitalker.media.frames import READABLE_MATRICES, frame_filters, read_pam_frame
+from anitalker.media.frames import READABLE_MATRICES, frame_filters, read_pam_frame, read_planes
 from anitalker.media.streams import Media, parse_media
 from anitalker.media.tone_mapping import HDR_TRANSFERS, hald_picture, needs_conversion
 
@@ -172,11 +172,17 @@ def probe_pictures(file: Path, what: str) -> Media:
 
 
 def decode_frames(
-    file: Path, media: Media, filters: str, what: str, seek: Sequence[str] = ()
+    file: Path,
+    media: Media,
+    filters: str,
+    what: str,
+    seek: Sequence[str] = (),
+    planes: tuple[int, int] | None = None,
 ) -> Generator[np.ndarray, None, None]:
     """Yield the frames that a graph of `frame_filters` lets through, uint8 [H,W,3] sRGB; InputError where none comes.
 
-    seek: options of ffmpeg that say where it begins to read.
+    seek: options of ffmpeg that say where it begins to read; planes: width and height of a graph of planes, which come
+    as uint8 [3H/2,W].
     """
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as table:
         decoder = ["-c:v", media.alpha_decoder] if media.alpha_decoder else []
@@ -189,10 +195,11 @@ def decode_frames(
             command += ["-f", "rawvideo", "-pix_fmt", "rgb48le", "-s", f"{len(hald)}x{len(hald)}", "-i", "pipe:0"]
         # PAM tells the size of each frame: rotated phone videos need no special case.
         command += ["-filter_complex", filters, "-map", "[out]", "-fps_mode", "passthrough"]
-        process, stdout = _start_reading([*command, "-f", "image2pipe", "-c:v", "pam", "pipe:1"], errors, table)
+        form = ["-f", "rawvideo"] if planes else ["-f", "image2pipe", "-c:v", "pam"]
+        process, stdout = _start_reading([*command, *form, "pipe:1"], errors, table)
         count = 0
         try:
-            while (frame := _next_frame(stdout, file, what)) is not None:
+            while (frame := _next_frame(stdout, planes, file, what)) is not None:
                 count += 1
                 yield frame
         finally:
@@ -210,9 +217,9 @@ def warn_of_hdr(transfer: str | None, what: str) -> None:
         log.warning("%s is HDR (%s): its colours are tone-mapped to sRGB", what, kind)
 
 
-def _next_frame(stream: IO[bytes], file: Path, what: str) -> np.ndarray | None:
+def _next_frame(stream: IO[bytes], planes: tuple[int, int] | None, file: Path, what: str) -> np.ndarray | None:
     try:
-        return read_pam_frame(stream)
+        return read_planes(stream, planes) if planes else read_pam_frame(stream)
     except ValueError as error:
         raise InputError(f"{what} cannot be decoded: {str(file)!r} ({error}); save it as MP4 with H.264") from None
 

@@ -26,6 +26,7 @@ from anitalker.media.video import (
     sound_arguments,
     start_ffmpeg,
 )
+from anitalker.media.yuv import FilmedFrame, keep_filmed
 
 
 class VideoWriter:
@@ -62,8 +63,9 @@ class VideoWriter:
         video = encoder.encoder_arguments(device, run_ffmpeg, codec, quality)
         self._folder = tempfile.TemporaryDirectory(prefix="anitalker-") if keep else None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__; a pipe could fill and block)
-        size = f"{width + width % 2}x{height + height % 2}"
-        raw = f"-f rawvideo -pix_fmt rgb24 -s {size} -r {fps} -i pipe:0"
+        even_width, even_height = width + width % 2, height + height % 2
+        self._planes = np.empty((even_height * 3 // 2, even_width), np.uint8)
+        raw = f"-f rawvideo -pix_fmt yuv420p -s {even_width}x{even_height} -r {fps} -i pipe:0"
         command = ["-y", *raw.split()]
         sounds = 1 if sound else 0
         kept = kept_arguments(keep, 1 + sounds, sounds, Path(self._folder.name)) if keep and self._folder else ([], [])
@@ -74,7 +76,7 @@ class VideoWriter:
             command += ["-map", "0:v:0", *(sound or ())]
             # At 48 kHz the encoder's own delay is 21 ms: small even for players that ignore the edit list.
             command += ["-c:a", "aac", "-b:a", "160k", "-ar", "48000"]
-        command += ["-vf", encoder.YUV_FILTERS, *video]
+        command += ["-vf", encoder.TAGS, *video]
         # Of kept tracks and chapters the tags stay, of the file's own none.
         command += ["-map_metadata:g" if kept[1] else "-map_metadata", "-1", "-map_chapters", "-1", *kept[1]]
         command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", "-metadata", f"description={SYNTHETIC_COMMENT}"]
@@ -86,15 +88,16 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def write(self, frame: np.ndarray) -> None:
-        """Append one frame, uint8 [height,width,3]."""
+    def write(self, frame: np.ndarray, filmed: FilmedFrame | None = None) -> None:
+        """Append one frame, uint8 [height,width,3]; filmed: the one that it was before it was changed."""
         assert frame.shape == (self.height, self.width, 3) and frame.dtype == np.uint8, (frame.shape, frame.dtype)
         for apply_filter in self._filters:
             frame = apply_filter(frame)
         if self.height % 2 or self.width % 2:
             frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
+        planes = keep_filmed(frame, filmed or FilmedFrame(frame), self._planes)
         try:
-            self._stdin.write(np.ascontiguousarray(frame).data)
+            self._stdin.write(planes.data)
         except BrokenPipeError:
             raise self._failure(self._reason()) from None
         self.frames += 1

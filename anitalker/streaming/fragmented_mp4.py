@@ -10,13 +10,14 @@ from typing import BinaryIO
 import numpy as np
 
 from anitalker.config import FPS, SAMPLE_RATE, InputError
-from anitalker.media.encoder import YUV_FILTERS
+from anitalker.media.encoder import TAGS
 from anitalker.media.video import PIPE, SYNTHETIC_COMMENT, start_ffmpeg
+from anitalker.media.yuv import rgb_to_yuv420
 
 NO_PROBING = ["-probesize", "32", "-analyzeduration", "0"]  # the format of raw frames and samples is known
 # The muxer waits for one packet of each stream, then writes fragments without delay.
 FRAGMENT_FLAGS = ["-movflags", "+empty_moov+default_base_moof+delay_moov", "-flush_packets", "1"]
-VIDEO_FLAGS = ["-vf", YUV_FILTERS, "-c:v", "libx264"]
+VIDEO_FLAGS = ["-vf", TAGS, "-c:v", "libx264"]
 VIDEO_FLAGS += ["-tune", "zerolatency", "-crf", "20", "-g", str(2 * FPS), "-threads", "1"]
 
 
@@ -42,7 +43,7 @@ class FragmentWriter:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
         read_end, self._sound = os.pipe()
         size = f"{width + width % 2}x{height + height % 2}"
-        command = [*NO_PROBING, "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(FPS), "-i", "pipe:0"]
+        command = [*NO_PROBING, "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", size, "-r", str(FPS), "-i", "pipe:0"]
         command += [*NO_PROBING, "-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", f"pipe:{read_end}"]
         command += ["-map", "0:v", "-map", "1:a", *VIDEO_FLAGS, "-preset", preset]
         command += ["-c:a", "aac", "-b:a", "96k", "-ar", "48000"]
@@ -64,7 +65,7 @@ class FragmentWriter:
             frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
         try:
             os.write(self._sound, pcm(sound))
-            self._frames.write(np.ascontiguousarray(frame).data)
+            self._frames.write(rgb_to_yuv420(frame).data)
             self._frames.flush()
         except BrokenPipeError:
             raise RuntimeError(f"ffmpeg stopped: {self._reason()}") from None

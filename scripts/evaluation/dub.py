@@ -17,14 +17,16 @@ import torch
 
 from anitalker.config import SAMPLE_RATE, InputError
 from anitalker.faces.landmarks import CHIN, face_height, lip_opening
+from anitalker.media.clip import filmed_frames, open_clip
 from anitalker.media.video import read_frames
 from anitalker.media.writer import VideoWriter
+from anitalker.media.yuv import FilmedFrame
 from anitalker.runtime.transfer import to_pictures
 from encoders.audio import SAMPLES_PER_FRAME
 from encoders.image import to_tensor
 from scripts.contact_sheet import evenly
 from scripts.evaluation.clips import EvalClip, cut_to_sound, first_frames
-from scripts.evaluation.face_halves import NOSE_BASE, at_rest, border_change, half_psnr, split_face, trembling
+from scripts.evaluation.face_halves import NOSE_BASE, at_rest, border_change, half_psnr, luma, split_face, trembling
 from scripts.evaluation.identity import identity_report
 from scripts.evaluation.mediapipe_reader import MediaPipeReader
 from scripts.evaluation.metrics import columns, mean, pearson, row_means
@@ -202,22 +204,46 @@ def flicker(
 
 
 def upper_face(source: np.ndarray, dubbed: np.ndarray, masks: np.ndarray) -> dict[str, float]:
-    """PSNR above the nose's base against the source, masks bool [T,S,S]: of the dubbed video as it is encoded, before
-    that, and of the source encoded in the same way."""
-    return {
-        "upper_face_psnr": half_psnr(encoded(dubbed), source, masks),
-        "upper_face_psnr_lossless": half_psnr(dubbed, source, masks),
-        "upper_face_psnr_encoder": half_psnr(encoded(source), source, masks),
-    }
+    """PSNR above the nose's base against the source, masks bool [T,S,S], in RGB and in luma: of the dubbed video as a
+    user gets it, of the source encoded in the same way, and, in RGB, before the encoder."""
+    film = stored(source)
+    frames = np.stack([frame.rgb for frame in film.frames])
+    drawn = np.where((dubbed == source).all(-1, keepdims=True), frames, dubbed)
+    scores = {"upper_face_psnr_lossless": half_psnr(dubbed, source, masks)}
+    for suffix, shown in {"": drawn, "_encoder": frames}.items():
+        read = encoded(shown, film.frames)
+        scores[f"upper_face_psnr{suffix}"] = half_psnr(read, film.shown, masks)
+        scores[f"upper_face_luma_psnr{suffix}"] = half_psnr(luma(read), luma(film.shown), masks)
+    return scores
 
 
-def encoded(frames: np.ndarray) -> np.ndarray:
-    """Frames uint8 [T,H,W,3] through the shipped encoder, without marks, and back."""
+@dataclass(frozen=True)
+class StoredFilm:
+    """A video in a file: frames as a dub reads them, and uint8 [T,H,W,3] as everybody does."""
+
+    frames: list[FilmedFrame]
+    shown: np.ndarray
+
+
+def stored(frames: np.ndarray) -> StoredFilm:
+    """Frames uint8 [T,H,W,3] as a video of luma and chroma, as people have it: nothing is lost after that step."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        with VideoWriter(path, frames.shape[2], frames.shape[1], quality=0) as writer:
+            for frame in frames:
+                writer.write(frame)
+        return StoredFilm(
+            list(filmed_frames(open_clip(path), np.arange(len(frames)))), np.stack(list(read_frames(path)))
+        )
+
+
+def encoded(frames: np.ndarray, filmed: Sequence[FilmedFrame]) -> np.ndarray:
+    """Changed frames uint8 [T,H,W,3] of a film through the shipped encoder, without marks, and back."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         with VideoWriter(path, frames.shape[2], frames.shape[1]) as writer:
-            for frame in frames:
-                writer.write(frame)
+            for frame, film in zip(frames, filmed, strict=True):
+                writer.write(frame, film)
         return np.stack(list(read_frames(path)))
 
 

@@ -18,6 +18,7 @@ MARGIN = 0.02  # face heights above the base of the nose that count for neither 
 BAND = 0.01, 0.99  # shares of a region between which a pixel lies along its border
 REST_RANGE = 0.02  # face heights that the opening of lips at rest varies by at most ...
 REST_FRAMES = 9  # ... over so many frames
+LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 SETTLED = 12  # frames after which lips have gone where silence wants them
 
 
@@ -37,6 +38,11 @@ def half_psnr(output: np.ndarray, target: np.ndarray, masks: np.ndarray) -> floa
     """PSNR of frames inside masks bool [T,S,S]; every frame counts alike."""
     errors = [squared_error(a, b)[mask].mean() for a, b, mask in zip(output, target, masks, strict=True)]
     return psnr(float(np.mean(errors)))
+
+
+def luma(frames: np.ndarray) -> np.ndarray:
+    """Luma float32 [...,1] of frames uint8 [...,3], 0 to 255."""
+    return frames @ np.array(LUMA, np.float32)[:, None]
 
 
 def border_change(frames: np.ndarray, share: np.ndarray) -> float:

@@ -2,11 +2,13 @@
 
 import json
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from anitalker.config import DubOptions, InputError, RenderOptions
+from anitalker.media.clip import filmed_frames, open_clip
 from anitalker.media.video import ffmpeg, probe, read_audio, read_frames
 
 FAST = RenderOptions(size="original", marks=False, quality=10)
@@ -60,6 +62,35 @@ def test_pixels_above_the_mouth_and_outside_lines_are_the_decoder_s_own(talker, 
     assert {6, 7} <= set(changed)
     for n in changed:
         np.testing.assert_array_equal(seen[n][:90], film[n][:90])
+
+
+def test_luma_and_chroma_are_as_filmed_wherever_nothing_moved(talker, film, speech, tmp_path):
+    """Without marks and loss, to the bit: the decoded planes of the dub are those of the video."""
+    frames, source, target = film([60] * 6), tmp_path / "film.mp4", tmp_path / "out.mp4"
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "360x220", "-r", "25", "-i", "pipe:0"]
+    tags = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
+    convert = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
+    coding = ["-vf", convert, "-c:v", "libx264", "-crf", "25", *tags, source]
+    subprocess.run([ffmpeg(), "-v", "error", *raw, *coding], input=frames.tobytes(), check=True)
+    drawn: list[np.ndarray] = []
+    talker.dub(source, speech[1], target, replace(FAST, quality=0), on_frame=drawn.append)
+    before, after = (planes(path, len(frames)) for path in (source, target))
+    shown = [frame.rgb for frame in filmed_frames(open_clip(source), np.arange(len(frames)))]
+    blocks = (np.stack(drawn) != shown).any(-1).reshape(-1, 110, 2, 180, 2).any((2, 4))
+    assert 0.02 < blocks.mean() < 0.5 and not blocks[:, :45].any()
+    for kept, dubbed, changed in zip(
+        before, after, (blocks.repeat(2, 1).repeat(2, 2), blocks[:, None].repeat(2, 1)), strict=True
+    ):
+        np.testing.assert_array_equal(dubbed[~changed], kept[~changed])
+        assert (dubbed[changed] != kept[changed]).mean() > 0.3
+
+
+def planes(path, count):
+    """Luma [T,220,360] and chroma [T,2,110,180] of a video, as decoded."""
+    raw = ["-i", path, "-f", "rawvideo", "-pix_fmt", "yuv420p", "pipe:1"]
+    data = subprocess.run([ffmpeg(), "-v", "error", *raw], capture_output=True, check=True).stdout
+    frames = np.frombuffer(data, np.uint8).reshape(count, 330, 360)
+    return frames[:, :220], frames[:, 220:].reshape(count, 2, 110, 180)
 
 
 @pytest.mark.slow
