@@ -13,7 +13,7 @@ HD_LINES, HD_COLUMNS = 576, 1280  # a video with more lines or so many columns h
 # Matrices that ffmpeg can turn into RGB. Others: YCgCo, ICtCp, and what Dolby Vision has in profile 5 (ipt-c2).
 READABLE_MATRICES = (None, "gbr", "bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "bt2020nc")
 EIGHT_BIT_420 = ("yuv420p", "yuvj420p", "nv12", "nv21")
-# Without them ffmpeg's conversion takes up to two levels of 255 off, from YUV of more than 8 bits and between matrices.
+# Without them ffmpeg's conversion takes one to two levels of 255 off.
 EXACT = "flags=bicubic+accurate_rnd+full_chroma_int"
 # Where chroma lies, in 256th of a pixel of luma: ffmpeg takes the middle of its pixels if it is not told.
 LEFT_CHROMA = "in_h_chr_pos=0:in_v_chr_pos=128:out_h_chr_pos=0:out_v_chr_pos=128"
@@ -52,7 +52,7 @@ def _scale(media: Media, size: tuple[int, int] | None, planes: bool) -> str:
     Without a size it stretches pixels to squares, never dropping any. ffmpeg turns a rotated video upright first, so
     the filter reads the aspect of the pixels from the frame (sar).
     """
-    options = [EXACT] if planes else ["flags=bicubic+full_chroma_int"] if media.is_deep else []
+    options = [EXACT] if media.is_yuv else []
     if size:
         options += [f"w={size[0]}", f"h={size[1]}"]
     elif media.pixel_aspect != 1:

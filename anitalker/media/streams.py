@@ -16,7 +16,6 @@ HIDDEN_ALPHA = re.compile(r"^ +alpha_mode +: 1$", re.MULTILINE | re.IGNORECASE)
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 ALPHA_FORMAT = re.compile(r"(yuva|gbrap|rgba|bgra|argb|abgr|ayuv|vuya|ya\d|pal8)")
 RGB_FORMAT = re.compile(r"(gbr|rgb|bgr|argb|abgr|0rgb|0bgr|x2rgb|x2bgr|pal8|bayer|mono|gray|ya\d)")
-DEEP_FORMAT = re.compile(r"\w+p(9|10|12|14|16)(le|be)?$|p[024]1|y[24]1|xv|nv20")  # YUV of more than 8 bits a channel
 FIELD_ORDER = re.compile(r"(top|bottom) (coded )?first")
 MAX_PIXEL_ASPECT = 4.0  # a pixel that is longer than that is a wrong header
 
@@ -72,11 +71,6 @@ class Media:
     def is_yuv(self) -> bool:
         """Whether its pixels are luma and chroma, which a matrix turns into RGB."""
         return not RGB_FORMAT.match(self.pixel_format or "")
-
-    @property
-    def is_deep(self) -> bool:
-        """Whether it is YUV of more than 8 bits a channel."""
-        return self.is_yuv and bool(DEEP_FORMAT.match(self.pixel_format or ""))
 
     @property
     def shown_size(self) -> tuple[int, int]:

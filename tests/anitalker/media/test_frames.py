@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anitalker.config import InputError
-from anitalker.media.frames import frame_filters, read_pam_frame
+from anitalker.media.frames import EXACT, frame_filters, read_pam_frame
 from anitalker.media.streams import Media
 from anitalker.media.video import ffmpeg, read_frames
 
@@ -194,12 +194,13 @@ def test_an_unexpected_stream_is_an_input_error(tmp_path, monkeypatch):
 
 def test_the_filters_do_nothing_that_is_not_needed():
     plain = Media(1, "h264", "yuv420p", 640, 480, video_index=1, matrix="bt709")
-    assert frame_filters(plain, 25) == "[0:1]fps=25,scale,setsar=1,format=rgb24[out]"
+    assert frame_filters(plain, 25) == f"[0:1]fps=25,scale={EXACT},setsar=1,format=rgb24[out]"
 
 
-def test_video_of_10_bits_is_not_darker(tmp_path):
-    """By default ffmpeg's conversion takes two levels of 255 off all colours of YUV with more than 8 bits."""
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "yuv420p10le"])
+def test_a_video_is_not_darker(tmp_path, pixels):
+    """By default ffmpeg's conversion takes one to two levels of 255 off all colours."""
     colours = np.random.default_rng(0).integers(40, 215, (8, 12, 3)).astype(np.uint8)
     picture = np.repeat(np.repeat(colours, 8, 0), 8, 1)
-    path = encode(tmp_path / "x.mkv", picture, yuv("bt709", "tv", "yuv420p10le"), "-c:v", "ffv1", *BT709, frames=1)
+    path = encode(tmp_path / "x.mkv", picture, yuv("bt709", "tv", pixels), "-c:v", "ffv1", *BT709, frames=1)
     assert np.abs((next(read_frames(path)).astype(float) - picture).mean((0, 1))).max() < 0.7

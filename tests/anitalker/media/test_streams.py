@@ -24,7 +24,7 @@ def test_a_phone():
     assert (media.video_codec, media.video_index, media.pixel_format) == ("hevc", 0, "yuv420p10le")
     assert (media.width, media.height, media.fps, media.pixel_aspect) == (1920, 1080, 59.94, 1)
     assert (media.matrix, media.primaries, media.transfer) == ("bt2020nc", "bt2020", "arib-std-b67")
-    assert media.full_range is False and not media.interlaced and media.is_deep and media.is_yuv
+    assert media.full_range is False and not media.interlaced and media.is_yuv
     assert (media.audio_codec, media.audio_index, media.audio_rate, media.audio_layout) == ("aac", 1, 44100, "mono")
 
 
@@ -86,26 +86,26 @@ def test_dolby_vision_of_its_own_colours():
 
 
 @pytest.mark.parametrize(
-    ("name", "alpha", "yuv", "deep"),
+    ("name", "alpha", "yuv"),
     [
-        ("yuv420p", False, True, False),
-        ("nv12", False, True, False),
-        ("yuyv422", False, True, False),
-        ("p010le", False, True, True),
-        ("y210le", False, True, True),
-        ("yuva444p12le", True, True, True),
-        ("gbrp10le", False, False, False),
-        ("gbrap16le", True, False, False),
-        ("gray10le", False, False, False),
-        ("rgb24", False, False, False),
-        ("bgra", True, False, False),
-        ("ya8", True, False, False),
-        ("pal8", True, False, False),
+        ("yuv420p", False, True),
+        ("nv12", False, True),
+        ("yuyv422", False, True),
+        ("p010le", False, True),
+        ("y210le", False, True),
+        ("yuva444p12le", True, True),
+        ("gbrp10le", False, False),
+        ("gbrap16le", True, False),
+        ("gray10le", False, False),
+        ("rgb24", False, False),
+        ("bgra", True, False),
+        ("ya8", True, False),
+        ("pal8", True, False),
     ],
 )
-def test_pixel_formats(name, alpha, yuv, deep):
+def test_pixel_formats(name, alpha, yuv):
     media = Media(None, pixel_format=name)
-    assert (media.has_alpha, media.is_yuv, media.is_deep) == (alpha, yuv, deep)
+    assert (media.has_alpha, media.is_yuv) == (alpha, yuv)
 
 
 def test_alpha_of_webm_needs_another_decoder():
