@@ -62,8 +62,9 @@ class FusedCompositor:
         lids = [] if layers.landmark_pair is None else self._lids(layers.landmark_pair)
         (_, _, height), (left, _, width) = self.viewport.spans
         fields = _combined(fields, FINER * width, FINER * height)
-        wide = np.stack([cv2.resize(field, (width, len(field)))[:, left:][:, columns] for field in fields])
-        wide = torch.from_numpy(wide)  # [C,n,w]
+        wide = np.stack([cv2.resize(field, (width, len(field)))[:, left:][:, columns] for field in fields], 1)
+        wide = torch.from_numpy(wide)  # [n,C,w]
+        upper, lower = (wide.new_empty(TILE_ROWS, *wide.shape[1:]) for _ in range(2))
         for start in range(rows.start, rows.stop, TILE_ROWS):
             tile = slice(start, min(start + TILE_ROWS, rows.stop))
             below, above, weight = (part[tile] for part in self.rows)
@@ -71,8 +72,10 @@ class FusedCompositor:
             if across.start == across.stop:
                 continue
             inside = slice(across.start - columns.start, across.stop - columns.start)
-            down = torch.lerp(wide.index_select(1, below), wide.index_select(1, above), weight[:, None])
-            pixels = self._compose(down.numpy()[..., inside], tile, across, lids)
+            count = tile.stop - tile.start
+            torch.index_select(wide, 0, above, out=lower[:count])
+            down = torch.index_select(wide, 0, below, out=upper[:count]).lerp_(lower[:count], weight[:, None, None])
+            pixels = self._compose(down.numpy().transpose(1, 0, 2)[..., inside], tile, across, lids)
             frame[tile.start - rows.start : tile.stop - rows.start, inside] = pixels
         if mouth is not None:
             self._lay_mouth(mouth, frame, rows.start, columns.start)
