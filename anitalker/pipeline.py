@@ -74,17 +74,15 @@ class Talker:
         size: int | str = RenderOptions.size,
         photos: Sequence[PathLike] = (),
     ) -> Portrait:
-        """Find faces in a picture (pixels uint8 [H,W,3], or a file, which may be a video) and prepare the chosen ones.
+        """Find faces in a picture (uint8 [H,W,3], or a file: picture, video, person file) and prepare the chosen ones.
 
         face: largest, all, or an index; also: indices of more faces; enhance: gfpgan draws the chosen faces again
         before they are prepared; size: as in RenderOptions; faces are found before the picture is reduced; photos: more
         pictures of the same person. InputError where there is no such face, or where it cannot be animated.
         """
-        load_enhancer = (lambda: self.enhancer) if enhance else None
-        choices, finder = (face, *also), self.finder(backend)
-        portrait = prepare_portrait(
-            self.model, finder, picture, choices, load_enhancer, size, photos, lambda: self.verifier
-        )
+        loaders = (lambda: self.enhancer) if enhance else None, lambda: self.verifier
+        finder = self.finder(backend)
+        portrait = prepare_portrait(self.model, finder, picture, (face, *also), loaders[0], size, photos, loaders[1])
         trim_heap()
         return portrait
 
@@ -274,7 +272,9 @@ class Talker:
         height, width = portrait.picture.shape[:2] if options.frame == "full" else (self.model.size,) * 2
         shape = (len(motions[0]), height, width)
         frames = estimate.announced(self.draw(portrait, motions, options), shape[0])
-        options = replace(options, size=portrait.size)
+        options, consent = replace(options, size=portrait.size), portrait.consent
         if on_frame is not None:
             frames = rendering.shown_to(on_frame, frames)
-        return rendering.write_video(self.model, frames, shape, output, sound, options, clock, progress)
+        return rendering.write_video(
+            self.model, frames, shape, output, sound, options, clock, progress, consent=consent
+        )

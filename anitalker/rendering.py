@@ -143,16 +143,17 @@ def write_video(
     fps: Fraction | int = FPS,
     keep: Clip | None = None,
     ingredients: tuple[Path, ...] = (),
+    consent: str = "",
 ) -> RenderFacts:
     """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
 
     shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
-    keep: see VideoWriter; ingredients: see Generator. The file appears whole or not at all.
+    keep: see VideoWriter; ingredients, consent: see Generator. The file appears whole or not at all.
     """
     total, height, width = shape
     filters = marks.frame_filters(width, height, options.label, options.marks)
     if options.marks:
-        finish = marks.signing_step(Generator(model.name, model.fingerprint, options.seed, ingredients))
+        finish = marks.signing_step(Generator(model.name, model.fingerprint, options.seed, ingredients, consent))
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
         finish = None
