@@ -123,10 +123,11 @@ def ordered_parallel_map(
             torch.set_num_threads(threads)  # a worker's number is also the default of later threads
 
 
-def shown_to(on_frame: Callable[[np.ndarray], None], frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield frames after a call with each."""
+def shown_to(on_frame: Callable[[np.ndarray], None] | None, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield frames after a call with each; None: there is nobody to call."""
     for frame in frames:
-        on_frame(frame)
+        if on_frame is not None:
+            on_frame(frame)
         yield frame
 
 

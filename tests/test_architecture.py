@@ -34,7 +34,7 @@ ALLOWED = {
     "rendering": {"faces", "media", "models", "provenance", "runtime"},
     "estimate": {"faces", "models", "portrait", "rendering", "runtime"},
     "dubbing": {"decoder", "faces", "files", "media", "models", "rendering", "runtime"},
-    "person": {"decoder", "dubbing", "faces", "files", "media", "models", "motion", "rendering", "runtime"},
+    "person": {"decoder", "dubbing", "faces", "files", "media", "models", "motion", "runtime", "weights"},
     "pipeline": {
         "driving",
         "dubbing",

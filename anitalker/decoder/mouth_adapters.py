@@ -17,7 +17,7 @@ from anitalker.decoder.mouth import MouthSynthesizer
 from anitalker.runtime.bfloat16 import KEPT
 
 # First names of the parameters that are tuned.
-TUNED = ("fit", "nothing", "join", "modulate", "narrow16", "narrow32", "up16", "up32", "exit")
+TUNED = ("join", "modulate", "narrow16", "narrow32", "up16", "up32", "exit")
 
 
 def tuned_keys(network: MouthSynthesizer) -> list[str]:

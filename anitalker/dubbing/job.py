@@ -115,8 +115,7 @@ def dub(
     clock("motion")
     with script.sound(clip, dubbing) as sound, contextlib.closing(frames_of(clip, script.indices)) as shown:
         frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, shown, fps, options.lips)
-        if on_frame is not None:
-            frames = rendering.shown_to(on_frame, frames)
+        frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
         kept = None if dubbing.fit == "speed" else replace(clip, frames=min(clip.frames, len(script.indices)))
         return rendering.write_video(

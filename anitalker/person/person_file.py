@@ -30,6 +30,7 @@ MAX_CONFIG_CHARACTERS, MAX_CONSENT_CHARACTERS = 20_000, 200
 PATCH = 128
 MOTION = POSE_SIZE + 14
 MAX_SIDE, MIN_SIDE = 4096, 64  # of the portrait, pixels
+SIDE = 1080  # of a portrait that is stored, the shorter one
 PORTRAIT_BYTES = 3 * 10**6
 QUALITIES = (95, 90, 80, 70)  # of JPEG: the first at which the portrait has no more than PORTRAIT_BYTES
 REMEDY = "make it again with anitalker tune"
@@ -190,6 +191,16 @@ def _jpeg(picture: np.ndarray) -> bytes:
         if stream.tell() <= PORTRAIT_BYTES:
             break
     return stream.getvalue()
+
+
+def as_stored(picture: np.ndarray) -> np.ndarray:
+    """A picture, uint8 [H,W,3], as a person file gives it back: its shorter side at most SIDE pixels, as JPEG."""
+    height, width = picture.shape[:2]
+    factor = SIDE / min(height, width)
+    if factor < 1:
+        sides = (round(width * factor), round(height * factor))
+        picture = np.asarray(Image.fromarray(picture).resize(sides, Image.Resampling.LANCZOS))
+    return _pixels(_jpeg(picture), Path("portrait"))
 
 
 def _pixels(content: bytes, file: Path) -> np.ndarray:
