@@ -156,7 +156,7 @@ def _joined(model: DubbingModel, clip: Clip, tracks: list[Track], embedding: np.
             rows, points, expression = track.read(start, stop)
             place[there], landmarks[there] = rows, points
             shown = torch.tensor(points, device=model.device)
-            seen = np.frombuffer(bytes(track.seen[start:stop]), bool)
+            seen = np.array(track.seen[start:stop], bool)
             if seen.any():
                 codes[there][seen, :POSE_SIZE] = fit_pose(shown[seen], model.space.canonical).cpu().numpy()
             codes[there][:, POSE_SIZE:] = expression

@@ -194,7 +194,7 @@ def prepare(
     numbers = choose_references(frames, chosen)
     pictures = to_tensors(torch.from_numpy(frames.crops[numbers]))
     points = torch.from_numpy(frames.landmarks[numbers])
-    patches = torch.from_numpy(np.array(to_bytes(cut_patch(pictures, place_patch(points)))))
+    patches = to_bytes(cut_patch(pictures, place_patch(points)))
     traits = PersonTraits(patches, points, torch.from_numpy(frames.motion[numbers]), neutral.cpu(), USUAL)
     near = [numbers + offset for offset in range(-LEARNED_APART, LEARNED_APART + 1)]
     return Base(picture, crop, traits, np.unique(np.concatenate(near)))
