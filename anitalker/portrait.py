@@ -46,7 +46,7 @@ class Portrait:
     consent: str = ""
 
 
-def find_faces(
+def read_portrait(
     picture: PathLike, finder: FaceFinder, what: str = "portrait"
 ) -> tuple[np.ndarray, list[Face], PersonFile | None]:
     """Read a picture, a video or a person file as uint8 [H,W,3] and find its faces, the largest first.
@@ -79,7 +79,7 @@ def prepare_portrait(
     if isinstance(picture, np.ndarray):
         what, source, faces = "the picture", picture, finder.find(picture)
     else:
-        what, (source, faces, person) = f"the portrait {str(picture)!r}", find_faces(picture, finder)
+        what, (source, faces, person) = f"the portrait {str(picture)!r}", read_portrait(picture, finder)
     chosen = {id(face) for choice in choices for face in select_faces(faces, choice, what)}
     indices = [index for index, face in enumerate(faces) if id(face) in chosen]
     pixels, faces = reduce_picture(source, size), [faces[index] for index in indices]

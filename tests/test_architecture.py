@@ -52,7 +52,7 @@ ALLOWED = {
     "benchmark": {"files", "media", "models", "pipeline", "portrait", "runtime"},
     "streaming": {"encoders", "media", "motion", "pipeline", "runtime"},
     "batch": {"files", "media", "person", "pipeline", "rendering", "spreadsheet", "weights"},
-    "inspection": {"faces", "files", "media", "models", "motion", "pipeline", "runtime"},
+    "inspection": {"faces", "files", "media", "models", "motion", "person", "pipeline", "runtime"},
     "commands": {
         "__init__",
         "batch",

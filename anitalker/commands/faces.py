@@ -60,11 +60,11 @@ def find_faces(
 ) -> FacesFacts:
     """Find the faces in a picture or video file, with what `model` would say of each before it rendered it."""
     from anitalker.pipeline import load
-    from anitalker.portrait import find_faces
+    from anitalker.portrait import read_portrait
 
     talker = load(model, device)
     finder = talker.finder(backend)
-    pixels, faces, _ = find_faces(picture, finder, "picture")
+    pixels, faces, _ = read_portrait(picture, finder, "picture")
     rows: list[FaceFacts] = []
     for face in faces:
         check = talker.model.check_face(face, talker.model.crop(pixels, face), finder)

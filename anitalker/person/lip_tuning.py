@@ -82,7 +82,7 @@ def _shifted(lag: int, sound: np.ndarray, face: np.ndarray, free: np.ndarray) ->
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.corrcoef(a, b)[0, 1]) if len(a) > 2 and a.std() > 0 and b.std() > 0 else 0.0
+    return float(np.corrcoef(a, b)[0, 1]) if len(a) > 2 and min(a.std(), b.std()) > 1e-9 else 0.0
 
 
 def _normalised(generator: MotionGenerator, motion: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from anitalker.models.lite import LiteFace
 from anitalker.motion.manner import USUAL
 from anitalker.person.lip_tuning import Spoken, listen
 from anitalker.person.person_file import PersonFile, read_person
-from anitalker.person.takes import Take, crops_of, openings, watch
+from anitalker.person.takes import Take, crops_of, openings, settle, watch
 from anitalker.person.tune_options import TuneOptions
 from anitalker.pipeline import Talker, load
 from encoders.image import to_tensor
@@ -134,16 +134,22 @@ def judge(talker: Talker, person: PersonFile, take: Take, perception: Perception
     save(sheet([(name, frames[wide]) for name, frames in rows]), out / f"{take.clip.path.stem}.png")
     model = talker.model.dubbing
     assert model is not None
+    settle(model, [take])  # what the lag of the sound is measured by
     said = listen(model, take, lips)
     if said is not None:
         mouths = patch(true, points, *PARTS["mouth"][0])[lips[numbers] > OPEN]
         for name, face in faces.items():
             report["speech"][name] = speaking(talker, face, said, perception, mouths)
-    for kind in report.values():
-        for name in ("references", "tuned"):
-            if name in kind:
-                kind[f"{name}_ratio"] = {key: kind[name][key] / kind["untuned"][key] for key in kind["untuned"]}
+    for kinds in report.values():
+        add_ratios(kinds)
     return report
+
+
+def add_ratios(kinds: dict[str, dict[str, float]]) -> None:
+    """Scores of the portraits with references and of the tuned one over those of the untuned one, beside them."""
+    for name in ("references", "tuned"):
+        if name in kinds:
+            kinds[f"{name}_ratio"] = {key: kinds[name][key] / kinds["untuned"][key] for key in kinds["untuned"]}
 
 
 def speaking(

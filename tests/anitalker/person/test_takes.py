@@ -32,7 +32,7 @@ def test_what_is_no_video_is_one_line(tmp_path, make, message):
 
 def test_somebody_else_in_a_folder_is_named(caplog):
     first = named("one.mp4", [1, 0])
-    with pytest.raises(InputError, match="'two.mp4' shows somebody else than 'one.mp4'"):
+    with pytest.raises(InputError, match=r"'two.mp4' shows somebody else than 'one.mp4'"):
         takes._check_same(first, named("two.mp4", [0.1, 0.99]))
     takes._check_same(first, named("three.mp4", [0.3, 0.95]))
     assert "three.mp4 may show somebody else than one.mp4" in caplog.text

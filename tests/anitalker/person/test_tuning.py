@@ -72,7 +72,7 @@ def test_a_portrait_of_somebody_else_is_refused(talker, video, picture, tmp_path
     monkeypatch.setattr("anitalker.person.tuning.DIFFERENT", 1.01)
     Image.fromarray(picture).save(tmp_path / "other.png")
     options = TuneOptions("Ada", str(tmp_path / "other.png"), 0)
-    with pytest.raises(InputError, match="shows somebody else than 'me.mp4'"):
+    with pytest.raises(InputError, match=r"shows somebody else than 'me.mp4'"):
         talker.tune([video], tmp_path / "a.safetensors", options)
 
 
