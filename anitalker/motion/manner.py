@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from anitalker.config import POSE_SIZE, InputError, RenderOptions
 from anitalker.motion.generator import MotionGenerator
 
+Network = TypeVar("Network", bound=nn.Module)
 LIPS_RANGE, HEAD_RANGE = (0.5, 2.0), (0.25, 2.0)  # of the factors
 BLINK_RANGE = (1.5, 15.0)  # seconds
 MAX_REST = 0.2  # of any number of `rest`: about the range of expression coefficients
@@ -76,7 +78,7 @@ def with_lip_layer(generator: MotionGenerator, weight: Tensor, bias: Tensor) -> 
     return adapted
 
 
-def _shallow(module: nn.Module):
+def _shallow(module: Network) -> Network:
     """A module that shares all of its parts with another, and whose parts can be replaced."""
     twin = copy.copy(module)
     twin._modules = dict(module._modules)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -57,10 +58,6 @@ class MouthTargets:
     values: Tensor
     shape: Tensor
 
-    def only(self, rows: Tensor) -> MouthTargets:
-        """Some of the frames."""
-        return MouthTargets(*(getattr(self, field.name)[rows] for field in fields(self)))
-
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Taken, Tensor]:
         """Warped, target [B,3,P,P], motion, `Taken` and contours [B,3,P,P] of some frames."""
         contours = self.contours[rows].permute(0, 3, 1, 2).float() / 255
@@ -84,20 +81,20 @@ class MouthTuning:
 
 
 @torch.no_grad()
-def see_targets(model: Lite, face: LiteFace, frames: Frames) -> MouthTargets:
-    """What the portrait's mouth shall become in each frame: its landmarks moved by the frame's motion code."""
+def see_targets(model: Lite, face: LiteFace, frames: Frames, chosen: np.ndarray) -> MouthTargets:
+    """What the portrait's mouth shall become in each of n chosen frames: its landmarks moved by the motion code."""
     network, known = model.mouth, face.mouth
     assert network is not None and known is not None
     references: References = known.references
     rows: list[tuple[Tensor, ...]] = []
-    for chosen in np.array_split(np.arange(len(frames)), max(1, len(frames) // BATCH)):
-        motion = torch.tensor(frames.motion[chosen], device=model.device)
+    for numbers in np.array_split(chosen, max(1, len(chosen) // BATCH)):
+        motion = torch.tensor(frames.motion[numbers], device=model.device)
         landmarks = model.space.move(face.resting, motion)
         placement = place_patch(landmarks)
-        source = face.landmarks.expand(len(chosen), -1, -1)
+        source = face.landmarks.expand(len(numbers), -1, -1)
         flow = landmark_flow(source, landmarks, GRID, DecoderConfig.smoothing)
-        warped = warp_patch(known.picture.expand(len(chosen), -1, -1, -1), flow, placement)
-        target = cut_patch(to_tensors(torch.from_numpy(frames.crops[chosen]).to(model.device)), placement)
+        warped = warp_patch(known.picture.expand(len(numbers), -1, -1, -1), flow, placement)
+        target = cut_patch(to_tensors(torch.from_numpy(frames.crops[numbers]).to(model.device)), placement)
         taken = network.take(warped, landmarks, motion, references)
         lips = lip_contours(landmarks, placement)
         beside = 1 - F.max_pool2d(lips[:, :1], AROUND, 1, AROUND // 2)
@@ -112,9 +109,10 @@ class MouthLoss(nn.Module):
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
-        stages = [encoder.stem, *list(encoder.blocks)[: STAGES - 1]]  # type: ignore[union-attr]
+        pyramid = cast(Any, encoder)
+        stages = [pyramid.stem, *list(pyramid.blocks)[: STAGES - 1]]
         self.stages = nn.ModuleList(copy.deepcopy(stage) for stage in stages).requires_grad_(False)
-        self.channels = int(encoder.out_channels[0])  # type: ignore[index]
+        self.channels = int(pyramid.out_channels[0])
 
     def forward(self, network: MouthSynthesizer, batch: tuple[Tensor, Tensor, Tensor, Taken, Tensor]) -> Tensor:
         """The loss of a batch, as `MouthTargets.batch` gives it: a mean over frames."""

@@ -6,7 +6,7 @@ Letters: n frames, N = 468 landmarks, M = 20 motion numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from anitalker.faces.landmarks import face_height
 from anitalker.models.base import ProgressCallback
 from anitalker.person.takes import Take, crops_of, openings
 
-MAX_FRAMES = 600  # that are looked at closely, spread over all videos
+MAX_FRAMES = 400  # that are looked at closely, spread over all videos
 TAIL_SHARE = 0.2  # of them, the last, are not learned from: they judge
 REFERENCES = 7  # beside the portrait, which is one, too
 # Differences that count alike: lip opening and width (face heights), yaw and pitch (radians).
@@ -40,7 +40,7 @@ class Frames:
     lips: np.ndarray
     eyes: np.ndarray
     sharp: np.ndarray
-    tail: np.ndarray
+    tail: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     def __len__(self) -> int:
         return len(self.number)
@@ -49,7 +49,7 @@ class Frames:
 def pick_frames(takes: Sequence[Take], progress: ProgressCallback | None = None) -> Frames:
     """At most MAX_FRAMES free frames whose codes were read, evenly over all takes."""
     total = sum(int(take.coded.sum()) for take in takes)
-    rows: list[tuple] = []
+    rows: list[Frames] = []
     for index, take in enumerate(takes):
         coded = np.flatnonzero(take.coded)
         if not len(coded):
@@ -59,12 +59,12 @@ def pick_frames(takes: Sequence[Take], progress: ProgressCallback | None = None)
         crops, points = crops_of(take, numbers), take.points(numbers)
         lips, eyes = (values[numbers] for values in openings(take))
         sharp = np.array([sharpness(crop, face) for crop, face in zip(crops, points, strict=True)])
-        rows.append((np.full(count, index), numbers, crops, points, take.motion[numbers], lips, eyes, sharp))
+        rows.append(Frames(np.full(count, index), numbers, crops, points, take.motion[numbers], lips, eyes, sharp))
         if progress:
             progress("pictures", index + 1, len(takes))
-    fields = [np.concatenate(values) for values in zip(*rows, strict=True)]
-    count = len(fields[0])
-    return Frames(*fields, np.arange(count) >= round((1 - TAIL_SHARE) * count))
+    names = [known.name for known in fields(Frames) if known.name != "tail"]
+    joined = Frames(**{name: np.concatenate([getattr(row, name) for row in rows]) for name in names})
+    return replace(joined, tail=np.arange(len(joined)) >= round((1 - TAIL_SHARE) * len(joined)))
 
 
 def choose_portrait(frames: Frames) -> int:

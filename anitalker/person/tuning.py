@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from anitalker.faces.verifier import Verifier
 from anitalker.files import check_output, check_output_is_no_input
 from anitalker.media.clip import frames_of
 from anitalker.media.portrait_file import find_portrait
-from anitalker.models.base import Model, PathLike, PersonTraits, ProgressCallback
+from anitalker.models.base import DubbingModel, Model, PathLike, PersonTraits, ProgressCallback
 from anitalker.models.lite import Lite, LiteFace
 from anitalker.motion.manner import USUAL
 from anitalker.person.lip_tuning import LipTuning, Spoken, listen, tune_lips
@@ -103,19 +103,20 @@ def tune(
     check_output_is_no_input(target, *videos, options.portrait)
     if not isinstance(model, Lite) or model.mouth is None:
         raise InputError(f"model {model.name} cannot be tuned: it has no mouth synthesiser; take --model lite")
-    takes = watch(model, lambda: People(finder, load_verifier), videos, progress)
+    filmed = cast(DubbingModel, model)  # pyright does not take a cached_property for the protocol's property
+    takes = watch(filmed, lambda: People(finder, load_verifier), videos, progress)
     for take in takes:
         check_alone(finder, take)
     clock("faces")
-    neutral = settle(model, takes)
+    neutral = settle(filmed, takes)
     frames = pick_frames(takes, progress)
     base = prepare(model, finder, load_verifier, takes, frames, neutral, options.portrait)
     clock("pictures")
-    spoken = [said for take in takes if (said := listen(model, take, openings(take)[0])) is not None]
+    spoken = [said for take in takes if (said := listen(filmed, take, openings(take)[0])) is not None]
     for said in spoken:
         if said.lag:
             log.warning("the sound comes %.2f s late: it was shifted for the measurement", said.lag / FPS)
-    lips = tune_lips(model, spoken)
+    lips = tune_lips(filmed, spoken)
     traits = replace(base.traits, lips=lips.layer if lips else {})
     face = model.prepare(base.picture, base.crop, (), traits)
     traits = replace(traits, manner=measure_manner(model, finder, face, takes, spoken))
@@ -242,12 +243,12 @@ def train(
 ) -> MouthTuning:
     """Tune the mouth synthesiser for the portrait and the references that the file will hold."""
     assert model.mouth is not None
-    targets = see_targets(model, face, frames)
-    rows = np.setdiff1d(np.arange(len(frames)), base.excluded[~np.isin(base.excluded, np.flatnonzero(frames.tail))])
-    kept = targets.only(torch.from_numpy(rows))
+    judged = np.flatnonzero(frames.tail)
+    rows = np.union1d(np.setdiff1d(np.arange(len(frames)), base.excluded), judged)
+    targets = see_targets(model, face, frames, rows)
     loss = MouthLoss(model.space.encoder).to(model.device)
     start = earlier.traits.mouth if earlier else None
-    return tune_mouth(model.mouth, loss, kept, frames.tail[rows], seconds, start, progress=progress)
+    return tune_mouth(model.mouth, loss, targets, frames.tail[rows], seconds, start, progress=progress)
 
 
 def statistics(

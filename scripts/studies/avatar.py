@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ from scripts.evaluation.perception import PARTS, Perception, features_file, patc
 from scripts.training.data import load_clips
 
 OPEN = 0.03
-MOST_FRAMES = 150  # that are drawn of each kind
+MOUTHS = 40  # open ones, that are compared with each other
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--person", required=True, help="identity in the manifest")
     parser.add_argument("--out", required=True, help="folder for videos, person file, contact sheet and report")
     parser.add_argument("--minutes", type=float, default=TuneOptions.minutes, help="of training")
+    parser.add_argument("--frames", type=int, default=150, help="that are drawn of each kind")
     parser.add_argument("--features", help="perceptual distance: .npz of SqueezeNet, vgg19, TorchScript LPIPS")
 
 
@@ -62,9 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         options = TuneOptions(arguments.person, minutes=arguments.minutes)
         report["tune"] = talker.tune([first], target, options, lambda *step: print(*step, end="\r"))
     take = followed(talker, second)
-    report |= judge(
-        talker, read_person(target), take, Perception(features_file(arguments.data, arguments.features)), out
-    )
+    perception = Perception(features_file(arguments.data, arguments.features))
+    report |= judge(talker, read_person(target), take, perception, out, arguments.frames)
     text = json.dumps(report, indent=1, default=float)
     (out / f"{arguments.person}.json").write_text(text)
     print(text)
@@ -111,11 +112,13 @@ def faces_of(talker: Talker, person: PersonFile) -> dict[str, LiteFace]:
     }
 
 
-def judge(talker: Talker, person: PersonFile, take: Take, perception: Perception, out: Path) -> dict:
-    """Scores of the three portraits on a take, and ratios of `tuned` to `untuned`."""
+def judge(
+    talker: Talker, person: PersonFile, take: Take, perception: Perception, out: Path, count: int
+) -> dict[str, dict]:
+    """Scores of the three portraits on `count` frames of a take, and ratios to the untuned one."""
     faces, lips = faces_of(talker, person), openings(take)[0]
     coded = np.flatnonzero(take.coded)
-    numbers = coded[evenly(len(coded), MOST_FRAMES)]
+    numbers = coded[evenly(len(coded), count)]
     truth, points = crops_of(take, numbers), torch.from_numpy(take.points(numbers))
     report: dict = {"reenactment": {}, "speech": {}}
     rows, true = [("true", truth)], to_tensor(torch.from_numpy(truth))
@@ -137,9 +140,11 @@ def judge(talker: Talker, person: PersonFile, take: Take, perception: Perception
     settle(model, [take])  # what the lag of the sound is measured by
     said = listen(model, take, lips)
     if said is not None:
-        mouths = patch(true, points, *PARTS["mouth"][0])[lips[numbers] > OPEN]
+        print(json.dumps(report["reenactment"]), file=sys.stderr, flush=True)
+        mouths = patch(true, points, *PARTS["mouth"][0])[lips[numbers] > OPEN][:MOUTHS]
+        known = embed(perception, mouths)
         for name, face in faces.items():
-            report["speech"][name] = speaking(talker, face, said, perception, mouths)
+            report["speech"][name] = speaking(talker, face, said, perception, known, count)
     for kinds in report.values():
         add_ratios(kinds)
     return report
@@ -152,25 +157,33 @@ def add_ratios(kinds: dict[str, dict[str, float]]) -> None:
             kinds[f"{name}_ratio"] = {key: kinds[name][key] / kinds["untuned"][key] for key in kinds["untuned"]}
 
 
+@torch.inference_mode()
+def embed(perception: Perception, pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures [n,3,P,P] -> [n,D] whose squared distances are the perceptual ones."""
+    rows = []
+    for maps in perception.network.features(pictures):
+        maps = torch.nn.functional.normalize(maps.float(), dim=1)
+        rows.append(maps.flatten(1) / (maps.shape[2] * maps.shape[3]) ** 0.5)
+    return torch.cat(rows, 1)
+
+
 def speaking(
-    talker: Talker, face: LiteFace, said: Spoken, perception: Perception, mouths: torch.Tensor
+    talker: Talker, face: LiteFace, said: Spoken, perception: Perception, known: torch.Tensor, count: int
 ) -> dict[str, float]:
-    """Lips of a portrait that speaks a take's sound, read from drawn frames; mouths [n,3,P,P]: true open ones."""
+    """Lips of a portrait that speaks a take's sound, read from drawn frames; known [n,D]: of true open mouths."""
     numbers = np.flatnonzero(said.free)
-    numbers = numbers[:: max(1, len(numbers) // (2 * MOST_FRAMES))]
+    numbers = numbers[evenly(len(numbers), 2 * count)]
     motion = talker.model.generate_motion(said.features[None], face, RenderOptions(), 0)[numbers]
     frames = np.stack(list(talker.model.render_frames(face, motion)))
     places = talker.model.space.move(face.resting, motion).numpy() * CROP
     points = talker.finder().refine(frames, places, passes=2) / CROP
     opening, truth = lip_opening(points), said.opening[numbers]
     pictures = patch(to_tensor(torch.from_numpy(frames)), torch.from_numpy(points), *PARTS["mouth"][0])
-    wide = pictures[torch.from_numpy(opening > OPEN)][:40]
-    nearest = [
-        min(perception.distance(mouth.expand(len(mouths), -1, -1, -1), mouths)) for mouth in wide[:, None].unbind(0)
-    ]
+    wide = pictures[torch.from_numpy(opening > OPEN)][:MOUTHS]
+    nearest = torch.cdist(embed(perception, wide), known).amin(1).square() if len(wide) else torch.zeros(0)
     return {
         "correlation": pearson(opening, truth),
         "spread": float(opening.std() / truth.std()),
         "mean": float(opening.mean() / truth.mean()),
-        "nearest_open_mouth": float(np.mean(nearest)) if nearest else float("nan"),
+        "nearest_open_mouth": float(nearest.mean()),
     }
