@@ -18,6 +18,7 @@ import pickle
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from anitalker.config import CROP, RenderOptions
 from anitalker.dubbing.people import People
 from anitalker.faces.landmarks import lip_opening
 from anitalker.media.video import run_ffmpeg
-from anitalker.models.lite import LiteFace
+from anitalker.models.lite import Lite, LiteFace
 from anitalker.motion.manner import USUAL
 from anitalker.person.lip_tuning import Spoken, listen
 from anitalker.person.person_file import PersonFile, read_person
@@ -134,14 +135,14 @@ def judge(
             "psnr": float(10 * np.log10(255**2 / np.square(drawn.astype(float) - truth).mean((1, 2, 3))).mean()),
         }
     wide = np.argsort(-lips[numbers])[::6][:6]
-    save(sheet([(name, frames[wide]) for name, frames in rows]), out / f"{take.clip.path.stem}.png")
+    save(sheet([(name, list(frames[wide])) for name, frames in rows]), out / f"{take.clip.path.stem}.png")
     model = talker.model.dubbing
     assert model is not None
     settle(model, [take])  # what the lag of the sound is measured by
     said = listen(model, take, lips)
     if said is not None:
         print(json.dumps(report["reenactment"]), file=sys.stderr, flush=True)
-        mouths = patch(true, points, *PARTS["mouth"][0])[lips[numbers] > OPEN][:MOUTHS]
+        mouths = patch(true, points, *PARTS["mouth"][0])[torch.from_numpy(lips[numbers] > OPEN)][:MOUTHS]
         known = embed(perception, mouths)
         for name, face in faces.items():
             report["speech"][name] = speaking(talker, face, said, perception, known, count)
@@ -175,7 +176,7 @@ def speaking(
     numbers = numbers[evenly(len(numbers), 2 * count)]
     motion = talker.model.generate_motion(said.features[None], face, RenderOptions(), 0)[numbers]
     frames = np.stack(list(talker.model.render_frames(face, motion)))
-    places = talker.model.space.move(face.resting, motion).numpy() * CROP
+    places = cast(Lite, talker.model).space.move(face.resting, motion).numpy() * CROP
     points = talker.finder().refine(frames, places, passes=2) / CROP
     opening, truth = lip_opening(points), said.opening[numbers]
     pictures = patch(to_tensor(torch.from_numpy(frames)), torch.from_numpy(points), *PARTS["mouth"][0])
