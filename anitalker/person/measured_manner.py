@@ -52,12 +52,17 @@ def measure_manner(
         for motions in (filmed, generated)
     ]
     manner = replace(manner, rest=rest, head=float(heads[0] / max(heads[1], LEAST_SPREAD)))
+    return fit_lips(model, finder, replace(face, manner=manner.limited()), spoken)
+
+
+def fit_lips(model: Lite, finder: FaceFinder, face: LiteFace, spoken: Sequence[Spoken], rounds: int = ROUNDS) -> Manner:
+    """The manner of a face, with the factor on its lips at which drawn openings spread as far as the filmed ones."""
     truth = np.concatenate([said.opening[said.free] for said in spoken])
-    for _ in range(ROUNDS):
-        manner = manner.limited()
+    manner = face.manner
+    for _ in range(rounds):
         drawn = rendered_openings(model, finder, replace(face, manner=manner), spoken)
-        manner = replace(manner, lips=manner.lips * float(truth.std() / max(drawn.std(), LEAST_SPREAD)))
-    return manner.limited()
+        manner = replace(manner, lips=manner.lips * float(truth.std() / max(drawn.std(), LEAST_SPREAD))).limited()
+    return manner
 
 
 def generate(model: Lite, face: LiteFace, said: Spoken) -> torch.Tensor:

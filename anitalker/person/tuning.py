@@ -29,7 +29,7 @@ from anitalker.models.base import DubbingModel, Model, PathLike, PersonTraits, P
 from anitalker.models.lite import Lite, LiteFace
 from anitalker.motion.manner import USUAL
 from anitalker.person.lip_tuning import LipTuning, Spoken, listen, tune_lips
-from anitalker.person.measured_manner import measure_manner
+from anitalker.person.measured_manner import fit_lips, measure_manner
 from anitalker.person.mouth_tuning import MouthLoss, MouthTuning, see_targets, tune_mouth
 from anitalker.person.person_file import (
     SUFFIX,
@@ -125,8 +125,12 @@ def tune(
     earlier = unfinished(target, model.fingerprint, facts)
     spent = 0.0 if earlier is None else float(earlier.facts.get("training_seconds", 0))
     tuned = train(model, base, frames, face, 60 * options.minutes - spent, earlier, progress)
+    traits = replace(traits, mouth=tuned.changes)
+    if spoken and tuned.changes and tuned.finished:  # other lips are drawn, so other openings are seen
+        face = model.prepare(base.picture, base.crop, (), traits)
+        traits = replace(traits, manner=fit_lips(model, finder, face, spoken, rounds=1))
     clock("training")
-    person = PersonFile(base.picture, replace(traits, mouth=tuned.changes), consent, model.fingerprint)
+    person = PersonFile(base.picture, traits, consent, model.fingerprint)
     person = replace(person, facts=facts | statistics(takes, spoken, lips, tuned, spent))
     write_person(target, person)
     return {

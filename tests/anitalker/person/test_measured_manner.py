@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from anitalker.models.lite import LiteFace
+from anitalker.motion.manner import Manner
 from anitalker.person import measured_manner
 from anitalker.person.measured_manner import _head, blink_seconds
 
@@ -36,3 +38,15 @@ def test_a_slow_turn_is_no_head_movement():
     inner = slice(100, 300)
     assert np.abs(_head(slow, free)[inner]).max() < 0.02
     assert _head(nodding, free)[inner].std() == pytest.approx(0.1 / 2**0.5, rel=0.1)
+
+
+def test_lips_get_the_factor_at_which_they_spread_as_filmed(monkeypatch):
+    """The drawn opening grows with the factor, and half of it is lost in drawing."""
+    truth = np.random.default_rng(0).uniform(0, 0.1, 300)
+    said = SimpleNamespace(opening=truth, free=np.ones(300, bool))
+    monkeypatch.setattr(
+        measured_manner, "rendered_openings", lambda model, finder, face, spoken: 0.5 * face.manner.lips * truth
+    )
+    face = LiteFace(*[None] * 7, manner=Manner(lips=0.8, head=1.5))
+    manner = measured_manner.fit_lips(None, None, face, [said], rounds=1)
+    assert manner.lips == pytest.approx(2.0) and manner.head == 1.5
