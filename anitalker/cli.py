@@ -28,6 +28,7 @@ COMMANDS = (
     "sample",
     "stream",
     "batch",
+    "tune",
     "faces",
     "encode",
     "inspect",

@@ -26,11 +26,14 @@ from anitalker.media.soundtrack import Soundtrack, Source
 from anitalker.media.video import probe
 from anitalker.models import loading
 from anitalker.models.base import Model, PathLike, ProgressCallback
+from anitalker.person import tuning
+from anitalker.person.tune_options import TuneOptions
 from anitalker.portrait import Portrait, prepare_portrait, resize_portrait
 from anitalker.rendering import RenderFacts
 from anitalker.runtime.device import Clock, choose_device
 from anitalker.runtime.memory import trim_heap
 
+Progress = ProgressCallback | None  # called with stage, done, total
 log = logging.getLogger(__name__)
 
 
@@ -74,17 +77,15 @@ class Talker:
         size: int | str = RenderOptions.size,
         photos: Sequence[PathLike] = (),
     ) -> Portrait:
-        """Find faces in a picture (pixels uint8 [H,W,3], or a file, which may be a video) and prepare the chosen ones.
+        """Find faces in a picture (uint8 [H,W,3], or a file: picture, video, person file) and prepare the chosen ones.
 
         face: largest, all, or an index; also: indices of more faces; enhance: gfpgan draws the chosen faces again
         before they are prepared; size: as in RenderOptions; faces are found before the picture is reduced; photos: more
         pictures of the same person. InputError where there is no such face, or where it cannot be animated.
         """
-        load_enhancer = (lambda: self.enhancer) if enhance else None
-        choices, finder = (face, *also), self.finder(backend)
-        portrait = prepare_portrait(
-            self.model, finder, picture, choices, load_enhancer, size, photos, lambda: self.verifier
-        )
+        loaders = (lambda: self.enhancer) if enhance else None, lambda: self.verifier
+        finder = self.finder(backend)
+        portrait = prepare_portrait(self.model, finder, picture, (face, *also), loaders[0], size, photos, loaders[1])
         trim_heap()
         return portrait
 
@@ -94,11 +95,7 @@ class Talker:
         return self.portrait(picture, face, backend, also, options.enhance, options.size, options.also)
 
     def resized(self, portrait: Portrait, size: int | str) -> Portrait:
-        """Prepare a portrait again at a smaller size (as in RenderOptions), in a tenth of a second a face.
-
-        Faces are not looked for again. The portrait itself where it is no larger. Motion made for one of the two fits
-        the other within the rounding of the crop to whole pixels, so a small one serves for previews.
-        """
+        """Prepare a portrait again at a smaller size (as in RenderOptions), for previews; motion fits both."""
         return resize_portrait(self.model, portrait, size)
 
     @functools.cached_property
@@ -116,7 +113,7 @@ class Talker:
         portrait: Portrait,
         speech: Source | Soundtrack,
         options: RenderOptions = RenderOptions(),
-        progress: ProgressCallback | None = None,
+        progress: Progress = None,
         speech_for: Mapping[int, Source] | None = None,
     ) -> list[Tensor]:
         """Generate motion [T,M] of each face from speech (a file, or float32 [N] at 16 kHz); T = ceil(25 seconds).
@@ -152,11 +149,7 @@ class Talker:
         yield from self.draw(portrait, self.motion(portrait, speech, options), options)
 
     def encode(
-        self,
-        clip: PathLike,
-        face: str | int = "largest",
-        backend: str = "own",
-        progress: ProgressCallback | None = None,
+        self, clip: PathLike, face: str | int = "largest", backend: str = "own", progress: Progress = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Read motion codes [T,M] and the identity code [D] of a face (largest or an index) that the crop follows."""
         drive = driving.read_motion(self.model, self.finder(backend), clip, face, progress)
@@ -169,7 +162,7 @@ class Talker:
         speech: PathLike,
         output: PathLike,
         options: RenderOptions = RenderOptions(),
-        progress: ProgressCallback | None = None,
+        progress: Progress = None,
         speech_for: Mapping[int, PathLike] | None = None,
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
@@ -199,7 +192,7 @@ class Talker:
         clip: PathLike,
         output: PathLike,
         options: RenderOptions = RenderOptions(),
-        progress: ProgressCallback | None = None,
+        progress: Progress = None,
         relative: bool = True,
         driver_face: str | int = "largest",
         on_frame: Callable[[np.ndarray], None] | None = None,
@@ -226,7 +219,7 @@ class Talker:
         output: PathLike,
         options: RenderOptions = RenderOptions(size=ORIGINAL_SIZE),
         dubbing: DubOptions = DubOptions(),
-        progress: ProgressCallback | None = None,
+        progress: Progress = None,
         speech_for: Mapping[int, PathLike] | None = None,
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
@@ -238,13 +231,19 @@ class Talker:
         people = People(self.finder(options.face_backend), lambda: self.verifier)
         return job.dub(self.model, people, video, speech, output, options, dubbing, progress, speech_for, on_frame)
 
+    def tune(
+        self, videos: Sequence[PathLike], output: PathLike, options: TuneOptions, progress: Progress = None
+    ) -> tuning.TuneFacts:
+        """Make a person file of videos, or folders of videos, of somebody who talks to the camera: `person.tuning`."""
+        return tuning.tune(self.model, self.finder(), lambda: self.verifier, videos, output, options, progress)
+
     def animate(
         self,
         portrait: Portrait,
         motions: list[Tensor],
         output: PathLike,
         options: RenderOptions = RenderOptions(),
-        progress: ProgressCallback | None = None,
+        progress: Progress = None,
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
         """Write motion [T,M] of each face, wherever it comes from, as a silent MP4. Returns the facts for --json.
@@ -268,13 +267,14 @@ class Talker:
         sound: PathLike | None,
         options: RenderOptions,
         clock: Clock,
-        progress: ProgressCallback | None,
+        progress: Progress,
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
         height, width = portrait.picture.shape[:2] if options.frame == "full" else (self.model.size,) * 2
         shape = (len(motions[0]), height, width)
         frames = estimate.announced(self.draw(portrait, motions, options), shape[0])
-        options = replace(options, size=portrait.size)
-        if on_frame is not None:
-            frames = rendering.shown_to(on_frame, frames)
-        return rendering.write_video(self.model, frames, shape, output, sound, options, clock, progress)
+        options, consent = replace(options, size=portrait.size), portrait.consent
+        frames = rendering.shown_to(on_frame, frames)
+        return rendering.write_video(
+            self.model, frames, shape, output, sound, options, clock, progress, consent=consent
+        )

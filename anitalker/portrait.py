@@ -19,7 +19,8 @@ from anitalker.faces.crop import Crop, finer_image
 from anitalker.faces.detection import Face, FaceFinder, select_faces
 from anitalker.faces.verifier import Verifier
 from anitalker.media.portrait_file import find_portrait
-from anitalker.models.base import FaceCheck, Model, PathLike, PreparedFace
+from anitalker.models.base import FaceCheck, Model, PathLike, PersonTraits, PreparedFace
+from anitalker.person.person_file import PersonFile, is_person_file, read_person
 from anitalker.photos import read_photos
 
 SMALL_FACE_PIXELS = 48  # of a face's longer side in the video
@@ -31,7 +32,8 @@ class Portrait:
     """A picture, uint8 [H,W,3], and its chosen faces, ready to move.
 
     indices: of these faces among the faces found; found: the chosen faces, in pixels of `picture`; size: to which the
-    picture was reduced, as in RenderOptions; photos: crops of more pictures of each face.
+    picture was reduced, as in RenderOptions; photos: crops of more pictures of each face; traits of each face, and
+    consent (who agreed): of a person file.
     """
 
     picture: np.ndarray
@@ -40,6 +42,21 @@ class Portrait:
     found: tuple[Face, ...] = ()
     size: int | str = ORIGINAL_SIZE
     photos: tuple[tuple[Crop, ...], ...] = ()
+    traits: tuple[PersonTraits | None, ...] = ()
+    consent: str = ""
+
+
+def read_portrait(
+    picture: PathLike, finder: FaceFinder, what: str = "portrait"
+) -> tuple[np.ndarray, list[Face], PersonFile | None]:
+    """Read a picture, a video or a person file as uint8 [H,W,3] and find its faces, the largest first.
+
+    The largest face of a person file is its person's. InputError where the file is none of them.
+    """
+    if not is_person_file(picture):
+        return *find_portrait(picture, finder, what), None
+    person = read_person(picture)
+    return person.portrait, finder.find(person.portrait), person
 
 
 def prepare_portrait(
@@ -52,17 +69,17 @@ def prepare_portrait(
     also: Sequence[PathLike] = (),
     load_verifier: Callable[[], Verifier] | None = None,
 ) -> Portrait:
-    """Find the faces of a picture (pixels, or a file, which may be a video) and prepare the chosen ones.
+    """Find the faces of a picture (pixels, or a file: picture, video or person file) and prepare the chosen ones.
 
     choices: largest, all, or an index, each; load_enhancer: gives the network that draws the chosen faces again before
     they are prepared; size, also: as in RenderOptions; load_verifier: gives what tells whose photos they are.
     InputError where no face is found or a chosen one cannot be animated.
     """
-    size = check_size(size)
+    size, person = check_size(size), None
     if isinstance(picture, np.ndarray):
         what, source, faces = "the picture", picture, finder.find(picture)
     else:
-        what, (source, faces) = f"the portrait {str(picture)!r}", find_portrait(picture, finder)
+        what, (source, faces, person) = f"the portrait {str(picture)!r}", read_portrait(picture, finder)
     chosen = {id(face) for choice in choices for face in select_faces(faces, choice, what)}
     indices = [index for index, face in enumerate(faces) if id(face) in chosen]
     pixels, faces = reduce_picture(source, size), [faces[index] for index in indices]
@@ -77,9 +94,23 @@ def prepare_portrait(
         photos = read_photos(model, finder, also, [face.crop for face in prepared], load_verifier)
     if load_enhancer is not None:
         pixels = source = restoration.restore(pixels, [face.landmarks for face in faces], load_enhancer())
-    if any(photos) or load_enhancer is not None:
-        prepared = _prepare(model, pixels, faces, source, photos)
-    return Portrait(pixels, prepared, tuple(indices), tuple(faces), size, tuple(photos))
+    traits = tuple(_traits(model, person, picture) if index == 0 else None for index in indices)
+    if any(photos) or load_enhancer is not None or any(known is not None for known in traits):
+        prepared = _prepare(model, pixels, faces, source, photos, traits)
+    consent = "" if person is None else person.consent
+    return Portrait(pixels, prepared, tuple(indices), tuple(faces), size, tuple(photos), traits, consent)
+
+
+def _traits(model: Model, person: PersonFile | None, file: object) -> PersonTraits | None:
+    """What a person file tells the model; None, with a warning, where it was made for other weights."""
+    if person is None or person.model == model.fingerprint:
+        return None if person is None else person.traits
+    log.warning(
+        "%r was made for other weights than those of model %s: only its portrait is used; make it again with "
+        "anitalker tune",
+        *(str(file), model.name),
+    )
+    return None
 
 
 def resize_portrait(model: Model, portrait: Portrait, size: int | str) -> Portrait:
@@ -88,8 +119,8 @@ def resize_portrait(model: Model, portrait: Portrait, size: int | str) -> Portra
     if pixels is portrait.picture:
         return portrait
     faces = _scaled(portrait.found, portrait.picture, pixels)
-    prepared = _prepare(model, pixels, faces, portrait.picture, portrait.photos)
-    return Portrait(pixels, prepared, portrait.indices, tuple(faces), size, portrait.photos)
+    prepared = _prepare(model, pixels, faces, portrait.picture, portrait.photos, portrait.traits)
+    return replace(portrait, picture=pixels, faces=prepared, found=tuple(faces), size=size)
 
 
 def reduce_picture(picture: np.ndarray, size: int | str) -> np.ndarray:
@@ -118,14 +149,15 @@ def _prepare(
     faces: Sequence[Face],
     source: np.ndarray,
     photos: Sequence[Sequence[Crop]] = (),
+    traits: Sequence[PersonTraits | None] = (),
 ) -> tuple[PreparedFace, ...]:
     """Prepare faces of a picture. What networks see of a small one comes from `source`, where that is larger.
 
-    photos: crops of more pictures of each face.
+    photos: crops of more pictures of each face; traits: of its person.
     """
     crops = [_crop(model, pixels, face, source) for face in faces]
-    more = photos or ((),) * len(crops)
-    return tuple(model.prepare(pixels, crop, others) for crop, others in zip(crops, more, strict=True))
+    known = zip(crops, photos or ((),) * len(crops), traits or (None,) * len(crops), strict=True)
+    return tuple(model.prepare(pixels, *values) for values in known)
 
 
 def _crop(model: Model, pixels: np.ndarray, face: Face, source: np.ndarray) -> Crop:

@@ -124,10 +124,11 @@ def ordered_parallel_map(
             torch.set_num_threads(threads)  # a worker's number is also the default of later threads
 
 
-def shown_to(on_frame: Callable[[np.ndarray], None], frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield frames after a call with each."""
+def shown_to(on_frame: Callable[[np.ndarray], None] | None, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield frames after a call with each; None: there is nobody to call."""
     for frame in frames:
-        on_frame(frame)
+        if on_frame is not None:
+            on_frame(frame)
         yield frame
 
 
@@ -145,17 +146,18 @@ def write_video(
     keep: Clip | None = None,
     filmed: Iterator[FilmedFrame] | None = None,
     ingredients: tuple[Path, ...] = (),
+    consent: str = "",
 ) -> RenderFacts:
     """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
 
     shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
-    keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients: see Generator. The file
-    appears whole or not at all.
+    keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients, consent: see Generator. The
+    file appears whole or not at all.
     """
     total, height, width = shape
     filters = marks.frame_filters(width, height, options.label, options.marks)
     if options.marks:
-        finish = marks.signing_step(Generator(model.name, model.fingerprint, options.seed, ingredients))
+        finish = marks.signing_step(Generator(model.name, model.fingerprint, options.seed, ingredients, consent))
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
         finish = None

@@ -24,7 +24,7 @@ from anitalker.provenance import marks
 from anitalker.streaming.fragmented_mp4 import FragmentWriter
 
 if TYPE_CHECKING:
-    from anitalker.models.base import StreamingModel
+    from anitalker.models.base import PreparedFace, StreamingModel
     from anitalker.pipeline import Portrait, Talker
 
 SHORT_SIDE, LONG_SIDE = 320, 640  # pixels of the small video, at most
@@ -149,7 +149,7 @@ def draw_ahead(
     assert model is not None, "this model generates whole clips only"
     features = talker.model.speech_features(torch.tensor(speech))
     windows = [
-        motion_windows(model, features, face.motion, options, options.seed + n) for n, face in enumerate(portrait.faces)
+        motion_windows(model, features, face, options, options.seed + n) for n, face in enumerate(portrait.faces)
     ]
     drawn = 0
     for motions in zip(*windows, strict=True):
@@ -161,15 +161,16 @@ def draw_ahead(
 
 
 def motion_windows(
-    model: StreamingModel, features: torch.Tensor, start: torch.Tensor, options: RenderOptions, seed: int
+    model: StreamingModel, features: torch.Tensor, face: PreparedFace, options: RenderOptions, seed: int
 ) -> Iterator[torch.Tensor]:
-    """Speech features [1,T,S], a face's code [1,M] -> its motion, window by window: [t,M] each, T frames in all."""
+    """Speech features [1,T,S], a face -> its motion, window by window: [t,M] each, T frames in all."""
     from anitalker.motion.windows import MotionStream
 
     rng = torch.Generator().manual_seed(seed)
-    stream = MotionStream(model.generator, start, rng, model.sampling_params(options))
+    start = face.motion
+    stream = MotionStream(model.generator_of(face), start, rng, model.sampling_params(options, face))
     steps = features.split(SPEECH_STEP, dim=1)
     for number, step in enumerate(steps, 1):
         motion = stream.push(step, last=number == len(steps))[0]
         if len(motion):
-            yield model.scale_motion(motion, start, options)
+            yield model.scale_motion(motion, start, options, face)

@@ -118,7 +118,8 @@ class Stills:
             code = moments_of(talker, face)[moment] if moment in STRENGTHS else face.motion
             codes.append(moved(talker.model.streaming, code, face.motion, options))
         frame = next(iter(talker.draw(portrait, codes, options)))
-        marks.write_picture(output, frame, options.label, Generator(talker.name, talker.model.fingerprint))
+        generator = Generator(talker.name, talker.model.fingerprint, consent=portrait.consent)
+        marks.write_picture(output, frame, options.label, generator)
         return frame.shape[0], frame.shape[1]
 
     def _estimate(

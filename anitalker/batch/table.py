@@ -307,9 +307,13 @@ def _check_file(path: str, what: str) -> None:
 
     from anitalker.files import existing_file
     from anitalker.media.video import probe
+    from anitalker.person.person_file import is_person_file, read_person
 
     file = existing_file(path, what)
     if what in ("pose", "segments"):
+        return
+    if what == "portrait" and is_person_file(file):
+        read_person(file)
         return
     if what in ("portrait", "also"):
         try:

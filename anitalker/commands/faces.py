@@ -59,12 +59,12 @@ def find_faces(
     picture: str | os.PathLike, backend: str = "own", device: str = "auto", model: str | os.PathLike = "lite"
 ) -> FacesFacts:
     """Find the faces in a picture or video file, with what `model` would say of each before it rendered it."""
-    from anitalker.media.portrait_file import find_portrait
     from anitalker.pipeline import load
+    from anitalker.portrait import read_portrait
 
     talker = load(model, device)
     finder = talker.finder(backend)
-    pixels, faces = find_portrait(picture, finder, "picture")
+    pixels, faces, _ = read_portrait(picture, finder, "picture")
     rows: list[FaceFacts] = []
     for face in faces:
         check = talker.model.check_face(face, talker.model.crop(pixels, face), finder)

@@ -45,6 +45,17 @@ class References:
     shape: Tensor
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What B frames see and take from their references: seen [B,C,P/4,P/4], pixels [B,3,P,P], values [B,V,P/4,P/4];
+    shape [B,5] of the mouth that they shall show."""
+
+    seen: Tensor
+    pixels: Tensor
+    values: Tensor
+    shape: Tensor
+
+
 class MouthSynthesizer(nn.Module):
     """The network of the mouth: at most 400 MFLOP a frame and two million weights."""
 
@@ -93,15 +104,25 @@ class MouthSynthesizer(nn.Module):
     def forward(self, warped: Tensor, landmarks: Tensor, motion: Tensor, references: References) -> Tensor:
         """The warped portrait's patches [B,3,P,P], landmarks [B,N,3] and motion [B,M] to show -> RGB and alpha
         [B,4,P,P]: what covers the frame, RGB about in [-1,1], alpha in 0..1."""
+        return self.draw(warped, motion, self.take(warped, landmarks, motion, references))
+
+    def take(self, warped: Tensor, landmarks: Tensor, motion: Tensor, references: References) -> Taken:
+        """The first half of `forward`, with the same arguments: what references show of the wanted mouth."""
         placement, shape = place_patch(landmarks), mouth_shape(landmarks, motion)
         x = torch.cat([warped, 2 * lip_contours(landmarks, placement) - 1], 1)
         seen = self.entry(channels_last(to_cells(x, BLOCK)))
         pixels, values = self._attend(self.query(F.silu(seen)), landmarks, placement, shape, references)
-        taken = torch.cat([to_cells(pixels, BLOCK).to(values.dtype), values], 1)
-        x32 = F.silu(seen + self.join(channels_last(taken)))
+        return Taken(seen, pixels, values, shape)
+
+    def draw(self, warped: Tensor, motion: Tensor, taken: Taken) -> Tensor:
+        """The second half of `forward`: RGB and alpha [B,4,P,P] out of what was taken."""
+        pixels, values = taken.pixels, taken.values
+        joined = torch.cat([to_cells(pixels, BLOCK).to(values.dtype), values], 1)
+        x32 = F.silu(taken.seen + self.join(channels_last(joined)))
         x16 = self.down16(x32)
         x8 = self.down8(x16)
-        scale, shift = self.modulate(torch.cat([_motion_features(motion), shape], -1))[..., None, None].chunk(2, 1)
+        features = torch.cat([_motion_features(motion), taken.shape], -1)
+        scale, shift = self.modulate(features)[..., None, None].chunk(2, 1)
         x8 = x8 * (1 + scale) + shift
         x16 = self.up16(x16 + _double(self.narrow16(x8)))
         x32 = x32 + F.silu(self.up32(x32 + _double(self.narrow32(x16))))

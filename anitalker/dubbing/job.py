@@ -119,8 +119,7 @@ def dub(
         drawn: deque[FilmedFrame] = deque()  # and not written yet: a few
         pictures = _noted(shown, drawn)
         frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, pictures, fps, options.lips)
-        if on_frame is not None:
-            frames = rendering.shown_to(on_frame, frames)
+        frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
         kept = None if dubbing.fit == "speed" else replace(clip, frames=min(clip.frames, len(script.indices)))
         return rendering.write_video(

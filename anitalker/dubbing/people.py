@@ -38,6 +38,10 @@ class People:
         """Take in the people of another stretch of the video; returns their numbers here."""
         return self._recognise(np.array(others._known))
 
+    def embedding(self, person: int) -> np.ndarray:
+        """What the verifier sees of a person, of unit length, [D]."""
+        return self._known[person]
+
     def check_found(self, which: str | int, found: bool) -> None:
         """InputError if no frame of the video had the chosen face."""
         if found:

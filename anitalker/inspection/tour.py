@@ -24,6 +24,7 @@ from anitalker.inspection.views import view_of
 from anitalker.media import portrait_file
 from anitalker.media.images import NoPicture, read_picture
 from anitalker.media.video import probe, read_frames
+from anitalker.person.person_file import is_person_file
 from anitalker.pipeline import Talker
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
@@ -33,11 +34,11 @@ MAX_SECONDS = 60
 
 
 def kind_of(source: str | Path) -> str:
-    """The kind of a source: picture, folder or video; InputError if it does not exist."""
+    """The kind of a source: picture (a person file, too), folder or video; InputError if it does not exist."""
     if Path(source).is_dir():
         return "folder"
     file = existing_file(source, "source")
-    if file.suffix.lower() not in PICTURE_SUFFIXES:
+    if file.suffix.lower() not in PICTURE_SUFFIXES and not is_person_file(file):
         try:
             read_picture(file)
         except NoPicture:

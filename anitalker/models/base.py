@@ -9,8 +9,8 @@ of sound.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from anitalker.faces.paste import Patch
 if TYPE_CHECKING:
     from anitalker.decoder.mouth import MouthSynthesizer
     from anitalker.motion.generator import MotionGenerator
+    from anitalker.motion.manner import Manner
     from anitalker.motion.motion_space import MotionSpace
     from anitalker.motion.prior import MotionPrior
     from anitalker.motion.subspaces import MotionSubspaces
@@ -65,18 +66,43 @@ class FaceCheck:
     occlusion_warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class PersonTraits:
+    """What a person file tells of somebody beside the portrait.
+
+    patches uint8 [K,P,P,3], landmarks [K,N,3] in crop widths and motion [K,M]: references of the mouth; neutral [N,3]:
+    the face at rest, in face heights; manner: how the person moves; mouth: changes of the mouth synthesiser's weights
+    by key; lips: weight and bias of the lip regressor's last layer; both may be empty.
+    """
+
+    patches: Tensor
+    landmarks: Tensor
+    motion: Tensor
+    neutral: Tensor
+    manner: Manner
+    mouth: Mapping[str, Tensor] = field(default_factory=dict)
+    lips: Mapping[str, Tensor] = field(default_factory=dict)
+
+
 class StreamingModel(Protocol):
     """What streaming needs of a model that can generate motion while the speech arrives."""
 
     speech: SpeechFeatures
     generator: MotionGenerator
 
-    def sampling_params(self, options: RenderOptions) -> SamplingParams:
-        """The parameters of the motion generator that the options ask for."""
+    def generator_of(self, face: PreparedFace) -> MotionGenerator:
+        """The motion generator, as it is for the person of a face."""
         ...
 
-    def scale_motion(self, motion: Tensor, start: Tensor, options: RenderOptions) -> Tensor:
-        """Motion [T,M] with its difference to the portrait's code `start` [1,M] scaled by options.lips, head, blink."""
+    def sampling_params(self, options: RenderOptions, face: PreparedFace | None = None) -> SamplingParams:
+        """The parameters of the motion generator that the options, and the face's own manner, ask for."""
+        ...
+
+    def scale_motion(
+        self, motion: Tensor, start: Tensor, options: RenderOptions, face: PreparedFace | None = None
+    ) -> Tensor:
+        """Motion [T,M] with its difference to the portrait's code `start` [1,M] scaled by options.lips, head, blink,
+        and by the manner of the face's person."""
         ...
 
 
@@ -163,8 +189,11 @@ class Model(Protocol[FaceT]):
         """The square crop of a picture, uint8 [H,W,3], that this model expects."""
         ...
 
-    def prepare(self, picture: np.ndarray, crop: Crop, photos: Sequence[Crop] = ()) -> FaceT:
-        """Compute what is computed once per face; photos: crops of more pictures of the same person."""
+    def prepare(
+        self, picture: np.ndarray, crop: Crop, photos: Sequence[Crop] = (), traits: PersonTraits | None = None
+    ) -> FaceT:
+        """Compute what is computed once per face; photos: crops of more pictures of the same person; traits: of a
+        person file that was made for this model."""
         ...
 
     def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,14 +19,17 @@ from anitalker.decoder.compositor import Compositor
 from anitalker.decoder.decoder import Decoder, Layers, Prepared
 from anitalker.decoder.flow import landmark_flow
 from anitalker.decoder.mouth import MouthSynthesizer
-from anitalker.decoder.mouth_layer import PreparedMouth, draw_mouth, encode_references, prepare_mouth
+from anitalker.decoder.mouth_adapters import with_changes
+from anitalker.decoder.mouth_layer import PreparedMouth, draw_mouth, prepare_mouth
+from anitalker.decoder.mouth_patch import cut_patch, place_patch
 from anitalker.decoder.viewport import Viewport
 from anitalker.faces.crop import Crop, crop_face, crop_pixels, seen_part
 from anitalker.faces.detection import Face, FaceFinder
 from anitalker.faces.paste import Patch, crop_place
-from anitalker.models.base import FaceCheck, ProgressCallback
+from anitalker.models.base import FaceCheck, PersonTraits, PreparedFace, ProgressCallback
 from anitalker.motion import driving_video, idle
 from anitalker.motion.generator import MotionGenerator
+from anitalker.motion.manner import USUAL, Manner, with_lip_layer
 from anitalker.motion.motion_space import Codes, MotionSpace, RestingFace
 from anitalker.motion.occlusion import MESSAGES, PARTS, shut_eyes_warnings
 from anitalker.motion.prior import MotionPrior, landmark_residual
@@ -54,7 +57,7 @@ class LiteFace:
     """One face of a portrait, ready to move.
 
     compositor: composes frames in the picture's own pixels, as far as the crop lies in the picture; resting: the
-    landmarks, as motion moves them.
+    landmarks, as motion moves them. Of a person file: synthesizer, generator (None: the model's), manner.
     """
 
     crop: Crop
@@ -64,6 +67,9 @@ class LiteFace:
     compositor: Compositor
     resting: RestingFace
     mouth: PreparedMouth | None = None
+    synthesizer: MouthSynthesizer | None = None
+    generator: MotionGenerator | None = None
+    manner: Manner = USUAL
 
     @property
     def motion(self) -> Tensor:
@@ -149,10 +155,13 @@ class Lite:
         return crop_face(picture, face)
 
     @torch.inference_mode()
-    def prepare(self, picture: np.ndarray, crop: Crop, photos: Sequence[Crop] = ()) -> LiteFace:
+    def prepare(
+        self, picture: np.ndarray, crop: Crop, photos: Sequence[Crop] = (), traits: PersonTraits | None = None
+    ) -> LiteFace:
         """Compute what is computed once per face: codes, the decoder's features, the crop in the picture's pixels.
 
-        photos: more pictures of the person, which show what the mouth looks like, and what the face is at rest.
+        photos: more pictures of the person, which show what the mouth looks like, and what the face is at rest; traits:
+        of a person file, which settle the same and the person's manner.
         """
         image = to_tensor(crop.image, self.device)
         landmarks = torch.tensor(crop.landmarks, device=self.device)[None]
@@ -160,15 +169,27 @@ class Lite:
         references = (image, landmarks, codes.motion)
         if photos:
             codes, references = self._with_photos(codes, references, photos)
+        mouths = (cut_patch(references[0], place_patch(references[1])), *references[1:])
+        synthesizer, generator, manner = self.mouth, None, USUAL
+        if traits is not None:
+            neutral, manner = traits.neutral.to(landmarks)[None], traits.manner
+            codes = replace(codes, motion=self.space.beyond(neutral, landmarks, codes.motion))
+            kept = (to_tensors(traits.patches.to(self.device)), traits.landmarks, traits.motion)
+            mouths = tuple(torch.cat([shown, other.to(shown)]) for shown, other in zip(mouths, kept, strict=True))
+            if synthesizer is not None and traits.mouth:
+                synthesizer = with_changes(synthesizer, traits.mouth)
+            if traits.lips:
+                generator = with_lip_layer(self.generator, **traits.lips)
         prepared = self.decoder.prepare(image, landmarks, codes.motion, codes.appearance, teeth=self.mouth is None)
-        mouth = (
-            None if self.mouth is None else PreparedMouth(image, landmarks, encode_references(self.mouth, *references))
-        )
+        mouth = None
+        if synthesizer is not None:
+            mouth = PreparedMouth(image, landmarks, synthesizer.encode(*(values[None] for values in mouths)))
         seen, side = seen_part(crop), int(crop.side)
         viewport = Viewport.around(*seen, (side, side))
         compositor = Compositor(crop_pixels(picture, crop, seen), viewport, self.device)
         resting = self.space.rest(landmarks, codes.motion)
-        return LiteFace(crop, codes, landmarks, prepared, compositor, resting, mouth)
+        faces = (crop, codes, landmarks, prepared, compositor, resting, mouth)
+        return LiteFace(*faces, synthesizer, generator, manner)
 
     def _with_photos(
         self, codes: Codes, own: tuple[Tensor, Tensor, Tensor], photos: Sequence[Crop]
@@ -225,29 +246,43 @@ class Lite:
 
         progress is not called: this takes too little time.
         """
-        return self.scale_motion(self.speak(features, subject.motion, options, seed), subject.motion, options)
+        motion = self.speak(features, subject.motion, options, seed, subject)
+        return self.scale_motion(motion, subject.motion, options, subject)
 
     @torch.inference_mode()
-    def speak(self, features: Tensor, start: Tensor, options: RenderOptions, seed: int) -> Tensor:
-        """Speech features [1,T,S] -> motion [T,M] that begins with the code `start` [1,M]; nothing is scaled."""
-        rng = torch.Generator().manual_seed(seed)
-        return generate_motion(self.generator, features, start, rng, self.sampling_params(options))
+    def speak(
+        self, features: Tensor, start: Tensor, options: RenderOptions, seed: int, face: PreparedFace | None = None
+    ) -> Tensor:
+        """Speech features [1,T,S] -> motion [T,M] that begins with the code `start` [1,M]; nothing is scaled.
+
+        face: whose generator and manner count.
+        """
+        rng, params = torch.Generator().manual_seed(seed), self.sampling_params(options, face)
+        return generate_motion(self.generator_of(face), features, start, rng, params)
+
+    def generator_of(self, face: PreparedFace | None) -> MotionGenerator:
+        """The motion generator, as it is for the person of a face."""
+        adapted = face.generator if isinstance(face, LiteFace) else None
+        return self.generator if adapted is None else adapted
 
     @torch.inference_mode()
     def idle(self, subject: LiteFace, frames: int, options: RenderOptions, temperature: float, seed: int) -> Tensor:
         """Motion [T,M] without speech, sampled from the prior. The model must have one."""
         assert self.prior is not None, "this model has no prior"
         rng = torch.Generator().manual_seed(seed)
-        config = self.generator.config
+        config, options = self.generator.config, subject.manner.options(options)
         return idle.idle_portrait(self.prior, subject.motion, frames, rng, temperature, self.subspaces, options, config)
 
-    def sampling_params(self, options: RenderOptions) -> SamplingParams:
+    def sampling_params(self, options: RenderOptions, face: PreparedFace | None = None) -> SamplingParams:
         """The parameters of the motion generator that the options ask for, with this family's defaults."""
-        return SamplingParams.from_options(options)
+        return SamplingParams.from_options(options, _manner_of(face))
 
-    def scale_motion(self, motion: Tensor, start: Tensor, options: RenderOptions) -> Tensor:
-        """Motion [T,M] with its difference to the portrait's code `start` [1,M] scaled by options.lips, head, blink."""
-        return scale_motion(motion, start, self.subspaces, options)
+    def scale_motion(
+        self, motion: Tensor, start: Tensor, options: RenderOptions, face: PreparedFace | None = None
+    ) -> Tensor:
+        """Motion [T,M] with its difference to the portrait's code `start` [1,M] scaled by options.lips, head, blink,
+        and by the manner of the face's person."""
+        return scale_motion(motion, start, self.subspaces, _manner_of(face).options(options))
 
     @cached_property
     def subspaces(self) -> MotionSubspaces:
@@ -273,9 +308,10 @@ class Lite:
         flow = landmark_flow(landmarks, targets, config.grid, config.smoothing)
         with torch.autocast(motion.device.type, torch.bfloat16, enabled=use_bfloat16):
             layers = self.decoder.refine(subject.prepared, targets, motion, flow)
-            if self.mouth is None or subject.mouth is None:
+            synthesizer = subject.synthesizer or self.mouth
+            if synthesizer is None or subject.mouth is None:
                 return layers
-            return replace(layers, mouth=draw_mouth(self.mouth, subject.mouth, targets, motion, flow))
+            return replace(layers, mouth=draw_mouth(synthesizer, subject.mouth, targets, motion, flow))
 
     @torch.inference_mode()
     def render_frames(self, subject: LiteFace, motion: Tensor) -> Iterator[np.ndarray]:
@@ -287,3 +323,7 @@ class Lite:
         rows, columns = crop_place(subject.crop)
         for patch in subject.compositor.frames(self.layers(subject, motion)):
             yield Patch(rows.start + patch.top, columns.start + patch.left, patch.pixels)
+
+
+def _manner_of(face: PreparedFace | None) -> Manner:
+    return face.manner if isinstance(face, LiteFace) else USUAL

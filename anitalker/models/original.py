@@ -25,7 +25,7 @@ from anitalker.faces.crop import Crop, crop_face, seen_part
 from anitalker.faces.detection import Face, FaceFinder, box_of
 from anitalker.faces.landmarks import CHIN
 from anitalker.faces.paste import Patch, feathered
-from anitalker.models.base import FaceCheck, ProgressCallback
+from anitalker.models.base import FaceCheck, PersonTraits, ProgressCallback
 from anitalker.motion.motion_files import read_pose
 from anitalker.motion.occlusion import shut_eyes_warnings
 from anitalker.motion.samplers import ddim_sample, ddim_schedule
@@ -157,7 +157,9 @@ class Original:
         return crop_face(picture, face, FACE_HEIGHT_IN_CROP, FACE_CENTRE_IN_CROP)
 
     @torch.inference_mode()
-    def prepare(self, picture: np.ndarray, crop: Crop, photos: Sequence[Crop] = ()) -> OriginalFace:
+    def prepare(
+        self, picture: np.ndarray, crop: Crop, photos: Sequence[Crop] = (), traits: PersonTraits | None = None
+    ) -> OriginalFace:
         """Compute what is computed once per face: codes, the decoder's features, control signals."""
         codes = self.stage_one.encode(resize_to_network(to_tensor(crop.image, self.device), self.size))
         prepared = self.stage_one.dec.prepare(self.constants, codes.image_code, codes.skips)

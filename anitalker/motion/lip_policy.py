@@ -26,9 +26,12 @@ def guided_mean(mean: Tensor, regression: Tensor | None, unconditional: Tensor, 
     return guided if regression is None else guided + LIP_REGRESSOR_WEIGHT * (regression - guided)
 
 
-def amplify(motion: Tensor, neutral: Tensor, spoken: Tensor) -> Tensor:
-    """Motion [1,n,M] with lips LIP_GAIN times as far from `neutral` [M], the neutral face, normalised."""
-    return motion + (LIP_GAIN - 1) * (motion - neutral) @ spoken
+def amplify(motion: Tensor, neutral: Tensor, spoken: Tensor, factor: float = 1.0) -> Tensor:
+    """Motion [1,n,M] with lips LIP_GAIN times as far from `neutral` [M], the neutral face, normalised.
+
+    factor: on the gain, of a person's own manner.
+    """
+    return motion + (LIP_GAIN * factor - 1) * (motion - neutral) @ spoken
 
 
 def ease_in(frames: Tensor | int) -> Tensor:

@@ -167,10 +167,17 @@ class MotionSpace(nn.Module):
         with _no_autocast(landmarks):
             weight = 1 / (1 + motion[:, :2].square().sum(1) / SETTLE_TURN**2)
             neutral = (self.neutral(landmarks, motion) * weight[:, None, None]).sum(0, keepdim=True) / weight.sum()
-            shape, scale = self._shape(landmarks[:1], motion[:1]), lid_scale(neutral, self.canonical)
+            return self.beyond(neutral, landmarks[:1], motion[:1])
+
+    def beyond(self, neutral: Tensor, landmarks: Tensor, motion: Tensor) -> Tensor:
+        """Motion codes [B,M] whose expression is what landmarks [B,N,3] have beyond a neutral face that is known.
+
+        neutral [1,N,3] in face heights; motion [B,M]: the codes that were read, whose pose stays.
+        """
+        with _no_autocast(landmarks):
+            shape, scale = self._shape(landmarks, motion), lid_scale(neutral, self.canonical)
             expression = ((shape - neutral) / scale).flatten(1) @ self.directions
-            pose, learned = motion[:1, :POSE_SIZE], motion[:1, self.config.shown_size :]
-            return torch.cat([pose, expression, learned], 1)
+            return torch.cat([motion[:, :POSE_SIZE], expression, motion[:, self.config.shown_size :]], 1)
 
     def rest(self, portrait: Tensor, portrait_motion: Tensor) -> RestingFace:
         """The part of `landmarks` that is the same for all frames of a portrait."""

@@ -6,7 +6,7 @@ Letters: n frames to generate, p frames already generated, S speech features, M 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from anitalker.motion import motion_files, samplers
 from anitalker.motion.blinks import Blinks
 from anitalker.motion.generator import CONTROL_INDICES, CONTROLS, Generator
 from anitalker.motion.lip_policy import EASE_IN_FRAMES, amplify, ease_in, guided_mean
+from anitalker.motion.manner import USUAL, Manner
 from anitalker.runtime.smoothstep import smoothstep
 
 HEAD_NOISE_CORRELATION = 0.9  # of the head's noise from one frame to the next, so that heads sway and do not tremble
@@ -32,7 +33,7 @@ class SamplingParams:
     steps and guidance are never None here. temperature: how far what speech decides (lips, jaw) may deviate from the
     mean of all motions that fit the speech; 1 draws a sample, 0 takes the mean. Head and lids are always samples.
     pose [T,3] in degrees: yaw, pitch, roll of every frame; the last row is kept for longer speech. Angles are absolute;
-    scale and location are relative to the portrait.
+    scale and location are relative to the portrait. manner: how the person moves.
     """
 
     steps: int = LITE_STEPS
@@ -45,9 +46,10 @@ class SamplingParams:
     location: float | None = RenderOptions.location
     pose: Tensor | None = None
     still: bool = RenderOptions.still
+    manner: Manner = USUAL
 
     @classmethod
-    def from_options(cls, options: RenderOptions) -> SamplingParams:
+    def from_options(cls, options: RenderOptions, manner: Manner = USUAL) -> SamplingParams:
         """The parameters that a user's options ask for. Reads the pose file; InputError if it is not usable."""
         return cls(
             steps=LITE_STEPS if options.steps is None else options.steps,
@@ -59,6 +61,7 @@ class SamplingParams:
             location=options.location,
             pose=None if options.pose is None else torch.tensor(motion_files.read_pose(options.pose)),
             still=options.still,
+            manner=manner,
         )
 
 
@@ -95,7 +98,9 @@ class MotionStream:
         # The end of the last window. The next window generates it again from more speech, and fades over from it.
         self.tail = start.new_zeros(1, 0, network.config.motion_size)
         self.head_noise = torch.randn(1, 1, POSE_SIZE, generator=rng).to(start)  # state of the autoregression
-        self.blinks = Blinks(network.config, torch.Generator().manual_seed(_draw_seed(rng)), start.device)
+        seconds = params.manner.blink_seconds
+        config = network.config if seconds is None else replace(network.config, blink_every=seconds)
+        self.blinks = Blinks(config, torch.Generator().manual_seed(_draw_seed(rng)), start.device)
         self.frame_count = 0  # frames that have left
 
     @torch.no_grad()
@@ -127,13 +132,17 @@ class MotionStream:
         return torch.cat([self.tail[:, :n] + weight * (motion[:, :n] - self.tail[:, :n]), motion[:, n:]], 1)
 
     def _commit(self, motion: Tensor) -> Tensor:
-        """Make generated frames (normalised) previous ones, and return their codes with blinks added."""
-        blinks = self.blinks(self.frame_count, motion.shape[1])
+        """Make generated frames (normalised) previous ones, and return their codes with blinks added, and with the
+        person's rest, out of which the next window does not go on."""
+        added = self.blinks(self.frame_count, motion.shape[1])
+        if self.params.manner.rest is not None:
+            frames = torch.arange(self.frame_count, self.frame_count + motion.shape[1], device=motion.device)
+            added = added + ease_in(frames)[:, None] * self.params.manner.rest.to(added)
         self.frame_count += motion.shape[1]
         self.previous = torch.cat([self.previous, motion], 1)
         excess = max(0, self.previous.shape[1] - self.network.config.previous)
         self.previous, self.speech = self.previous[:, excess:], self.speech[:, excess:]
-        return self.network.denormalise(motion, self.start) + blinks
+        return self.network.denormalise(motion, self.start) + added
 
     def _generate_window(self, n: int) -> Tensor:
         """The next n frames, normalised [1,n,M]."""
@@ -159,7 +168,7 @@ class MotionStream:
         regression = None if network.lips is None else network.lips(self.speech[:, : p + n])[:, p:]
         mean = guided_mean(estimates[0][:1], regression, estimates[0][-1:], params.guidance)
         motion = motion + (1 - params.temperature) * (mean - motion) @ network.spoken
-        motion = amplify(motion, -network.mean / network.std, network.spoken)
+        motion = amplify(motion, -network.mean / network.std, network.spoken, params.manner.lips)
         return self._apply_controls(self._ease_in(self._smooth_head(motion), n), p, n)
 
     def _noise(self, n: int) -> Tensor:

@@ -44,12 +44,14 @@ class Generator:
     """What generated a file: name of the model, SHA-256 of its weights (of two files joined by a plus), seed.
 
     ingredients: files that it was made of. The first is the filmed video that was edited; more are inputs to the edit.
+    consent: who agreed to it, by the person file that speaks.
     """
 
     model: str
     weights: str = ""
     seed: int | None = None
     ingredients: tuple[Path, ...] = ()
+    consent: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def build_manifest(generator: Generator, title: str) -> dict:
     when = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     done = {"when": when, "softwareAgent": tool}
     facts = {"model": generator.model, "weights_sha256": generator.weights, "seed": generator.seed, **tool}
+    if generator.consent:
+        facts["consent"] = generator.consent
     actions = [{"action": "c2pa.created", **done, "digitalSourceType": SOURCE_TYPE}]
     if generator.ingredients:
         labels = [_ingredient_label(number) for number in range(len(generator.ingredients))]

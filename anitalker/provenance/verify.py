@@ -122,6 +122,7 @@ def _describe_credentials(credentials: dict) -> str:
     kind = (credentials["source_type"] or "no source type").rsplit("/", 1)[-1]
     origin = credentials["origin"] or {}
     model = f", model {origin['model']}" if origin.get("model") else ""
+    model += f", consent: {origin['consent']}" if origin.get("consent") else ""
     signer, generator, made = credentials["signer"], credentials["generator"], credentials["made"]
     source = f", from {', '.join(credentials['ingredients'])}" if credentials["ingredients"] else ""
     return f"{signature}, {trust}: {signer}; {generator}, {kind}, {made}{model}{source}"

@@ -101,8 +101,9 @@ class LiveMotion:
         mean = network.estimate(encoded_speech, self.begin, count, frames)
         regression = None if network.lips is None else network.lips.decode(lip_encoding[0], frames)
         mean = guided_mean(mean, regression, self._unconditional_mean(count, index), self.params.guidance)
-        mean = amplify(mean, -network.mean / network.std, network.spoken)
-        return mean
+        manner = self.params.manner
+        mean = amplify(mean, -network.mean / network.std, network.spoken, manner.lips)
+        return mean if manner.rest is None else mean + manner.rest.to(mean) / network.std
 
     @torch.no_grad()
     def _unconditional_mean(self, count: int, index: int) -> Tensor:

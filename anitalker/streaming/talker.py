@@ -51,12 +51,18 @@ class StreamingTalker:
         if model is None:
             raise InputError(f"model {talker.name} makes whole clips and cannot stream; take --model lite")
         talker.model.check(options)
-        params = model.sampling_params(options if options.steps else replace(options, steps=SAMPLER_STEPS))
+        sampled = options if options.steps else replace(options, steps=SAMPLER_STEPS)
         self.talker, self.portrait, self.options, self.late = talker, portrait, options, late
         self.model = model
         self.features = StreamingSpeechFeatures(model.speech, level)
         self.streams = [
-            LiveMotion(model.generator, face.motion, torch.Generator().manual_seed(options.seed + n), params, lookahead)
+            LiveMotion(
+                model.generator_of(face),
+                face.motion,
+                torch.Generator().manual_seed(options.seed + n),
+                model.sampling_params(sampled, face),
+                lookahead,
+            )
             for n, face in enumerate(portrait.faces)
         ]
         self.frame_count = 0  # frames that were delivered
@@ -74,8 +80,8 @@ class StreamingTalker:
         """As `motion`, frame by frame, [1,M] of each face, generated on demand."""
         features = self.features.push(torch.tensor(samples), last)
         for motions in zip(*(stream.frames(features, last) for stream in self.streams), strict=True):
-            pairs = zip(motions, self.streams, strict=True)
-            yield [self.model.scale_motion(motion[0], stream.start, self.options) for motion, stream in pairs]
+            triples = zip(motions, self.streams, self.portrait.faces, strict=True)
+            yield [self.model.scale_motion(m[0], stream.start, self.options, face) for m, stream, face in triples]
 
     def push(self, samples: np.ndarray, last: bool = False) -> Iterator[np.ndarray]:
         """Samples float32 [n] at 16 kHz -> frames uint8 [H,W,3] that are ready.

@@ -95,7 +95,7 @@ def test_frames_ahead_are_those_of_the_file(found_talker, example_portrait, make
     options = RenderOptions(steps=1, lips=1.5, seed=3, batch_size=1)
     portrait, model = found_talker.portrait(example_portrait), found_talker.model
     whole = found_talker.motion(portrait, speech, options)[0]
-    windows = motion_windows(model, model.speech_features(torch.tensor(speech)), portrait.faces[0].motion, options, 3)
+    windows = motion_windows(model, model.speech_features(torch.tensor(speech)), portrait.faces[0], options, 3)
     assert torch.allclose(torch.cat(list(windows)), whole, atol=1e-5)
     frames = list(draw_ahead(found_talker, portrait, speech, options, 3))
     expected = list(found_talker.draw(portrait, [whole[:3]], options))

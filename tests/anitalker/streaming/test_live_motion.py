@@ -5,6 +5,7 @@ import torch
 
 from anitalker.config import GeneratorConfig
 from anitalker.motion.generator import MotionGenerator
+from anitalker.motion.manner import Manner, with_lip_layer
 from anitalker.motion.windows import SamplingParams
 from anitalker.streaming import live_motion
 from anitalker.streaming.live_motion import LiveMotion
@@ -80,3 +81,23 @@ def test_frames_at_the_end_cost_what_others_do(network):
     assert not any(asked) and len(asked) == live_motion.CONTEXT_FRAMES + 6
     live.push(speech[:, :0], last=True)
     assert len(asked) - sum(asked) == speech.shape[1] - 1 and sum(asked) <= 2
+
+
+def test_a_person_s_manner_counts_in_a_stream(network):
+    """Lips move farther about the neutral face, and rest where the person's do; the first frame stays."""
+    speech, rest = torch.randn(1, 40, 7), torch.zeros(20)
+    rest[10:] = 0.1
+    usual, _ = run(network, speech, 1)
+    wide, _ = run(network, speech, 1, SamplingParams(steps=2, manner=Manner(lips=1.5)))
+    resting, _ = run(network, speech, 1, SamplingParams(steps=2, manner=Manner(rest=rest)))
+    assert torch.equal(wide[0], usual[0]) and torch.equal(resting[0], usual[0])
+    assert torch.allclose(wide[8:, 10:], 1.5 * usual[8:, 10:], atol=1e-4)
+    assert torch.allclose(resting[8:, 10:], usual[8:, 10:] + 0.1, atol=1e-4)
+
+
+def test_a_person_s_lip_layer_counts_in_a_stream(network):
+    lips = network.lips.out
+    adapted = with_lip_layer(network, 2 * lips.weight, 2 * lips.bias)
+    speech = torch.randn(1, 20, 7)
+    assert not torch.allclose(run(adapted, speech, 1)[0][8:], run(network, speech, 1)[0][8:])
+    assert torch.equal(adapted.lips.out.weight, 2 * lips.weight) and network.lips.out is lips

@@ -1,0 +1,1 @@
+"""A person of one's own: files that hold one, and how a video becomes one."""

@@ -1,0 +1,48 @@
+"""anitalker tune on the command line: consent comes first, and the summary says what is in the file."""
+
+import json
+
+import pytest
+
+from anitalker.cli import main
+from anitalker.commands.tune import print_summary
+from anitalker.person.tuning import TuneFacts
+from anitalker.pipeline import Talker
+
+FACTS = {name: None for name in TuneFacts.__annotations__}
+FACTS |= {"output": "me.safetensors", "bytes": 870_000, "seconds": 36.0, "speech_seconds": 30.0, "references": 7}
+FACTS |= {"mouth": (0.67, 0.52), "lips": None, "finished": True, "exit_status": 0}
+
+
+@pytest.mark.parametrize("consent", [[], ["--consent", " "]])
+def test_without_consent_nothing_is_loaded(capsys, tmp_path, monkeypatch, consent):
+    monkeypatch.setattr("anitalker.models.loading.load", lambda *_: pytest.fail("loaded"))
+    assert main(["tune", "me.mp4", "-o", str(tmp_path / "me.safetensors"), *consent]) == 2
+    assert capsys.readouterr().err == 'error: consent is missing; say who agreed to this avatar: --consent "NAME"\n'
+
+
+def test_arguments_reach_the_talker(capsys, tmp_path, monkeypatch, untrained_model):
+    seen = []
+
+    def tune(talker, videos, output, options, progress):
+        seen.append((videos, output, options))
+        return FACTS | {"exit_status": 130}
+
+    monkeypatch.setattr(Talker, "tune", tune)
+    target = str(tmp_path / "me.safetensors")
+    model = ["--model", str(untrained_model), "--device", "cpu", "--json"]
+    command = ["tune", "a.mp4", "b.mp4", "-o", target, "--consent", "Ada", *model]
+    command += ["--portrait", "3.5", "--minutes", "2"]
+    assert main(command) == 130
+    assert json.loads(capsys.readouterr().out)["references"] == 7
+    (videos, output, options) = seen[0]
+    assert videos == ["a.mp4", "b.mp4"] and output == target
+    assert (options.consent, options.portrait, options.minutes) == ("Ada", "3.5", 2.0)
+
+
+def test_the_summary_tells_what_others_can_see(capsys):
+    print_summary(FACTS | {"finished": False})
+    out = capsys.readouterr().out
+    assert "me.safetensors: 0.9 MB, of 36 s of video, 30 s of them with speech; broken off" in out
+    assert "can see the portrait and 7 pictures of the mouth" in out
+    assert "mouth: error on held-out video 0.670 -> 0.520" in out and "lips: as shipped" in out
