@@ -33,6 +33,7 @@ COMMANDS = (
     "inspect",
     "models",
     "verify",
+    "serve",
     "app",
     "bench",
 )

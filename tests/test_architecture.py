@@ -51,6 +51,7 @@ ALLOWED = {
     "streaming": {"encoders", "media", "motion", "pipeline", "runtime"},
     "batch": {"files", "media", "pipeline", "rendering", "spreadsheet", "weights"},
     "inspection": {"faces", "files", "media", "models", "motion", "pipeline", "runtime"},
+    "server": {"__init__", "files", "media", "motion", "pipeline", "provenance", "runtime", "streaming"},
     "commands": {
         "__init__",
         "batch",
@@ -64,12 +65,12 @@ ALLOWED = {
         "pipeline",
         "provenance",
     }
-    | {"rendering", "runtime", "streaming", "weights"},
+    | {"rendering", "runtime", "server", "streaming", "weights"},
     "cli": {"commands"},
     "__main__": {"cli"},
     "__init__": {"pipeline"},
     "app": {"batch", "dubbing", "estimate", "faces", "files", "inspection", "media", "models", "motion", "pipeline"}
-    | {"provenance", "rendering", "runtime", "streaming", "weights"},
+    | {"provenance", "rendering", "runtime", "server", "streaming", "weights"},
     "scripts": set(),  # everything but the commands and the page
 }
 LONGEST = 350  # lines of a file

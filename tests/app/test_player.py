@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from anitalker.server.job_queue import Job
 from app import player
 from app.inputs import video_name
-from app.jobs import Job
 
 
 def file(name, path="/x/stored.bin"):
