@@ -59,9 +59,7 @@ def add_arguments(parser: options.Parser) -> None:
         default=limits.media_seconds,
         help="length of a recording (default: %(default)g)",
     )
-    parser.epilog = (
-        f"The environment variable {TOKEN_VARIABLE} is the token that clients send."
-    )
+    parser.epilog = f"The environment variable {TOKEN_VARIABLE} is the token that clients send."
     options.add_common_options(parser)
 
 
