@@ -19,9 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anitalker import __version__
 from anitalker.config import InputError
-from anitalker.server import rest
+from anitalker.server import live_rest, rest
 from anitalker.server.avatars import AvatarStore, UnknownAvatar
 from anitalker.server.guard import Guard
+from anitalker.server.live_sessions import LiveSessions, TooManySessions, UnknownSession
 from anitalker.server.metrics import Metrics
 from anitalker.server.settings import ServerSettings
 from anitalker.server.videos import QueueFull, UnknownVideo, VideoStore
@@ -49,7 +50,9 @@ def build_application(talker: Talker, settings: ServerSettings, voices: Voices |
     app.state.settings, app.state.metrics = settings, Metrics()
     app.state.avatars = AvatarStore(talker, folder / "avatars", settings.limits)
     app.state.videos = VideoStore(talker, folder / "videos", settings.limits, voices or Voices())
+    app.state.sessions = LiveSessions(talker, settings, app.state.metrics)
     app.include_router(rest.router)
+    app.include_router(live_rest.router)
     app.add_api_route("/healthz", healthz, methods=["GET"], summary="Whether the server runs")
     app.add_api_route("/metrics", metrics, methods=["GET"], summary="Figures for Prometheus", response_class=Response)
     _add_error_handlers(app)
@@ -97,10 +100,12 @@ class CountAnswers:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Delete what is old while the server runs, and everything when it ends."""
     sweeping = asyncio.create_task(_sweep_regularly(app))
+    app.state.sessions.start_looking()
     try:
         yield
     finally:
         sweeping.cancel()
+        await app.state.sessions.close_all()
         app.state.videos.close()
         shutil.rmtree(app.state.folder, ignore_errors=True)
 
@@ -133,8 +138,9 @@ def _add_error_handlers(app: FastAPI) -> None:
         return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
     app.add_exception_handler(InputError, refuse_input)
-    app.add_exception_handler(QueueFull, refuse_busy)
-    app.add_exception_handler(UnknownAvatar, refuse_unknown)
-    app.add_exception_handler(UnknownVideo, refuse_unknown)
+    for busy in (QueueFull, TooManySessions):
+        app.add_exception_handler(busy, refuse_busy)
+    for unknown in (UnknownAvatar, UnknownVideo, UnknownSession):
+        app.add_exception_handler(unknown, refuse_unknown)
     app.add_exception_handler(RequestValidationError, refuse_form)
     app.add_exception_handler(HTTPException, tell)

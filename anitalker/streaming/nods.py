@@ -16,7 +16,7 @@ LONGEST_WAIT_FRAMES = 5 * FPS  # the longest time without a nod while the other 
 
 
 class Nods:
-    """Nods at pauses of what is heard, and now and then within a long phrase (Gratch et al. 2006, "Virtual Rapport")."""
+    """Nods at pauses of what is heard, and now and then in a long phrase (Gratch et al. 2006, "Virtual Rapport")."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
