@@ -36,6 +36,8 @@ MAX_WAITING_SECONDS = 300.0  # of speech; more is refused
 MIN_DRAWING_SECONDS, MAX_DRAWING_SECONDS = 0.02, 0.04  # reserved for a frame, by what the machine needs for it
 RESERVE = 1.3  # times the measured seconds of a frame
 LATE_SECONDS = 0.04  # after which a frame is not drawn any more
+MAX_UNDRAWN_FRAMES = 5  # in a row; then the newest is drawn, late or not
+MAX_BEHIND_FRAMES = 25  # of speech that the networks have not seen; then they do not see it at all
 REST_FRAMES = 20  # of silence before the beginning, from which the resting lips come
 CLOSING_FRAMES = 3  # in which lips close after an interruption: 0.12 s
 RESTING_FRAMES = 10  # in which lips come to rest in silence
@@ -90,6 +92,7 @@ class LiveFace:
         self._ready: deque[list[Tensor]] = deque()  # motion of frames that are not delivered
         self._fed = 0  # position up to which speech was fed to the networks
         self.index = 0  # of the next frame
+        self._undrawn = 0  # frames since the last one that was drawn
         self._lips = 0.0  # 0: at rest, 1: as the speech has them
         self._interrupted_until = 0  # position up to which lips close instead of speaking
         self._heard_at = float("-inf")  # when the other was last loud
@@ -223,6 +226,11 @@ class LiveFace:
     def advance(self, wait: Callable[[float], object] = time.sleep) -> Iterator[LiveFrame]:
         """Yield the frames for which the speech is there, each at its time, for which `wait` waits."""
         begin, position = self._now(), self.position
+        behind = (position - self._fed) // SAMPLES_PER_FRAME
+        if behind > MAX_BEHIND_FRAMES:  # the machine stood still, or is far too slow
+            self._fed += behind * SAMPLES_PER_FRAME
+            for _ in range(behind):
+                yield self._next_frame(None, 0.0, wait)
         if position > self._fed:
             motions = self.stream.motion(self.line.read(self._fed, position - self._fed))
             self._fed = position
@@ -235,16 +243,22 @@ class LiveFace:
             yield self._next_frame(self._ready.popleft(), motion_seconds, wait)
             motion_seconds = 0.0
 
-    def _next_frame(self, motions: list[Tensor], motion_seconds: float, wait: Callable[[float], object]) -> LiveFrame:
+    def _next_frame(
+        self, motions: list[Tensor] | None, motion_seconds: float, wait: Callable[[float], object]
+    ) -> LiveFrame:
+        """The next frame at its time, from a row of motion per face; None: nobody knows it, the last one is shown."""
         index, at = self.index, self.index * SAMPLES_PER_FRAME
         due = self._start + at / SAMPLE_RATE + self.delay
         is_speaking = self.line.is_audible(at, at + SAMPLES_PER_FRAME)
-        motions = self._shape(motions, at)
-        is_late = self._now() > due + LATE_SECONDS
-        is_drawn, begin = self.frame_rate.draws(index) and not is_late, self._now()
-        if is_drawn:
-            self._picture = self._draw(motions)
+        shaped = None if motions is None else self._shape(motions, at)
+        begin = self._now()
+        is_late = begin > due + LATE_SECONDS
+        is_overdue = self._undrawn >= MAX_UNDRAWN_FRAMES and not self._ready
+        is_drawn = shaped is not None and (is_overdue or (self.frame_rate.draws(index) and not is_late))
+        if shaped is not None and is_drawn:
+            self._picture = self._draw(shaped)
         drawing_seconds = self._now() - begin if is_drawn else 0.0
+        self._undrawn = 0 if is_drawn else self._undrawn + 1
         is_late = is_late or self._now() > due + LATE_SECONDS
         if self.frame_rate.record(motion_seconds, drawing_seconds, is_late):
             self._on_event("frame_rate", self.frame_rate.rate)

@@ -15,7 +15,7 @@ import pytest
 from anitalker.server.live_session import LiveSession
 
 TONE = 0.3 * np.sin(np.arange(16_000) * 0.3)
-PATIENCE = 60  # seconds; a free machine needs a few
+PATIENCE = 30  # seconds; a free machine needs a few
 
 
 def connection_of_this_machine():

@@ -133,6 +133,23 @@ def test_the_frame_rate_falls_in_steps_and_sound_does_not_break(watched):
     assert np.count_nonzero(sound[320 : 320 + len(TONE)]) > 0.99 * len(TONE)
 
 
+def test_a_machine_that_is_far_too_slow_still_shows_a_picture_now_and_then(watched):
+    watched.cost = 0.5
+    frames = watched.live(5)
+    drawn = [frame.index for frame in frames if frame.is_drawn]
+    assert [frame.index for frame in frames] == list(range(len(frames))) and len(frames) > 100
+    assert max(np.diff(drawn)) <= 30 and len(drawn) >= 5
+
+
+def test_after_a_standstill_it_goes_on_from_now(watched):
+    watched.live(0.5)
+    watched.clock.wait(10)
+    frames = watched.live(1)
+    assert [frame.index for frame in frames] == list(range(frames[0].index, frames[0].index + len(frames)))
+    assert frames[-1].is_drawn and frames[-1].delay < watched.face.delay + 0.05
+    assert sum(frame.is_drawn for frame in frames) < 40
+
+
 def test_a_listening_head_nods(watched):
     watched.live(0.2)
     for _ in range(60):
