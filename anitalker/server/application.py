@@ -7,14 +7,14 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anitalker import __version__
@@ -31,6 +31,7 @@ from anitalker.server.voices import Voices
 if TYPE_CHECKING:
     from anitalker.pipeline import Talker
 
+LIVE_PAGE = Path(__file__).parent / "live_page"
 SWEEP_SECONDS = 30.0  # between two deletions of what was kept long enough
 DESCRIPTION = "One portrait speaks: videos by REST, and live by WebRTC. Errors are JSON: `detail` is one line."
 log = logging.getLogger(__name__)
@@ -55,6 +56,9 @@ def build_application(talker: Talker, settings: ServerSettings, voices: Voices |
     app.include_router(live_rest.router)
     app.add_api_route("/healthz", healthz, methods=["GET"], summary="Whether the server runs")
     app.add_api_route("/metrics", metrics, methods=["GET"], summary="Figures for Prometheus", response_class=Response)
+    for file in LIVE_PAGE.iterdir():
+        path = "/" if file.name == "index.html" else f"/{file.name}"
+        app.add_api_route(path, _reader(file), methods=["GET"], include_in_schema=False)
     _add_error_handlers(app)
     app.add_middleware(
         CORSMiddleware,
@@ -77,6 +81,13 @@ def metrics(request: Request) -> Response:
     state = request.app.state
     state.metrics.videos.set(state.videos.queue.count)
     return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _reader(file: Path) -> Callable[[], Awaitable[FileResponse]]:
+    async def read() -> FileResponse:
+        return FileResponse(file, headers={"cache-control": "no-cache"})
+
+    return read
 
 
 class CountAnswers:
