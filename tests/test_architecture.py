@@ -52,6 +52,7 @@ ALLOWED = {
     "batch": {"files", "media", "pipeline", "rendering", "spreadsheet", "weights"},
     "inspection": {"faces", "files", "media", "models", "motion", "pipeline", "runtime"},
     "server": {"__init__", "files", "media", "motion", "pipeline", "provenance", "runtime", "streaming"},
+    "integrations": {"__init__", "pipeline", "provenance", "streaming"},
     "commands": {
         "__init__",
         "batch",

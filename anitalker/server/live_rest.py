@@ -52,6 +52,14 @@ class Answer(BaseModel):
     delay: float
 
 
+class IceServerFacts(BaseModel):
+    """A STUN or TURN server, as RTCPeerConnection takes it."""
+
+    urls: list[str]
+    username: str | None = None
+    credential: str | None = None
+
+
 class SessionFacts(BaseModel):
     """A live session. waiting: seconds of speech that were not heard yet; frame_rate: 25, 20 or 15."""
 
@@ -86,6 +94,16 @@ async def open_session(offer: Offer, avatars: Avatars, sessions: Sessions) -> An
     session, sdp = await sessions.open(portrait, offer.sdp, offer.microphone, options)
     assert session.face is not None
     return Answer(id=session.id, sdp=sdp, delay=session.face.delay)
+
+
+@router.get("/ice-servers", summary="STUN and TURN servers", response_model_exclude_none=True)
+async def list_ice_servers(sessions: Sessions) -> list[IceServerFacts]:
+    """The servers of --ice-servers, for the client's RTCPeerConnection."""
+    servers = sessions.settings.ice_servers
+    return [
+        IceServerFacts(urls=list(server.urls), username=server.username, credential=server.credential)
+        for server in servers
+    ]
 
 
 @router.get("/{session_id}", summary="State of a session")

@@ -86,7 +86,7 @@ class LiveFace:
     ) -> None:
         self.stream = StreamingTalker(talker, portrait, options, lookahead)
         self.line, self.frame_rate, self.nods = SpeechLine(), FrameRate(), Nods(options.seed)
-        self._filters, self._on_frame, self._on_event, self._now = frame_filters, on_frame, on_event, now
+        self.on_frame, self._filters, self._on_event, self._now = on_frame, frame_filters, on_event, now
         self._unread: Queue[LiveFrame | None] = Queue(MAX_UNREAD_FRAMES)
         self._lookahead_samples = (lookahead + 1) * SAMPLES_PER_FRAME + CONTEXT_SAMPLES
         self._ready: deque[list[Tensor]] = deque()  # motion of frames that are not delivered
@@ -122,6 +122,12 @@ class LiveFace:
         return rest, float(np.clip(min(seconds), MIN_DRAWING_SECONDS, MAX_DRAWING_SECONDS))
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of its pictures."""
+        assert self._picture is not None
+        return self._picture.shape[0], self._picture.shape[1]
+
+    @property
     def position(self) -> int:
         """The position of now: what is pushed at this moment is heard `delay` seconds later."""
         return int((self._now() - self._start) * SAMPLE_RATE)
@@ -136,8 +142,8 @@ class LiveFace:
         """Seconds of speech that wait to be heard."""
         return max(0.0, (self.line.end - self.heard_position) / SAMPLE_RATE)
 
-    def push(self, samples: np.ndarray, is_live: bool = False) -> None:
-        """Speak samples, float32 [N] at 16 kHz in -1..1, behind what waits already.
+    def push(self, samples: np.ndarray, is_live: bool = False) -> int:
+        """Speak samples, float32 [N] at 16 kHz in -1..1, behind what waits already. Returns the position of the first.
 
         is_live: they come from a microphone; silence among them is left out where they have fallen behind. InputError
         if too much speech waits.
@@ -147,8 +153,8 @@ class LiveFace:
         if waiting + len(samples) / SAMPLE_RATE > MAX_WAITING_SECONDS:
             raise InputError(f"{MAX_WAITING_SECONDS:.0f} s of speech wait already; send more later, or interrupt")
         if is_live and waiting > MAX_LIVE_BACKLOG_SECONDS and not is_audible(samples):
-            return
-        self.line.append(samples, position if waiting else position + int(JITTER_SECONDS * SAMPLE_RATE))
+            return self.line.end
+        return self.line.append(samples, position if waiting else position + int(JITTER_SECONDS * SAMPLE_RATE))
 
     def end_of_turn(self) -> None:
         """Tell `turn_ended` when everything that was pushed so far has been heard."""
@@ -188,7 +194,7 @@ class LiveFace:
 
     def frames(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Frames uint8 [H,W,3], 25 a second by the clock, each with its sound float32 [640]; until `close`."""
-        assert self._on_frame is None, "frames go to on_frame"
+        assert self.on_frame is None, "frames go to on_frame"
         while (frame := self._unread.get()) is not None:
             yield frame.picture, self.sound(frame)
 
@@ -210,9 +216,9 @@ class LiveFace:
         return self._start + (needed + 1) / SAMPLE_RATE
 
     def _deliver(self, frame: LiveFrame | None) -> None:
-        if self._on_frame is not None:
+        if self.on_frame is not None:
             if frame is not None:
-                self._on_frame(frame)
+                self.on_frame(frame)
             return
         while True:
             try:
@@ -289,7 +295,7 @@ class LiveFace:
         else:
             step = -1 / RESTING_FRAMES
         self._lips = min(1.0, max(0.0, self._lips + step))
-        lips = RenderOptions(lips=float(smoothstep(np.float64(self._lips))))
+        lips = RenderOptions(lips=float(smoothstep(np.asarray(self._lips))))
         shaped = []
         for motion, rest in zip(motions, self._rest, strict=True):
             motion = self.stream.model.scale_motion(motion, rest, lips)

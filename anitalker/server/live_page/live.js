@@ -71,7 +71,7 @@ async function start() {
   tell("The face wakes up.");
   const microphone = $("microphone").value;
   const stream = await openMicrophone();
-  const connection = new RTCPeerConnection();
+  const connection = new RTCPeerConnection({ iceServers: await request("/v1/sessions/ice-servers") });
   session = { id: null, connection, stream };
   try {
     const remote = new MediaStream();

@@ -7,6 +7,7 @@ import gc
 import itertools
 import json
 import threading
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -294,6 +295,17 @@ def test_speech_by_websocket(client, avatar, monkeypatch):
         assert socket.receive()["code"] == 1008
     assert np.array_equal(np.concatenate(pushed), pcm.astype(np.float32) / 32768)
     assert session.turn == 1 and ended == [1]
+
+
+def test_clients_are_told_the_ice_servers(server_talker, settings):
+    from fastapi.testclient import TestClient
+
+    from anitalker.server.application import build_application
+    from anitalker.server.settings import IceServer
+
+    app = build_application(server_talker, replace(settings, ice_servers=(IceServer(("stun:stun.example.org",)),)))
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/v1/sessions/ice-servers").json() == [{"urls": ["stun:stun.example.org"]}]
 
 
 def test_a_websocket_without_a_session_is_closed(client):
