@@ -114,6 +114,6 @@ def test_made_up_requests_are_never_our_fault(server_talker, settings, example_p
         try:
             send()
             tried += 1
-        except Unsatisfiable:  # a request without any parameter cannot be wrong
+        except Unsatisfiable:  # a request of free texts only cannot be wrong
             assert mode == "negative"
-    assert tried >= 12
+    assert tried >= (4 if mode == "negative" else len(operations))
