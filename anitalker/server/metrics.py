@@ -20,7 +20,7 @@ class Metrics:
         self.interrupts = Counter("anitalker_interrupts", "Turns that were interrupted", registry=registry)
         self.frames = Counter("anitalker_frames", "Frames of live sessions that were drawn", registry=registry)
         self.dropped = Counter("anitalker_frames_dropped", "Frames that were not drawn in time", registry=registry)
-        self.frame_rate = Gauge("anitalker_frame_rate", "Frames a second of the slowest session", registry=registry)
+        self.frame_rate = Gauge("anitalker_frame_rate", "Frames a second, last told", registry=registry)
         self.delay = Histogram(
             "anitalker_frame_delay_seconds",
             "From sound that came in to the frame that shows it",

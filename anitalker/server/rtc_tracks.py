@@ -41,7 +41,7 @@ class FaceAudioTrack(MediaStreamTrack):
             raise MediaStreamError
         if self._position is None:
             self._position = max(0, self.face.heard_position)
-        early = self._position + PACKET_SAMPLES - self.face.heard_position
+        early = self._position - self.face.heard_position  # the samples are known long before they are heard
         if early > 0:
             await asyncio.sleep(early / SAMPLE_RATE)
         frame = AudioFrame.from_ndarray(self._packet(self._position), format="s16", layout="mono")

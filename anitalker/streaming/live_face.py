@@ -31,7 +31,8 @@ from anitalker.streaming.talker import LOOKAHEAD_FRAMES, StreamingTalker
 from encoders.audio import SAMPLES_PER_FRAME
 
 JITTER_SECONDS = 0.02  # a pause in arrival that nobody hears: speech begins so much after its first piece
-MAX_LIVE_BACKLOG_SECONDS = 0.12  # of a microphone's sound; beyond it silence is left out
+MAX_LIVE_BACKLOG_SECONDS = 0.04  # of a microphone's sound, twice a packet; beyond it silence is left out
+SENT_AHEAD_SAMPLES = SAMPLE_RATE // 50  # of the voice, that a track may have sent before they are heard
 MAX_WAITING_SECONDS = 300.0  # of speech; more is refused
 MIN_DRAWING_SECONDS, MAX_DRAWING_SECONDS = 0.02, 0.04  # reserved for a frame, by what the machine needs for it
 RESERVE = 1.3  # times the measured seconds of a frame
@@ -161,8 +162,8 @@ class LiveFace:
         self.line.mark(self.position)
 
     def interrupt(self) -> None:
-        """Stop speaking: what waits is dropped, the voice fades in 20 ms, the lips close in CLOSING_FRAMES."""
-        self.line.cut(max(0, self.heard_position))
+        """Stop speaking: what waits is dropped, the voice fades within 40 ms, the lips close in CLOSING_FRAMES."""
+        self.line.cut(max(0, self.heard_position) + SENT_AHEAD_SAMPLES)
         self._interrupted_until = self.position
 
     def hear(self, samples: np.ndarray) -> None:
@@ -270,13 +271,16 @@ class LiveFace:
             self._on_event("frame_rate", self.frame_rate.rate)
         if (early := due - self._now()) > 0:
             wait(early)
-        self._tell(at, is_speaking)
+        self._tell(at)
         self.index += 1
         assert self._picture is not None
         return LiveFrame(index, self._picture, is_drawn, is_speaking, self._now() - self._start - at / SAMPLE_RATE)
 
-    def _tell(self, at: int, is_speaking: bool) -> None:
-        """Events of the frame at a position, and the end of what nobody needs any more."""
+    def _tell(self, at: int) -> None:
+        """Events of the frame at a position, and the end of what nobody needs any more. Short pauses are speech."""
+        is_interrupted = at < self._interrupted_until
+        begin = at if is_interrupted else max(at - int(PAUSE_SECONDS * SAMPLE_RATE), self._interrupted_until)
+        is_speaking = self.line.is_audible(begin, at + SAMPLES_PER_FRAME)
         if is_speaking != self._was_speaking:
             self._was_speaking = is_speaking
             self._on_event("speaking" if is_speaking else "idle", 0)

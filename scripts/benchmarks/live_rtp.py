@@ -36,7 +36,7 @@ class Microphone(MediaStreamTrack):
         samples = np.resize(self.sound[self.at : self.at + PACKET], PACKET)
         second = self.at / OPUS_RATE
         if abs((second - FIRST_SECONDS) % PERIOD_SECONDS) < 0.5 / 50 and second > WARM_SECONDS:
-            self.answers.said.append(self.begin + second)  # when the syllable was spoken, not when its packet left
+            self.answers.said.append(time.monotonic())  # its packet leaves
         frame = AudioFrame.from_ndarray((samples[None] * 32767).astype(np.int16), format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = OPUS_RATE, self.at, fractions.Fraction(1, OPUS_RATE)
         self.at += PACKET

@@ -284,7 +284,7 @@ def test_speech_by_websocket(client, avatar, monkeypatch):
     ended = []
     monkeypatch.setattr(session, "end_of_turn", lambda: ended.append(1) or session.tell({"event": "turn_ended"}))
     pcm = (TONE[:640] * 32767).astype("<i2")
-    with client.websocket_connect("/v1/sessions/id/speech", subprotocols=["anitalker.speech"]) as socket:
+    with client.websocket_connect("ws://localhost/v1/sessions/id/speech", subprotocols=["anitalker.speech"]) as socket:
         assert socket.accepted_subprotocol == "anitalker.speech"
         socket.send_bytes(pcm.tobytes()[:101])
         socket.send_bytes(pcm.tobytes()[101:])
@@ -311,7 +311,7 @@ def test_clients_are_told_the_ice_servers(server_talker, settings):
 def test_a_websocket_without_a_session_is_closed(client):
     from starlette.websockets import WebSocketDisconnect
 
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/v1/sessions/x/speech") as socket:
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("ws://localhost/v1/sessions/x/speech") as socket:
         socket.receive()
 
 

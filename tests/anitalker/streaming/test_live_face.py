@@ -82,6 +82,12 @@ def test_sound_is_in_step_with_its_frame_and_is_not_changed(watched):
     assert [name for name, _ in watched.events] == ["speaking", "idle"]
 
 
+def test_a_short_pause_is_no_end_of_speaking(watched):
+    watched.face.push(np.concatenate([TONE[:4000], np.zeros(4000, np.float32), TONE[:4000]]))
+    watched.live(1.7)
+    assert [name for name, _ in watched.events] == ["speaking", "idle"]
+
+
 def test_lips_are_still_without_speech_and_the_head_is_not(watched):
     watched.live(3)
     lips, motion = watched.lips(), torch.stack(watched.motions)
