@@ -34,6 +34,7 @@ COMMANDS = (
     "inspect",
     "models",
     "verify",
+    "serve",
     "app",
     "bench",
 )

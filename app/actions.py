@@ -16,12 +16,13 @@ import gradio as gr
 
 from anitalker.config import InputError, RenderOptions
 from anitalker.media.text_to_speech import speak
+from anitalker.server import limits
+from anitalker.server.job_queue import Job
 
-from . import components, controls, limits, player, work
+from . import components, controls, player, work
 from .batch import make_batch
 from .dubbing import DubRequest, make_dub
 from .inputs import SKIP, file_data, video_name
-from .jobs import Job
 from .previews import Previews
 from .sessions import Batch, Report, Session
 

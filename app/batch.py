@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from anitalker.config import FPS, InputError
+from anitalker.server.job_queue import Cancelled, Job
+from anitalker.server.limits import Limits
 
 from . import components
 from .inputs import file_data, portrait_name, video_name
-from .jobs import Cancelled, Job
-from .limits import Limits
 from .live_video import LiveVideo
 from .models import Models
 from .recordings import Recording

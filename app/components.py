@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from anitalker.dubbing.tracks import MAX_PITCH, MAX_YAW
+from anitalker.server.job_queue import Job
+from anitalker.server.limits import MB, Limits
 
 from .controls import describe
-from .jobs import Job
-from .limits import MB, Limits
 from .player import result_buttons
 from .sessions import Batch, Report, Result
 

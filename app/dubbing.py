@@ -15,10 +15,11 @@ from anitalker.media.clip import Clip, frames_of, open_clip
 from anitalker.media.dubbed_sound import dubbed_sound
 from anitalker.media.fit import playback
 from anitalker.media.video import read_audio
+from anitalker.server import limits
+from anitalker.server.job_queue import Job
+from anitalker.server.limits import Limits
 
-from . import controls, limits
-from .jobs import Job
-from .limits import Limits
+from . import controls
 from .live_video import LiveVideo
 from .models import Models
 from .notices import collect_warnings

@@ -19,8 +19,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from anitalker.server.limits import MB, Limits
+
 from .example_files import ROUTE, local_example, with_local_examples
-from .limits import MB, Limits
 from .login import LoginThrottle, TooManyTries
 from .sessions import SessionStore
 

@@ -18,8 +18,9 @@ from anitalker.media.audio_checks import audio_warnings
 from anitalker.media.clip import open_clip
 from anitalker.media.video import mix_audio, read_audio
 from anitalker.provenance.verify import summary_lines, verify
+from anitalker.server import limits
 
-from . import components, limits
+from . import components
 from .controls import parse_dub_options
 from .dubbing import first_faces
 from .guard import SESSION_HEADER

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import socket
 from typing import NoReturn
 
 from anitalker.config import InputError
-
-from .limits import MB, Limits
+from anitalker.server.limits import MB, Limits
 
 DEFAULTS = Limits()
 
@@ -92,16 +90,3 @@ def credentials_from(auth: str | None) -> tuple[str, str] | None:
     if not (user and password):
         raise InputError("--auth came without a name or a password; give USER:PASSWORD")
     return user, password
-
-
-def check_port(host: str, port: int) -> None:
-    """Raise InputError if the server could not listen on this address. Called before a model is loaded."""
-    if not 0 < port < 65536:
-        raise InputError(f"--port is {port}; allowed is 1 to 65535")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-    except OSError as error:
-        raise InputError(f"port {port} of {host!r} cannot be used ({error}); choose another --port or --host") from None

@@ -10,7 +10,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from .jobs import Job
+from anitalker.server.job_queue import Job
+
 from .sessions import Result
 
 EMPTY = "<span class='nothing'></span>"

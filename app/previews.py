@@ -12,14 +12,15 @@ import gradio as gr
 from anitalker.config import InputError
 from anitalker.media.text_to_speech import speak
 from anitalker.media.video import probe
+from anitalker.server import limits
+from anitalker.server.job_queue import JobQueue
+from anitalker.server.voices import Voices
 
-from . import components, controls, limits
+from . import components, controls
 from .inputs import SKIP, Inputs, file_data, portrait_name
-from .jobs import JobQueue
 from .models import Models
 from .sessions import Session, SessionStore
 from .stills import STRENGTHS, Stills, spoken_seconds
-from .voices import Voices
 
 ESTIMATED = {  # kinds of work whose time is told before the start -> the inputs that tell how long a video gets
     "speak": ("recording",),

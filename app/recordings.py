@@ -19,8 +19,7 @@ from pathlib import Path
 from anitalker.config import SAMPLE_RATE, InputError
 from anitalker.media.audio_checks import audio_warnings, is_silent
 from anitalker.media.video import read_audio
-
-from .limits import MB, Limits, check_media, check_seconds
+from anitalker.server.limits import MB, Limits, check_media, check_seconds
 
 ZIP_BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06")  # of a ZIP, and of an empty one
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # whose pieces unpack to pieces of a bounded size

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .jobs import JobQueue
-from .limits import Limits
+from anitalker.server.address import check_port
+from anitalker.server.job_queue import JobQueue
+from anitalker.server.limits import Limits
+from anitalker.server.voices import Voices
+
 from .models import Models
-from .options import check_port, credentials_from, limits_from
+from .options import credentials_from, limits_from
 from .prefix import Prefix, check_root_path
 from .sessions import SessionStore
-from .voices import Voices
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .jobs import Job
-from .limits import Limits
+from anitalker.server.job_queue import Job
+from anitalker.server.limits import Limits
 
 if TYPE_CHECKING:
     from .live_video import LiveVideo

@@ -15,10 +15,11 @@ from anitalker.config import FPS, SAMPLE_RATE, InputError, RenderOptions
 from anitalker.estimate import drawn_pixels
 from anitalker.media.video import mix_audio, probe, read_audio
 from anitalker.motion.idle import check_length
+from anitalker.server import limits
+from anitalker.server.job_queue import Job
+from anitalker.server.limits import Limits
 
-from . import controls, limits
-from .jobs import Job
-from .limits import Limits
+from . import controls
 from .live_video import LiveVideo, draw_ahead, frames_ahead
 from .models import Models
 from .notices import collect_warnings

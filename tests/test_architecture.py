@@ -53,6 +53,8 @@ ALLOWED = {
     "streaming": {"encoders", "media", "motion", "pipeline", "runtime"},
     "batch": {"files", "media", "person", "pipeline", "rendering", "spreadsheet", "weights"},
     "inspection": {"faces", "files", "media", "models", "motion", "person", "pipeline", "runtime"},
+    "server": {"__init__", "files", "media", "motion", "pipeline", "provenance", "runtime", "streaming"},
+    "integrations": {"__init__", "pipeline", "provenance", "streaming"},
     "commands": {
         "__init__",
         "batch",
@@ -68,12 +70,12 @@ ALLOWED = {
         "portrait",
         "provenance",
     }
-    | {"rendering", "runtime", "streaming", "weights"},
+    | {"rendering", "runtime", "server", "streaming", "weights"},
     "cli": {"commands"},
     "__main__": {"cli"},
     "__init__": {"pipeline"},
     "app": {"batch", "dubbing", "estimate", "faces", "files", "inspection", "media", "models", "motion", "pipeline"}
-    | {"provenance", "rendering", "runtime", "streaming", "weights"},
+    | {"provenance", "rendering", "runtime", "server", "streaming", "weights"},
     "scripts": set(),  # everything but the commands and the page
 }
 LONGEST = 350  # lines of a file

@@ -51,7 +51,13 @@ def test_its_contents(wheel):
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"anitalker"}
     for name in SHIPPED:
         assert f"anitalker/checkpoints/{name}.safetensors" in names
-    for name in ("app/style.css", "app/examples/speech.flac", "encoders/hal.py", "py.typed"):
+    for name in (
+        "app/style.css",
+        "app/examples/speech.flac",
+        "encoders/hal.py",
+        "py.typed",
+        "server/live_page/live.js",
+    ):
         assert f"anitalker/{name}" in names
 
 

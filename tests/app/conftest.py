@@ -63,7 +63,7 @@ def found_talker(untrained_model, fixed_finder):
 @pytest.fixture(scope="session")
 def page(found_talker):
     """A page with small limits that the tests share."""
-    from app.limits import MB, Limits
+    from anitalker.server.limits import MB, Limits
 
     with run_page(found_talker, Limits(upload_bytes=2 * MB, media_seconds=20, waiting_jobs=3)) as served:
         yield served

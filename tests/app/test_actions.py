@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from app.actions import Actions
 from app.guard import SESSION_HEADER
-from app.jobs import JobQueue
+from anitalker.server.job_queue import JobQueue
 
 
 def test_a_job_is_told_to_be_on_at_every_look(page):

@@ -10,8 +10,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from anitalker.config import InputError
+from anitalker.server.job_queue import Cancelled, Job
 from app.batch import Entry, video_names
-from app.jobs import Cancelled, Job
 from app.recordings import Recording
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from anitalker.models.base import FaceCheck
+from anitalker.server.limits import Limits
 from app import components
-from app.limits import Limits
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from anitalker.config import DubOptions, InputError, RenderOptions
 from anitalker.media.clip import open_clip
 from anitalker.media.video import probe, read_audio
 from anitalker.media.writer import VideoWriter
+from anitalker.server.job_queue import Cancelled, Job
+from anitalker.server.limits import Limits
 from app import dub_estimate, dubbing
-from app.jobs import Cancelled, Job
-from app.limits import Limits
 from app.models import Models
 from app.sessions import SessionStore
 from app.stills import Stills

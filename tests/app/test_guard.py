@@ -239,7 +239,7 @@ def test_headers(visitor):
 
 
 def test_login_is_asked_for_on_page_and_api(found_talker, serve, root):
-    from app.limits import Limits
+    from anitalker.server.limits import Limits
 
     with (
         serve(found_talker, Limits(), credentials=("ann", "secret")) as closed,

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from anitalker.server.limits import Limits
 from app import login
-from app.limits import Limits
 from app.login import FREE_TRIES, LoginThrottle, TooManyTries
 
 

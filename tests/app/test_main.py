@@ -16,8 +16,8 @@ from types import SimpleNamespace
 import pytest
 from gradio_client import Client, handle_file
 
+from anitalker.server.limits import Limits
 from app.__main__ import build_parser, main
-from app.limits import Limits
 from app.options import limits_from
 
 TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100

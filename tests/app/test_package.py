@@ -34,9 +34,9 @@ def installed(monkeypatch, root, tmp_path):
 
 
 def test_the_installed_page_finds_its_examples_from_any_folder(installed, found_talker):
-    from anitalker.app.limits import Limits
     from anitalker.app.models import Models
     from anitalker.app.server import application
+    from anitalker.server.limits import Limits
 
     with application(Models(found_talker, "lite", "cpu"), Limits()) as guard:
         assert {"portrait.webp", "speech.flac"} <= {path.name for path in guard.sessions.public}

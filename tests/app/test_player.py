@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from anitalker.server.job_queue import Job
 from app import player
 from app.inputs import video_name
-from app.jobs import Job
 
 
 def file(name, path="/x/stored.bin"):
@@ -37,7 +37,7 @@ def test_the_live_video_is_told_once_it_has_frames():
     job.live = SimpleNamespace(token="abc", written=0)
     assert "data-live=''" in player.in_the_making(job)
     job.live.written = 3
-    assert "data-live='/gradio_api/live/abc'" in player.in_the_making(job)
+    assert "data-live='gradio_api/live/abc'" in player.in_the_making(job)
     job.live.token = ""  # where nothing can be streamed
     assert "data-live=''" in player.in_the_making(job)
 

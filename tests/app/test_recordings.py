@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anitalker.config import InputError
-from app.limits import Limits
+from anitalker.server.limits import Limits
 from app.recordings import plain_name, read_recordings, shown_name
 
 LIMITS = Limits(upload_bytes=200_000, media_seconds=2, batch_recordings=6)

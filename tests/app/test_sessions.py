@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.jobs import Job
-from app.limits import Limits
+from anitalker.server.job_queue import Job
+from anitalker.server.limits import Limits
 from app.sessions import SessionStore
 
 

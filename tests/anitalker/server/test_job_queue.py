@@ -6,7 +6,7 @@ import time
 import pytest
 
 from anitalker.config import InputError
-from app.jobs import Job, JobQueue
+from anitalker.server.job_queue import Job, JobQueue
 
 
 @pytest.fixture

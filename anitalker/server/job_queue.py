@@ -6,12 +6,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anitalker.config import InputError
-
-if TYPE_CHECKING:
-    from .live_video import LiveVideo
 
 MIN_ELAPSED = 0.5  # seconds of a stage before its time left is estimated
 
@@ -33,7 +30,7 @@ class Job:
         self.stage, self.done, self.total = "", 0, 0
         self.step = ""  # of a batch: which recording is spoken, for people
         self.warnings: list[str] = []  # what may spoil the result, as the work goes on
-        self.live: LiveVideo | None = None  # set by the work: the result while it is made
+        self.live: Any = None  # set by the page's work: the video while it is made
         self.result: Any = None
         self.error: BaseException | None = None
         self.ended = threading.Event()

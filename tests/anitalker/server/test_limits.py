@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anitalker.config import InputError
-from app.limits import Limits, check_idle, check_media, check_picture, check_text
+from anitalker.server.limits import Limits, check_idle, check_media, check_picture, check_text
 
 SMALL = Limits(media_seconds=1, megapixels=1, text_characters=10)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from anitalker.config import InputError
-from app.voices import Voices
+from anitalker.server.voices import Voices
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Live faces in other programs: LiveKit agents, Pipecat, a virtual camera."""

@@ -1,0 +1,1 @@
+"""`anitalker serve`: REST and WebRTC. The page in `app` shares its limits, its job queue and its voices."""

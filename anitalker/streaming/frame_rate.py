@@ -1,0 +1,54 @@
+"""How many frames a second a machine draws in real time: 25, 20 or 15, by what frames cost it."""
+
+from __future__ import annotations
+
+from anitalker.config import FPS
+
+# Of five frames, which are drawn at each rate. Skipped ones are as far apart as they can be.
+PATTERNS = {FPS: (0, 1, 2, 3, 4), 20: (0, 1, 2, 3), 15: (0, 2, 4)}
+RATES = tuple(PATTERNS)  # frames per second, falling
+WINDOW_FRAMES = FPS  # of the time line, after which the rate is thought over
+LATE_LIMIT = 3  # late frames in a window, from which on the rate falls
+MAX_LOAD = 0.8  # of the time, that the next higher rate may take
+CALM_WINDOWS = 4  # in a row, before the rate rises
+
+
+class FrameRate:
+    """Chooses the rate. It falls at once when frames come late, and rises after a while in which there was time."""
+
+    def __init__(self) -> None:
+        self.rate = RATES[0]
+        self._late = self._count = self._calm = 0
+        self._motion = self._drawing = 0.0  # seconds of work in this window
+
+    def draws(self, index: int) -> bool:
+        """Whether frame `index` of the time line, 25 a second, is drawn at the present rate."""
+        return index % 5 in PATTERNS[self.rate]
+
+    def record(self, motion_seconds: float, drawing_seconds: float, is_late: bool) -> bool:
+        """Note what a frame of the time line cost; 0 where it was not drawn. Returns whether the rate changed."""
+        self._motion, self._drawing = self._motion + motion_seconds, self._drawing + drawing_seconds
+        self._late, self._count = self._late + is_late, self._count + 1
+        if self._late >= LATE_LIMIT and self.rate != RATES[-1]:
+            return self._change(1)
+        if self._count < WINDOW_FRAMES:
+            return False
+        place = RATES.index(self.rate)
+        if place and not self._late:
+            higher = self._motion + self._drawing * RATES[place - 1] / self.rate
+            self._calm = self._calm + 1 if higher < MAX_LOAD * WINDOW_FRAMES / FPS else 0
+        else:
+            self._calm = 0
+        if self._calm >= CALM_WINDOWS:
+            return self._change(-1)
+        self._begin_window()
+        return False
+
+    def _change(self, step: int) -> bool:
+        self.rate, self._calm = RATES[RATES.index(self.rate) + step], 0
+        self._begin_window()
+        return True
+
+    def _begin_window(self) -> None:
+        self._late = self._count = 0
+        self._motion = self._drawing = 0.0
