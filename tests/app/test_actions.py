@@ -4,9 +4,9 @@ import asyncio
 import threading
 from types import SimpleNamespace
 
+from anitalker.server.job_queue import JobQueue
 from app.actions import Actions
 from app.guard import SESSION_HEADER
-from anitalker.server.job_queue import JobQueue
 
 
 def test_a_job_is_told_to_be_on_at_every_look(page):
