@@ -195,19 +195,16 @@ class Tab:
 
 
 @pytest.fixture(scope="session")
-def browser():
+def browser(request):
     """Chromium without a window. Where it is missing these tests are skipped, but not in CI, which asks for it."""
     if not CHROMIUM and os.environ.get("ANITALKER_CHROMIUM") != "required":
         pytest.skip("no chromium here: install it to test the page (Debian: apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required"],
-        )
-        yield browser
-        browser.close()
+    browser = request.getfixturevalue("playwright").chromium.launch(
+        executable_path=CHROMIUM,
+        args=["--no-sandbox", "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required"],
+    )
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """What the page is told of a job while it is followed."""
 
-import asyncio
 import threading
 from types import SimpleNamespace
 
 from anitalker.server.job_queue import JobQueue
 from app.actions import Actions
 from app.guard import SESSION_HEADER
+from tests.conftest import run_async
 
 
 def test_a_job_is_told_to_be_on_at_every_look(page):
@@ -26,6 +26,6 @@ def test_a_job_is_told_to_be_on_at_every_look(page):
         job = actions.jobs.submit(work, {"kind": "speak"})
         return [view async for view in actions.follow(job, request)]
 
-    *looks, last = asyncio.run(follow())
+    *looks, last = run_async(follow())
     assert len(looks) > 2 and all(view.busy is True for view in looks)
     assert last.busy is False

@@ -1,6 +1,5 @@
 """The video in the making: it is watched before the end, marked, of the file's frames, and nobody else's."""
 
-import asyncio
 import os
 
 import numpy as np
@@ -11,6 +10,7 @@ from anitalker.config import RenderOptions
 from anitalker.media.video import read_audio, read_frames
 from app import live_video
 from app.live_video import LiveVideo, draw_ahead, motion_windows, small_size
+from tests.conftest import run_async
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the sound of fragments goes through a third pipe")
 PLAIN = RenderOptions(marks=False)
@@ -61,7 +61,7 @@ def test_it_is_read_while_it_is_written(tmp_path):
             seen += chunk
         return live, seen
 
-    live, seen = asyncio.run(watch())
+    live, seen = run_async(watch())
     assert seen == live.path.read_bytes()
     assert np.abs(read_audio(live.path)[3200:9600]).max() > 0.5
 

@@ -5,6 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
+from tests.conftest import run_async
+
 pytest.importorskip("livekit.agents", reason="needs livekit-agents, which the user installs")
 pytestmark = pytest.mark.slow
 RATE = 24_000
@@ -67,5 +69,5 @@ def test_it_speaks_in_the_runner_and_tells_the_end(talker, example_portrait):
         await generator.aclose()
         await runner.aclose()
 
-    asyncio.run(work())
+    run_async(work())
     assert face.fault is None and not face._thread.is_alive()

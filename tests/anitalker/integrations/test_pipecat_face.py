@@ -1,9 +1,12 @@
 """A live face inside Pipecat's own Pipeline."""
 
 import asyncio
+from functools import partial
 
 import numpy as np
 import pytest
+
+from tests.conftest import run_async
 
 pytest.importorskip("pipecat", reason="needs pipecat-ai, which the user installs")
 pytestmark = pytest.mark.slow
@@ -27,6 +30,7 @@ def tone(seconds):
 
 def run(face, sent):
     """What comes out of a pipeline with the face when `sent` goes in."""
+    from pipecat.tests import utils
     from pipecat.tests.utils import run_test
 
     from anitalker.integrations.pipecat_face import PipecatFace
@@ -35,7 +39,9 @@ def run(face, sent):
         down, _ = await asyncio.wait_for(run_test(PipecatFace(face), frames_to_send=sent, start_timeout=30), 60)
         return down
 
-    return asyncio.run(work())
+    with pytest.MonkeyPatch.context() as patch:  # signals can be caught on the main thread alone
+        patch.setattr(utils, "WorkerRunner", partial(utils.WorkerRunner, handle_sigint=False))
+        return run_async(work())
 
 
 def test_the_voice_comes_out_with_pictures_and_then_its_end(face):

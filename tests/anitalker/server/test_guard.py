@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from anitalker.server import guard
 from anitalker.server.settings import ServerSettings
+from tests.conftest import run_async
 
 TOKEN = "0123456789abcdef-token"
 
@@ -77,7 +78,7 @@ def test_a_slow_body_is_cut_off(monkeypatch):
         await asyncio.sleep(60)
 
     with pytest.raises(HTTPException) as refusal:
-        asyncio.run(guard.SteadyReceive(never, 100)())
+        run_async(guard.SteadyReceive(never, 100)())
     assert refusal.value.status_code == 408
 
 
@@ -94,7 +95,7 @@ def test_after_the_body_there_is_no_hurry(monkeypatch):
         steady = guard.SteadyReceive(receive, 100)
         return [await steady(), await steady()]
 
-    assert asyncio.run(read())[1]["type"] == "http.disconnect"
+    assert run_async(read())[1]["type"] == "http.disconnect"
 
 
 def test_without_a_token_only_localhost_is_answered(server_talker):

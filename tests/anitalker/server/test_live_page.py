@@ -35,12 +35,10 @@ def address(server_talker):
 
 
 @pytest.fixture
-def page(address, make_wav, tmp_path):
+def page(request, address, make_wav, tmp_path):
     """The page in a tab with a talking microphone; faults and requests to other places fail the test."""
     if not CHROMIUM and os.environ.get("ANITALKER_CHROMIUM") != "required":
         pytest.skip("no chromium here: install it to test the page (Debian: apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
     t = np.arange(4 * 16_000) / 16_000
     voice = 0.3 * np.sin(2 * np.pi * 180 * t) * (np.sin(2 * np.pi * 2 * t) > 0)
     microphone = make_wav(tmp_path / "voice.wav", voice)
@@ -48,16 +46,15 @@ def page(address, make_wav, tmp_path):
     flags += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     flags += [f"--use-file-for-fake-audio-capture={microphone}"]
     faults = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        page = browser.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-        page.on("request", lambda sent: faults.append(sent.url) if not sent.url.startswith((address, "blob:")) else 0)
-        page.goto(address)
-        yield page
-        browser.close()
+    browser = request.getfixturevalue("playwright").chromium.launch(executable_path=CHROMIUM, args=flags)
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.on("request", lambda sent: faults.append(sent.url) if not sent.url.startswith((address, "blob:")) else 0)
+    page.goto(address)
+    yield page
+    browser.close()
     assert faults == []
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from anitalker.server.live_session import LiveSession
+from tests.conftest import run_async
 
 TONE = 0.3 * np.sin(np.arange(16_000) * 0.3)
 PATIENCE = 30  # seconds; a free machine needs a few
@@ -81,7 +82,7 @@ def run_live(server_talker, settings, example_portrait):
                 await asyncio.wait_for(work(app, http, avatar), 3 * PATIENCE)
         assert app.state.sessions.count == 0
 
-    return lambda work: asyncio.run(main(work))
+    return lambda work: run_async(main(work))
 
 
 def _add(app, portrait):
@@ -242,7 +243,7 @@ def test_a_silent_session_ends(settings):
         await session.close()
         return over
 
-    assert asyncio.run(work()) == [False, True]
+    assert run_async(work()) == [False, True]
 
 
 @pytest.mark.slow
