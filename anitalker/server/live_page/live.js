@@ -127,7 +127,7 @@ function show(message) {
     $("dropped").textContent = dropped;
     $("waiting").textContent = message.waiting.toFixed(1);
   } else if (message.event === "frame_rate") {
-    tell(`Live, at ${message.fps} frames a second: this is what the server's machine can do.`);
+    $("machine").textContent = `The server's machine draws ${message.fps} frames a second.`;
   } else if (message.event === "closed") {
     tell("The session was silent for too long and has ended.");
   } else {
