@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
-
 import httpx
 import pytest
 
 from anitalker.config import InputError
 from app.prefix import HEADER, Prefix, check_root_path
+from tests.conftest import served
 
 
 @pytest.mark.parametrize(("path", "checked"), [("", ""), ("/", ""), ("/talk", "/talk"), ("/a/b-c.d/", "/a/b-c.d")])
@@ -22,21 +19,6 @@ def test_root_paths(path, checked):
 def test_what_is_no_path_is_refused(path):
     with pytest.raises(InputError, match=r"--root-path is '.*give the path of the page behind the proxy, like /talk"):
         check_root_path(path)
-
-
-@contextlib.contextmanager
-def served(app):
-    """Serve an ASGI application on a free port; yields its address."""
-    import uvicorn
-
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1, lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(3)
 
 
 def proxy(target: str, path: str, strips: bool, headers: dict[str, str]):
@@ -78,8 +60,8 @@ def behind(request, page):
     """The address of the page behind a proxy."""
     root_path, strips, headers = WAYS[request.param]
     with (
-        served(Prefix(page.app, root_path)) as server,
-        served(proxy(server, "/talk", strips, headers)) as address,
+        served(Prefix(page.app, root_path), lifespan="off") as server,
+        served(proxy(server, "/talk", strips, headers), lifespan="off") as address,
     ):
         yield f"{address}/talk"
 
@@ -92,13 +74,13 @@ def test_samples_and_config_name_the_path(behind):
 
 
 def test_the_path_alone_leads_to_the_page(page):
-    with served(Prefix(page.app, "/talk")) as server:
+    with served(Prefix(page.app, "/talk"), lifespan="off") as server:
         answer = httpx.get(f"{server}/talk")
     assert answer.is_redirect and answer.headers["location"] == "/talk/"
 
 
 def test_a_header_that_is_no_path_changes_nothing(page):
-    with served(Prefix(page.app)) as server:
+    with served(Prefix(page.app), lifespan="off") as server:
         assert f'"root":"{server}"' in httpx.get(f"{server}/", headers={HEADER: "/<script>"}).text
 
 

@@ -3,11 +3,11 @@
 import os
 import re
 import shutil
-import threading
-import time
 
 import numpy as np
 import pytest
+
+from tests.conftest import served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = int(os.environ.get("ANITALKER_PATIENCE", "60000"))  # milliseconds; a free machine needs far less
@@ -17,21 +17,12 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def address(server_talker):
     """A running server."""
-    import uvicorn
-
     from anitalker.server.application import build_application
     from anitalker.server.http_protocol import TimedHeaders
     from anitalker.server.settings import ServerSettings
 
-    app = build_application(server_talker, ServerSettings())
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=TimedHeaders, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with served(build_application(server_talker, ServerSettings()), http=TimedHeaders) as url:
+        yield url
 
 
 @pytest.fixture
