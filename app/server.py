@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from anitalker.server.address import check_port
 from anitalker.server.job_queue import JobQueue
 from anitalker.server.limits import Limits
+from anitalker.server.listen import listen
 from anitalker.server.voices import Voices
 
 from .models import Models
@@ -23,8 +24,6 @@ from .prefix import Prefix, check_root_path
 from .sessions import SessionStore
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from .guard import Guard
 
 SWEEP_SECONDS = 60.0  # between two deletions of expired sessions
@@ -48,8 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     talker.finder()  # load the face network now, not while the first visitor waits
     models = Models(talker, arguments.model, arguments.device)
     with application(models, limits, credentials, voices) as app:
-        print(f"AniTalker: http://{arguments.host}:{arguments.port}  (press Ctrl-C to stop)", flush=True)
-        serve(Prefix(app, root_path), arguments.host, arguments.port)
+        logging.getLogger("uvicorn.error").addFilter(_ShutdownFilter())
+        listen(Prefix(app, root_path), arguments.host, arguments.port, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
 
 
 @contextlib.contextmanager
@@ -124,18 +123,3 @@ class _ShutdownFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         cancelled = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
         return not cancelled and "timeout graceful shutdown exceeded" not in record.getMessage()
-
-
-def serve(app: ASGIApp, host: str, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
-    import uvicorn
-
-    logging.getLogger("uvicorn.error").addFilter(_ShutdownFilter())
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_level="warning",
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        server_header=False,
-    )
