@@ -292,6 +292,12 @@ class DubOptions:
     stop: float | None = _option(None, "where in the video to end", 0, None, "seconds", name="to")
     segments: str | None = _option(None, "table of lines, .srt or .csv: start, end, recording, face; no speech then")
     original_sound: float = _option(0.0, "gain of the video's own sound under the speech, 0 leaves it out", 0, 2)
+    follow: str = _option(
+        "speech",
+        "what of the recording moves the face: its sound, or, of the face that it shows, the lips, the expression "
+        "(lips, lids and brows) or all (the head, too)",
+        allowed=("speech", "lips", "expression", "all"),
+    )
 
     def __post_init__(self) -> None:
         _check_fields(self)

@@ -15,12 +15,12 @@ from anitalker.batch.table import DUB_OPTIONS
 from anitalker.config import ORIGINAL_SIZE, DubOptions, InputError, RenderOptions
 from anitalker.weights import registry
 
-# `face` is chosen on the picture. Every video of the page is marked, and plays in every browser. A visitor may not name
-# files on the server.
-HIDDEN = ("face", "face_backend", "batch_size", "marks", "quality", "codec", "pose", "also", "segments")
+# `face` is chosen on the picture, `follow` beside the performance. Every video of the page is marked, and plays in each
+# browser. A visitor may not name files on the server.
+HIDDEN = ("face", "face_backend", "batch_size", "marks", "quality", "codec", "pose", "also", "segments", "follow")
 RENDER_FIELDS = {field.name: field for field in fields(RenderOptions)}
 DUB_FIELDS = {field.name: field for field in fields(DubOptions) if field.name not in HIDDEN}
-FIELDS = {**RENDER_FIELDS, **DUB_FIELDS}
+FIELDS = {**RENDER_FIELDS, **{field.name: field for field in fields(DubOptions)}}
 SIZES = (360, 720, 1080, ORIGINAL_SIZE)  # of the video's shorter side; programs may send any
 NUMBERS = tuple(
     name for name, field in RENDER_FIELDS.items() if field.metadata["low"] is not None and name not in (*HIDDEN, "size")

@@ -33,7 +33,7 @@ ALLOWED = {
     "driving": {"faces", "media", "models", "motion"},
     "rendering": {"faces", "media", "models", "provenance", "runtime"},
     "estimate": {"faces", "models", "portrait", "rendering", "runtime"},
-    "dubbing": {"decoder", "faces", "files", "media", "models", "rendering", "runtime"},
+    "dubbing": {"decoder", "driving", "faces", "files", "media", "models", "rendering", "runtime"},
     "person": {"decoder", "dubbing", "faces", "files", "media", "models", "motion", "runtime", "weights"},
     "pipeline": {
         "driving",

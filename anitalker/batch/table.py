@@ -235,7 +235,10 @@ def _dub_job(line: int, values: dict[str, Any], kind: str, folder: Path) -> Job:
         for file in files:
             _check_file(file, "speech")
     else:
-        source = str(values["text"]) if kind == "text" else _path(folder, values[kind], kind)
+        if kind == "text" and dubbing.follow != DubOptions.follow:
+            raise InputError(f"follow is {dubbing.follow}, but a text shows no face; give a video as speech")
+        what = kind if dubbing.follow == DubOptions.follow else "performance"
+        source = str(values["text"]) if kind == "text" else _path(folder, values[kind], what)
     return Job(
         _id(values["id"]),
         line,
@@ -325,7 +328,9 @@ def _check_file(path: str, what: str) -> None:
     if what == "speech" and media.audio_codec is None:
         raise InputError(f"{what} has no sound: {path!r}; give a recording or a video with sound")
     if what != "speech" and media.video_codec is None:
-        raise InputError(f"{what} has no pictures: {path!r}; give a {'video' if what == 'video' else 'picture'}")
+        raise InputError(
+            f"{what} has no pictures: {path!r}; give a {'picture' if what in ('portrait', 'also') else 'video'}"
+        )
 
 
 @functools.cache
