@@ -17,6 +17,12 @@ CROP = 256  # side of the face crop in pixels
 POSE_SIZE = 6  # yaw, pitch, roll [radians], x, y [crop widths from the centre], log of the face height [crop widths]
 LANDMARKS = 468  # MediaPipe face mesh
 
+EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised", "afraid", "disgusted")
+EXPRESSIONS = (
+    *("smile", "lip_corner_down", "mouth_stretch", "jaw_open", "brow_raise", "inner_brow_raise", "brow_lower"),
+    *("lid_raise", "cheek_raise", "nose_wrinkle"),
+)
+
 
 class InputError(ValueError):
     """The user's input or usage is wrong: one line that names what came, what is allowed and what to do."""
@@ -53,6 +59,9 @@ class RenderOptions:
     lips: float = _option(1.0, "how far the lips move: 1 is as made, 0 holds them still", 0, 2)
     head: float = _option(1.0, "how far the head moves: 1 is as made, 0 holds it still", 0, 2)
     blink: float = _option(1.0, "how far the lids move: 1 is as made, 0 takes blinks away", 0, 2)
+    emotion: str = _option("", f"how the face looks, with a strength of 0 to 1 if wanted: {', '.join(EMOTIONS)}")
+    expression: str = _option("", f"single expressions, each with a strength of -1 to 1: {', '.join(EXPRESSIONS)}")
+    timeline: str | None = _option(None, ".csv or .json of expressions and emotions over time")
     # Pixels, or ORIGINAL_SIZE. Text is accepted, too, and becomes a number.
     size: int | str = _option(
         1080, "the video's shorter side in pixels at most, or original: as large as the picture", 64, 4096, "pixels"
@@ -77,6 +86,18 @@ class RenderOptions:
             raise InputError("pose came as a file and as angles; give either --pose or --yaw/--pitch/--roll")
         if self.face not in ("largest", "all") and not str(self.face).isdigit():
             raise InputError(f"face is {self.face!r}; allowed are largest, all, or an index from `anitalker faces`")
+        _ = self.expressions  # raises InputError
+
+    @property
+    def expressions(self) -> dict[str, float]:
+        """The strengths of `emotion` and `expression` by name; of an emotion 0 to 1, of an expression -1 to 1."""
+        emotion, colon, strength = self.emotion.strip().partition(":")
+        if not emotion:
+            return _expressions(self.expression)
+        check_choice("emotion", emotion, EMOTIONS)
+        share = _number("emotion", strength) if colon else 1.0
+        _range("emotion", share, 0, 1)
+        return {emotion: share} | _expressions(self.expression)
 
 
 @dataclass(frozen=True)
@@ -111,6 +132,26 @@ def _size(value: int | str) -> int | str:
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,9}", text):
         raise InputError(f"size is {str(value)[:50]!r}; allowed are a whole number of pixels, or {ORIGINAL_SIZE}")
     return int(text)
+
+
+def _expressions(text: str) -> dict[str, float]:
+    """Parse `smile=.4,brow_raise=.2`."""
+    values: dict[str, float] = {}
+    for item in filter(None, (item.strip() for item in text.split(","))):
+        name, equals, strength = (piece.strip() for piece in item.partition("="))
+        if not equals:
+            raise InputError(f"expression is {item[:50]!r}; allowed is NAME=STRENGTH, several with commas between them")
+        check_choice("expression", name, EXPRESSIONS)
+        values[name] = _number(f"expression {name}", strength)
+        _range(f"expression {name}", values[name], -1, 1)
+    return values
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{name} has the strength {text[:20]!r}; give a number such as 0.5") from None
 
 
 def _check_fields(options: DataclassInstance) -> None:

@@ -28,7 +28,7 @@ ALLOWED = {
     "media": {"encoders", "faces", "files", "spreadsheet"},
     "provenance": {"files", "media", "weights"},
     "decoder": {"faces", "runtime"},
-    "motion": {"encoders", "faces", "files", "runtime"},
+    "motion": {"encoders", "faces", "files", "runtime", "spreadsheet"},
     "models": {"decoder", "encoders", "faces", "motion", "original", "runtime", "weights"},
     "photos": {"faces", "media", "models"},
     "portrait": {"faces", "media", "models", "person", "photos"},

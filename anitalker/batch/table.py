@@ -27,6 +27,7 @@ DEFAULTS = RenderOptions()
 DUB_DEFAULTS, NO_DUBBING = RenderOptions(size=ORIGINAL_SIZE), DubOptions()
 # Of RenderOptions, what a dub heeds.
 DUB_OPTIONS = ("seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks", "label")
+FILE_OPTIONS = ("pose", "timeline")  # of RenderOptions: files
 DUB_COLUMNS = {"from": "start", "to": "stop"}  # columns named otherwise than their field of DubOptions
 DUB_COLUMNS |= {option.name: option.name for option in fields(DubOptions) if option.name not in DUB_COLUMNS.values()}
 COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", *DUB_COLUMNS)
@@ -66,8 +67,9 @@ class Job:
         """Hash (SHA-256) everything that decides on the output: contents of the inputs, options, model, version."""
         options = _changed(self.options, DUB_DEFAULTS if self.video else DEFAULTS)
         options.pop("batch_size", None)
-        if self.options.pose:
-            options["pose"] = _hash(self.options.pose)
+        for name in FILE_OPTIONS:
+            if name in options:
+                options[name] = _hash(options[name])
         if self.options.also:
             options["also"] = [_hash(file) for file in self.options.also]
         source = self.source if self.kind == "text" else _hash(self.source)
@@ -200,8 +202,7 @@ def _portrait_job(line: int, values: dict[str, Any], kind: str, folder: Path) ->
     options = _options(values)
     if "also" in options:  # files, parted by |
         options["also"] = tuple(_path(folder, name.strip(), "also") for name in options["also"].split("|"))
-    if "pose" in options:
-        options["pose"] = _path(folder, options["pose"], "pose")
+    options |= {name: _path(folder, options[name], name) for name in FILE_OPTIONS if name in options}
     return Job(
         _id(values["id"]),
         line,
@@ -313,7 +314,7 @@ def _check_file(path: str, what: str) -> None:
     from anitalker.person.person_file import is_person_file, read_person
 
     file = existing_file(path, what)
-    if what in ("pose", "segments"):
+    if what in (*FILE_OPTIONS, "segments"):
         return
     if what == "portrait" and is_person_file(file):
         read_person(file)
