@@ -16,7 +16,7 @@ from anitalker.server import limits
 from anitalker.server.job_queue import JobQueue
 from anitalker.server.voices import Voices
 
-from . import components, controls
+from . import components, controls, expressions
 from .inputs import SKIP, Inputs, dub_options, file_data, portrait_name
 from .models import Models
 from .sessions import Session, SessionStore
@@ -29,7 +29,7 @@ ESTIMATED = {  # kinds of work whose time is told before the start -> the inputs
     "dub": ("dub_recording", "dub_text", "performance"),
     "drive": ("driving",),
 }
-STILL_OPTIONS = (*controls.SLIDERS, *controls.POSE, "still", "label")  # that change a still
+STILL_OPTIONS = (*controls.SLIDERS, *controls.POSE, *expressions.FIELDS, "still", "label")  # that change a still
 SAVED_OPTIONS = (*STILL_OPTIONS, "face", "frame", "size", "enhance")  # that change a saved one
 MOMENTS = ("rest", *STRENGTHS)
 
