@@ -65,7 +65,7 @@ class Expressions:
         rows = torch.stack([_gradient(kind, shape, directions) for kind in terms.values()])
         self.sizes = (rows * self.spread).norm(dim=1)  # [A]: a spread of each distance, in face heights
         self.rows = rows * self.spread / self.sizes[:, None]  # [A,K], of normalised codes
-        self.opening = float(_lengths(LIDS, shape))  # of the eyes, in face heights
+        self.opening = float(measure((LIDS,), shape[None]))  # of the eyes, in face heights
         self.device = space.motion_std.device
         lids, gap = (self.names.index(name) for name in ("lids", "lip gap"))
         unit = torch.eye(len(self.names), dtype=torch.double, device=self.device)
@@ -91,6 +91,11 @@ class Expressions:
         change = torch.zeros(frames, POSE_SIZE + len(self.spread), device=self.device)
         change[:, POSE_SIZE:] = self._solve(wanted, kept).float()
         return change
+
+    def read(self, motion: Tensor) -> Tensor:
+        """How strong each expression is in codes [T,M], in the order of DISTANCES: [T,A], 0 in a face at rest."""
+        strengths = (motion[:, POSE_SIZE:].double() / self.spread) @ self.rows[: len(DISTANCES)].T
+        return strengths.float() / STRONG
 
     def apply(self, motion: Tensor, change: Tensor, rest: Tensor) -> Tensor:
         """Motion [T,M] with a change [1,M] or [T,M], of a face that rests in code `rest` [1,M].
@@ -125,6 +130,11 @@ def _gradient(terms: tuple[Term, ...], shape: Tensor, directions: Tensor) -> Ten
     return total
 
 
-def _lengths(term: Term, shape: Tensor) -> Tensor:
-    """The mean distance of a term's pairs."""
-    return torch.stack([(shape[a, :2] - shape[b, :2]).norm() for a, b in term[2]]).mean()
+def measure(terms: tuple[Term, ...], shape: Tensor) -> Tensor:
+    """The distance of terms in faces of canonical pose [n,N,3], in face heights -> [n]."""
+    total = shape.new_zeros(len(shape))
+    for weight, axis, pairs in terms:
+        first, second = (shape[:, list(points), :2] for points in zip(*pairs, strict=True))
+        apart = first - second
+        total = total + weight * (apart.norm(dim=-1) if axis is None else apart[..., axis]).mean(1)
+    return total

@@ -29,14 +29,8 @@ def distances(model, change) -> dict[str, float]:
     landmarks = neutral + (change[0, POSE_SIZE:] @ model.space.directions.T).reshape(1, -1, 3)
     assert change[0, :POSE_SIZE].abs().max() == 0 == rest.abs().max()
 
-    def length(terms):
-        total = 0.0
-        for weight, axis, pairs in terms:
-            apart = torch.stack([landmarks[0, a, :2] - landmarks[0, b, :2] for a, b in pairs])
-            total += weight * float(apart[:, axis].mean() if axis is not None else apart.norm(dim=1).mean())
-        return total
-
-    return {name: length(terms) for name, terms in {**expressions.DISTANCES, "gap": (expressions.LIP_GAP,)}.items()}
+    kinds = {**expressions.DISTANCES, "gap": (expressions.LIP_GAP,)}
+    return {name: float(expressions.measure(terms, landmarks)) for name, terms in kinds.items()}
 
 
 def test_names_are_those_of_the_options():
@@ -51,6 +45,13 @@ def test_an_expression_changes_what_it_names_and_no_lip_gap(model, named, name):
     assert strong[name] - rest[name] == pytest.approx(wanted, rel=0.3)
     assert weak[name] - rest[name] == pytest.approx(-wanted / 2, rel=0.3)
     assert abs(strong["gap"] - rest["gap"]) < (0.1 if name == "jaw_open" else 0.006)
+
+
+def test_strengths_are_read_from_codes(named):
+    for name in EXPRESSIONS:
+        strengths = named.read(named.change({name: 0.5}))[0]
+        assert float(strengths[list(expressions.DISTANCES).index(name)]) == pytest.approx(0.5, rel=0.15)
+    assert named.read(torch.zeros(2, 20)).abs().max() == 0
 
 
 def test_emotions_are_sums_and_neutral_is_nothing(named):
