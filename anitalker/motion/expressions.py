@@ -15,8 +15,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from anitalker.config import LANDMARKS, POSE_SIZE
+from anitalker.config import LANDMARKS, POSE_SIZE, RenderOptions
 from anitalker.motion.motion_space import MotionSpace
+from anitalker.motion.timeline import read_timeline
 from anitalker.runtime.smoothstep import smoothstep
 
 STRONG = 4.5  # spreads of an expression's distance over the training clips
@@ -97,6 +98,20 @@ class Expressions:
         strengths = (motion[:, POSE_SIZE:].double() / self.spread) @ self.rows[: len(DISTANCES)].T
         return strengths.float() / STRONG
 
+    def express(self, motion: Tensor, start: Tensor, options: RenderOptions, eyes: Tensor) -> Tensor:
+        """Motion [T,M] with the emotion, the expressions and the timeline of the options.
+
+        start [1,M]: the portrait's code; eyes [M,M]: projection on lids and brows. An emotion takes the place of the
+        portrait's own look there.
+        """
+        values: dict[str, float | Tensor] = dict(options.expressions)
+        if options.timeline is not None:
+            for name, course in read_timeline(options.timeline, len(motion)).items():
+                values[name] = values.get(name, 0.0) + course
+        if not values:
+            return motion
+        return self.apply(motion, self.change(values) - _emotion_share(values, start) * (start @ eyes), start)
+
     def apply(self, motion: Tensor, change: Tensor, rest: Tensor) -> Tensor:
         """Motion [T,M] with a change [1,M] or [T,M], of a face that rests in code `rest` [1,M].
 
@@ -117,6 +132,15 @@ class Expressions:
         ridge = torch.tensor([RIDGE if self.names[n] in DISTANCES else HELD_RIDGE for n in indices]).to(rows)
         gram = rows @ rows.T + ridge.diag()
         return torch.linalg.solve(gram, wanted[:, indices].T).T @ rows * self.spread
+
+
+def _emotion_share(values: Mapping[str, float | Tensor], like: Tensor) -> Tensor:
+    """How much of a face emotions decide on, 0 to 1: [1,1], or [T,1] for strengths [T]."""
+    total = like.new_zeros(1)
+    for name in EMOTIONS:
+        if name in values:
+            total = total + torch.as_tensor(values[name]).to(like)
+    return total.clamp(0, 1)[:, None]
 
 
 def _gradient(terms: tuple[Term, ...], shape: Tensor, directions: Tensor) -> Tensor:
