@@ -47,10 +47,16 @@ DISTANCES: dict[str, tuple[Term, ...]] = {
 EMOTIONS: dict[str, dict[str, float]] = {
     "neutral": {},
     "happy": {"smile": 0.8, "cheek_raise": 0.5},
-    "sad": {"inner_brow_raise": 0.7, "lip_corner_down": 0.7, "smile": -0.35, "brow_lower": 0.2, "lid_raise": -0.3},
+    "sad": {
+        **{"inner_brow_raise": 0.6, "brow_lower": 0.4, "lid_raise": -0.5},
+        **{"lip_corner_down": 0.8, "mouth_stretch": 0.0, "jaw_open": -0.3},
+    },
     "angry": {"brow_lower": 0.9, "lid_raise": 0.2, "mouth_stretch": -0.25},
     "surprised": {"brow_raise": 1.0, "lid_raise": 0.8, "jaw_open": 0.7},
-    "afraid": {"brow_raise": 0.6, "brow_lower": 0.1, "inner_brow_raise": 0.4, "lid_raise": 0.8, "mouth_stretch": 0.4},
+    "afraid": {
+        **{"brow_raise": 0.7, "inner_brow_raise": 0.5, "lid_raise": 0.8},
+        **{"mouth_stretch": 0.3, "smile": -0.5, "lip_corner_down": 0.5, "jaw_open": 0.25},
+    },
     "disgusted": {"nose_wrinkle": 0.8, "brow_lower": 0.4, "lip_corner_down": 0.4, "lid_raise": -0.3},
 }
 
