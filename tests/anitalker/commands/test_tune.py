@@ -11,7 +11,7 @@ from anitalker.pipeline import Talker
 
 FACTS = {name: None for name in TuneFacts.__annotations__}
 FACTS |= {"output": "me.safetensors", "bytes": 870_000, "seconds": 36.0, "speech_seconds": 30.0, "references": 7}
-FACTS |= {"mouth": (0.67, 0.52), "lips": None, "finished": True, "exit_status": 0}
+FACTS |= {"photos": 0, "mouth": (0.67, 0.52), "lips": None, "finished": True, "exit_status": 0}
 
 
 @pytest.mark.parametrize("consent", [[], ["--consent", " "]])
@@ -46,3 +46,11 @@ def test_the_summary_tells_what_others_can_see(capsys):
     assert "me.safetensors: 0.9 MB, of 36 s of video, 30 s of them with speech; broken off" in out
     assert "can see the portrait and 7 pictures of the mouth" in out
     assert "mouth: error on held-out video 0.670 -> 0.520" in out and "lips: as shipped" in out
+
+
+def test_the_summary_of_photos_and_of_a_silent_video(capsys):
+    print_summary(FACTS | {"photos": 4, "references": 3, "mouth": None})
+    out = capsys.readouterr().out
+    assert "me.safetensors: 0.9 MB, of 4 photos\n" in out and "3 pictures of the mouth" in out and "lips" not in out
+    print_summary(FACTS | {"speech_seconds": 0.0})
+    assert "no speech: lips, head and rest move as usual" in capsys.readouterr().out

@@ -47,12 +47,21 @@ def voice(seconds):
     return (0.2 * tone * (np.sin(2 * np.pi * 3 * times) > 0)).astype(np.float32)
 
 
+def chords(seconds):
+    """Music without pauses: a chord of sines, another one every second."""
+    times = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    root = 220 * 2 ** (np.floor(times) % 5 * 2 / 12)
+    phase = 2 * np.pi * np.cumsum(root) / SAMPLE_RATE
+    return (0.2 * sum(np.sin(phase * ratio) for ratio in (1, 1.25, 1.5))).astype(np.float32)
+
+
 @pytest.mark.parametrize(
     ("samples", "word"),
     [
         (voice(20), None),
         (voice(3), "s, which is too little"),
         (np.zeros(12 * SAMPLE_RATE), "nothing is heard"),
+        (chords(12), "sounds like music"),
         (np.random.default_rng(0).normal(0, 0.1, 12 * SAMPLE_RATE), "steady noise rather than speech"),
     ],
 )
