@@ -19,6 +19,7 @@ from anitalker.server.job_queue import Job
 from anitalker.server.limits import Limits
 
 if TYPE_CHECKING:
+    from .avatar.people import Person
     from .live_video import LiveVideo
     from .recordings import Recording
 
@@ -65,7 +66,7 @@ class Session:
     """One visitor's files, results and jobs.
 
     In the folder: `uploads` holds what came in, `results` the finished videos, the last report, the last ZIP and the
-    last saved still, and each `work-*` the files of a running job, which deletes them at its end.
+    last saved still, `people` the avatars, and each `work-*` the files of a running job, which deletes them at its end.
     """
 
     id: str
@@ -85,6 +86,9 @@ class Session:
     unpacked: list[Path] = field(default_factory=list)  # folders of recordings out of ZIPs
     reading: threading.Lock = field(default_factory=threading.Lock)  # held while recordings are read
     result_count: int = 0  # of all results, also those that have been deleted
+    people: list[Person] = field(default_factory=list)  # avatars of this visit
+    people_count: int = 0  # of all of them, also those that have been deleted
+    tuning: Job | None = None  # the latest that makes an avatar
 
     def job_folder(self) -> tempfile.TemporaryDirectory:
         """Make a folder for one job; leaving the context deletes it."""
