@@ -5,7 +5,7 @@ Letters: T output frames, M = 20 motion numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from anitalker.config import FPS
 from anitalker.decoder.mouth import References
 from anitalker.dubbing.drawing import MovedFace, draw_face
+from anitalker.dubbing.known_mouths import with_known
 from anitalker.dubbing.references import Reference
 from anitalker.dubbing.targets import EASE_SECONDS, LipTargets, lip_weights
 from anitalker.dubbing.tracks import Track
@@ -61,12 +62,13 @@ def dubbed_frames(
     frames: Iterable[np.ndarray],
     fps: float,
     lips: float = 1.0,
+    known: Mapping[int, Sequence[Reference]] | None = None,
 ) -> Iterator[np.ndarray]:
     """Frames uint8 [H,W,3] of the video, number indices [T] of them in turn -> the same with other lips.
 
-    fps: of the video; lips: as in RenderOptions.
+    fps: of the video; lips: as in RenderOptions; known: more references of a person's mouth.
     """
-    plan = _Plan(model, tracks, spoken, indices, fps, lips)
+    plan = _Plan(model, tracks, spoken, indices, fps, lips, known or {})
 
     def draw(job: tuple[np.ndarray, list[MovedFace]]) -> np.ndarray:
         frame, faces = job
@@ -90,6 +92,7 @@ class _Plan:
         indices: np.ndarray,
         fps: float,
         lips: float,
+        known: Mapping[int, Sequence[Reference]],
     ) -> None:
         self.model, self.tracks, self.spoken, self.indices, self.fps, self.lips = (
             model,
@@ -99,6 +102,7 @@ class _Plan:
             fps,
             lips,
         )
+        self.known = known
         self.firsts = np.array([track.first for track in tracks], np.int64)
         self.stops = self.firsts + [len(track) for track in tracks]
         self._shown: dict[int, list[_SpeakingFace]] = {}
@@ -116,8 +120,9 @@ class _Plan:
         own = [line for line in self.spoken if line.person == track.person]
         lines = own or [line for line in self.spoken if line.person is None]
         shots = [shot.bank for shot in self.tracks if shot.person == track.person and shot is not track]
-        known = track.bank.references(shots) if lines and self.model.mouth is not None else []
-        references = encode(self.model, known) if known else None
+        shown = track.bank.references(shots) if lines and self.model.mouth is not None else []
+        shown = with_known(shown, self.known.get(track.person, ())) if shown else []
+        references = encode(self.model, shown) if shown else None
         targets, weights = LipTargets(self.model, track, self.fps, self.lips), lip_weights(track, self.fps)
         return [_SpeakingFace(targets, weights, references, line, self.indices) for line in lines]
 

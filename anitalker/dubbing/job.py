@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from anitalker import rendering
 from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
 from anitalker.dubbing.dubbed_frames import dubbed_frames
+from anitalker.dubbing.known_mouths import KnownMouth, by_person
 from anitalker.dubbing.people import People
 from anitalker.dubbing.speaking import Utterance, speak
 from anitalker.dubbing.stretches import follow
@@ -75,8 +76,10 @@ def dub(
     progress: ProgressCallback | None = None,
     speech_for: Mapping[int, PathLike] | None = None,
     on_frame: Callable[[np.ndarray], None] | None = None,
+    known: Sequence[KnownMouth] = (),
 ) -> RenderFacts:
-    """Let people in a video speak a recording, or the lines of a table, to an MP4. Arguments: see `Talker.dub`."""
+    """Let people in a video speak a recording, or the lines of a table, to an MP4. known: mouths of `options.also`; for
+    the other arguments see `Talker.dub`."""
     clock, recordings, segments = Clock(), dict(speech_for or {}), dubbing.segments
     if model.dubbing is None:
         raise InputError(f"model {model.name} cannot dub: its codes move whole faces; take --model lite")
@@ -86,7 +89,7 @@ def dub(
         raise InputError("speech-for came with segments; write the face of each line into the table")
     if segments is not None and dubbing.fit != DubOptions.fit:
         raise InputError(f"fit {dubbing.fit} came with segments; lines keep the length of the video, leave it away")
-    check_output_is_no_input(check_output(output), video, speech, segments, *recordings.values())
+    check_output_is_no_input(check_output(output), video, speech, segments, *options.also, *recordings.values())
     clip = open_clip(video, dubbing.start, dubbing.stop, options.size)
     if segments is not None:
         lines = read_lines(segments, clip)
@@ -108,6 +111,7 @@ def dub(
         also,
         progress,
     )
+    more = by_person(known, people, (track.person for track in tracks))
     trim_heap()
     warn_of_kept_lips(tracks, clip, script)
     clock("faces")
@@ -118,7 +122,7 @@ def dub(
     with script.sound(clip, dubbing) as sound, contextlib.closing(filmed_frames(clip, script.indices)) as shown:
         drawn: deque[FilmedFrame] = deque()  # and not written yet: a few
         pictures = _noted(shown, drawn)
-        frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, pictures, fps, options.lips)
+        frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, pictures, fps, options.lips, more)
         frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
         kept = None if dubbing.fit == "speed" else replace(clip, frames=min(clip.frames, len(script.indices)))
@@ -135,6 +139,7 @@ def dub(
             keep=kept,
             filmed=iter(drawn.popleft, None),
             ingredients=(clip.path,),
+            consent="; ".join(dict.fromkeys(mouth.consent for mouth in known if mouth.consent)),
         )
 
 
