@@ -19,7 +19,6 @@ from anitalker.server.job_queue import Job
 from anitalker.server.limits import Limits
 
 if TYPE_CHECKING:
-    from .avatar.people import Person
     from .live_video import LiveVideo
     from .recordings import Recording
 
@@ -59,6 +58,30 @@ class Batch:
     def shown(self) -> Result | None:
         """The video that the player shows: the last one."""
         return self.results[-1] if self.results else None
+
+
+@dataclass(frozen=True)
+class Person:
+    """An avatar of a visit. file: the person file; picture: its portrait, a PNG; facts: its own; before, after: videos
+    of the portrait alone and of the person, who say the same; None where there are none."""
+
+    number: int  # counts from 1 within the session
+    file: Path
+    picture: Path
+    consent: str
+    facts: dict
+    before: Path | None = None
+    after: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the file, without suffix."""
+        return self.file.stem
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training came to its end; otherwise the same videos go on with it."""
+        return self.facts.get("finished") is not False
 
 
 @dataclass

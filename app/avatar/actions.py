@@ -28,9 +28,9 @@ from anitalker.server.job_queue import Job, JobQueue
 from .. import components
 from ..inputs import SKIP, Inputs, file_data, name_after
 from ..models import Models
-from ..sessions import Session, SessionStore
+from ..sessions import Person, Session, SessionStore
 from . import views
-from .people import Person, add_person, remove_person
+from .people import add_person, remove_person
 from .work import TuneRequest, make_person
 
 JOB = "avatar"  # its place among the session's jobs, which are otherwise named after tabs

@@ -5,40 +5,13 @@ from __future__ import annotations
 import io
 import secrets
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from anitalker.person.person_file import SUFFIX, PersonFile, read_person
 
-if TYPE_CHECKING:
-    from ..sessions import Session
-
-
-@dataclass(frozen=True)
-class Person:
-    """file: the person file; picture: its portrait, a PNG; facts: its own; before, after: samples, videos beside each
-    other of the portrait alone and of the person; None where there are none."""
-
-    number: int  # counts from 1 within the session
-    file: Path
-    picture: Path
-    consent: str
-    facts: dict
-    before: Path | None = None
-    after: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """Of the file, without suffix."""
-        return self.file.stem
-
-    @property
-    def finished(self) -> bool:
-        """Whether the training came to its end; otherwise the same videos go on with it."""
-        return self.facts.get("finished") is not False
+from ..sessions import Person, Session
 
 
 def add_person(

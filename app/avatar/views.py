@@ -13,7 +13,7 @@ from anitalker.server.job_queue import Job
 from anitalker.server.limits import MB, Limits
 
 from .. import components
-from .people import Person
+from ..sessions import Person
 
 STAGES = {
     "start": "Loading",

@@ -27,8 +27,8 @@ from anitalker.weights.registry import sha256
 
 from ..models import Models
 from ..notices import collect_warnings
-from ..sessions import Session
-from .people import Person, add_person
+from ..sessions import Person, Session
+from .people import add_person
 
 if TYPE_CHECKING:
     from anitalker.pipeline import Talker

@@ -7,7 +7,7 @@ import pytest
 from anitalker.server import job_queue
 from anitalker.server.job_queue import Job
 from app.avatar import views
-from app.avatar.people import Person
+from app.sessions import Person
 
 
 @pytest.fixture
