@@ -134,6 +134,7 @@ class AvatarActions(Inputs):
             job = await self.start(files, True, consent, request)
         except Exception as error:
             raise gr.Error(self.message_for(error), print_exception=False) from None
+        view = View()
         try:
             async for view in self.follow(job, request):
                 yield [SKIP, SKIP, view.status]
@@ -142,7 +143,7 @@ class AvatarActions(Inputs):
         if job.error is not None:
             raise gr.Error(self.message_for(job.error), print_exception=False)
         if job.result is not None:
-            yield [file_data(job.result.file), {**job.result.facts, "consent": job.result.consent}, SKIP]
+            yield [file_data(job.result.file), {**job.result.facts, "consent": job.result.consent}, view.status]
 
     async def resume(self, request: gr.Request) -> AsyncIterator[View]:
         """Show a tab that was just opened what the session has: its avatars, and the latest job."""

@@ -1,6 +1,7 @@
 """anitalker tune on the command line: consent comes first, and the summary says what is in the file."""
 
 import json
+import pickle
 
 import pytest
 
@@ -54,3 +55,21 @@ def test_the_summary_of_photos_and_of_a_silent_video(capsys):
     assert "me.safetensors: 0.9 MB, of 4 photos\n" in out and "3 pictures of the mouth" in out and "lips" not in out
     print_summary(FACTS | {"speech_seconds": 0.0})
     assert "no speech: lips, head and rest move as usual" in capsys.readouterr().out
+
+
+def test_code_in_place_of_a_person_file_is_one_line(capsys, tmp_path, untrained_model, clicks):
+    code, output = tmp_path / "person.safetensors", tmp_path / "out.mp4"
+    code.write_bytes(pickle.dumps(exit))
+    model = ["--model", str(untrained_model), "--device", "cpu"]
+    assert main(["render", str(code), str(clicks), "-o", str(output), *model]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: person file") and "is no safetensors file" in err and err.count("\n") == 1
+    assert not output.exists()
+
+
+def test_a_model_without_a_mouth_cannot_be_tuned(capsys, tmp_path, untrained_model):
+    model = ["--model", str(untrained_model), "--device", "cpu"]
+    (tmp_path / "me.mp4").write_bytes(b"x")
+    command = ["tune", str(tmp_path / "me.mp4"), "-o", str(tmp_path / "me.safetensors"), "--consent", "Ada", *model]
+    assert main(command) == 2
+    assert "cannot be tuned: it has no mouth synthesiser; take --model lite" in capsys.readouterr().err
