@@ -113,7 +113,8 @@ class AvatarActions(Inputs):
                 shown = now
                 yield View(now, busy=True)
             await asyncio.sleep(POLL_SECONDS)
-        yield self._end_of(job, session)
+        forgotten = self._session(request) is not session  # the visitor has deleted all files meanwhile
+        yield View(views.IDLE, views.NOTHING, "", False) if forgotten else self._end_of(job, session)
 
     async def run_on_page(
         self, files: object, agreed: object, consent: object, request: gr.Request

@@ -28,8 +28,10 @@ def add_person(
     """
     person = read_person(file)
     session.people_count += 1
-    folder = session.folder / "people" / f"{session.people_count}-{secrets.token_hex(8)}"
-    folder.mkdir(parents=True)
+    people = session.folder / "people"
+    people.mkdir(exist_ok=True)  # not where the session is gone: nothing may come back after a visitor has deleted it
+    folder = people / f"{session.people_count}-{secrets.token_hex(8)}"
+    folder.mkdir()
     kept = Path(file).replace(folder / f"{name}{SUFFIX}")
     picture = folder / f"{name}.png"
     picture.write_bytes(_png(person))

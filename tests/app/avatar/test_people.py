@@ -46,3 +46,13 @@ def test_what_is_no_person_file_is_refused(session, tmp_path):
     with pytest.raises(InputError, match="is no safetensors file"):
         add_person(session, tmp_path / "a.safetensors", "a", 6)
     assert session.people == [] and not (session.folder / "people").exists()
+
+
+def test_nothing_comes_back_after_a_visitor_has_deleted_all(make_person_file, tmp_path):
+    store = SessionStore(Limits())
+    session = store.get("a")
+    store.delete("a")
+    with pytest.raises(FileNotFoundError):
+        add_person(session, make_person_file(tmp_path / "x.safetensors"), "ada", 6)
+    assert not session.folder.exists() and session.people == []
+    store.close()

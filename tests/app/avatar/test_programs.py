@@ -14,6 +14,7 @@ def client(page):
     client.close()
 
 
+@pytest.mark.slow
 def test_a_program_gets_the_file_and_gives_it_as_a_portrait(client, quick_tune, film, clicks):
     file, facts, status = client.predict(files=[handle_file(film)], consent="Ada Lovelace", api_name="/avatar")
     assert read_person(file).consent == facts["consent"] == "Ada Lovelace"

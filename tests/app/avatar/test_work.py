@@ -38,6 +38,7 @@ def test_a_job_becomes_an_avatar_with_samples(session, page, quick_tune, film):
     assert job.stage == "samples" and job.done == job.total == 10
 
 
+@pytest.mark.slow
 def test_cancelling_keeps_the_best_and_the_same_goes_on(session, page, quick_tune, film):
     wanted = TuneRequest((film,), TuneOptions("Ada Lovelace", None, 1), "film")
     quick_tune.hold.set()
