@@ -133,8 +133,8 @@ def _card(person: Person) -> str:
     name, number = escape(person.name), person.number
     samples = (("Before: the portrait alone", person.before), ("After", person.after))
     pair = "".join(
-        f"<figure><video src='{_url(file)}' controls playsinline preload='metadata' aria-label='{words}, {name}'>"
-        "</video>"
+        f"<figure><video src='{_url(file)}' poster='{_url(person.picture)}' controls playsinline preload='metadata' "
+        f"aria-label='{words}, {name}'></video>"
         f"<figcaption>{words}</figcaption></figure>"
         for words, file in samples
         if file is not None
