@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
+from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
 from anitalker.media.audio_checks import audio_warnings
 from anitalker.media.clip import open_clip
 from anitalker.media.video import mix_audio, read_audio
@@ -261,11 +261,18 @@ def _choice_of(faces: Sequence[Face], chosen: object) -> tuple[str, Any]:
 def video_name(kind: str, values: dict) -> str:
     """The name of a video after its inputs, without suffix: portrait-speech."""
     if kind == "dub":
-        words = str(values.get("dub_text") or "").strip() or _file_name(values.get("dub_recording"))
+        recording = values.get("dub_recording") or values.get("performance")
+        words = str(values.get("dub_text") or "").strip() or _file_name(recording)
         return name_after(_file_name(values.get("film")), words)
     moved_by = {"speak": values.get("recording"), "drive": values.get("driving")}.get(kind)
     words = {"say": values.get("text"), "idle": "idle"}.get(kind, _file_name(moved_by))
     return name_after(_file_name(values.get("portrait")), str(words))
+
+
+def dub_options(values: dict) -> DubOptions:
+    """The options of a dub, by name; `follow` counts with a performance alone. Raises InputError for a wrong value."""
+    follow = values["follow"] if values.get("performance") else DubOptions.follow
+    return parse_dub_options({**{n: v for n, v in values.items() if n != "performance"}, "follow": follow})
 
 
 def portrait_name(values: dict, suffix: str) -> str:

@@ -216,6 +216,8 @@ def _source_tabs(actions: Actions) -> Sources:
             gr.HTML(components.input_limits("text instead", actions.limits))
             dub_text, dub_voice = listening.build(actions, "What the person should say", "dub-", 2)
             inputs["dub"] = {"dub_recording": dub_recording, "dub_text": dub_text, "dub_voice": dub_voice}
+            performance, performance_seen, follow = _performance_section(actions)
+            inputs["dub"] |= {"performance": performance, "follow": follow}
         with gr.Tab("Drive", id="drive", elem_id="tab-drive"):
             gr.HTML(components.input_limits("video", actions.limits))
             driving = gr.Video(label="A face that moves", sources=["upload", "webcam"], height=240, elem_id="driving")
@@ -248,8 +250,19 @@ def _source_tabs(actions: Actions) -> Sources:
         "recordings": listed,
         "driving": seen,
         "clip": clip_seen,
+        "performance": performance_seen,
     }
     return Sources(tabs, inputs, notes, checker)
+
+
+def _performance_section(actions: Actions) -> tuple[gr.Video, gr.HTML, gr.Radio]:
+    """A video whose face the dubbed one follows, what is wrong with it, and how much of the face is followed."""
+    gr.HTML(components.input_limits("performance", actions.limits))
+    performance = gr.Video(label="A face that speaks", sources=["upload", "webcam"], height=200, elem_id="performance")
+    seen = gr.HTML("", elem_id="performance-seen")
+    choices = [(words, name) for name, words in components.FOLLOWED.items()]
+    follow = gr.Radio(choices, value="expression", label="follow", info="what the face in step 1 takes over")
+    return performance, seen, follow
 
 
 def missing_to_inspect() -> str:

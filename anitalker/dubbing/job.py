@@ -16,7 +16,7 @@ from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
 from anitalker.dubbing.dubbed_frames import dubbed_frames
 from anitalker.dubbing.known_mouths import KnownMouth, by_person
 from anitalker.dubbing.people import People
-from anitalker.dubbing.speaking import Utterance, speak
+from anitalker.dubbing.speaking import Performances, Utterance, speak
 from anitalker.dubbing.stretches import follow
 from anitalker.dubbing.tracks import Track
 from anitalker.files import check_output, check_output_is_no_input
@@ -54,15 +54,26 @@ class Script:
         track = None if self.track is None else replace(self.track, samples={})
         return replace(self, utterances=[], track=track)
 
-    @contextlib.contextmanager
-    def sound(self, clip: Clip, options: DubOptions) -> Iterator[Path]:
-        """Give a file with the sound of the video."""
-        seconds = float(len(self.indices) / clip.fps)
-        with contextlib.ExitStack() as stack:
-            speech = None if self.track is None else stack.enter_context(self.track.file())
-            yield stack.enter_context(
-                dubbed_sound(clip, seconds, speech, self.lines, options.original_sound, options.fit)
-            )
+
+@contextlib.contextmanager
+def sound_of(
+    clip: Clip, frames: int, options: DubOptions, track: Soundtrack | None, lines: Sequence[Line] = ()
+) -> Iterator[Path | None]:
+    """Give a file with the sound of a dub of so many frames; None where it has none.
+
+    Where nobody is heard, since the recordings are videos without sound, the video's own sound stays.
+    """
+    seconds = float(frames / clip.fps)
+    speech, original = None, options.original_sound
+    with contextlib.ExitStack() as stack:
+        if track is not None and set(track.files) > track.mute:
+            speech = stack.enter_context(track.file())
+        elif not lines:
+            original = original or 1.0
+        if speech is None and not lines and clip.media.audio_index is None:
+            yield None
+        else:
+            yield stack.enter_context(dubbed_sound(clip, seconds, speech, lines, original, options.fit))
 
 
 def dub(
@@ -97,7 +108,8 @@ def dub(
         script = line_script(clip, lines)
     else:
         assert speech is not None
-        script = whole_script(clip, Soundtrack.read(speech, recordings), dubbing)
+        track = Soundtrack.read(speech, recordings, videos=dubbing.follow != "speech")
+        script = whole_script(clip, track, dubbing)
     clock("speech")
     also = {utterance.person for utterance in script.utterances if utterance.person is not None}
     fps = float(clip.fps)
@@ -115,14 +127,22 @@ def dub(
     trim_heap()
     warn_of_kept_lips(tracks, clip, script)
     clock("faces")
-    spoken = [speak(model.dubbing, said, tracks, script.indices, options) for said in script.utterances]
+    if dubbing.follow == "speech":
+        spoken = [speak(model.dubbing, said, tracks, script.indices, options) for said in script.utterances]
+    else:
+        spoken = list(map(Performances(model, people.finder, progress), script.utterances))
     script = script.without_samples()
     trim_heap()
     clock("motion")
-    with script.sound(clip, dubbing) as sound, contextlib.closing(filmed_frames(clip, script.indices)) as shown:
+    with (
+        sound_of(clip, len(script.indices), dubbing, script.track, script.lines) as sound,
+        contextlib.closing(filmed_frames(clip, script.indices)) as shown,
+    ):
         drawn: deque[FilmedFrame] = deque()  # and not written yet: a few
         pictures = _noted(shown, drawn)
-        frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, pictures, fps, options.lips, more)
+        frames = dubbed_frames(
+            model.dubbing, tracks, spoken, script.indices, pictures, fps, options.lips, dubbing.follow, more
+        )
         frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
         kept = None if dubbing.fit == "speed" else replace(clip, frames=min(clip.frames, len(script.indices)))
@@ -160,7 +180,8 @@ def whole_script(clip: Clip, track: Soundtrack, dubbing: DubOptions) -> Script:
         log.warning("%s", note)
     length = round(len(indices) / clip.fps * SAMPLE_RATE)
     utterances = [
-        Utterance(person, 0, len(indices), _fitted(samples, length)) for person, samples in track.samples.items()
+        Utterance(person, 0, len(indices), _fitted(samples, length), track.files.get(person))
+        for person, samples in track.samples.items()
     ]
     needed = np.ones(int(indices.max()) + 1, bool)
     return Script(utterances, indices, needed, [], track)
@@ -174,7 +195,7 @@ def line_script(clip: Clip, lines: list[Line]) -> Script:
         stop = max(stop, first + 1)
         samples = read_audio(line.speech)
         length = round((stop - first) / clip.fps * SAMPLE_RATE)
-        utterances.append(Utterance(line.face, first, stop, _fitted(samples, length)))
+        utterances.append(Utterance(line.face, first, stop, _fitted(samples, length), line.speech))
         around = round(AROUND_SECONDS * clip.fps)
         needed[max(first - around, 0) : stop + around] = True
     return Script(utterances, np.arange(clip.frames), needed, lines)

@@ -28,12 +28,14 @@ from anitalker.faces.detection import Face, FaceFinder
 from anitalker.faces.paste import Patch, crop_place
 from anitalker.models.base import FaceCheck, PersonTraits, PreparedFace, ProgressCallback
 from anitalker.motion import driving_video, idle
+from anitalker.motion.expressions import Expressions
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.manner import USUAL, Manner, with_lip_layer
 from anitalker.motion.motion_space import Codes, MotionSpace, RestingFace
 from anitalker.motion.occlusion import MESSAGES, PARTS, shut_eyes_warnings
 from anitalker.motion.prior import MotionPrior, landmark_residual
 from anitalker.motion.subspaces import MotionSubspaces, fit_subspaces, scale_motion
+from anitalker.motion.timeline import read_timeline
 from anitalker.motion.windows import SamplingParams, generate_motion
 from anitalker.runtime.device import draws_in_bfloat16
 from anitalker.runtime.transfer import to_pictures, to_tensor, to_tensors
@@ -271,7 +273,10 @@ class Lite:
         assert self.prior is not None, "this model has no prior"
         rng = torch.Generator().manual_seed(seed)
         config, options = self.generator.config, subject.manner.options(options)
-        return idle.idle_portrait(self.prior, subject.motion, frames, rng, temperature, self.subspaces, options, config)
+        sampled = idle.idle_portrait(
+            self.prior, subject.motion, frames, rng, temperature, self.subspaces, options, config
+        )
+        return self._express(sampled, subject.motion, options)
 
     def sampling_params(self, options: RenderOptions, face: PreparedFace | None = None) -> SamplingParams:
         """The parameters of the motion generator that the options ask for, with this family's defaults."""
@@ -282,7 +287,21 @@ class Lite:
     ) -> Tensor:
         """Motion [T,M] with its difference to the portrait's code `start` [1,M] scaled by options.lips, head, blink,
         and by the manner of the face's person."""
-        return scale_motion(motion, start, self.subspaces, _manner_of(face).options(options))
+        scaled = scale_motion(motion, start, self.subspaces, _manner_of(face).options(options))
+        return self._express(scaled, start, options)
+
+    def _express(self, motion: Tensor, start: Tensor, options: RenderOptions) -> Tensor:
+        """Motion [T,M] with the expressions of the options and of their timeline; start [1,M]: the portrait's code."""
+        values: dict[str, float | Tensor] = dict(options.expressions)
+        if options.timeline is not None:
+            for name, course in read_timeline(options.timeline, len(motion)).items():
+                values[name] = values.get(name, 0.0) + course
+        return self.expressions.apply(motion, self.expressions.change(values), start) if values else motion
+
+    @cached_property
+    def expressions(self) -> Expressions:
+        """The named expressions of its motion space."""
+        return Expressions(self.space)
 
     @cached_property
     def subspaces(self) -> MotionSubspaces:
