@@ -21,6 +21,7 @@ from anitalker.provenance.verify import summary_lines, verify
 from anitalker.server import limits
 
 from . import components
+from .avatar.people import file_behind, person_behind
 from .controls import parse_dub_options
 from .dubbing import first_faces
 from .guard import SESSION_HEADER
@@ -53,8 +54,10 @@ class Inputs:
         """Find the faces of a portrait. Returns boxes to lay over it, advice, and the choice of who speaks."""
         if not portrait:
             return "", "", NO_CHOICE
+        session = self._session(request)
         try:
-            picture, faces = self._detect(self._visitor_file(portrait, self._session(request), "portrait"))
+            file = self._visitor_file(portrait, session, "portrait")
+            picture, faces = self._detect(file)
         except InputError as error:
             return "", self._refusal(error), NO_CHOICE
         selected, choice = _choice_of(faces, chosen)
@@ -62,7 +65,9 @@ class Inputs:
         boxes = components.face_boxes(width, height, faces, selected) if faces else ""
         index = int(selected) if selected.isdigit() else 0
         check = self._check_face(picture, faces[index]) if faces else None
-        return boxes, components.portrait_advice(faces, index, check), choice
+        person = person_behind(session, file)
+        known = "" if person is None else components.message(f"Your avatar {person.name} speaks.", "good")
+        return boxes, known + components.portrait_advice(faces, index, check), choice
 
     def find_people(self, film: object, start: object, chosen: object, request: gr.Request):
         """Find the faces that a video to dub begins with, at `start` [s].
@@ -194,7 +199,9 @@ class Inputs:
         return {int(number) - 1: self._recording_file({"recording": values["second_recording"]}, session)}
 
     def _portrait(self, value: object, session: Session) -> Path:
-        return limits.check_picture(self._visitor_file(value, session, "portrait"), self.limits)
+        """Return the portrait: a picture, or the person file that a picture stands for. Raises InputError."""
+        picture = limits.check_picture(self._visitor_file(value, session, "portrait"), self.limits)
+        return file_behind(session, picture)
 
     def _driving_video(self, value: object, session: Session) -> Path:
         return self._video(value, session, "driving video")

@@ -12,6 +12,7 @@ from anitalker.motion.idle import MAX_SECONDS
 
 from . import components, controls, deletion, examples, listening, masthead, player, still_panel, verification
 from .actions import Actions
+from .avatar import room as avatar_room
 from .events import (
     CHECK_FILES,
     ON_FACE_CLICK,
@@ -54,6 +55,7 @@ def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
     voices = actions.voices.choices()
     with gr.Blocks(title="AniTalker", analytics_enabled=False) as page:
         gr.HTML(masthead.header(can_log_out), js_on_load=masthead.ON_LOGOUT, elem_id="masthead", container=False)
+        room = avatar_room.build(actions)
         cards = _card_html(examples.example_cards(bool(voices)), "cards")
         with gr.Row(elem_id="desk"):
             with gr.Column(scale=7, min_width=320, elem_id="inputs"):
@@ -61,6 +63,7 @@ def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
                     with gr.Column(scale=5, min_width=280):
                         with gr.Column(elem_classes=["subject", controls.FOR_PORTRAITS]):
                             portrait, face, advice, faces = _portrait_section(actions)
+                            people_row = avatar_room.build_row()
                         with gr.Column(elem_classes=["subject", controls.FOR_DUBS]):
                             film, dub_face, film_advice, people = _film_section(actions)
                     with gr.Column(scale=6, min_width=300):
@@ -123,6 +126,7 @@ def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
         examples.put_into_samples({"portrait": portrait, **files})
         emptied = [portrait, *(widget for widget in files.values() if isinstance(widget, EMPTIED))]
         deletion.connect(actions, desk, forget, emptied)
+        avatar_room.connect(page, actions, room, people_row, portrait, advice, forget)
         page.load(desk.show(actions.resume), None, desk.widgets, api_visibility="private", **STREAMED)
     return page.queue(default_concurrency_limit=None, max_size=200)
 

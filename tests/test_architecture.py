@@ -30,7 +30,7 @@ ALLOWED = {
     "decoder": {"faces", "runtime"},
     "motion": {"encoders", "faces", "files", "runtime", "spreadsheet"},
     "models": {"decoder", "encoders", "faces", "motion", "original", "runtime", "weights"},
-    "photos": {"faces", "media", "models"},
+    "photos": {"decoder", "dubbing", "faces", "media", "models", "person", "runtime"},
     "portrait": {"faces", "media", "models", "person", "photos"},
     "driving": {"faces", "media", "models", "motion"},
     "rendering": {"faces", "media", "models", "provenance", "runtime"},
@@ -47,6 +47,7 @@ ALLOWED = {
         "models",
         "motion",
         "person",
+        "photos",
         "portrait",
         "rendering",
         "runtime",
@@ -77,7 +78,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "__init__": {"pipeline"},
     "app": {"batch", "dubbing", "estimate", "faces", "files", "inspection", "media", "models", "motion", "pipeline"}
-    | {"provenance", "rendering", "runtime", "server", "streaming", "weights"},
+    | {"person", "provenance", "rendering", "runtime", "server", "streaming", "weights"},
     "scripts": set(),  # everything but the commands and the page
 }
 LONGEST = 350  # lines of a file

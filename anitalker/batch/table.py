@@ -26,7 +26,7 @@ OPTIONS = fields(RenderOptions)
 DEFAULTS = RenderOptions()
 DUB_DEFAULTS, NO_DUBBING = RenderOptions(size=ORIGINAL_SIZE), DubOptions()
 # Of RenderOptions, what a dub heeds.
-DUB_OPTIONS = ("seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks", "label")
+DUB_OPTIONS = ("also", "seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks", "label")
 FILE_OPTIONS = ("pose", "timeline")  # of RenderOptions: files
 DUB_COLUMNS = {"from": "start", "to": "stop"}  # columns named otherwise than their field of DubOptions
 DUB_COLUMNS |= {option.name: option.name for option in fields(DubOptions) if option.name not in DUB_COLUMNS.values()}
@@ -199,9 +199,7 @@ def _portrait_job(line: int, values: dict[str, Any], kind: str, folder: Path) ->
     """A line whose portrait moves."""
     if others := [name for name in DUB_COLUMNS if name in values]:
         raise InputError(f"the line gives {others[0]}, which is for dubs; leave it empty, or leave portrait empty")
-    options = _options(values)
-    if "also" in options:  # files, parted by |
-        options["also"] = tuple(_path(folder, name.strip(), "also") for name in options["also"].split("|"))
+    options = _options(values) | _also(values, folder)
     options |= {name: _path(folder, options[name], name) for name in FILE_OPTIONS if name in options}
     return Job(
         _id(values["id"]),
@@ -213,6 +211,13 @@ def _portrait_job(line: int, values: dict[str, Any], kind: str, folder: Path) ->
         str(values["voice"]) if "voice" in values else None,
         "absolute" in values and bool(_value("absolute", "bool", values["absolute"])),
     )
+
+
+def _also(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The option `also` of a line: files, parted by |."""
+    if "also" not in values:
+        return {}
+    return {"also": tuple(_path(folder, name.strip(), "also") for name in str(values["also"]).split("|"))}
 
 
 def _dub_job(line: int, values: dict[str, Any], kind: str, folder: Path) -> Job:
@@ -246,7 +251,7 @@ def _dub_job(line: int, values: dict[str, Any], kind: str, folder: Path) -> Job:
         "",
         kind,
         source,
-        RenderOptions(**{"size": DUB_DEFAULTS.size, **_options(values)}),
+        RenderOptions(**{"size": DUB_DEFAULTS.size, **_options(values), **_also(values, folder)}),
         str(values["voice"]) if "voice" in values else None,
         video=video,
         dubbing=dubbing,
@@ -316,7 +321,7 @@ def _check_file(path: str, what: str) -> None:
     file = existing_file(path, what)
     if what in (*FILE_OPTIONS, "segments"):
         return
-    if what == "portrait" and is_person_file(file):
+    if what in ("portrait", "also") and is_person_file(file):
         read_person(file)
         return
     if what in ("portrait", "also"):

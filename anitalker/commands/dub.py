@@ -62,6 +62,7 @@ def add_arguments(parser: options.Parser) -> None:
         default=options.DEFAULTS["lips"],
         help="how far the lips leave the filmed ones, 0 to 2 (default: 1)",
     )
+    options.add_also_option(group, "PHOTO|PERSON.safetensors")
     options.add_seed_option(group)
     group = parser.add_argument_group("picture")
     options.add_size_option(group, ORIGINAL_SIZE)

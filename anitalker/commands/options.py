@@ -118,13 +118,13 @@ def add_size_option(group: argparse._ActionsContainer, default: int | str = Rend
     )
 
 
-def add_also_option(group: argparse._ActionsContainer) -> None:
+def add_also_option(group: argparse._ActionsContainer, metavar: str = "PHOTO") -> None:
     """Add --also."""
     group.add_argument(
         "--also",
         action="append",
         default=[],
-        metavar="PHOTO",
+        metavar=metavar,
         help="another picture of the same person (open mouth, smile, turned head), whose teeth serve; may be repeated",
     )
 

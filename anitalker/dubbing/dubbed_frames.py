@@ -5,7 +5,7 @@ Letters: T output frames, M = 20 motion numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from anitalker.config import FPS, DubOptions
 from anitalker.decoder.mouth import References
 from anitalker.dubbing.drawing import MovedFace, draw_face
+from anitalker.dubbing.known_mouths import with_known
 from anitalker.dubbing.references import Reference
 from anitalker.dubbing.targets import EASE_SECONDS, FaceTargets, lip_weights
 from anitalker.dubbing.tracks import Track
@@ -62,12 +63,13 @@ def dubbed_frames(
     fps: float,
     lips: float = 1.0,
     follow: str = DubOptions.follow,
+    known: Mapping[int, Sequence[Reference]] | None = None,
 ) -> Iterator[np.ndarray]:
     """Frames uint8 [H,W,3] of the video, number indices [T] of them in turn -> the same with other lips.
 
-    fps: of the video; lips: as in RenderOptions; follow: as in DubOptions.
+    fps: of the video; lips: as in RenderOptions; follow: as in DubOptions; known: more references of a person's mouth.
     """
-    plan = _Plan(model, tracks, spoken, indices, fps, lips, follow)
+    plan = _Plan(model, tracks, spoken, indices, fps, lips, follow, known or {})
 
     def draw(job: tuple[np.ndarray, list[MovedFace]]) -> np.ndarray:
         frame, faces = job
@@ -92,9 +94,10 @@ class _Plan:
         fps: float,
         lips: float,
         follow: str,
+        known: Mapping[int, Sequence[Reference]],
     ) -> None:
         self.model, self.tracks, self.spoken, self.indices = model, tracks, spoken, indices
-        self.fps, self.lips, self.follow = fps, lips, follow
+        self.fps, self.lips, self.follow, self.known = fps, lips, follow, known
         self.firsts = np.array([track.first for track in tracks], np.int64)
         self.stops = self.firsts + [len(track) for track in tracks]
         self._shown: dict[int, list[_SpeakingFace]] = {}
@@ -112,8 +115,9 @@ class _Plan:
         own = [line for line in self.spoken if line.person == track.person]
         lines = own or [line for line in self.spoken if line.person is None]
         shots = [shot.bank for shot in self.tracks if shot.person == track.person and shot is not track]
-        known = track.bank.references(shots) if lines and self.model.mouth is not None else []
-        references = encode(self.model, known) if known else None
+        shown = track.bank.references(shots) if lines and self.model.mouth is not None else []
+        shown = with_known(shown, self.known.get(track.person, ())) if shown else []
+        references = encode(self.model, shown) if shown else None
         targets = FaceTargets(self.model, track, self.fps, self.lips, self.follow)
         weights = lip_weights(track, self.fps)
         return [_SpeakingFace(targets, weights, references, line, self.indices) for line in lines]

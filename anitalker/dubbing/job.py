@@ -14,6 +14,7 @@ import numpy as np
 from anitalker import rendering
 from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
 from anitalker.dubbing.dubbed_frames import dubbed_frames
+from anitalker.dubbing.known_mouths import KnownMouth, by_person
 from anitalker.dubbing.people import People
 from anitalker.dubbing.speaking import Performances, Utterance, speak
 from anitalker.dubbing.stretches import follow
@@ -86,8 +87,10 @@ def dub(
     progress: ProgressCallback | None = None,
     speech_for: Mapping[int, PathLike] | None = None,
     on_frame: Callable[[np.ndarray], None] | None = None,
+    known: Sequence[KnownMouth] = (),
 ) -> RenderFacts:
-    """Let people in a video speak a recording, or the lines of a table, to an MP4. Arguments: see `Talker.dub`."""
+    """Let people in a video speak a recording, or the lines of a table, to an MP4. known: mouths of `options.also`; for
+    the other arguments see `Talker.dub`."""
     clock, recordings, segments = Clock(), dict(speech_for or {}), dubbing.segments
     if model.dubbing is None:
         raise InputError(f"model {model.name} cannot dub: its codes move whole faces; take --model lite")
@@ -97,7 +100,7 @@ def dub(
         raise InputError("speech-for came with segments; write the face of each line into the table")
     if segments is not None and dubbing.fit != DubOptions.fit:
         raise InputError(f"fit {dubbing.fit} came with segments; lines keep the length of the video, leave it away")
-    check_output_is_no_input(check_output(output), video, speech, segments, *recordings.values())
+    check_output_is_no_input(check_output(output), video, speech, segments, *options.also, *recordings.values())
     clip = open_clip(video, dubbing.start, dubbing.stop, options.size)
     if segments is not None:
         lines = read_lines(segments, clip)
@@ -120,6 +123,7 @@ def dub(
         also,
         progress,
     )
+    more = by_person(known, people, (track.person for track in tracks))
     trim_heap()
     warn_of_kept_lips(tracks, clip, script)
     clock("faces")
@@ -137,7 +141,7 @@ def dub(
         drawn: deque[FilmedFrame] = deque()  # and not written yet: a few
         pictures = _noted(shown, drawn)
         frames = dubbed_frames(
-            model.dubbing, tracks, spoken, script.indices, pictures, fps, options.lips, dubbing.follow
+            model.dubbing, tracks, spoken, script.indices, pictures, fps, options.lips, dubbing.follow, more
         )
         frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
@@ -155,6 +159,7 @@ def dub(
             keep=kept,
             filmed=iter(drawn.popleft, None),
             ingredients=(clip.path,),
+            consent="; ".join(dict.fromkeys(mouth.consent for mouth in known if mouth.consent)),
         )
 
 

@@ -190,10 +190,10 @@ def tune_mouth(
                 missed = 0 if value < best else missed + 1
                 if value < best:
                     best, changes = value, changes_of(averaged, network)
+        if progress:
+            progress("tuning", int(seconds), int(seconds))
     except KeyboardInterrupt:
         finished = False
-    if progress and finished:
-        progress("tuning", int(seconds), int(seconds))
     if best > (1 - LEAST_GAIN) * before:
         changes, best = {}, before
     return MouthTuning(changes, before, best, time.monotonic() - begun, steps, finished)

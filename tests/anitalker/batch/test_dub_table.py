@@ -140,3 +140,8 @@ def test_the_options_are_those_of_the_command():
     assert names & {option.name for option in fields(RenderOptions)} == set(table.DUB_OPTIONS) - {"face_backend"}
     flags = {column.replace("_", "-") for column in table.DUB_COLUMNS}
     assert all(f"--{flag} " in parser.format_help() for flag in flags)
+
+
+def test_pictures_of_its_people(place):
+    job = read_line(place, also="p.webp")[0][0]
+    assert job.options.also == (str(place / "p.webp"),) and job.video
