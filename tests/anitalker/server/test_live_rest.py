@@ -144,6 +144,18 @@ def test_a_text_is_said_and_an_interruption_silences_it(run_live):
     run_live(work)
 
 
+@pytest.mark.slow
+def test_open_sessions_are_listed(run_live):
+    async def work(app, http, avatar):
+        assert (await http.get("/v1/sessions")).json() == []
+        client = await Client(http, avatar).open(microphone="listen")
+        (facts,) = (await http.get("/v1/sessions")).json()
+        assert (facts["id"], facts["microphone"]) == (client.id, "listen")
+        await client.connection.close()
+
+    run_live(work)
+
+
 async def _ends(app):
     for _ in range(PATIENCE * 20):
         if not app.state.sessions.count:
@@ -319,7 +331,8 @@ def test_a_websocket_without_a_session_is_closed(client):
 def _fake_session(client, monkeypatch):
     class Session(LiveSession):
         def __init__(self):
-            self.turn, self.face, self._channels, self._listeners = 0, None, set(), set()
+            self.turn, self.face, self._channels = 0, None, set()
+            self._listeners, self._microphones = set(), set()
             self._metrics = client.app.state.metrics
 
     session = Session()
@@ -333,3 +346,24 @@ def _get(session_id, session):
     if session_id != "id":
         raise UnknownSession(session_id)
     return session
+
+
+def test_what_the_client_says_goes_to_those_who_ask_for_it(client, avatar, monkeypatch):
+    """A voice agent hears the client's microphone over the WebSocket; others get messages only."""
+    session = _fake_session(client, monkeypatch)
+    heard = []
+    session.microphone, session.face = "listen", type("Face", (), {"hear": lambda self, samples: heard.append(samples)})
+
+    async def packets(track):
+        for _ in range(3):
+            yield TONE[:320].astype(np.float32)
+
+    monkeypatch.setattr("anitalker.server.live_session.microphone", packets)
+    session.face = session.face()
+    address = "ws://localhost/v1/sessions/id/speech"
+    with client.websocket_connect(f"{address}?microphone=true") as agent, client.websocket_connect(address) as other:
+        client.portal.call(session._listen, None)
+        client.portal.call(session.tell, {"event": "idle"})
+        sound = [np.frombuffer(agent.receive_bytes(), "<i2") / 32768 for _ in range(3)]
+        assert agent.receive_json() == other.receive_json() == {"event": "idle"}
+    assert len(heard) == 3 and np.abs(np.concatenate(sound)[:320] - TONE[:320]).max() < 1e-4
