@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,6 +25,9 @@ from anitalker.server.limits import MB, Limits
 from .example_files import ROUTE, local_example, with_local_examples
 from .login import LoginThrottle, TooManyTries
 from .sessions import SessionStore
+
+if TYPE_CHECKING:
+    from .live_routes import LiveRoutes
 
 COOKIE = "anitalker-visitor"
 SESSION_HEADER = "x-anitalker-session"  # set here for the page's functions; what a client sends is overwritten
@@ -57,8 +61,8 @@ SECURITY_HEADERS = {
 class Guard:
     """ASGI middleware over Gradio's application. A refusal is JSON: {"detail": one line for the visitor}."""
 
-    def __init__(self, app: ASGIApp, sessions: SessionStore, limits: Limits) -> None:
-        self.app, self.sessions, self.limits = app, sessions, limits
+    def __init__(self, app: ASGIApp, sessions: SessionStore, limits: Limits, live: LiveRoutes | None = None) -> None:
+        self.app, self.sessions, self.limits, self.live = app, sessions, limits, live
         self.logins = LoginThrottle()
         self._tab_owners: OrderedDict[str, str] = OrderedDict()  # Gradio's session_hash -> session id
 
@@ -91,6 +95,8 @@ class Guard:
             return await self._login(request, limited_receive, send)
         if path.rstrip("/") == "/logout":
             return await self._logout(request, send, session_id)
+        if self.live and path.startswith(self.live.prefix):
+            return await self.live.answer(self.app, request, send, session_id)
         if path.startswith(ROUTE):
             file = local_example(path, self.sessions.public)
             if file is None or method not in ("GET", "HEAD"):

@@ -8,7 +8,18 @@ import shutil
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, File, Form, UploadFile, WebSocket, WebSocketDisconnect
+from fastapi import (
+    APIRouter,
+    Depends,
+    File,
+    Form,
+    HTTPException,
+    Request,
+    Response,
+    UploadFile,
+    WebSocket,
+    WebSocketDisconnect,
+)
 from fastapi.requests import HTTPConnection
 from pydantic import BaseModel, Field
 
@@ -20,6 +31,7 @@ from anitalker.server.limits import check_seconds, check_text
 from anitalker.server.live_session import LiveSession, Messages
 from anitalker.server.live_sessions import LiveSessions, UnknownSession
 from anitalker.server.rest import STATUSES, Avatars, Videos
+from anitalker.server.trickle_ice import MEDIA_TYPE, parse_fragment
 from anitalker.server.videos import check_recording
 
 LIVE_SIZE = 512  # pixels of the shorter side at most, where the client does not say
@@ -29,8 +41,8 @@ router = APIRouter(prefix="/v1/sessions", responses=STATUSES)
 class Offer(BaseModel):
     """What a client offers.
 
-    sdp: with all its ICE candidates; avatar: id of a portrait; microphone: what becomes of the client's audio track;
-    size, frame, seed, label: as for videos.
+    sdp: with its ICE candidates, or the first of them; avatar: id of a portrait; microphone: what becomes of the
+    client's audio track; size, frame, seed, label: as for videos.
     """
 
     sdp: str = Field(max_length=100_000)
@@ -87,12 +99,13 @@ Sessions = Annotated[LiveSessions, Depends(live_sessions)]
 
 
 @router.post("", status_code=201, summary="Open a live session")
-async def open_session(offer: Offer, avatars: Avatars, sessions: Sessions) -> Answer:
+async def open_session(offer: Offer, avatars: Avatars, sessions: Sessions, response: Response) -> Answer:
     """Answer a WebRTC offer that receives audio and video. The face lives from now on; 429 if too many are open."""
     options = RenderOptions(seed=offer.seed, size=offer.size, frame=offer.frame, label=offer.label)
     portrait = avatars.get(offer.avatar).portrait
     session, sdp = await sessions.open(portrait, offer.sdp, offer.microphone, options)
     assert session.face is not None
+    response.headers["location"] = f"sessions/{session.id}"
     return Answer(id=session.id, sdp=sdp, delay=session.face.delay)
 
 
@@ -119,6 +132,23 @@ async def show_session(session_id: str, sessions: Sessions) -> SessionFacts:
     if session.face is None:  # it is being opened
         raise UnknownSession(session_id)
     return session_facts(session)
+
+
+@router.patch(
+    "/{session_id}",
+    status_code=204,
+    summary="Add ICE candidates",
+    openapi_extra={"requestBody": {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "required": True}},
+)
+async def add_candidates(session_id: str, request: Request, sessions: Sessions) -> None:
+    """Candidates that the client has found after its offer (trickle ICE), as WHIP sends them: a fragment of SDP with
+    `a=mid`, `a=candidate` and `a=end-of-candidates`. A new ufrag, which would restart ICE, is not looked at.
+    """
+    session = sessions.get(session_id)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
+        raise HTTPException(415, f"candidates come as {MEDIA_TYPE}", {"accept-patch": MEDIA_TYPE})
+    body = await request.body()
+    session.add_candidates(*parse_fragment(body.decode("utf-8", "replace")))
 
 
 @router.delete("/{session_id}", status_code=204, summary="End a session")

@@ -16,6 +16,7 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
+    RTCIceCandidate,
     RTCIceServer,
     RTCPeerConnection,
     RTCSessionDescription,
@@ -99,6 +100,16 @@ class LiveSession:
         self.answered = time.monotonic()
         self._spawn(self._tell_figures())
         return connection.localDescription.sdp
+
+    def add_candidates(self, candidates: list[RTCIceCandidate], are_last: bool) -> None:
+        """Take more of the client's ICE candidates; what comes after the last is ignored."""
+
+        async def add() -> None:
+            await asyncio.gather(*(self._connection.addIceCandidate(candidate) for candidate in candidates))
+            if are_last:
+                await self._connection.addIceCandidate(None)
+
+        self._spawn(add())  # names of the local network (mDNS) take a while to resolve
 
     def interrupt(self) -> None:
         """Stop speaking: what waits is dropped, the lips close."""

@@ -6,6 +6,7 @@ import fractions
 import gc
 import itertools
 import json
+import re
 import threading
 from dataclasses import replace
 
@@ -32,6 +33,7 @@ class Client:
     def __init__(self, http, avatar):
         self.http, self.avatar, self.messages = http, avatar, []
         self.connection, self.tracks = connection_of_this_machine(), {}
+        self.strip = lambda sdp: sdp  # what the server gets of the offer
         self.connection.on("track", lambda track: self.tracks.setdefault(track.kind, track))
 
     async def offer(self, track=None, **more):
@@ -40,7 +42,8 @@ class Client:
         self.channel = self.connection.createDataChannel("messages")
         self.channel.on("message", lambda text: self.messages.append(json.loads(text)))
         await self.connection.setLocalDescription(await self.connection.createOffer())
-        wanted = {"sdp": self.connection.localDescription.sdp, "avatar": self.avatar, "size": 64, "frame": "crop"}
+        sdp = self.strip(self.connection.localDescription.sdp)
+        wanted = {"sdp": sdp, "avatar": self.avatar, "size": 64, "frame": "crop"}
         return await self.http.post("/v1/sessions", json={**wanted, **more})
 
     async def open(self, track=None, **more):
@@ -140,6 +143,28 @@ def test_a_text_is_said_and_an_interruption_silences_it(run_live):
         assert not any(message["event"] == "turn_ended" for message in client.messages)
         await client.connection.close()
         assert await _ends(app)
+
+    run_live(work)
+
+
+@pytest.mark.slow
+def test_candidates_may_follow_the_offer(run_live):
+    """An offer without candidates is answered; the connection opens when they come, in two messages (RFC 9725)."""
+
+    async def work(app, http, avatar):
+        client = Client(http, avatar)
+        client.strip = lambda sdp: re.sub("a=(candidate|end-of-candidates).*\r\n", "", sdp)
+        await client.open()
+        candidates = re.findall("a=candidate.*", client.connection.localDescription.sdp)
+        assert candidates and not (await http.get(f"/v1/sessions/{client.id}")).json()["connected"]
+        headers = {"content-type": "application/trickle-ice-sdpfrag"}
+        for lines in (candidates[:1], [*candidates[1:], "a=end-of-candidates"]):
+            body = "\r\n".join(["m=audio 9 UDP/TLS/RTP/SAVPF 0", "a=mid:0", *lines, ""])
+            answer = await http.patch(f"/v1/sessions/{client.id}", content=body, headers=headers)
+            assert answer.status_code == 204, answer.text
+        await client.tracks["video"].recv()
+        assert (await http.get(f"/v1/sessions/{client.id}")).json()["connected"]
+        await client.connection.close()
 
     run_live(work)
 
