@@ -56,3 +56,17 @@ def test_a_missing_debootstrap_is_one_line(tmp_path, capsys, monkeypatch):
     assert main([str(tmp_path / "roots")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and "debootstrap" in line
+
+
+def test_every_service_is_sealed_and_its_arguments_are_the_dockerfiles(root):
+    """compose.yaml: a read-only root, no capabilities, and build arguments that the Dockerfile takes."""
+    yaml = pytest.importorskip("yaml")
+    services = yaml.safe_load((root / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    steps = parse((root / "Dockerfile").read_text(encoding="utf-8"))[-1].steps
+    taken = {argument.partition("=")[0] for instruction, argument in steps if instruction == "ARG"}
+    assert set(services) == {"serve", "serve-cuda", "page"}
+    for name, service in services.items():
+        assert service["read_only"] and service["tmpfs"] == "/tmp" and service["cap_drop"] == ["ALL"], name
+        build = service["build"]
+        assert set(build["args"] if isinstance(build, dict) else ()) <= taken, name
+    assert services["serve-cuda"]["command"][-2:] == ["--device", "cuda"]
