@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -25,9 +25,6 @@ from anitalker.server.limits import MB, Limits
 from .example_files import ROUTE, local_example, with_local_examples
 from .login import LoginThrottle, TooManyTries
 from .sessions import SessionStore
-
-if TYPE_CHECKING:
-    from .live_routes import LiveRoutes
 
 COOKIE = "anitalker-visitor"
 SESSION_HEADER = "x-anitalker-session"  # set here for the page's functions; what a client sends is overwritten
@@ -58,10 +55,24 @@ SECURITY_HEADERS = {
 }
 
 
+class LiveApplication(Protocol):
+    """Routes of live faces below `prefix`, which look after their visitors' portraits and sessions themselves."""
+
+    prefix: str
+
+    async def answer(self, page: ASGIApp, request: Request, send: Send, visitor: str) -> None:
+        """Answer a request of a visitor, or refuse it: HTTPException. page: knows who is logged in."""
+
+    def close(self) -> None:
+        """The server has ended."""
+
+
 class Guard:
     """ASGI middleware over Gradio's application. A refusal is JSON: {"detail": one line for the visitor}."""
 
-    def __init__(self, app: ASGIApp, sessions: SessionStore, limits: Limits, live: LiveRoutes | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, sessions: SessionStore, limits: Limits, live: LiveApplication | None = None
+    ) -> None:
         self.app, self.sessions, self.limits, self.live = app, sessions, limits, live
         self.logins = LoginThrottle()
         self._tab_owners: OrderedDict[str, str] = OrderedDict()  # Gradio's session_hash -> session id
