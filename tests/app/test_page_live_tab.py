@@ -70,6 +70,8 @@ def test_a_text_is_said_and_another_portrait_takes_the_place(open_page, root):
 def test_without_a_portrait_the_tab_says_so(open_page):
     tab = open_page()
     tab.get_by_role("tab", name="Live").click()
-    assert not tab.locator("#bar").is_visible()
+    tab.locator("#wake").wait_for()
+    for where in ("#bar", "#motion", ".step:has-text('How far it moves')"):
+        assert not tab.locator(where).is_visible(), where
     tab.locator("#wake").click()
     tab.locator("#live-stage .note", has_text="no portrait yet").wait_for()
