@@ -1,4 +1,6 @@
 # The server on a CPU: docker build -t anitalker . && docker run -p 8080:8080 -e ANITALKER_TOKEN=... anitalker
+# With an NVIDIA card: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130, then docker run --gpus all ... serve
+# --host 0.0.0.0 --device cuda; the wheels bring CUDA, the host its driver (compose.yaml: --profile cuda).
 # Live sessions are UDP from any port: run them with --network host, or give a TURN server (docs/live.md).
 FROM python:3.12-slim AS build
 WORKDIR /source

@@ -88,6 +88,7 @@ TAB_IDS = {
     "Drive": "drive",
     "Idle": "idle",
     "Inspect": "inspect",
+    "Live": "live",
 }
 SUMMARIES = {  # kinds of work; for programs
     "speak": "Make the portrait speak a recording.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Protocol
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -54,11 +55,25 @@ SECURITY_HEADERS = {
 }
 
 
+class LiveApplication(Protocol):
+    """Routes of live faces below `prefix`, which look after their visitors' portraits and sessions themselves."""
+
+    prefix: str
+
+    async def answer(self, page: ASGIApp, request: Request, send: Send, visitor: str) -> None:
+        """Answer a request of a visitor, or refuse it: HTTPException. page: knows who is logged in."""
+
+    def close(self) -> None:
+        """The server has ended."""
+
+
 class Guard:
     """ASGI middleware over Gradio's application. A refusal is JSON: {"detail": one line for the visitor}."""
 
-    def __init__(self, app: ASGIApp, sessions: SessionStore, limits: Limits) -> None:
-        self.app, self.sessions, self.limits = app, sessions, limits
+    def __init__(
+        self, app: ASGIApp, sessions: SessionStore, limits: Limits, live: LiveApplication | None = None
+    ) -> None:
+        self.app, self.sessions, self.limits, self.live = app, sessions, limits, live
         self.logins = LoginThrottle()
         self._tab_owners: OrderedDict[str, str] = OrderedDict()  # Gradio's session_hash -> session id
 
@@ -91,6 +106,8 @@ class Guard:
             return await self._login(request, limited_receive, send)
         if path.rstrip("/") == "/logout":
             return await self._logout(request, send, session_id)
+        if self.live and path.startswith(self.live.prefix):
+            return await self.live.answer(self.app, request, send, session_id)
         if path.startswith(ROUTE):
             file = local_example(path, self.sessions.public)
             if file is None or method not in ("GET", "HEAD"):

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from anitalker.config import InputError
 from anitalker.server.limits import MB, Limits
+from anitalker.server.settings import ServerSettings, read_ice_servers
 
 DEFAULTS = Limits()
 
@@ -39,7 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="offer the piper voices in this folder (NAME.onnx with NAME.onnx.json) for texts",
     )
+    parser.add_argument(
+        "--ice-servers",
+        metavar="FILE",
+        help='tab Live: JSON list of STUN and TURN servers, [{"urls", "username", "credential"}] (default: none)',
+    )
     group = parser.add_argument_group("limits")
+    group.add_argument(
+        "--max-sessions",
+        type=int,
+        default=ServerSettings.max_sessions,
+        metavar="N",
+        help="faces of the tab Live at once; more are refused (default: %(default)s)",
+    )
     group.add_argument(
         "--max-upload",
         type=float,
@@ -88,6 +101,11 @@ def limits_from(arguments: argparse.Namespace) -> Limits:
         tune_minutes=arguments.max_tune,
         keep_seconds=arguments.keep_minutes * 60,
     )
+
+
+def live_from(arguments: argparse.Namespace) -> ServerSettings:
+    """Return the settings of the tab Live that the options ask for. Raises InputError for what cannot work."""
+    return ServerSettings(max_sessions=arguments.max_sessions, ice_servers=read_ice_servers(arguments.ice_servers))
 
 
 def credentials_from(auth: str | None) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -229,6 +230,7 @@ class SessionStore:
         self.limits = limits
         self.root = Path(tempfile.mkdtemp(prefix="anitalker-page-")).resolve()
         self.public: frozenset[Path] = frozenset()  # files that every visitor may read
+        self.on_delete: list[Callable[[str], None]] = []  # called with the id of a session that is deleted
         self._secret = secrets.token_bytes(32)
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
@@ -294,6 +296,8 @@ class SessionStore:
             for job in session.jobs.values():
                 job.cancel()
             shutil.rmtree(session.folder, ignore_errors=True)
+        for forget in self.on_delete:
+            forget(session_id)
 
     def sweep(self) -> None:
         """Delete idle sessions that have expired, and the remains of broken uploads."""

@@ -10,7 +10,7 @@ from gradio.components import Component
 
 from anitalker.motion.idle import MAX_SECONDS
 
-from . import components, controls, deletion, examples, listening, masthead, player, still_panel, verification
+from . import components, controls, deletion, examples, listening, live_tab, masthead, player, still_panel, verification
 from .actions import Actions
 from .avatar import room as avatar_room
 from .events import (
@@ -50,8 +50,9 @@ class Sources(NamedTuple):
     checker: gr.HTML  # looks at files before Gradio takes them
 
 
-def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
-    """Build the page over its actions. can_log_out: whether a password was asked for."""
+def build_ui(actions: Actions, can_log_out: bool = False, live: live_tab.LiveFaces | None = None) -> gr.Blocks:
+    """Build the page over its actions. can_log_out: whether a password was asked for; live: None where the extra
+    `serve` is not installed."""
     voices = actions.voices.choices()
     with gr.Blocks(title="AniTalker", analytics_enabled=False) as page:
         gr.HTML(masthead.header(can_log_out), js_on_load=masthead.ON_LOGOUT, elem_id="masthead", container=False)
@@ -68,6 +69,8 @@ def build_ui(actions: Actions, can_log_out: bool = False) -> gr.Blocks:
                             film, dub_face, film_advice, people = _film_section(actions)
                     with gr.Column(scale=6, min_width=300):
                         sources = _source_tabs(actions)
+                with sources.tabs:
+                    live_tab.build(live, portrait, face)
                 sources.inputs["dub"] = {"film": film, **sources.inputs["dub"], "dub_face": dub_face}
                 settings, stills, reset = _settings_section(actions)
                 with gr.Column(elem_id="bar"):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from pathlib import Path
 
 from anitalker.commands import options
 from anitalker.config import InputError
 from anitalker.server.limits import MB, Limits
-from anitalker.server.settings import TOKEN_VARIABLE, ServerSettings, read_ice_servers, token_from_environment
+from anitalker.server.settings import (
+    TOKEN_VARIABLE,
+    ServerSettings,
+    missing_package,
+    read_ice_servers,
+    token_from_environment,
+)
 
 HELP = "a server: videos by REST, a face that answers live by WebRTC"
-PACKAGES = ("fastapi", "uvicorn", "aiortc", "prometheus_client", "sse_starlette", "python_multipart", "websockets")
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -80,8 +84,8 @@ def run(arguments: argparse.Namespace) -> dict:
         idle_seconds=arguments.idle_timeout,
         limits=Limits(upload_bytes=int(arguments.max_upload * MB), media_seconds=arguments.max_seconds),
     )
-    if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
-        raise InputError(f'serving needs {missing[0]}; install the extra: pip install "anitalker[serve]"')
+    if missing := missing_package():
+        raise InputError(f'serving needs {missing}; install the extra: pip install "anitalker[serve]"')
     from anitalker.server import run as server
     from anitalker.server.voices import Voices
 

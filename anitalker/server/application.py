@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anitalker import __version__
 from anitalker.config import InputError
+from anitalker.files import EXAMPLES
 from anitalker.server import live_rest, rest
 from anitalker.server.avatars import AvatarStore, UnknownAvatar
 from anitalker.server.guard import Guard
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from anitalker.pipeline import Talker
 
 LIVE_PAGE = Path(__file__).parent / "live_page"
+EXAMPLE_PORTRAITS = ("woman", "man", "elder", "portrait")
 SWEEP_SECONDS = 30.0  # between two deletions of what was kept long enough
 DESCRIPTION = "One portrait speaks: videos by REST, and live by WebRTC. Errors are JSON: `detail` is one line."
 log = logging.getLogger(__name__)
@@ -39,6 +41,23 @@ log = logging.getLogger(__name__)
 
 def build_application(talker: Talker, settings: ServerSettings, voices: Voices | None = None) -> FastAPI:
     """The application over a loaded model, behind `Guard`. Its lifespan makes a temporary folder and deletes it."""
+    app = build_routes(talker, settings, voices)
+    app.add_api_route("/healthz", healthz, methods=["GET"], summary="Whether the server runs")
+    app.add_api_route("/metrics", metrics, methods=["GET"], summary="Figures for Prometheus", response_class=Response)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(settings.origins),
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["authorization", "content-type"],
+        expose_headers=["location"],
+    )
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(CountAnswers, metrics=app.state.metrics)
+    return app
+
+
+def build_routes(talker: Talker, settings: ServerSettings, voices: Voices | None = None) -> FastAPI:
+    """REST, live sessions and the live page without a guard: the web page has its own."""
     app = FastAPI(
         title="AniTalker",
         version=__version__,
@@ -54,20 +73,12 @@ def build_application(talker: Talker, settings: ServerSettings, voices: Voices |
     app.state.sessions = LiveSessions(talker, settings, app.state.metrics)
     app.include_router(rest.router)
     app.include_router(live_rest.router)
-    app.add_api_route("/healthz", healthz, methods=["GET"], summary="Whether the server runs")
-    app.add_api_route("/metrics", metrics, methods=["GET"], summary="Figures for Prometheus", response_class=Response)
-    for file in LIVE_PAGE.iterdir():
-        path = "/" if file.name == "index.html" else f"/{file.name}"
+    files = {f"/{file.name}": file for file in LIVE_PAGE.iterdir()}
+    files["/"] = files.pop("/index.html")
+    files |= {f"/examples/{name}.webp": EXAMPLES / f"{name}.webp" for name in EXAMPLE_PORTRAITS}
+    for path, file in files.items():
         app.add_api_route(path, _reader(file), methods=["GET"], include_in_schema=False)
     _add_error_handlers(app)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=list(settings.origins),
-        allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["authorization", "content-type"],
-    )
-    app.add_middleware(Guard, settings=settings)
-    app.add_middleware(CountAnswers, metrics=app.state.metrics)
     return app
 
 

@@ -47,16 +47,20 @@ class AvatarStore:
 
         face: as in RenderOptions. InputError for a file without a face that can be animated.
         """
-        options = RenderOptions(face=face)
         file = save_upload(upload, name, self.folder)
         try:
-            check_picture(file, self.limits)
-            with self._preparing:
-                portrait = self.talker.prepare(file, options)
+            return self.add_file(file, face)
         except InputError as error:
             raise InputError(str(error).replace(str(file), Path(name).name[:80])) from None
         finally:
             shutil.rmtree(file.parent, ignore_errors=True)
+
+    def add_file(self, file: Path, face: str) -> Avatar:
+        """Prepare a portrait from a file of this machine, which stays where it is. InputError as for `add`."""
+        options = RenderOptions(face=face)
+        check_picture(file, self.limits)
+        with self._preparing:
+            portrait = self.talker.prepare(file, options)
         avatar = Avatar(secrets.token_hex(16), portrait)
         with self._lock:
             self._avatars[avatar.id] = avatar

@@ -8,7 +8,18 @@ import shutil
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, File, Form, UploadFile, WebSocket, WebSocketDisconnect
+from fastapi import (
+    APIRouter,
+    Depends,
+    File,
+    Form,
+    HTTPException,
+    Request,
+    Response,
+    UploadFile,
+    WebSocket,
+    WebSocketDisconnect,
+)
 from fastapi.requests import HTTPConnection
 from pydantic import BaseModel, Field
 
@@ -17,9 +28,10 @@ from anitalker.media.video import read_audio
 from anitalker.server.avatars import save_upload
 from anitalker.server.guard import POLICY_VIOLATION, SPEECH_PROTOCOL
 from anitalker.server.limits import check_seconds, check_text
-from anitalker.server.live_session import LiveSession
+from anitalker.server.live_session import LiveSession, Messages
 from anitalker.server.live_sessions import LiveSessions, UnknownSession
 from anitalker.server.rest import STATUSES, Avatars, Videos
+from anitalker.server.trickle_ice import MEDIA_TYPE, parse_fragment
 from anitalker.server.videos import check_recording
 
 LIVE_SIZE = 512  # pixels of the shorter side at most, where the client does not say
@@ -29,8 +41,8 @@ router = APIRouter(prefix="/v1/sessions", responses=STATUSES)
 class Offer(BaseModel):
     """What a client offers.
 
-    sdp: with all its ICE candidates; avatar: id of a portrait; microphone: what becomes of the client's audio track;
-    size, frame, seed, label: as for videos.
+    sdp: with its ICE candidates, or the first of them; avatar: id of a portrait; microphone: what becomes of the
+    client's audio track; size, frame, seed, label: as for videos.
     """
 
     sdp: str = Field(max_length=100_000)
@@ -87,13 +99,20 @@ Sessions = Annotated[LiveSessions, Depends(live_sessions)]
 
 
 @router.post("", status_code=201, summary="Open a live session")
-async def open_session(offer: Offer, avatars: Avatars, sessions: Sessions) -> Answer:
+async def open_session(offer: Offer, avatars: Avatars, sessions: Sessions, response: Response) -> Answer:
     """Answer a WebRTC offer that receives audio and video. The face lives from now on; 429 if too many are open."""
     options = RenderOptions(seed=offer.seed, size=offer.size, frame=offer.frame, label=offer.label)
     portrait = avatars.get(offer.avatar).portrait
     session, sdp = await sessions.open(portrait, offer.sdp, offer.microphone, options)
     assert session.face is not None
+    response.headers["location"] = f"sessions/{session.id}"
     return Answer(id=session.id, sdp=sdp, delay=session.face.delay)
+
+
+@router.get("", summary="Sessions that are open")
+async def list_sessions(sessions: Sessions) -> list[SessionFacts]:
+    """All sessions of this server, for a voice agent that joins them."""
+    return [session_facts(session) for session in sessions.all() if session.face is not None]
 
 
 @router.get("/ice-servers", summary="STUN and TURN servers", response_model_exclude_none=True)
@@ -110,17 +129,26 @@ async def list_ice_servers(sessions: Sessions) -> list[IceServerFacts]:
 async def show_session(session_id: str, sessions: Sessions) -> SessionFacts:
     """Whether a session is connected, and how it does."""
     session = sessions.get(session_id)
-    face = session.face
-    if face is None:  # it is being opened
+    if session.face is None:  # it is being opened
         raise UnknownSession(session_id)
-    return SessionFacts(
-        id=session.id,
-        connected=session.connected,
-        microphone=session.microphone,
-        waiting=face.waiting_seconds,
-        delay=face.delay,
-        frame_rate=face.frame_rate.rate,
-    )
+    return session_facts(session)
+
+
+@router.patch(
+    "/{session_id}",
+    status_code=204,
+    summary="Add ICE candidates",
+    openapi_extra={"requestBody": {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "required": True}},
+)
+async def add_candidates(session_id: str, request: Request, sessions: Sessions) -> None:
+    """Candidates that the client has found after its offer (trickle ICE), as WHIP sends them: a fragment of SDP with
+    `a=mid`, `a=candidate` and `a=end-of-candidates`. A new ufrag, which would restart ICE, is not looked at.
+    """
+    session = sessions.get(session_id)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
+        raise HTTPException(415, f"candidates come as {MEDIA_TYPE}", {"accept-patch": MEDIA_TYPE})
+    body = await request.body()
+    session.add_candidates(*parse_fragment(body.decode("utf-8", "replace")))
 
 
 @router.delete("/{session_id}", status_code=204, summary="End a session")
@@ -171,9 +199,10 @@ def _say_recording(session: LiveSession, speech: UploadFile, videos: Videos) -> 
 
 
 @router.websocket("/{session_id}/speech")
-async def speech_socket(socket: WebSocket, session_id: str, sessions: Sessions) -> None:
+async def speech_socket(socket: WebSocket, session_id: str, sessions: Sessions, microphone: bool = False) -> None:
     """Speech as it is made: binary messages are 16-bit little-endian mono PCM at 16 kHz, texts are `end_of_turn` and
-    `interrupt`. Every message of the session comes back as JSON, as over its data channel.
+    `interrupt`. Every message of the session comes back as JSON, as over its data channel. With `?microphone=true`
+    what the client says comes, too, as binary messages of the same kind: a voice agent hears and speaks here.
     """
     offered = socket.headers.get("sec-websocket-protocol", "")
     try:
@@ -182,7 +211,7 @@ async def speech_socket(socket: WebSocket, session_id: str, sessions: Sessions) 
         await socket.close(POLICY_VIOLATION)
         return
     await socket.accept(SPEECH_PROTOCOL if SPEECH_PROTOCOL in [name.strip() for name in offered.split(",")] else None)
-    queue = session.subscribe()
+    queue = session.subscribe(microphone)
     telling = asyncio.create_task(_tell_all(socket, queue))
     try:
         await _take_speech(socket, session)
@@ -217,7 +246,22 @@ async def _take_speech(socket: WebSocket, session: LiveSession) -> None:
             raise InputError("a text is none of end_of_turn and interrupt; speech comes as binary messages")
 
 
-async def _tell_all(socket: WebSocket, queue: asyncio.Queue[str]) -> None:
+async def _tell_all(socket: WebSocket, queue: Messages) -> None:
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         while True:
-            await socket.send_text(await queue.get())
+            message = await queue.get()
+            await (socket.send_text(message) if isinstance(message, str) else socket.send_bytes(message))
+
+
+def session_facts(session: LiveSession) -> SessionFacts:
+    """What clients are told of a session."""
+    face = session.face
+    assert face is not None
+    return SessionFacts(
+        id=session.id,
+        connected=session.connected,
+        microphone=session.microphone,
+        waiting=face.waiting_seconds,
+        delay=face.delay,
+        frame_rate=face.frame_rate.rate,
+    )

@@ -16,6 +16,7 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
+    RTCIceCandidate,
     RTCIceServer,
     RTCPeerConnection,
     RTCSessionDescription,
@@ -32,6 +33,8 @@ from anitalker.streaming.speech_line import is_audible
 
 MAX_MEDIA = 8  # sections of an offer
 FIGURES_SECONDS = 1.0  # between two messages with figures
+MAX_UNREAD_MESSAGES = 200  # of a WebSocket; later ones are lost: 4 s of a microphone
+Messages = asyncio.Queue[str | bytes]
 log = logging.getLogger(__name__)
 
 
@@ -59,7 +62,8 @@ class LiveSession:
         servers = [RTCIceServer(list(server.urls), server.username, server.credential) for server in ice_servers]
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._video, self._channels, self._tasks = FaceVideoTrack(), set[RTCDataChannel](), set[asyncio.Task]()
-        self._listeners: set[asyncio.Queue[str]] = set()  # of WebSockets that want the events
+        # Of WebSockets that want the events, and those among them that want the client's microphone, too.
+        self._listeners, self._microphones = set[Messages](), set[Messages]()
         self._closed, self._ending = False, None
         self._drawn = self._dropped = 0  # frames since the last figures
 
@@ -96,6 +100,16 @@ class LiveSession:
         self.answered = time.monotonic()
         self._spawn(self._tell_figures())
         return connection.localDescription.sdp
+
+    def add_candidates(self, candidates: list[RTCIceCandidate], are_last: bool) -> None:
+        """Take more of the client's ICE candidates; what comes after the last is ignored."""
+
+        async def add() -> None:
+            await asyncio.gather(*(self._connection.addIceCandidate(candidate) for candidate in candidates))
+            if are_last:
+                await self._connection.addIceCandidate(None)
+
+        self._spawn(add())  # names of the local network (mDNS) take a while to resolve
 
     def interrupt(self) -> None:
         """Stop speaking: what waits is dropped, the lips close."""
@@ -163,19 +177,23 @@ class LiveSession:
         for channel in self._channels:
             if channel.readyState == "open":
                 channel.send(text)
-        for listener in self._listeners:
-            if not listener.full():
-                listener.put_nowait(text)
+        _put(self._listeners, text)
 
-    def subscribe(self) -> asyncio.Queue[str]:
-        """A queue that gets every message; give it back to `unsubscribe`."""
-        queue: asyncio.Queue[str] = asyncio.Queue(100)
+    def subscribe(self, with_microphone: bool = False) -> Messages:
+        """A queue that gets every message; give it back to `unsubscribe`.
+
+        with_microphone: and, as bytes, what the client says: 16-bit mono PCM at 16 kHz.
+        """
+        queue: Messages = asyncio.Queue(MAX_UNREAD_MESSAGES)
         self._listeners.add(queue)
+        if with_microphone:
+            self._microphones.add(queue)
         return queue
 
-    def unsubscribe(self, queue: asyncio.Queue[str]) -> None:
+    def unsubscribe(self, queue: Messages) -> None:
         """Send no more messages to a queue."""
         self._listeners.discard(queue)
+        self._microphones.discard(queue)
 
     def is_over(self, now: float, connect_seconds: float, idle_seconds: float) -> bool:
         """Whether the session never connected in time, was silent for too long, or has a face that stopped."""
@@ -215,6 +233,8 @@ class LiveSession:
             assert self.face is not None
             if is_audible(samples):
                 self._touch()
+            if self._microphones:
+                _put(self._microphones, (samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
             if self.microphone == "listen":
                 self.face.hear(samples)
             else:
@@ -254,3 +274,9 @@ class LiveSession:
             waiting = round(self.face.waiting_seconds, 3)
             figures = {"fps": round(fps, 1), "dropped": dropped, "delay": round(self.face.delay, 3), "waiting": waiting}
             self.tell({"event": "figures", **figures})
+
+
+def _put(queues: set[Messages], message: str | bytes) -> None:
+    for queue in queues:
+        if not queue.full():
+            queue.put_nowait(message)

@@ -80,6 +80,10 @@ class LiveSessions:
             raise UnknownSession(session_id)
         return self._sessions[session_id]
 
+    def all(self) -> list[LiveSession]:
+        """All sessions, the oldest first."""
+        return list(self._sessions.values())
+
     async def close(self, session_id: str) -> None:
         """End a session; UnknownSession if there is none."""
         await self.get(session_id).close()
@@ -94,13 +98,13 @@ class LiveSessions:
             self._looking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._looking
-        await asyncio.gather(*(session.close() for session in list(self._sessions.values())))
+        await asyncio.gather(*(session.close() for session in self.all()))
 
     async def _look_regularly(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             now = time.monotonic()
-            for session in list(self._sessions.values()):
+            for session in self.all():
                 if session.is_over(now, CONNECT_SECONDS, self.settings.idle_seconds):
                     session.tell({"event": "closed", "reason": "idle"})
                     await session.close()

@@ -24,6 +24,7 @@ STATUSES: dict[int | str, dict[str, Any]] = {
     404: {"description": "There is nothing of this id"},
     408: {"description": "The request came too slowly"},
     409: {"description": "Not in this state"},
+    415: {"description": "Not this content type"},
     413: {"description": "The body is too large"},
     429: {"description": "The server is busy; try again later"},
 }

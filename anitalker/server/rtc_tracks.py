@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fractions
+import logging
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -22,7 +23,9 @@ PACKET_SAMPLES = SAMPLE_RATE // 50  # 20 ms
 FILTER_SAMPLES = 16  # on either side of a packet, which the interpolation filter sees
 VIDEO_CLOCK = 90_000
 MAX_WAITING_FRAMES = 2  # of pictures; the oldest is lost when the encoder is slow
+JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's name for it; a test fails when it changes
 JITTER_PACKETS = 4  # of the microphone, that may come in the wrong order
+log = logging.getLogger(__name__)
 
 
 class FaceAudioTrack(MediaStreamTrack):
@@ -112,11 +115,15 @@ async def discard(track: MediaStreamTrack) -> None:
             return
 
 
-def shorten_jitter_buffer(receiver: RTCRtpReceiver) -> None:
-    """Hand packets on as they come; call it before the connection opens.
+def shorten_jitter_buffer(receiver: RTCRtpReceiver) -> bool:
+    """Hand packets on as they come; call it before the connection opens. Returns whether it was done.
 
-    aiortc waits for four packets (80 ms) first, and after a lost one for sixteen; it has no setting for that.
+    aiortc waits for four packets (80 ms) first, and after a lost one for sixteen; it has no setting for that, and makes
+    its receivers itself. Where a later version keeps its buffer elsewhere, microphones are heard 60 ms later, and the
+    log says so.
     """
-    name = "_RTCRtpReceiver__jitter_buffer"
-    if hasattr(receiver, name):
-        setattr(receiver, name, JitterBuffer(capacity=JITTER_PACKETS, prefetch=1))
+    if not isinstance(getattr(receiver, JITTER_BUFFER, None), JitterBuffer):
+        log.warning("this version of aiortc has its jitter buffer elsewhere: microphones are heard 60 ms later")
+        return False
+    setattr(receiver, JITTER_BUFFER, JitterBuffer(capacity=JITTER_PACKETS, prefetch=1))
+    return True

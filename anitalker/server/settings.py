@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from anitalker.server.limits import Limits
 
 TOKEN_VARIABLE = "ANITALKER_TOKEN"
 MIN_TOKEN_CHARACTERS = 16
+# What the extra `serve` brings.
+PACKAGES = ("fastapi", "uvicorn", "aiortc", "prometheus_client", "sse_starlette", "python_multipart", "websockets")
 ICE_SCHEMES = ("stun", "stuns", "turn", "turns")
 
 
@@ -72,6 +75,11 @@ class ServerSettings:
             if path is not None:
                 existing_file(path, what)
         check_port(self.host, self.port)
+
+
+def missing_package() -> str | None:
+    """The first package that serving needs and that is not installed; None if all are."""
+    return next((name for name in PACKAGES if importlib.util.find_spec(name) is None), None)
 
 
 def token_from_environment() -> str | None:

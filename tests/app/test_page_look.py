@@ -43,7 +43,7 @@ def test_axe_finds_nothing_serious(open_page, axe, clicks, root, scheme):
     assert axe(tab) == [], "on load"
     tab.set_steps()
     tab.get_by_role("button", name="Was it made here?").click()
-    for name in ("Text", "Dub", "Drive", "Idle", "Inspect", "Recording"):
+    for name in ("Text", "Dub", "Drive", "Idle", "Inspect", "Live", "Recording"):
         tab.get_by_role("tab", name=name).click()
         assert axe(tab) == [], f"options open, tab {name}"
     tab.locator("#speak").click()

@@ -1,10 +1,11 @@
 // The test page of `anitalker serve`: a portrait, a microphone or a text, and the face by WebRTC. No build step.
+// Addresses are relative: the web page shows this one below /live/, with ?avatar=ID of a portrait that was chosen there.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const GATHER_MS = 3000; // that the browser's search for its own addresses may take
-let avatar = null; // id of the uploaded portrait
-let session = null; // {id, connection, channel, stream}
+const MIN_CANDIDATES_MS = 50; // in which candidates gather for one message
+let avatar = new URLSearchParams(location.search).get("avatar"); // id of a prepared portrait
+let session = null; // {id, connection, channel, stream, timers}
 let dropped = 0;
 
 function tell(text, kind = "") {
@@ -33,18 +34,30 @@ async function guarded(work) {
 }
 
 async function loadVoices() {
-  const voices = await request("/v1/voices");
+  const voices = await request("v1/voices");
   $("voice").replaceChildren(...voices.map((voice) => new Option(voice.label, voice.value)));
 }
 
-async function uploadPortrait() {
-  const file = $("portrait").files[0];
-  if (!file) return;
+async function takePortrait(file, name, tile) {
   tell("The portrait is prepared.");
+  document.querySelectorAll(".tiles button").forEach((each) => each.setAttribute("aria-pressed", each === tile));
+  document.querySelector(".upload").classList.toggle("chosen", !tile);
   const form = new FormData();
-  form.append("portrait", file);
-  avatar = (await request("/v1/avatars", { method: "POST", body: form })).id;
+  form.append("portrait", file, name);
+  avatar = (await request("v1/avatars", { method: "POST", body: form })).id;
+  $("still").src = file.type.startsWith("image/") ? URL.createObjectURL(file) : "";
+  $("still").hidden = !file.type.startsWith("image/");
   tell("The portrait is ready: start.");
+}
+
+async function takeUpload() {
+  const file = $("portrait").files[0];
+  if (file) await takePortrait(file, file.name, null);
+}
+
+async function takeExample(tile) {
+  const name = `${tile.dataset.example}.webp`;
+  await takePortrait(await (await fetch(`examples/${name}`)).blob(), name, tile);
 }
 
 async function openMicrophone() {
@@ -54,25 +67,38 @@ async function openMicrophone() {
   return navigator.mediaDevices.getUserMedia({ audio });
 }
 
-function gathered(connection) {
-  return new Promise((resolve) => {
-    const check = () => connection.iceGatheringState === "complete" && resolve();
-    connection.addEventListener("icegatheringstatechange", check);
-    setTimeout(resolve, GATHER_MS);
-    check();
+// Candidates follow the offer as they are found (trickle ICE, RFC 8840), a few in a message.
+function sendCandidates(opened, connection) {
+  let waiting = [];
+  let sending = Promise.resolve();
+  connection.addEventListener("icecandidate", ({ candidate }) => {
+    if (!waiting.length) setTimeout(() => { sending = sending.then(send); }, MIN_CANDIDATES_MS);
+    waiting.push(candidate ? `a=${candidate.candidate}` : "a=end-of-candidates");
   });
+  async function send() {
+    const id = await opened;
+    const lines = waiting.filter((line) => line !== "a=");
+    waiting = [];
+    if (!id || !lines.length) return;
+    const ice = connection.localDescription.sdp.match(/^a=ice-(ufrag|pwd):.*$/gm).slice(0, 2);
+    const body = [...ice, "m=audio 9 UDP/TLS/RTP/SAVPF 0", "a=mid:0", ...lines, ""].join("\r\n");
+    const headers = { "content-type": "application/trickle-ice-sdpfrag" };
+    await request(`v1/sessions/${id}`, { method: "PATCH", headers, body }).catch(() => null); // it may have ended
+  }
 }
 
 async function start() {
-  if (!avatar) await uploadPortrait();
   if (!avatar) throw new Error("Choose a portrait first.");
   await stop();
   $("start").disabled = true;
   tell("The face wakes up.");
   const microphone = $("microphone").value;
   const stream = await openMicrophone();
-  const connection = new RTCPeerConnection({ iceServers: await request("/v1/sessions/ice-servers") });
-  session = { id: null, connection, stream };
+  const iceServers = await request("v1/sessions/ice-servers");
+  const connection = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+  const current = (session = { id: null, connection, stream, timers: [] });
+  let open;
+  sendCandidates(new Promise((resolve) => { open = resolve; }), connection);
   try {
     const remote = new MediaStream();
     connection.addEventListener("track", (event) => {
@@ -81,7 +107,7 @@ async function start() {
       $("face").srcObject = remote;
     });
     connection.addEventListener("connectionstatechange", () => {
-      if (connection.connectionState === "connected") tell("Live.");
+      if (connection.connectionState === "connected") tell("Live.", "live");
       if (connection.connectionState === "failed") guarded(stop);
     });
     if (stream) connection.addTrack(stream.getAudioTracks()[0], stream);
@@ -90,20 +116,49 @@ async function start() {
     session.channel = connection.createDataChannel("messages");
     session.channel.addEventListener("message", (event) => show(JSON.parse(event.data)));
     await connection.setLocalDescription(await connection.createOffer());
-    await gathered(connection);
     const { sdp } = connection.localDescription;
-    const answer = await request("/v1/sessions", {
+    const answer = await request("v1/sessions", {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ sdp, type: "offer", avatar, microphone }),
     });
-    session.id = answer.id;
+    current.id = answer.id;
     await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    open(answer.id);
   } catch (error) {
+    open(null);
     await stop();
     throw error;
   }
+  $("session").textContent = current.id;
+  $("session-field").hidden = false;
+  dropped = 0;
+  watchLevel(current);
+  current.timers.push(setInterval(() => guarded(() => showNetwork(connection)), 1000));
   for (const id of ["stop", "say", "interrupt"]) $(id).disabled = false;
+}
+
+function watchLevel({ stream, timers }) {
+  if (!stream) return;
+  const audio = new AudioContext();
+  const node = audio.createAnalyser();
+  const samples = new Float32Array(node.fftSize);
+  audio.createMediaStreamSource(stream).connect(node);
+  const timer = setInterval(() => {
+    node.getFloatTimeDomainData(samples);
+    $("level").value = Math.min(1, 4 * Math.sqrt(samples.reduce((sum, x) => sum + x * x, 0) / samples.length));
+    if (!stream.active) {
+      clearInterval(timer);
+      audio.close();
+      $("level").value = 0;
+    }
+  }, 60);
+}
+
+async function showNetwork(connection) {
+  for (const report of (await connection.getStats()).values())
+    if (report.type === "candidate-pair" && report.nominated && report.currentRoundTripTime !== undefined)
+      $("network").textContent = Math.round(1000 * report.currentRoundTripTime);
 }
 
 async function stop() {
@@ -111,12 +166,16 @@ async function stop() {
   session = null;
   for (const id of ["stop", "say", "interrupt"]) $(id).disabled = true;
   $("start").disabled = false;
+  $("session-field").hidden = true;
   if (!ended) return;
+  ended.timers.forEach(clearInterval);
   ended.stream?.getTracks().forEach((track) => track.stop());
   ended.connection.close();
   $("face").srcObject = null;
+  for (const id of ["fps", "delay", "network", "waiting"]) $(id).textContent = "-";
+  $("machine").textContent = "";
   tell("Ended.");
-  if (ended.id) await request(`/v1/sessions/${ended.id}`, { method: "DELETE" }).catch(() => null);
+  if (ended.id) await request(`v1/sessions/${ended.id}`, { method: "DELETE" }).catch(() => null);
 }
 
 function show(message) {
@@ -131,7 +190,7 @@ function show(message) {
   } else if (message.event === "closed") {
     tell("The session was silent for too long and has ended.");
   } else {
-    tell({ speaking: "It speaks.", idle: "It waits.", turn_ended: "It has finished." }[message.event] || "Live.");
+    tell({ speaking: "It speaks.", idle: "It waits.", turn_ended: "It has finished." }[message.event] || "Live.", "live");
   }
 }
 
@@ -139,15 +198,21 @@ async function say() {
   const form = new FormData();
   form.append("text", $("text").value);
   form.append("voice", $("voice").value);
-  await request(`/v1/sessions/${session.id}/say`, { method: "POST", body: form });
+  await request(`v1/sessions/${session.id}/say`, { method: "POST", body: form });
 }
 
 function interrupt() {
   if (session.channel.readyState === "open") session.channel.send("interrupt");
-  else return request(`/v1/sessions/${session.id}/interrupt`, { method: "POST" });
+  else return request(`v1/sessions/${session.id}/interrupt`, { method: "POST" });
 }
 
-$("portrait").addEventListener("change", () => guarded(uploadPortrait));
+if (avatar) {
+  document.body.classList.add("embedded");
+  tell("The portrait is ready: start.");
+}
+for (const tile of document.querySelectorAll("[data-example]"))
+  tile.addEventListener("click", () => guarded(() => takeExample(tile)));
+$("portrait").addEventListener("change", () => guarded(takeUpload));
 $("token").addEventListener("change", () => guarded(loadVoices));
 $("start").addEventListener("click", () => guarded(start).then(() => { if (!session) $("start").disabled = false; }));
 $("stop").addEventListener("click", () => guarded(stop));

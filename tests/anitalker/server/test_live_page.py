@@ -64,6 +64,9 @@ def test_what_is_said_into_the_microphone_is_spoken(page, example_portrait):
     page.locator("#state", has_text="It speaks.").wait_for()
     page.locator("#fps", has_text=re.compile("[1-9]")).wait_for()
     assert int(page.locator("#delay").inner_text()) > 100
+    page.locator("#network", has_text=re.compile("[0-9]")).wait_for()
+    assert float(page.locator("#level").evaluate("meter => meter.value")) >= 0
+    assert re.fullmatch("[0-9a-f]{32}", page.locator("#session").inner_text())
     page.locator("#stop").click()
     page.locator("#state", has_text="Ended.").wait_for()
 
@@ -75,6 +78,16 @@ def test_a_text_is_said_and_interrupted(page, example_portrait):
     page.locator("#state", has_text="It speaks.").wait_for()
     page.locator("#interrupt").click()
     page.locator("#state", has_text="It waits.").wait_for()
+
+
+def test_an_example_is_taken_by_a_click(page):
+    assert page.locator("#token-field").is_hidden()
+    for example in page.locator(".tiles img").all():
+        assert example.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") > 100
+    page.locator("[data-example=man]").click()
+    page.locator("#state", has_text="ready").wait_for()
+    assert page.locator("[data-example=man]").get_attribute("aria-pressed") == "true"
+    assert page.locator("#still").is_visible()
 
 
 def test_a_missing_portrait_is_told(page):

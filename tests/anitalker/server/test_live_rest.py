@@ -6,6 +6,7 @@ import fractions
 import gc
 import itertools
 import json
+import re
 import threading
 from dataclasses import replace
 
@@ -32,6 +33,7 @@ class Client:
     def __init__(self, http, avatar):
         self.http, self.avatar, self.messages = http, avatar, []
         self.connection, self.tracks = connection_of_this_machine(), {}
+        self.strip = lambda sdp: sdp  # what the server gets of the offer
         self.connection.on("track", lambda track: self.tracks.setdefault(track.kind, track))
 
     async def offer(self, track=None, **more):
@@ -40,7 +42,8 @@ class Client:
         self.channel = self.connection.createDataChannel("messages")
         self.channel.on("message", lambda text: self.messages.append(json.loads(text)))
         await self.connection.setLocalDescription(await self.connection.createOffer())
-        wanted = {"sdp": self.connection.localDescription.sdp, "avatar": self.avatar, "size": 64, "frame": "crop"}
+        sdp = self.strip(self.connection.localDescription.sdp)
+        wanted = {"sdp": sdp, "avatar": self.avatar, "size": 64, "frame": "crop"}
         return await self.http.post("/v1/sessions", json={**wanted, **more})
 
     async def open(self, track=None, **more):
@@ -140,6 +143,40 @@ def test_a_text_is_said_and_an_interruption_silences_it(run_live):
         assert not any(message["event"] == "turn_ended" for message in client.messages)
         await client.connection.close()
         assert await _ends(app)
+
+    run_live(work)
+
+
+@pytest.mark.slow
+def test_candidates_may_follow_the_offer(run_live):
+    """An offer without candidates is answered; the connection opens when they come, in two messages (RFC 9725)."""
+
+    async def work(app, http, avatar):
+        client = Client(http, avatar)
+        client.strip = lambda sdp: re.sub("a=(candidate|end-of-candidates).*\r\n", "", sdp)
+        await client.open()
+        candidates = re.findall("a=candidate.*", client.connection.localDescription.sdp)
+        assert candidates and not (await http.get(f"/v1/sessions/{client.id}")).json()["connected"]
+        headers = {"content-type": "application/trickle-ice-sdpfrag"}
+        for lines in (candidates[:1], [*candidates[1:], "a=end-of-candidates"]):
+            body = "\r\n".join(["m=audio 9 UDP/TLS/RTP/SAVPF 0", "a=mid:0", *lines, ""])
+            answer = await http.patch(f"/v1/sessions/{client.id}", content=body, headers=headers)
+            assert answer.status_code == 204, answer.text
+        await client.tracks["video"].recv()
+        assert (await http.get(f"/v1/sessions/{client.id}")).json()["connected"]
+        await client.connection.close()
+
+    run_live(work)
+
+
+@pytest.mark.slow
+def test_open_sessions_are_listed(run_live):
+    async def work(app, http, avatar):
+        assert (await http.get("/v1/sessions")).json() == []
+        client = await Client(http, avatar).open(microphone="listen")
+        (facts,) = (await http.get("/v1/sessions")).json()
+        assert (facts["id"], facts["microphone"]) == (client.id, "listen")
+        await client.connection.close()
 
     run_live(work)
 
@@ -319,7 +356,8 @@ def test_a_websocket_without_a_session_is_closed(client):
 def _fake_session(client, monkeypatch):
     class Session(LiveSession):
         def __init__(self):
-            self.turn, self.face, self._channels, self._listeners = 0, None, set(), set()
+            self.turn, self.face, self._channels = 0, None, set()
+            self._listeners, self._microphones = set(), set()
             self._metrics = client.app.state.metrics
 
     session = Session()
@@ -333,3 +371,24 @@ def _get(session_id, session):
     if session_id != "id":
         raise UnknownSession(session_id)
     return session
+
+
+def test_what_the_client_says_goes_to_those_who_ask_for_it(client, avatar, monkeypatch):
+    """A voice agent hears the client's microphone over the WebSocket; others get messages only."""
+    session = _fake_session(client, monkeypatch)
+    heard = []
+    session.microphone, session.face = "listen", type("Face", (), {"hear": lambda self, samples: heard.append(samples)})
+
+    async def packets(track):
+        for _ in range(3):
+            yield TONE[:320].astype(np.float32)
+
+    monkeypatch.setattr("anitalker.server.live_session.microphone", packets)
+    session.face = session.face()
+    address = "ws://localhost/v1/sessions/id/speech"
+    with client.websocket_connect(f"{address}?microphone=true") as agent, client.websocket_connect(address) as other:
+        client.portal.call(session._listen, None)
+        client.portal.call(session.tell, {"event": "idle"})
+        sound = [np.frombuffer(agent.receive_bytes(), "<i2") / 32768 for _ in range(3)]
+        assert agent.receive_json() == other.receive_json() == {"event": "idle"}
+    assert len(heard) == 3 and np.abs(np.concatenate(sound)[:320] - TONE[:320]).max() < 1e-4
