@@ -35,7 +35,6 @@ from anitalker.motion.motion_space import Codes, MotionSpace, RestingFace
 from anitalker.motion.occlusion import MESSAGES, PARTS, shut_eyes_warnings
 from anitalker.motion.prior import MotionPrior, landmark_residual
 from anitalker.motion.subspaces import MotionSubspaces, fit_subspaces, scale_motion
-from anitalker.motion.timeline import read_timeline
 from anitalker.motion.windows import SamplingParams, generate_motion
 from anitalker.runtime.device import draws_in_bfloat16
 from anitalker.runtime.transfer import to_pictures, to_tensor, to_tensors
@@ -276,7 +275,7 @@ class Lite:
         sampled = idle.idle_portrait(
             self.prior, subject.motion, frames, rng, temperature, self.subspaces, options, config
         )
-        return self._express(sampled, subject.motion, options)
+        return self.expressions.express(sampled, subject.motion, options, self.subspaces.eyes)
 
     def sampling_params(self, options: RenderOptions, face: PreparedFace | None = None) -> SamplingParams:
         """The parameters of the motion generator that the options ask for, with this family's defaults."""
@@ -288,15 +287,7 @@ class Lite:
         """Motion [T,M] with its difference to the portrait's code `start` [1,M] scaled by options.lips, head, blink,
         and by the manner of the face's person."""
         scaled = scale_motion(motion, start, self.subspaces, _manner_of(face).options(options))
-        return self._express(scaled, start, options)
-
-    def _express(self, motion: Tensor, start: Tensor, options: RenderOptions) -> Tensor:
-        """Motion [T,M] with the expressions of the options and of their timeline; start [1,M]: the portrait's code."""
-        values: dict[str, float | Tensor] = dict(options.expressions)
-        if options.timeline is not None:
-            for name, course in read_timeline(options.timeline, len(motion)).items():
-                values[name] = values.get(name, 0.0) + course
-        return self.expressions.apply(motion, self.expressions.change(values), start) if values else motion
+        return self.expressions.express(scaled, start, options, self.subspaces.eyes)
 
     @cached_property
     def expressions(self) -> Expressions:

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from anitalker.config import LANDMARKS, POSE_SIZE
+from anitalker.config import LANDMARKS, POSE_SIZE, RenderOptions
 from anitalker.motion.motion_space import MotionSpace
+from anitalker.motion.timeline import read_timeline
 from anitalker.runtime.smoothstep import smoothstep
 
 STRONG = 4.5  # spreads of an expression's distance over the training clips
@@ -46,10 +47,16 @@ DISTANCES: dict[str, tuple[Term, ...]] = {
 EMOTIONS: dict[str, dict[str, float]] = {
     "neutral": {},
     "happy": {"smile": 0.8, "cheek_raise": 0.5},
-    "sad": {"inner_brow_raise": 0.7, "lip_corner_down": 0.7, "smile": -0.35, "brow_lower": 0.2, "lid_raise": -0.3},
+    "sad": {
+        **{"inner_brow_raise": 0.6, "brow_lower": 0.4, "lid_raise": -0.5},
+        **{"lip_corner_down": 0.8, "mouth_stretch": 0.0, "jaw_open": -0.3},
+    },
     "angry": {"brow_lower": 0.9, "lid_raise": 0.2, "mouth_stretch": -0.25},
     "surprised": {"brow_raise": 1.0, "lid_raise": 0.8, "jaw_open": 0.7},
-    "afraid": {"brow_raise": 0.6, "brow_lower": 0.1, "inner_brow_raise": 0.4, "lid_raise": 0.8, "mouth_stretch": 0.4},
+    "afraid": {
+        **{"brow_raise": 0.7, "inner_brow_raise": 0.5, "lid_raise": 0.8},
+        **{"mouth_stretch": 0.3, "smile": -0.5, "lip_corner_down": 0.5, "jaw_open": 0.25},
+    },
     "disgusted": {"nose_wrinkle": 0.8, "brow_lower": 0.4, "lip_corner_down": 0.4, "lid_raise": -0.3},
 }
 
@@ -97,6 +104,20 @@ class Expressions:
         strengths = (motion[:, POSE_SIZE:].double() / self.spread) @ self.rows[: len(DISTANCES)].T
         return strengths.float() / STRONG
 
+    def express(self, motion: Tensor, start: Tensor, options: RenderOptions, eyes: Tensor) -> Tensor:
+        """Motion [T,M] with the emotion, the expressions and the timeline of the options.
+
+        start [1,M]: the portrait's code; eyes [M,M]: projection on lids and brows. An emotion takes the place of the
+        portrait's own look there.
+        """
+        values: dict[str, float | Tensor] = dict(options.expressions)
+        if options.timeline is not None:
+            for name, course in read_timeline(options.timeline, len(motion)).items():
+                values[name] = values.get(name, 0.0) + course
+        if not values:
+            return motion
+        return self.apply(motion, self.change(values) - _emotion_share(values, start) * (start @ eyes), start)
+
     def apply(self, motion: Tensor, change: Tensor, rest: Tensor) -> Tensor:
         """Motion [T,M] with a change [1,M] or [T,M], of a face that rests in code `rest` [1,M].
 
@@ -117,6 +138,15 @@ class Expressions:
         ridge = torch.tensor([RIDGE if self.names[n] in DISTANCES else HELD_RIDGE for n in indices]).to(rows)
         gram = rows @ rows.T + ridge.diag()
         return torch.linalg.solve(gram, wanted[:, indices].T).T @ rows * self.spread
+
+
+def _emotion_share(values: Mapping[str, float | Tensor], like: Tensor) -> Tensor:
+    """How much of a face emotions decide on, 0 to 1: [1,1], or [T,1] for strengths [T]."""
+    total = like.new_zeros(1)
+    for name in EMOTIONS:
+        if name in values:
+            total = total + torch.as_tensor(values[name]).to(like)
+    return total.clamp(0, 1)[:, None]
 
 
 def _gradient(terms: tuple[Term, ...], shape: Tensor, directions: Tensor) -> Tensor:

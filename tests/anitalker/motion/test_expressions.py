@@ -120,6 +120,20 @@ def test_options_are_read():
     assert RenderOptions().expressions == {}
 
 
+def test_an_emotion_takes_the_place_of_the_portrait_s_own_look(model):
+    start = torch.zeros(1, 20)
+    start[:, POSE_SIZE:] = 0.1
+    eyes = start @ model.subspaces.eyes
+    held = start.expand(3, -1)
+    neutral = model.scale_motion(held, start, RenderOptions(emotion="neutral"))
+    torch.testing.assert_close(neutral @ model.subspaces.eyes, torch.zeros(3, 20), atol=2e-3, rtol=0)
+    torch.testing.assert_close(neutral @ model.subspaces.lips, held @ model.subspaces.lips, atol=1e-2, rtol=0)
+    half = model.scale_motion(held, start, RenderOptions(emotion="neutral:0.5"))
+    torch.testing.assert_close(half @ model.subspaces.eyes, eyes.expand(3, -1) / 2, atol=2e-3, rtol=0)
+    smiling = model.scale_motion(held, start, RenderOptions(expression="smile=.4"))
+    assert float((smiling @ model.subspaces.eyes - eyes).norm()) < float(eyes.norm())
+
+
 def test_motion_takes_them_and_no_others_change(model, tmp_path):
     start, motion = torch.zeros(1, 20), torch.zeros(50, 20)
     plain = model.scale_motion(motion, start, RenderOptions())
