@@ -84,7 +84,7 @@ def read_known_mouths(
             raise InputError(f"also shows no face: {name!r}; give a picture of somebody in the video")
         crop = model.crop(picture, faces[0])
         embedding = load_verifier()(crop.image[None], crop.landmarks[None])[0]
-        motion, covered = model.dubbing.read_mouths(torch.from_numpy(crop.image)[None])
+        motion, covered = model.dubbing.read_mouths(torch.from_numpy(np.array(crop.image))[None])
         landmarks = torch.from_numpy(np.array(crop.landmarks))[None]
         patch = to_pictures(cut_patch(to_tensor(crop.image), place_patch(landmarks)))[0]
         references = [] if covered[0] else [Reference(patch, crop.landmarks, motion[0].cpu().numpy())]
