@@ -60,14 +60,34 @@ def motions_of(
     """
     motions, lost = [], ~drive.seen
     for face in faces:
-        own = face.motion[0].cpu().numpy()
-        motion = drive.relative(own, model.usual_pose) if relative else drive.absolute(own)
-        if model.prior is not None:
-            motion, eased = within_prior(model.prior, motion, own)
-            lost = lost | eased
+        motion, eased = _motion_from(model, drive, face.motion[0].cpu().numpy(), relative)
+        lost = lost | eased
         motions.append(torch.tensor(motion, device=face.motion.device))
     warn_of_lost_frames(lost)
     return motions
+
+
+def changes_of(model: Model, drive: DrivingMotion) -> np.ndarray:
+    """What a driving video changes in a face that is filmed already, [T,M]: the pose as it differs from the first face
+    of its shot, and the expression as it is. Motion that the model's prior takes for no face's is eased towards rest.
+    """
+    size = len(model.usual_pose[0])
+    rest = drive.motion[drive.seen][0].copy()
+    rest[size:] = 0
+    motion, eased = _motion_from(model, drive, rest)
+    warn_of_lost_frames(~drive.seen | eased)
+    motion[:, :size] -= rest[:size]
+    return motion
+
+
+def _motion_from(
+    model: Model, drive: DrivingMotion, start: np.ndarray, relative: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """The motion [T,M] of a face with the code `start` [M], and which frames, bool [T], the prior has eased."""
+    motion = drive.relative(start, model.usual_pose) if relative else drive.absolute(start)
+    if model.prior is None:
+        return motion, np.zeros(len(motion), bool)
+    return within_prior(model.prior, motion, start)
 
 
 def warn_of_lost_frames(lost: np.ndarray) -> None:

@@ -28,6 +28,7 @@ from anitalker.models import loading
 from anitalker.models.base import Model, PathLike, ProgressCallback
 from anitalker.person import tuning
 from anitalker.person.tune_options import TuneOptions
+from anitalker.photos import read_known_mouths
 from anitalker.portrait import Portrait, prepare_portrait, resize_portrait
 from anitalker.rendering import RenderFacts
 from anitalker.runtime.device import Clock, choose_device
@@ -226,10 +227,12 @@ class Talker:
         """Let people in a video say other words: an MP4 of the video's own size and rate. Returns the facts for --json.
 
         speech: a recording of the face that options.face chooses; None where dubbing.segments gives lines. options:
-        head, blink, pose, frame and enhance do not count. speech_for and on_frame: as in `render`.
+        head, blink, pose, frame and enhance do not count; also: of people in it. speech_for, on_frame: see `render`.
         """
-        people = People(self.finder(options.face_backend), lambda: self.verifier)
-        return job.dub(self.model, people, video, speech, output, options, dubbing, progress, speech_for, on_frame)
+        finder, load_verifier = self.finder(options.face_backend), lambda: self.verifier
+        known = read_known_mouths(self.model, finder, options.also, load_verifier)
+        settings = (options, dubbing, progress, speech_for, on_frame, known)
+        return job.dub(self.model, People(finder, load_verifier), video, speech, output, *settings)
 
     def tune(
         self, videos: Sequence[PathLike], output: PathLike, options: TuneOptions, progress: Progress = None
@@ -246,10 +249,7 @@ class Talker:
         progress: Progress = None,
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
-        """Write motion [T,M] of each face, wherever it comes from, as a silent MP4. Returns the facts for --json.
-
-        on_frame: as in `render`.
-        """
+        """Write motion [T,M] of each face, from anywhere, as a silent MP4; on_frame: as in `render`. Returns facts."""
         return self._write(portrait, motions, output, None, options, Clock(), progress, on_frame)
 
     def _ready(self, portrait: Portrait | PathLike, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -108,7 +109,7 @@ def _traits(model: Model, person: PersonFile | None, file: object) -> PersonTrai
     log.warning(
         "%r was made for other weights than those of model %s: only its portrait is used; make it again with "
         "anitalker tune",
-        *(str(file), model.name),
+        *(Path(str(file)).name, model.name),
     )
     return None
 

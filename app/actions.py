@@ -22,7 +22,7 @@ from anitalker.server.job_queue import Job
 from . import components, controls, player, work
 from .batch import make_batch
 from .dubbing import DubRequest, make_dub
-from .inputs import SKIP, file_data, video_name
+from .inputs import SKIP, dub_options, file_data, video_name
 from .previews import Previews
 from .sessions import Batch, Report, Session
 
@@ -222,7 +222,7 @@ class Actions(Previews):
         given = {**values, "face": values.get("dub_face")}
         film = self._film(values.get("film"), session)
         options = self._render_options(given, (*controls.DUBBED, "face"))
-        dubbing = controls.parse_dub_options({name: values.get(name) for name in controls.DUB_NAMES})
+        dubbing = dub_options({name: values.get(name) for name in (*controls.DUB_NAMES, "performance", "follow")})
         said = self._said_in_dub(values, session)
         return DubRequest(values.get("model") or None, film, said, options, dubbing, video_name("dub", values))
 
@@ -234,13 +234,16 @@ class Actions(Previews):
         return controls.parse_options(chosen)
 
     def _said_in_dub(self, values: dict, session: Session) -> work.Source:
-        """The recording of a dub, or what makes it of a text. Raises InputError for neither, or both."""
-        recording, text = values.get("dub_recording"), values.get("dub_text")
-        has_text = bool(str(text or "").strip())
-        if recording and has_text:
-            raise InputError("a recording and a text came; give one of the two")
-        if not recording and not has_text:
-            raise InputError("there is no recording and no text yet; give one of the two")
+        """The recording or performance of a dub, or what makes it of a text. Raises InputError for none, or several."""
+        recording, text, performance = (values.get(name) for name in ("dub_recording", "dub_text", "performance"))
+        given = {"a recording": recording, "a text": str(text or "").strip(), "a performance": performance}
+        names = [name for name, value in given.items() if value]
+        if len(names) > 1:
+            raise InputError(f"{' and '.join(names)} came; give one of them")
+        if not names:
+            raise InputError("there is no recording, text or performance yet; give one of them")
+        if performance:
+            return self._driving({"driving": performance}, session)
         if recording:
             return self._recording({"recording": recording}, session)
         return self._speech({"text": text, "voice": values.get("dub_voice")}, session)

@@ -45,6 +45,11 @@ STAGES = {
     "frames": "Drawing",
     "sections": "Looking inside: section",
 }
+FOLLOWED = {  # of a performance: values of DubOptions.follow -> words
+    "lips": "lips",
+    "expression": "expression (lips, lids, brows)",
+    "all": "all (the head, too)",
+}
 COUNTED_IN_FRAMES = ("frames", "faces")
 STILL_WORDS = {
     "lips": "Mouth at its widest",
@@ -87,7 +92,8 @@ def sentence(text: str) -> str:
 
 
 def input_limits(kind: str, limits: Limits) -> str:
-    """What an input takes, to be read before a file is refused: portrait, recording, text, video, film (to dub)."""
+    """What an input takes, to be read before a file is refused: portrait, recording, text, video, performance, film (to
+    dub)."""
     size, length = f"{limits.upload_bytes / MB:g} MB", _duration(limits.media_seconds)
     recording = f"WAV, MP3, M4A, FLAC or Ogg; of a video, the sound is taken. Up to {length} and {size}."
     words = {
@@ -99,6 +105,8 @@ def input_limits(kind: str, limits: Limits) -> str:
         "text": f"Up to {limits.text_characters:,} characters.",
         "text instead": f"Or a text of up to {limits.text_characters:,} characters:",
         "video": f"MP4, MOV or WebM. The face is there from the first frame on. Up to {length} and {size}.",
+        "performance": "Or a performance: a video whose face the one in step 1 follows. Its sound is heard; if it has "
+        f"none, that of step 1 stays. Up to {length} and {size}.",
         "film": f"MP4, MOV or WebM. Faces that look at the camera. Up to {length} and {size}.",
     }
     return f"<p class='limits'>{words[kind]}</p>"

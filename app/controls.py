@@ -15,17 +15,21 @@ from anitalker.batch.table import DUB_OPTIONS
 from anitalker.config import ORIGINAL_SIZE, DubOptions, InputError, RenderOptions
 from anitalker.weights import registry
 
-# `face` is chosen on the picture. Every video of the page is marked, and plays in every browser. A visitor may not name
-# files on the server.
-HIDDEN = ("face", "face_backend", "batch_size", "marks", "quality", "codec", "pose", "also", "segments")
+from . import expressions
+
+# `face` is chosen on the picture, `follow` beside the performance. Every video of the page is marked, and plays in each
+# browser. A visitor may not name files on the server.
+HIDDEN = ("face", "face_backend", "batch_size", "marks", "quality", "codec", "pose", "also", "segments", "follow")
+HIDDEN += ("emotion", "expression", "timeline")
 RENDER_FIELDS = {field.name: field for field in fields(RenderOptions)}
 DUB_FIELDS = {field.name: field for field in fields(DubOptions) if field.name not in HIDDEN}
-FIELDS = {**RENDER_FIELDS, **DUB_FIELDS}
+FIELDS = {**RENDER_FIELDS, **{field.name: field for field in fields(DubOptions)}, **expressions.FIELDS}
 SIZES = (360, 720, 1080, ORIGINAL_SIZE)  # of the video's shorter side; programs may send any
 NUMBERS = tuple(
     name for name, field in RENDER_FIELDS.items() if field.metadata["low"] is not None and name not in (*HIDDEN, "size")
 )
-NAMES = (*(name for name in RENDER_FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS)  # what the page offers
+# What the page offers.
+NAMES = (*(name for name in RENDER_FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS, *expressions.FIELDS)
 SLIDERS = tuple(name for name in NUMBERS if isinstance(FIELDS[name].default, float))  # always visible
 POSE = ("yaw", "pitch", "roll", "scale", "location")  # always visible
 FIELDS_PER_ROW, MIN_WIDTH = 3, 90  # pixels
@@ -38,7 +42,11 @@ DUB_DEFAULTS = {name: FIELDS[name].default for name in (*DUBBED, "face", *DUB_NA
 UNTOUCHED = {**DEFAULTS, **DUB_DEFAULTS, "seed": None}  # what the widgets show at first: a random seed, which the
 # result tells
 PLACEHOLDERS = {"seed": "random", "stop": "end"}  # of empty fields; the others are empty for the model's own choice
-LABELS = {"start": "from", "stop": "to", "original_sound": "original sound"}  # as the command line names them
+LABELS = expressions.LABELS | {  # as the command line names them
+    "start": "from",
+    "stop": "to",
+    "original_sound": "original sound",
+}
 MAX_INTEGER = 2**53 - 1  # the largest that a browser counts exactly
 
 
@@ -87,7 +95,7 @@ def build_widget(name: str) -> Component:
     if default is None:  # Gradio's number field turns an empty value into 0
         return gr.Textbox("", placeholder=PLACEHOLDERS.get(name, "auto"), max_lines=1, min_width=MIN_WIDTH, **shared)
     shared |= {"minimum": rule["low"], "maximum": min(rule["high"] or MAX_INTEGER, MAX_INTEGER), "min_width": MIN_WIDTH}
-    if name in SLIDERS:
+    if name in (*SLIDERS, *expressions.FIELDS):
         return gr.Slider(value=default, step=0.1, buttons=[], **shared)
     return gr.Number(default, precision=0 if is_integer(name) else None, step=1 if is_integer(name) else 0.1, **shared)
 
@@ -98,7 +106,8 @@ def build_sliders() -> dict[str, Component]:
         widgets = {name: build_widget(name) for name in SLIDERS}
         with gr.Row(elem_classes=["numbers", FOR_PORTRAITS]):
             widgets |= {name: build_widget(name) for name in POSE}
-        return widgets | {"size": build_widget("size")}
+        widgets["size"] = build_widget("size")
+    return widgets | expressions.build(build_widget, FOR_PORTRAITS)
 
 
 def build_widgets() -> dict[str, Component]:
@@ -106,7 +115,8 @@ def build_widgets() -> dict[str, Component]:
     widgets = {"fit": build_widget("fit")}
     with gr.Row(elem_classes=["numbers", FOR_DUBS]):
         widgets |= {name: build_widget(name) for name in DUB_NAMES if name != "fit"}
-    widgets |= {name: build_widget(name) for name in NAMES if name not in (*NUMBERS, "size")}
+    shown = (*NUMBERS, "size", *expressions.FIELDS)
+    widgets |= {name: build_widget(name) for name in NAMES if name not in shown}
     names = [name for name in NUMBERS if name not in (*SLIDERS, *POSE)]
     for start in range(0, len(names), FIELDS_PER_ROW):
         with gr.Row(elem_classes="numbers"):
@@ -136,7 +146,7 @@ def _parse(kind: type[Options], values: dict) -> Options:
             options[name] = str(value)
         else:
             options[name] = _parse_number(name, value)
-    return kind(**options)
+    return kind(**(expressions.combine(options) if kind is RenderOptions else options))
 
 
 def _parse_number(name: str, value: Any) -> float | int:
@@ -158,7 +168,8 @@ def widget_values(settings: dict) -> dict[str, Any]:
 
 def settings_of(options: RenderOptions) -> dict:
     """Return the options that the page offers, as plain values."""
-    return {name: getattr(options, name) for name in DEFAULTS}
+    values = {name: getattr(options, name) for name in DEFAULTS if name not in expressions.FIELDS}
+    return values | expressions.split(options)
 
 
 def dub_settings(options: RenderOptions, dubbing: DubOptions) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anitalker.config import SAMPLE_RATE, DubOptions, RenderOptions
+from anitalker.config import FPS, SAMPLE_RATE, DubOptions, RenderOptions
 from anitalker.media.clip import Clip, open_clip
 from anitalker.media.fit import playback
 from anitalker.media.text_to_speech import write_wav
@@ -35,10 +36,13 @@ class DubPace:
     draw: float
     rest: float
 
-    def seconds(self, speech_seconds: float, fit: str) -> float:
+    def seconds(self, speech_seconds: float, dubbing: DubOptions) -> float:
         """Estimate the seconds of work with a speech of so many seconds. InputError where it does not fit."""
-        shown = playback(fit, self.clip.frames, self.clip.fps, speech_seconds)
-        return self.rest + (int(shown.max()) + 1) * self.look + len(shown) * self.draw
+        shown = playback(dubbing.fit, self.clip.frames, self.clip.fps, speech_seconds)
+        looked_at = int(shown.max()) + 1
+        if dubbing.follow != "speech":  # the face that speaks is followed, too
+            looked_at += math.ceil(speech_seconds * FPS)
+        return self.rest + looked_at * self.look + len(shown) * self.draw
 
 
 def measure_pace(talker: Talker, video: Path, options: RenderOptions, dubbing: DubOptions) -> DubPace:

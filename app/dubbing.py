@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anitalker.config import SAMPLE_RATE, DubOptions, RenderOptions
+from anitalker.dubbing.job import sound_of
 from anitalker.dubbing.tracks import SEARCH_INTERVAL
 from anitalker.media.clip import Clip, frames_of, open_clip
-from anitalker.media.dubbed_sound import dubbed_sound
 from anitalker.media.fit import playback
+from anitalker.media.soundtrack import Soundtrack
 from anitalker.media.video import read_audio
 from anitalker.server import limits
 from anitalker.server.job_queue import Job
@@ -63,22 +64,20 @@ def make_dub(job: Job, session: Session, models: Models, maximum: Limits, wanted
                     wanted.video, speech, output, options, dubbing, progress=job.report, on_frame=live.watch
                 )
         told = told_facts(facts, "dub", job, models, start)
-        settings = controls.dub_settings(options, dubbing)
+        settings = {**controls.dub_settings(options, dubbing), "follow": dubbing.follow}
         return session.add_result(output, "dub", settings, told, maximum.results, wanted.name, job.inputs)
 
 
 def _sound(clip: Clip, speech: Path, dubbing: DubOptions, maximum: Limits) -> np.ndarray:
     """The sound of the dub, float32 [N] at 16 kHz. InputError for a recording that is too long."""
-    samples = read_audio(speech)
-    seconds = len(samples) / SAMPLE_RATE
+    track = Soundtrack.read(speech, videos=dubbing.follow != DubOptions.follow)
+    seconds = track.length / SAMPLE_RATE
     limits.check_seconds(seconds, "recording", maximum)
-    if not dubbing.original_sound:
-        return samples
+    if not dubbing.original_sound and not track.mute:
+        return track.samples[None]
     frames = len(playback(dubbing.fit, clip.frames, clip.fps, seconds))
-    with dubbed_sound(
-        clip, float(frames / clip.fps), speech, original=dubbing.original_sound, fit=dubbing.fit
-    ) as mixed:
-        return read_audio(mixed)
+    with sound_of(clip, frames, dubbing, track) as mixed:
+        return np.zeros(0, np.float32) if mixed is None else read_audio(mixed)
 
 
 def first_faces(clip: Clip, finder: FaceFinder) -> tuple[np.ndarray, list[Face]]:

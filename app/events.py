@@ -23,6 +23,7 @@ ON_FACE_CLICK = (
 CHECK_FILES = """
 const takes = {
   portrait: "image", recording: "audio", "dub-recording": "audio", driving: "video", clip: "video", film: "video",
+  performance: "video",
 };
 const boxes = Object.keys(takes).map(id => `#${id}`).join();
 const tell = (words, kind) => {
@@ -93,7 +94,8 @@ SUMMARIES = {  # kinds of work; for programs
     "speak": "Make the portrait speak a recording.",
     "batch": "Make the portrait speak several recordings, files or ZIPs of them: a video of each, all in a ZIP.",
     "say": "Make the portrait speak a text.",
-    "dub": "Let people in a video say other words: a recording, or without one a text. start and stop: in seconds.",
+    "dub": "Let people in a video say other words: a recording, a text, or like a performance, a video whose face "
+    "is followed. start and stop: in seconds.",
     "drive": "Make the portrait move like the face in a video.",
     "idle": "Let the portrait wait and listen, without speech.",
     "inspect": "Report what the motion encoder sees in the portrait, or in a clip if one is given.",
@@ -252,7 +254,7 @@ def connect_checks(actions: Actions, widgets: dict[str, Any], notes: dict[str, g
     for name in heard:
         widgets[name].change(actions.check_recording, widgets[name], notes[name], **quiet)
     widgets["recordings"].change(actions.check_recordings, widgets["recordings"], notes["recordings"], **quiet)
-    for name in ("driving", "clip"):
+    for name in ("driving", "clip", "performance"):
         widgets[name].change(actions.check_driving, widgets[name], notes[name], **quiet)
 
     def take_sound(event: gr.EventData, request: gr.Request) -> list:

@@ -108,7 +108,8 @@ def _address(name: str) -> str:
 def put_into_samples(widgets: dict[str, Any]) -> None:
     """Make the API panel's samples name our examples, which this server takes, in place of files of Gradio's own."""
     files = {"portrait": portrait_file("portrait")}
-    files |= {"recording": SPEECH, "dub_recording": SPEECH, "driving": DRIVING, "clip": DRIVING, "film": DRIVING}
+    files |= {"recording": SPEECH, "dub_recording": SPEECH}
+    files |= dict.fromkeys(("driving", "clip", "film", "performance"), DRIVING)
     for name, file in files.items():
         put_into_sample(widgets[name], file)
     several = [handle_file(f"{EXAMPLE_ORIGIN}{ROUTE}{file}") for file in (SPEECH, SAMPLE)]
@@ -126,7 +127,8 @@ def taken(example: Example, folder: Path) -> dict[str, Any]:
     """What the widgets show after a click on an example, by name. folder: of the files, where visitors may read."""
     if example.kind == "dub":
         film = file_data(folder / DRIVING)
-        return {"film": film, "dub_recording": None, "dub_text": example.value, "dub_voice": example.voice}
+        said = {"dub_recording": None, "performance": None, "dub_text": example.value, "dub_voice": example.voice}
+        return {"film": film, **said}
     shown: dict[str, Any] = {"portrait": file_data(folder / portrait_file(example.portrait))}
     if example.kind == "say":
         return {**shown, "text": example.value, "voice": example.voice}
@@ -137,7 +139,7 @@ def taken(example: Example, folder: Path) -> dict[str, Any]:
 def connect(cards: gr.HTML, actions: Actions, widgets: dict[str, Any], tabs: gr.Tabs) -> None:
     """Fill the page with what a visitor clicked: a portrait (portrait:NAME) or a whole example (example:NAME)."""
     names = ("portrait", "recording", "recordings", "text", "voice", "driving", "film", "dub_recording", "dub_text")
-    names += ("dub_voice",)
+    names += ("dub_voice", "performance")
 
     def take(event: gr.EventData, request: gr.Request) -> list:
         kind, _, name = str(event.name).partition(":")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
+from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
 from anitalker.media.audio_checks import audio_warnings
 from anitalker.media.clip import open_clip
 from anitalker.media.video import mix_audio, read_audio
@@ -21,6 +21,7 @@ from anitalker.provenance.verify import summary_lines, verify
 from anitalker.server import limits
 
 from . import components
+from .avatar.people import file_behind, person_behind
 from .controls import parse_dub_options
 from .dubbing import first_faces
 from .guard import SESSION_HEADER
@@ -53,8 +54,10 @@ class Inputs:
         """Find the faces of a portrait. Returns boxes to lay over it, advice, and the choice of who speaks."""
         if not portrait:
             return "", "", NO_CHOICE
+        session = self._session(request)
         try:
-            picture, faces = self._detect(self._visitor_file(portrait, self._session(request), "portrait"))
+            file = self._visitor_file(portrait, session, "portrait")
+            picture, faces = self._detect(file)
         except InputError as error:
             return "", self._refusal(error), NO_CHOICE
         selected, choice = _choice_of(faces, chosen)
@@ -62,7 +65,9 @@ class Inputs:
         boxes = components.face_boxes(width, height, faces, selected) if faces else ""
         index = int(selected) if selected.isdigit() else 0
         check = self._check_face(picture, faces[index]) if faces else None
-        return boxes, components.portrait_advice(faces, index, check), choice
+        person = person_behind(session, file)
+        known = "" if person is None else components.message(f"Your avatar {person.name} speaks.", "good")
+        return boxes, known + components.portrait_advice(faces, index, check), choice
 
     def find_people(self, film: object, start: object, chosen: object, request: gr.Request):
         """Find the faces that a video to dub begins with, at `start` [s].
@@ -194,7 +199,9 @@ class Inputs:
         return {int(number) - 1: self._recording_file({"recording": values["second_recording"]}, session)}
 
     def _portrait(self, value: object, session: Session) -> Path:
-        return limits.check_picture(self._visitor_file(value, session, "portrait"), self.limits)
+        """Return the portrait: a picture, or the person file that a picture stands for. Raises InputError."""
+        picture = limits.check_picture(self._visitor_file(value, session, "portrait"), self.limits)
+        return file_behind(session, picture)
 
     def _driving_video(self, value: object, session: Session) -> Path:
         return self._video(value, session, "driving video")
@@ -254,11 +261,18 @@ def _choice_of(faces: Sequence[Face], chosen: object) -> tuple[str, Any]:
 def video_name(kind: str, values: dict) -> str:
     """The name of a video after its inputs, without suffix: portrait-speech."""
     if kind == "dub":
-        words = str(values.get("dub_text") or "").strip() or _file_name(values.get("dub_recording"))
+        recording = values.get("dub_recording") or values.get("performance")
+        words = str(values.get("dub_text") or "").strip() or _file_name(recording)
         return name_after(_file_name(values.get("film")), words)
     moved_by = {"speak": values.get("recording"), "drive": values.get("driving")}.get(kind)
     words = {"say": values.get("text"), "idle": "idle"}.get(kind, _file_name(moved_by))
     return name_after(_file_name(values.get("portrait")), str(words))
+
+
+def dub_options(values: dict) -> DubOptions:
+    """The options of a dub, by name; `follow` counts with a performance alone. Raises InputError for a wrong value."""
+    follow = values["follow"] if values.get("performance") else DubOptions.follow
+    return parse_dub_options({**{n: v for n, v in values.items() if n != "performance"}, "follow": follow})
 
 
 def portrait_name(values: dict, suffix: str) -> str:

@@ -73,6 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="jobs that may wait in the queue (default: %(default)s)",
     )
     group.add_argument(
+        "--max-tune",
+        type=float,
+        default=DEFAULTS.tune_minutes,
+        metavar="MINUTES",
+        help="training of an avatar, during which other jobs wait (default: %(default)g)",
+    )
+    group.add_argument(
         "--keep-minutes",
         type=float,
         default=DEFAULTS.keep_seconds / 60,
@@ -82,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def limits_from(arguments: argparse.Namespace) -> Limits:
     """Return the limits that the options ask for. Raises InputError for a value out of range."""
-    for name in ("max_upload", "max_seconds", "keep_minutes"):
+    for name in ("max_upload", "max_seconds", "keep_minutes", "max_tune"):
         if not 0 < getattr(arguments, name) < 1e6:
             raise InputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; give a number above 0")
     if not 0 <= arguments.max_waiting <= 1000:
@@ -91,6 +98,7 @@ def limits_from(arguments: argparse.Namespace) -> Limits:
         upload_bytes=int(arguments.max_upload * MB),
         media_seconds=arguments.max_seconds,
         waiting_jobs=arguments.max_waiting,
+        tune_minutes=arguments.max_tune,
         keep_seconds=arguments.keep_minutes * 60,
     )
 

@@ -16,8 +16,8 @@ from anitalker.server import limits
 from anitalker.server.job_queue import JobQueue
 from anitalker.server.voices import Voices
 
-from . import components, controls
-from .inputs import SKIP, Inputs, file_data, portrait_name
+from . import components, controls, expressions
+from .inputs import SKIP, Inputs, dub_options, file_data, portrait_name
 from .models import Models
 from .sessions import Session, SessionStore
 from .stills import STRENGTHS, Stills, spoken_seconds
@@ -26,10 +26,10 @@ ESTIMATED = {  # kinds of work whose time is told before the start -> the inputs
     "speak": ("recording",),
     "batch": ("recordings",),
     "say": ("text",),
-    "dub": ("dub_recording", "dub_text"),
+    "dub": ("dub_recording", "dub_text", "performance"),
     "drive": ("driving",),
 }
-STILL_OPTIONS = (*controls.SLIDERS, *controls.POSE, "still", "label")  # that change a still
+STILL_OPTIONS = (*controls.SLIDERS, *controls.POSE, *expressions.FIELDS, "still", "label")  # that change a still
 SAVED_OPTIONS = (*STILL_OPTIONS, "face", "frame", "size", "enhance")  # that change a saved one
 MOMENTS = ("rest", *STRENGTHS)
 
@@ -129,7 +129,9 @@ class Previews(Inputs):
         options = controls.parse_options({name: values.get(name) for name in ("size", "frame", "face")})
         if kind == "dub":
             options = controls.parse_options({"size": values.get("size"), "face": values.get("dub_face")})
-            dubbing = controls.parse_dub_options({name: values.get(name) for name in ("fit", "start", "stop")})
+            dubbing = dub_options(
+                {name: values.get(name) for name in ("fit", "start", "stop", "performance", "follow")}
+            )
             film = self._film(values["film"], session)
             return self.stills.estimate_dub(session.id, film, length, options, dubbing, model)
         portrait = self._portrait(values["portrait"], session)

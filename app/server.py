@@ -131,7 +131,7 @@ def _build_application(
         run_history=False,
         ssr_mode=False,
         theme=build_theme(),
-        css_paths=[Path(__file__).parent / "style.css"],
+        css_paths=[Path(__file__).parent / name for name in ("style.css", "avatar/style.css")],
         favicon_path=str(LOGO),
     )
     return Guard(Document(app), sessions, limits, routes)

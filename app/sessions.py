@@ -61,12 +61,36 @@ class Batch:
         return self.results[-1] if self.results else None
 
 
+@dataclass(frozen=True)
+class Person:
+    """An avatar of a visit. file: the person file; picture: its portrait, a PNG; facts: its own; before, after: videos
+    of the portrait alone and of the person, who say the same; None where there are none."""
+
+    number: int  # counts from 1 within the session
+    file: Path
+    picture: Path
+    consent: str
+    facts: dict
+    before: Path | None = None
+    after: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the file, without suffix."""
+        return self.file.stem
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training came to its end; otherwise the same videos go on with it."""
+        return self.facts.get("finished") is not False
+
+
 @dataclass
 class Session:
     """One visitor's files, results and jobs.
 
     In the folder: `uploads` holds what came in, `results` the finished videos, the last report, the last ZIP and the
-    last saved still, and each `work-*` the files of a running job, which deletes them at its end.
+    last saved still, `people` the avatars, and each `work-*` the files of a running job, which deletes them at its end.
     """
 
     id: str
@@ -86,6 +110,9 @@ class Session:
     unpacked: list[Path] = field(default_factory=list)  # folders of recordings out of ZIPs
     reading: threading.Lock = field(default_factory=threading.Lock)  # held while recordings are read
     result_count: int = 0  # of all results, also those that have been deleted
+    people: list[Person] = field(default_factory=list)  # avatars of this visit
+    people_count: int = 0  # of all of them, also those that have been deleted
+    tuning: Job | None = None  # the latest that makes an avatar
 
     def job_folder(self) -> tempfile.TemporaryDirectory:
         """Make a folder for one job; leaving the context deletes it."""

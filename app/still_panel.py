@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from . import components, controls
+from . import components, controls, expressions
 from .actions import Actions
 from .events import describe_call
 from .inputs import file_data
@@ -50,7 +50,7 @@ def connect(
         return [await actions.draw_still(dict(zip(names, values, strict=True)), request), ""]
 
     # A single dependency, so that the latest wins also where two widgets are moved one after the other.
-    dragged = [widgets[name].input for name in controls.SLIDERS]
+    dragged = [widgets[name].input for name in (*controls.SLIDERS, *expressions.FIELDS)]
     others = [widgets[name].change for name in (*controls.POSE, "still", "label", "portrait", "face")]
     gr.on([*dragged, *others, reset.click], draw, shown, [still, saved], trigger_mode="always_last", **QUIET)
 

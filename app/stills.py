@@ -157,7 +157,7 @@ class Stills:
         pace = self._paces[key]
         if isinstance(pace, InputError):
             raise InputError(str(pace))
-        return pace.seconds(seconds, dubbing.fit)
+        return pace.seconds(seconds, dubbing)
 
     def _talker(self, model: str | None) -> Talker:
         """The loaded model. A still loads none: a visitor who only looks must not take another's away."""

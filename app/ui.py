@@ -12,6 +12,7 @@ from anitalker.motion.idle import MAX_SECONDS
 
 from . import components, controls, deletion, examples, listening, live_tab, masthead, player, still_panel, verification
 from .actions import Actions
+from .avatar import room as avatar_room
 from .events import (
     CHECK_FILES,
     ON_FACE_CLICK,
@@ -55,6 +56,7 @@ def build_ui(actions: Actions, can_log_out: bool = False, live: live_tab.LiveFac
     voices = actions.voices.choices()
     with gr.Blocks(title="AniTalker", analytics_enabled=False) as page:
         gr.HTML(masthead.header(can_log_out), js_on_load=masthead.ON_LOGOUT, elem_id="masthead", container=False)
+        room = avatar_room.build(actions)
         cards = _card_html(examples.example_cards(bool(voices)), "cards")
         with gr.Row(elem_id="desk"):
             with gr.Column(scale=7, min_width=320, elem_id="inputs"):
@@ -62,6 +64,7 @@ def build_ui(actions: Actions, can_log_out: bool = False, live: live_tab.LiveFac
                     with gr.Column(scale=5, min_width=280):
                         with gr.Column(elem_classes=["subject", controls.FOR_PORTRAITS]):
                             portrait, face, advice, faces = _portrait_section(actions)
+                            people_row = avatar_room.build_row()
                         with gr.Column(elem_classes=["subject", controls.FOR_DUBS]):
                             film, dub_face, film_advice, people = _film_section(actions)
                     with gr.Column(scale=6, min_width=300):
@@ -126,6 +129,7 @@ def build_ui(actions: Actions, can_log_out: bool = False, live: live_tab.LiveFac
         examples.put_into_samples({"portrait": portrait, **files})
         emptied = [portrait, *(widget for widget in files.values() if isinstance(widget, EMPTIED))]
         deletion.connect(actions, desk, forget, emptied)
+        avatar_room.connect(page, actions, room, people_row, portrait, advice, forget)
         page.load(desk.show(actions.resume), None, desk.widgets, api_visibility="private", **STREAMED)
     return page.queue(default_concurrency_limit=None, max_size=200)
 
@@ -215,6 +219,8 @@ def _source_tabs(actions: Actions) -> Sources:
             gr.HTML(components.input_limits("text instead", actions.limits))
             dub_text, dub_voice = listening.build(actions, "What the person should say", "dub-", 2)
             inputs["dub"] = {"dub_recording": dub_recording, "dub_text": dub_text, "dub_voice": dub_voice}
+            performance, performance_seen, follow = _performance_section(actions)
+            inputs["dub"] |= {"performance": performance, "follow": follow}
         with gr.Tab("Drive", id="drive", elem_id="tab-drive"):
             gr.HTML(components.input_limits("video", actions.limits))
             driving = gr.Video(label="A face that moves", sources=["upload", "webcam"], height=240, elem_id="driving")
@@ -247,8 +253,19 @@ def _source_tabs(actions: Actions) -> Sources:
         "recordings": listed,
         "driving": seen,
         "clip": clip_seen,
+        "performance": performance_seen,
     }
     return Sources(tabs, inputs, notes, checker)
+
+
+def _performance_section(actions: Actions) -> tuple[gr.Video, gr.HTML, gr.Radio]:
+    """A video whose face the dubbed one follows, what is wrong with it, and how much of the face is followed."""
+    gr.HTML(components.input_limits("performance", actions.limits))
+    performance = gr.Video(label="A face that speaks", sources=["upload", "webcam"], height=200, elem_id="performance")
+    seen = gr.HTML("", elem_id="performance-seen")
+    choices = [(words, name) for name, words in components.FOLLOWED.items()]
+    follow = gr.Radio(choices, value="expression", label="follow", info="what the face in step 1 takes over")
+    return performance, seen, follow
 
 
 def missing_to_inspect() -> str:

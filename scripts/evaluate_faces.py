@@ -27,10 +27,11 @@ from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
-from anitalker.config import DetectorConfig, InputError, from_dict
+from anitalker.config import InputError
 from anitalker.faces.detection import FaceFinder
 from anitalker.faces.face_network import Detector, fold_norms
 from anitalker.models import loading
+from anitalker.network_config import DetectorConfig, from_dict
 from anitalker.weights import registry
 from scripts.benchmarks.report import by_turns
 from scripts.evaluation.face_sizes import size_report

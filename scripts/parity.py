@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from scipy.io import wavfile
 
-from anitalker.config import VARIANTS, DenoiserConfig, StageOneConfig
+from anitalker.network_config import VARIANTS, DenoiserConfig, StageOneConfig
 from anitalker.original import checkpoints
 from anitalker.original.stage_one import StageOne
 from anitalker.weights.weight_file import open_weights

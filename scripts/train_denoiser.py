@@ -25,8 +25,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from anitalker.config import FPS, VARIANTS, DenoiserConfig, InputError, to_dict
+from anitalker.config import FPS, InputError
 from anitalker.motion.samplers import BETA_FIRST, BETA_LAST, TRAINED_STEPS
+from anitalker.network_config import VARIANTS, DenoiserConfig, to_dict
 from anitalker.original.denoiser import Denoiser
 from encoders import mfcc
 from encoders.audio import SAMPLES_PER_FRAME

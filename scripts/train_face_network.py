@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import box_iou, generalized_box_iou_loss, sigmoid_focal_loss
 
-from anitalker.config import DetectorConfig, LandmarkConfig, to_dict
 from anitalker.faces.face_network import Detector, LandmarkRegressor, crop_frame, decode_boxes, to_crop
 from anitalker.faces.landmarks import (
     LEFT_LID_PAIRS,
@@ -38,6 +37,7 @@ from anitalker.faces.landmarks import (
 )
 from anitalker.faces.landmarks68 import IBUG_POINTS, expand_to_mesh, fit_ridge
 from anitalker.files import write_whole
+from anitalker.network_config import DetectorConfig, LandmarkConfig, to_dict
 from scripts.training.data import FrameCache
 from scripts.training.engine import fit, open_run, start
 from scripts.training.loop import load_module

@@ -24,11 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import POSE_SIZE, GeneratorConfig, SpeechConfig, to_dict
+from anitalker.config import POSE_SIZE
 from anitalker.faces.landmarks import LIPS
 from anitalker.motion import samplers
 from anitalker.motion.generator import CONTROL_INDICES, MotionGenerator
 from anitalker.motion.windows import SamplingParams, generate_motion
+from anitalker.network_config import GeneratorConfig, SpeechConfig, to_dict
 from encoders.audio import normalise_level
 from encoders.speech import SpeechFeatures
 from scripts.evaluation.metrics import pearson

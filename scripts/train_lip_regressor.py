@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import POSE_SIZE, SpeechConfig, to_dict
+from anitalker.config import POSE_SIZE
 from anitalker.motion.generator import MotionGenerator
+from anitalker.network_config import SpeechConfig, to_dict
 from encoders.audio import normalise_level
 from encoders.speech import SpeechFeatures
 from scripts.evaluation.metrics import pearson

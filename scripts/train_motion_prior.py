@@ -27,12 +27,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import InputError, MotionPriorConfig, to_dict
+from anitalker.config import InputError
 from anitalker.faces.crop import crop_face
 from anitalker.faces.detection import FaceFinder
 from anitalker.models import loading
 from anitalker.motion.occlusion import PARTS, OcclusionProbe
 from anitalker.motion.prior import SCORES, MotionPrior, landmark_residual, space_hash
+from anitalker.network_config import MotionPriorConfig, to_dict
 from anitalker.runtime.transfer import to_tensor
 from scripts.export import write
 from scripts.training.data import FrameCache

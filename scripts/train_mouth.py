@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anitalker.config import InputError, MouthConfig, to_dict
+from anitalker.config import InputError
 from anitalker.decoder.mouth import MouthSynthesizer, lay_over
 from anitalker.models import loading
+from anitalker.network_config import MouthConfig, to_dict
 from scripts.training.data import FrameCache, build_cache
 from scripts.training.engine import fit, open_run, start
 from scripts.training.labels import motion_labels

@@ -26,7 +26,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import PhoneticConfig, SpeechConfig, from_dict, to_dict
+from anitalker.network_config import PhoneticConfig, SpeechConfig, from_dict, to_dict
 from encoders.phonetic import VISEME_OF_TOKEN, PhoneticEncoder
 from encoders.speech import SpeechFeatures
 from scripts.training.engine import fit, open_run, start

@@ -188,7 +188,8 @@ def untrained_model(tmp_path_factory) -> Path:
     """A small model with random weights, exported as the real one is."""
     import torch
 
-    from anitalker.config import (
+    from anitalker.models.loading import MODEL_PARTS, build
+    from anitalker.network_config import (
         DecoderConfig,
         EncoderConfig,
         GeneratorConfig,
@@ -196,7 +197,6 @@ def untrained_model(tmp_path_factory) -> Path:
         SpeechConfig,
         to_dict,
     )
-    from anitalker.models.loading import MODEL_PARTS, build
     from scripts.export import write
 
     encoder = EncoderConfig(channels=(8, 8, 8, 8, 8, 16), code_size=16)
@@ -228,7 +228,7 @@ def original_networks():
     """Narrow stage one (32 pixels) and stage two of the original's kind, random weights; variant -> both."""
     import torch
 
-    from anitalker.config import DenoiserConfig, StageOneConfig
+    from anitalker.network_config import DenoiserConfig, StageOneConfig
     from anitalker.original.denoiser import Denoiser
     from anitalker.original.stage_one import StageOne
 

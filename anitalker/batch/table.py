@@ -26,7 +26,8 @@ OPTIONS = fields(RenderOptions)
 DEFAULTS = RenderOptions()
 DUB_DEFAULTS, NO_DUBBING = RenderOptions(size=ORIGINAL_SIZE), DubOptions()
 # Of RenderOptions, what a dub heeds.
-DUB_OPTIONS = ("seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks", "label")
+DUB_OPTIONS = ("also", "seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks", "label")
+FILE_OPTIONS = ("pose", "timeline")  # of RenderOptions: files
 DUB_COLUMNS = {"from": "start", "to": "stop"}  # columns named otherwise than their field of DubOptions
 DUB_COLUMNS |= {option.name: option.name for option in fields(DubOptions) if option.name not in DUB_COLUMNS.values()}
 COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", *DUB_COLUMNS)
@@ -66,8 +67,9 @@ class Job:
         """Hash (SHA-256) everything that decides on the output: contents of the inputs, options, model, version."""
         options = _changed(self.options, DUB_DEFAULTS if self.video else DEFAULTS)
         options.pop("batch_size", None)
-        if self.options.pose:
-            options["pose"] = _hash(self.options.pose)
+        for name in FILE_OPTIONS:
+            if name in options:
+                options[name] = _hash(options[name])
         if self.options.also:
             options["also"] = [_hash(file) for file in self.options.also]
         source = self.source if self.kind == "text" else _hash(self.source)
@@ -197,11 +199,8 @@ def _portrait_job(line: int, values: dict[str, Any], kind: str, folder: Path) ->
     """A line whose portrait moves."""
     if others := [name for name in DUB_COLUMNS if name in values]:
         raise InputError(f"the line gives {others[0]}, which is for dubs; leave it empty, or leave portrait empty")
-    options = _options(values)
-    if "also" in options:  # files, parted by |
-        options["also"] = tuple(_path(folder, name.strip(), "also") for name in options["also"].split("|"))
-    if "pose" in options:
-        options["pose"] = _path(folder, options["pose"], "pose")
+    options = _options(values) | _also(values, folder)
+    options |= {name: _path(folder, options[name], name) for name in FILE_OPTIONS if name in options}
     return Job(
         _id(values["id"]),
         line,
@@ -212,6 +211,13 @@ def _portrait_job(line: int, values: dict[str, Any], kind: str, folder: Path) ->
         str(values["voice"]) if "voice" in values else None,
         "absolute" in values and bool(_value("absolute", "bool", values["absolute"])),
     )
+
+
+def _also(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The option `also` of a line: files, parted by |."""
+    if "also" not in values:
+        return {}
+    return {"also": tuple(_path(folder, name.strip(), "also") for name in str(values["also"]).split("|"))}
 
 
 def _dub_job(line: int, values: dict[str, Any], kind: str, folder: Path) -> Job:
@@ -235,14 +241,17 @@ def _dub_job(line: int, values: dict[str, Any], kind: str, folder: Path) -> Job:
         for file in files:
             _check_file(file, "speech")
     else:
-        source = str(values["text"]) if kind == "text" else _path(folder, values[kind], kind)
+        if kind == "text" and dubbing.follow != DubOptions.follow:
+            raise InputError(f"follow is {dubbing.follow}, but a text shows no face; give a video as speech")
+        what = kind if dubbing.follow == DubOptions.follow else "performance"
+        source = str(values["text"]) if kind == "text" else _path(folder, values[kind], what)
     return Job(
         _id(values["id"]),
         line,
         "",
         kind,
         source,
-        RenderOptions(**{"size": DUB_DEFAULTS.size, **_options(values)}),
+        RenderOptions(**{"size": DUB_DEFAULTS.size, **_options(values), **_also(values, folder)}),
         str(values["voice"]) if "voice" in values else None,
         video=video,
         dubbing=dubbing,
@@ -310,9 +319,9 @@ def _check_file(path: str, what: str) -> None:
     from anitalker.person.person_file import is_person_file, read_person
 
     file = existing_file(path, what)
-    if what in ("pose", "segments"):
+    if what in (*FILE_OPTIONS, "segments"):
         return
-    if what == "portrait" and is_person_file(file):
+    if what in ("portrait", "also") and is_person_file(file):
         read_person(file)
         return
     if what in ("portrait", "also"):
@@ -325,7 +334,9 @@ def _check_file(path: str, what: str) -> None:
     if what == "speech" and media.audio_codec is None:
         raise InputError(f"{what} has no sound: {path!r}; give a recording or a video with sound")
     if what != "speech" and media.video_codec is None:
-        raise InputError(f"{what} has no pictures: {path!r}; give a {'video' if what == 'video' else 'picture'}")
+        raise InputError(
+            f"{what} has no pictures: {path!r}; give a {'picture' if what in ('portrait', 'also') else 'video'}"
+        )
 
 
 @functools.cache

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = "people in a video say other words"
 DEFAULTS = {option.name: option.default for option in fields(DubOptions)}
-FITS = next(option.metadata["allowed"] for option in fields(DubOptions) if option.name == "fit")
+ALLOWED = {option.name: option.metadata["allowed"] for option in fields(DubOptions)}
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -33,7 +33,7 @@ def add_arguments(parser: options.Parser) -> None:
     group = parser.add_argument_group("time and sound")
     group.add_argument(
         "--fit",
-        choices=FITS,
+        choices=ALLOWED["fit"],
         default=DEFAULTS["fit"],
         help="speech and video of different lengths: the shorter decides (trim), the video plays forwards and "
         "backwards (loop), its last frame holds (hold), or it plays faster or slower (speed) (default: %(default)s)",
@@ -50,11 +50,19 @@ def add_arguments(parser: options.Parser) -> None:
     group = parser.add_argument_group("faces and lips")
     options.add_face_option(group)
     group.add_argument(
+        "--follow",
+        choices=ALLOWED["follow"],
+        default=DEFAULTS["follow"],
+        help="what of SPEECH moves the face: its sound, or, of the face that it shows, the lips, the expression (lips, "
+        "lids and brows) or all (the head, too) (default: %(default)s)",
+    )
+    group.add_argument(
         "--lips",
         type=float,
         default=options.DEFAULTS["lips"],
         help="how far the lips leave the filmed ones, 0 to 2 (default: 1)",
     )
+    options.add_also_option(group, "PHOTO|PERSON.safetensors")
     options.add_seed_option(group)
     group = parser.add_argument_group("picture")
     options.add_size_option(group, ORIGINAL_SIZE)

@@ -8,7 +8,15 @@ import time
 from dataclasses import fields
 from typing import TYPE_CHECKING, NoReturn
 
-from anitalker.config import LITE_GUIDANCE, LITE_STEPS, ORIGINAL_STEPS, InputError, RenderOptions
+from anitalker.config import (
+    EMOTIONS,
+    EXPRESSIONS,
+    LITE_GUIDANCE,
+    LITE_STEPS,
+    ORIGINAL_STEPS,
+    InputError,
+    RenderOptions,
+)
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -53,6 +61,25 @@ def add_motion_options(parser: Parser) -> None:
     group.add_argument("--location", type=float, help="shift of the head to the right, in face-crop widths")
     group.add_argument("--still", action="store_true", help="the head stays; lips and eyes still move")
     add_strength_options(group)
+    add_expression_options(group)
+
+
+def add_expression_options(group: argparse._ArgumentGroup, timeline: bool = True) -> None:
+    """Add --emotion, --expression and, where the whole video is made at once, --timeline."""
+    group.add_argument(
+        "--emotion",
+        default=DEFAULTS["emotion"],
+        metavar="NAME[:0..1]",
+        help=f"how the face looks: {', '.join(EMOTIONS)}",
+    )
+    group.add_argument(
+        "--expression",
+        default=DEFAULTS["expression"],
+        metavar="NAME=-1..1,...",
+        help=f"single expressions: {', '.join(EXPRESSIONS)}",
+    )
+    if timeline:
+        group.add_argument("--timeline", metavar="FILE.csv|json", help="expressions and emotions over time")
 
 
 def add_seed_option(group: argparse._ArgumentGroup) -> None:
@@ -91,13 +118,13 @@ def add_size_option(group: argparse._ActionsContainer, default: int | str = Rend
     )
 
 
-def add_also_option(group: argparse._ActionsContainer) -> None:
+def add_also_option(group: argparse._ActionsContainer, metavar: str = "PHOTO") -> None:
     """Add --also."""
     group.add_argument(
         "--also",
         action="append",
         default=[],
-        metavar="PHOTO",
+        metavar=metavar,
         help="another picture of the same person (open mouth, smile, turned head), whose teeth serve; may be repeated",
     )
 

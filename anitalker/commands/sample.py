@@ -31,6 +31,7 @@ def add_arguments(parser: options.Parser) -> None:
         "--temperature", type=float, default=1.0, help="how far it strays: 0 only blinks, 1 as real clips, at most 1.5"
     )
     options.add_strength_options(group)
+    options.add_expression_options(group)
     group.add_argument(
         "--between",
         nargs=2,

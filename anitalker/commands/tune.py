@@ -17,7 +17,10 @@ HELP = "an avatar of your own, from a minute of video"
 def add_arguments(parser: options.Parser) -> None:
     """Add the arguments of this command."""
     parser.add_argument(
-        "videos", nargs="+", metavar="VIDEO|FOLDER", help="one person who talks to the camera, 20 s to 5 minutes in all"
+        "videos",
+        nargs="+",
+        metavar="VIDEO|PHOTO|FOLDER",
+        help="one person who talks to the camera, 20 s to 5 minutes in all; or 2 to 9 photos",
     )
     options.add_output_option(parser, "PERSON.safetensors")
     parser.add_argument(
@@ -57,11 +60,14 @@ def run(arguments: argparse.Namespace) -> TuneFacts:
 def print_summary(facts: TuneFacts) -> None:
     """Print what the file holds, and what the training brought."""
     state = "" if facts["finished"] else "; broken off: the same command goes on"
-    print(
-        f"{facts['output']}: {facts['bytes'] / 1e6:.1f} MB, of {facts['seconds']:.0f} s of video, "
-        f"{facts['speech_seconds']:.0f} s of them with speech{state}"
-    )
+    sources = f"{facts['seconds']:.0f} s of video, {facts['speech_seconds']:.0f} s of them with speech"
+    sources = f"{facts['photos']} photos" if facts["photos"] else sources
+    print(f"{facts['output']}: {facts['bytes'] / 1e6:.1f} MB, of {sources}{state}")
     print(f"  who has the file can see the portrait and {facts['references']} pictures of the mouth in it")
+    if facts["photos"]:
+        return
+    if not facts["speech_seconds"]:
+        print("  no speech: lips, head and rest move as usual; a video with sound teaches how they move")
     for name in ("mouth", "lips"):
         scores = facts[name]
         gain = "as shipped" if scores is None else f"error on held-out video {scores[0]:.3f} -> {scores[1]:.3f}"

@@ -21,13 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import CROP, POSE_SIZE, DecoderConfig
+from anitalker.config import CROP, POSE_SIZE
 from anitalker.decoder.blocks import ConvBlock, channels_last, from_cells, to_cells
 from anitalker.decoder.eyelids import warp_eyelids
 from anitalker.decoder.flow import fold_mask, landmark_flow, resize, rigid_flow, warp
 from anitalker.decoder.mouth_layer import MouthLayer, join
 from anitalker.decoder.teeth import upper_teeth
 from anitalker.faces.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
+from anitalker.network_config import DecoderConfig
 from anitalker.runtime.arrays import is_on_host
 from anitalker.runtime.bfloat16 import converts, in_bfloat16
 

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import POSE_SIZE, MouthConfig
+from anitalker.config import POSE_SIZE
 from anitalker.decoder.blocks import ConvBlock, channels_last, from_cells, to_cells
 from anitalker.decoder.mouth_patch import PATCH, alignments, lip_contours, patch_points, place_patch
 from anitalker.faces.landmarks import face_height, lip_opening
+from anitalker.network_config import MouthConfig
 
 BLOCK = 4  # pixels along a side of a place
 BORDER = 10  # pixels of the patch over which it fades into the frame

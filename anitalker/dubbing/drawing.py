@@ -1,4 +1,4 @@
-"""A filmed frame with other lips: its own pixels, moved below the nose, and the mouth that the synthesiser draws.
+"""A filmed frame with other lips, or another expression: its own pixels, moved, and a mouth that is drawn.
 
 Letters: N = 468 landmarks, M = 20 motion numbers, g = GRID places along a side of the crop, h x w pixels.
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import CROP
+from anitalker.config import CROP, DubOptions
 from anitalker.decoder.flow import landmark_flow
 from anitalker.decoder.mouth import MouthSynthesizer, References
 from anitalker.decoder.mouth_layer import MouthLayer, PreparedMouth, draw_mouth
@@ -31,6 +31,9 @@ SMOOTHING = 1e-3  # of the landmark flow
 NOSE_BASE = 2  # landmark at which the region begins
 SIDES = (0.42, 0.66)  # face heights from the lips' middle to the sides up to which all, and none, of the flow counts
 BELOW = (0.1, 0.42)  # the same from the lower one of both chins downwards
+FOREHEAD_FADE = 0.12  # face heights from the top of the face down in which the flow of an expression sets in
+WIDE_SIDES = (0.5, 0.74)  # as SIDES, for an expression
+BORDER = 0.08  # crop widths from its border in which the flow of a head sets in
 TOP = 0.06  # face heights below the base of the nose from which all of it counts
 UNMOVED = 1e-3  # of the crop's side / 256: flow below it moves nothing
 
@@ -38,20 +41,21 @@ UNMOVED = 1e-3  # of the crop's side / 256: flow below it moves nothing
 @dataclass(frozen=True)
 class MovedFace:
     """One face of one frame: landmarks as filmed and wanted [1,N,3] in widths of the crop, which lies at x, y and has a
-    side in pixels (place); motion code [1,M]."""
+    side in pixels (place); motion code [1,M]; follow: what moves, as in DubOptions."""
 
     filmed: Tensor
     wanted: Tensor
     motion: Tensor
     place: tuple[int, int, int]
     references: References | None
+    follow: str = DubOptions.follow
 
 
 @torch.inference_mode()
 def draw_face(model: DubbingModel, frame: np.ndarray, face: MovedFace) -> np.ndarray:
     """A frame uint8 [H,W,3] with the lips of one face moved; the frame itself where nothing moves."""
     flow = landmark_flow(face.filmed, face.wanted, GRID, SMOOTHING)
-    share = region(face.filmed[0], face.wanted[0])
+    share = region(face.filmed[0], face.wanted[0], face.follow)
     field = (flow[0] * share).permute(1, 2, 0).cpu().numpy()
     mouth = None
     if model.mouth is not None and face.references is not None:
@@ -59,8 +63,14 @@ def draw_face(model: DubbingModel, frame: np.ndarray, face: MovedFace) -> np.nda
     return compose(frame, field, share.cpu().numpy(), mouth, face.place)
 
 
-def region(filmed: Tensor, wanted: Tensor) -> Tensor:
-    """How much of the flow counts: 0 above the nose's base, 1 about lips, chin and jaw; [N,3] twice -> [g,g]."""
+def region(filmed: Tensor, wanted: Tensor, follow: str = DubOptions.follow) -> Tensor:
+    """How much of the flow counts: landmarks [N,3] twice -> [g,g].
+
+    Where lips move (follow: speech, lips): 0 above the nose's base, 1 about lips, chin and jaw. Where the expression
+    moves: 1 in the face, from the forehead down. Where all moves: 1 in the crop, but for its border.
+    """
+    if follow == "all":
+        return _inside_border(filmed.device)
     down = torch.nn.functional.normalize(filmed[CHIN, :2] - filmed[FOREHEAD, :2], dim=0)
     across = torch.stack([down[1], -down[0]])
     height = float(face_height(filmed))
@@ -70,9 +80,21 @@ def region(filmed: Tensor, wanted: Tensor) -> Tensor:
     middle, nose = filmed[list(LIPS), :2].mean(0), filmed[NOSE_BASE, :2]
     along, beside = ((points - nose) @ down) / height, ((points - middle) @ across).abs() / height
     chin = max(float((face[CHIN, :2] - nose) @ down) / height for face in (filmed, wanted))
-    top = smoothstep(along / TOP)
+    sides = SIDES
+    if follow == "expression":
+        brow = float((filmed[FOREHEAD, :2] - nose) @ down) / height
+        top, sides = smoothstep((along - brow) / FOREHEAD_FADE), WIDE_SIDES
+    else:
+        top = smoothstep(along / TOP)
     bottom = 1 - smoothstep((along - chin - BELOW[0]) / (BELOW[1] - BELOW[0]))
-    return top * bottom * (1 - smoothstep((beside - SIDES[0]) / (SIDES[1] - SIDES[0])))
+    return top * bottom * (1 - smoothstep((beside - sides[0]) / (sides[1] - sides[0])))
+
+
+def _inside_border(device: torch.device) -> Tensor:
+    """1 inside a crop, 0 at its border, [g,g]."""
+    axis = (torch.arange(GRID, device=device) + 0.5) / GRID
+    inside = smoothstep(torch.minimum(axis, 1 - axis) / BORDER)
+    return torch.minimum(inside[:, None], inside)
 
 
 def _mouth(network: MouthSynthesizer, frame: np.ndarray, face: MovedFace, flow: Tensor) -> MouthLayer:

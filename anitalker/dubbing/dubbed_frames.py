@@ -5,18 +5,19 @@ Letters: T output frames, M = 20 motion numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import FPS
+from anitalker.config import FPS, DubOptions
 from anitalker.decoder.mouth import References
 from anitalker.dubbing.drawing import MovedFace, draw_face
+from anitalker.dubbing.known_mouths import with_known
 from anitalker.dubbing.references import Reference
-from anitalker.dubbing.targets import EASE_SECONDS, LipTargets, lip_weights
+from anitalker.dubbing.targets import EASE_SECONDS, FaceTargets, lip_weights
 from anitalker.dubbing.tracks import Track
 from anitalker.models.base import DubbingModel
 from anitalker.rendering import ordered_parallel_map
@@ -61,12 +62,14 @@ def dubbed_frames(
     frames: Iterable[np.ndarray],
     fps: float,
     lips: float = 1.0,
+    follow: str = DubOptions.follow,
+    known: Mapping[int, Sequence[Reference]] | None = None,
 ) -> Iterator[np.ndarray]:
     """Frames uint8 [H,W,3] of the video, number indices [T] of them in turn -> the same with other lips.
 
-    fps: of the video; lips: as in RenderOptions.
+    fps: of the video; lips: as in RenderOptions; follow: as in DubOptions; known: more references of a person's mouth.
     """
-    plan = _Plan(model, tracks, spoken, indices, fps, lips)
+    plan = _Plan(model, tracks, spoken, indices, fps, lips, follow, known or {})
 
     def draw(job: tuple[np.ndarray, list[MovedFace]]) -> np.ndarray:
         frame, faces = job
@@ -90,15 +93,11 @@ class _Plan:
         indices: np.ndarray,
         fps: float,
         lips: float,
+        follow: str,
+        known: Mapping[int, Sequence[Reference]],
     ) -> None:
-        self.model, self.tracks, self.spoken, self.indices, self.fps, self.lips = (
-            model,
-            tracks,
-            spoken,
-            indices,
-            fps,
-            lips,
-        )
+        self.model, self.tracks, self.spoken, self.indices = model, tracks, spoken, indices
+        self.fps, self.lips, self.follow, self.known = fps, lips, follow, known
         self.firsts = np.array([track.first for track in tracks], np.int64)
         self.stops = self.firsts + [len(track) for track in tracks]
         self._shown: dict[int, list[_SpeakingFace]] = {}
@@ -116,9 +115,11 @@ class _Plan:
         own = [line for line in self.spoken if line.person == track.person]
         lines = own or [line for line in self.spoken if line.person is None]
         shots = [shot.bank for shot in self.tracks if shot.person == track.person and shot is not track]
-        known = track.bank.references(shots) if lines and self.model.mouth is not None else []
-        references = encode(self.model, known) if known else None
-        targets, weights = LipTargets(self.model, track, self.fps, self.lips), lip_weights(track, self.fps)
+        shown = track.bank.references(shots) if lines and self.model.mouth is not None else []
+        shown = with_known(shown, self.known.get(track.person, ())) if shown else []
+        references = encode(self.model, shown) if shown else None
+        targets = FaceTargets(self.model, track, self.fps, self.lips, self.follow)
+        weights = lip_weights(track, self.fps)
         return [_SpeakingFace(targets, weights, references, line, self.indices) for line in lines]
 
 
@@ -130,7 +131,7 @@ class _SpeakingFace:
 
     def __init__(
         self,
-        targets: LipTargets,
+        targets: FaceTargets,
         weights: np.ndarray,
         references: References | None,
         line: Spoken,
@@ -171,7 +172,12 @@ class _SpeakingFace:
                 x, y, side = (int(value) for value in filmed.place[n])
                 single = slice(n, n + 1)
                 faces[at] = MovedFace(
-                    filmed.landmarks[single], wanted[single], motion[single], (x, y, side), self.references
+                    filmed.landmarks[single],
+                    wanted[single],
+                    motion[single],
+                    (x, y, side),
+                    self.references,
+                    self.targets.follow,
                 )
         return faces
 

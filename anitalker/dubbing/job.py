@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +14,9 @@ import numpy as np
 from anitalker import rendering
 from anitalker.config import SAMPLE_RATE, DubOptions, InputError, RenderOptions
 from anitalker.dubbing.dubbed_frames import dubbed_frames
+from anitalker.dubbing.known_mouths import KnownMouth, by_person
 from anitalker.dubbing.people import People
-from anitalker.dubbing.speaking import Utterance, speak
+from anitalker.dubbing.speaking import Performances, Utterance, speak
 from anitalker.dubbing.stretches import follow
 from anitalker.dubbing.tracks import Track
 from anitalker.files import check_output, check_output_is_no_input
@@ -53,15 +54,26 @@ class Script:
         track = None if self.track is None else replace(self.track, samples={})
         return replace(self, utterances=[], track=track)
 
-    @contextlib.contextmanager
-    def sound(self, clip: Clip, options: DubOptions) -> Iterator[Path]:
-        """Give a file with the sound of the video."""
-        seconds = float(len(self.indices) / clip.fps)
-        with contextlib.ExitStack() as stack:
-            speech = None if self.track is None else stack.enter_context(self.track.file())
-            yield stack.enter_context(
-                dubbed_sound(clip, seconds, speech, self.lines, options.original_sound, options.fit)
-            )
+
+@contextlib.contextmanager
+def sound_of(
+    clip: Clip, frames: int, options: DubOptions, track: Soundtrack | None, lines: Sequence[Line] = ()
+) -> Iterator[Path | None]:
+    """Give a file with the sound of a dub of so many frames; None where it has none.
+
+    Where nobody is heard, since the recordings are videos without sound, the video's own sound stays.
+    """
+    seconds = float(frames / clip.fps)
+    speech, original = None, options.original_sound
+    with contextlib.ExitStack() as stack:
+        if track is not None and set(track.files) > track.mute:
+            speech = stack.enter_context(track.file())
+        elif not lines:
+            original = original or 1.0
+        if speech is None and not lines and clip.media.audio_index is None:
+            yield None
+        else:
+            yield stack.enter_context(dubbed_sound(clip, seconds, speech, lines, original, options.fit))
 
 
 def dub(
@@ -75,8 +87,10 @@ def dub(
     progress: ProgressCallback | None = None,
     speech_for: Mapping[int, PathLike] | None = None,
     on_frame: Callable[[np.ndarray], None] | None = None,
+    known: Sequence[KnownMouth] = (),
 ) -> RenderFacts:
-    """Let people in a video speak a recording, or the lines of a table, to an MP4. Arguments: see `Talker.dub`."""
+    """Let people in a video speak a recording, or the lines of a table, to an MP4. known: mouths of `options.also`; for
+    the other arguments see `Talker.dub`."""
     clock, recordings, segments = Clock(), dict(speech_for or {}), dubbing.segments
     if model.dubbing is None:
         raise InputError(f"model {model.name} cannot dub: its codes move whole faces; take --model lite")
@@ -86,7 +100,7 @@ def dub(
         raise InputError("speech-for came with segments; write the face of each line into the table")
     if segments is not None and dubbing.fit != DubOptions.fit:
         raise InputError(f"fit {dubbing.fit} came with segments; lines keep the length of the video, leave it away")
-    check_output_is_no_input(check_output(output), video, speech, segments, *recordings.values())
+    check_output_is_no_input(check_output(output), video, speech, segments, *options.also, *recordings.values())
     clip = open_clip(video, dubbing.start, dubbing.stop, options.size)
     if segments is not None:
         lines = read_lines(segments, clip)
@@ -94,7 +108,8 @@ def dub(
         script = line_script(clip, lines)
     else:
         assert speech is not None
-        script = whole_script(clip, Soundtrack.read(speech, recordings), dubbing)
+        track = Soundtrack.read(speech, recordings, videos=dubbing.follow != "speech")
+        script = whole_script(clip, track, dubbing)
     clock("speech")
     also = {utterance.person for utterance in script.utterances if utterance.person is not None}
     fps = float(clip.fps)
@@ -108,17 +123,26 @@ def dub(
         also,
         progress,
     )
+    more = by_person(known, people, (track.person for track in tracks))
     trim_heap()
     warn_of_kept_lips(tracks, clip, script)
     clock("faces")
-    spoken = [speak(model.dubbing, said, tracks, script.indices, options) for said in script.utterances]
+    if dubbing.follow == "speech":
+        spoken = [speak(model.dubbing, said, tracks, script.indices, options) for said in script.utterances]
+    else:
+        spoken = list(map(Performances(model, people.finder, progress), script.utterances))
     script = script.without_samples()
     trim_heap()
     clock("motion")
-    with script.sound(clip, dubbing) as sound, contextlib.closing(filmed_frames(clip, script.indices)) as shown:
+    with (
+        sound_of(clip, len(script.indices), dubbing, script.track, script.lines) as sound,
+        contextlib.closing(filmed_frames(clip, script.indices)) as shown,
+    ):
         drawn: deque[FilmedFrame] = deque()  # and not written yet: a few
         pictures = _noted(shown, drawn)
-        frames = dubbed_frames(model.dubbing, tracks, spoken, script.indices, pictures, fps, options.lips)
+        frames = dubbed_frames(
+            model.dubbing, tracks, spoken, script.indices, pictures, fps, options.lips, dubbing.follow, more
+        )
         frames = rendering.shown_to(on_frame, frames)
         shape = (len(script.indices), clip.height, clip.width)
         kept = None if dubbing.fit == "speed" else replace(clip, frames=min(clip.frames, len(script.indices)))
@@ -135,6 +159,7 @@ def dub(
             keep=kept,
             filmed=iter(drawn.popleft, None),
             ingredients=(clip.path,),
+            consent="; ".join(dict.fromkeys(mouth.consent for mouth in known if mouth.consent)),
         )
 
 
@@ -155,7 +180,8 @@ def whole_script(clip: Clip, track: Soundtrack, dubbing: DubOptions) -> Script:
         log.warning("%s", note)
     length = round(len(indices) / clip.fps * SAMPLE_RATE)
     utterances = [
-        Utterance(person, 0, len(indices), _fitted(samples, length)) for person, samples in track.samples.items()
+        Utterance(person, 0, len(indices), _fitted(samples, length), track.files.get(person))
+        for person, samples in track.samples.items()
     ]
     needed = np.ones(int(indices.max()) + 1, bool)
     return Script(utterances, indices, needed, [], track)
@@ -169,7 +195,7 @@ def line_script(clip: Clip, lines: list[Line]) -> Script:
         stop = max(stop, first + 1)
         samples = read_audio(line.speech)
         length = round((stop - first) / clip.fps * SAMPLE_RATE)
-        utterances.append(Utterance(line.face, first, stop, _fitted(samples, length)))
+        utterances.append(Utterance(line.face, first, stop, _fitted(samples, length), line.speech))
         around = round(AROUND_SECONDS * clip.fps)
         needed[max(first - around, 0) : stop + around] = True
     return Script(utterances, np.arange(clip.frames), needed, lines)

@@ -54,7 +54,7 @@ class ReferenceBank:
 
     def add(self, crop: np.ndarray, landmarks: np.ndarray, motion: np.ndarray) -> None:
         """Offer one frame: crop uint8 [256,256,3], landmarks [N,3] in crop widths, motion code [M]."""
-        kind = int(np.searchsorted(OPENINGS, float(lip_opening(landmarks))))
+        kind = opening_class(landmarks)
         quality = sharpness(crop, landmarks) / (1 + float(np.square(motion[:2]).sum()) / TURN**2)
         if kind in self._best and quality <= self._best[kind].quality:
             return
@@ -82,6 +82,11 @@ class ReferenceBank:
                 if kind not in self._best and (kind not in best or kept.quality > best[kind].quality):
                     best[kind] = kept
         return [best[kind].read() for kind in sorted(best)]
+
+
+def opening_class(landmarks: np.ndarray) -> int:
+    """The class of a lip opening, of landmarks [N,3]: 0 is shut, len(OPENINGS) wide open."""
+    return int(np.searchsorted(OPENINGS, float(lip_opening(landmarks))))
 
 
 def sharpness(crop: np.ndarray, landmarks: np.ndarray) -> float:

@@ -1,10 +1,11 @@
-"""Where speech takes the lips of a filmed face: landmarks as filmed, and as they shall be.
+"""Where speech, or another face, takes a filmed face: landmarks as filmed, and as they shall be.
 
 Letters: n frames, N = 468 landmarks, M = 20 motion numbers, K = M - 6 of expression.
 
 Every frame is its own portrait. Its face without expression is estimated as for a portrait (`MotionSpace.neutral`) and
 averaged over a second, since one frame's estimate trembles; speech's lips are put on it in the frame's own head pose.
-Only what lies below the nose moves, and only as far as a weight says.
+Speech moves only what lies below the nose; a face that is followed may move the whole expression, and the head. All
+moves only as far as a weight says.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import POSE_SIZE
+from anitalker.config import POSE_SIZE, DubOptions
 from anitalker.dubbing.tracks import CODE_SECONDS, Track
 from anitalker.faces.landmarks import LIPS, fit_pose, from_canonical, level_depth, to_canonical
 from anitalker.models.base import DubbingModel
@@ -24,6 +25,7 @@ from anitalker.runtime.smoothstep import smoothstep
 NEUTRAL_SECONDS = 0.3  # standard deviation of the average of neutral faces
 SHAPE_SECONDS = 0.04  # of the filmed face's shape, which noise of the landmarks shakes
 SHAPE_NOISE = 0.004  # face heights: frames whose lips differ by more hardly count, or fast lips would be smoothed away
+WHOLE_FACE = ("expression", "all")  # of what a face can follow: more moves than what lies below the nose
 REACH = 3.0  # standard deviations that an average extends over
 EASE_SECONDS = 0.2  # in which lips leave the filmed ones where a line begins, or the face comes back
 COVER_SECONDS = 0.5  # a cover counts where it is noticed in a third of the frames of so long a time
@@ -46,18 +48,26 @@ class Filmed:
         return Filmed(self.landmarks[rows], self.neutral[rows], self.motion[rows], self.place[frames])
 
 
-class LipTargets:
-    """Reads the filmed frames of one track, and says where its lips go.
+class FaceTargets:
+    """Reads the filmed frames of one track, and says where its lips go, or the whole face.
 
-    lips: how far they leave the filmed ones, 1 is all the way; fps: of the video.
+    lips: how far they leave the filmed ones, 1 is all the way; fps: of the video; follow: as in DubOptions.
     """
 
-    def __init__(self, model: DubbingModel, track: Track, fps: float, lips: float = 1.0) -> None:
-        self.space, self.track, self.fps = model.space, track, fps
-        self.projection = lips * model.subspaces.lips
+    def __init__(
+        self, model: DubbingModel, track: Track, fps: float, lips: float = 1.0, follow: str = DubOptions.follow
+    ) -> None:
+        self.space, self.track, self.fps, self.follow = model.space, track, fps, follow
         self.canonical = self.space.canonical
-        heights = self.canonical[:, 1]
-        self.share = smoothstep(heights, float(heights[NOSE_BASE]), float(heights[UPPER_LIP]))[:, None]
+        heights, subspaces = self.canonical[:, 1], model.subspaces
+        self.projection = lips * subspaces.lips
+        if follow in WHOLE_FACE:
+            self.projection = self.projection + subspaces.eyes
+            self.share = torch.ones_like(heights)[:, None]
+        else:
+            self.share = smoothstep(heights, float(heights[NOSE_BASE]), float(heights[UPPER_LIP]))[:, None]
+        if follow == "all":
+            self.projection = self.projection + subspaces.pose
         self.device = model.device
         flags = (torch.tensor(list(bits), dtype=torch.bool, device=self.device) for bits in (track.seen, track.coded))
         self.seen, self.coded = flags
@@ -84,15 +94,15 @@ class LipTargets:
 
     @torch.inference_mode()
     def wanted(self, filmed: Filmed, motion: Tensor, weight: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Landmarks [n,N,3] and motion codes [n,M] of filmed frames that shall show the lips of motion codes [n,M].
+        """Landmarks [n,N,3] and motion codes [n,M] of filmed frames that shall show the lips, or more, of motion codes
+        [n,M]. Their pose is added to the filmed one, if the head moves at all.
 
-        weight [n]: how much of the way the lips go; 0 keeps the filmed ones.
+        weight [n]: how much of the way the face goes; 0 keeps the filmed one.
         """
         own, part = filmed.motion, torch.tensor(weight, dtype=torch.float32, device=self.device)[:, None]
         pose, expression = own.split([POSE_SIZE, own.shape[1] - POSE_SIZE], 1)
-        spoken = torch.cat([pose, motion[:, POSE_SIZE:].to(pose)], 1)
-        codes = own + (spoken - own) @ self.projection
         rest = torch.cat([pose, torch.zeros_like(expression)], 1)
+        codes = own + (motion.to(own) - (own - rest)) @ self.projection
         landmarks = self.space.landmarks(filmed.neutral, rest, codes)
         change = part[..., None] * self.share * (landmarks - filmed.landmarks)
         return filmed.landmarks + change, own + part * (codes - own)

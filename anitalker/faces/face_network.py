@@ -18,15 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from anitalker.config import LANDMARKS, DetectorConfig, LandmarkConfig, from_dict
+from anitalker.config import LANDMARKS
 from anitalker.faces.landmarks import CHIN, FOREHEAD, LEFT_EYE, LIPS, RIGHT_EYE
+from anitalker.network_config import DetectorConfig, LandmarkConfig, from_dict
 
 STRIDES = (8, 16, 32)
 KEY_POINTS = 4
 MARGIN = 1.25  # side of the landmark crop over the longer side of the upright box around the landmarks
 REGIONS = {"mouth": (LIPS, 0.52), "eye": (RIGHT_EYE, 0.30)}  # refined points, and side of their crop in face heights
-
-
 Network = TypeVar("Network", bound=nn.Module)
 
 

@@ -22,12 +22,11 @@ from anitalker.inspection.report import PAGE, Report
 from anitalker.inspection.shared_state import Inspection
 from anitalker.inspection.views import view_of
 from anitalker.media import portrait_file
-from anitalker.media.images import NoPicture, read_picture
+from anitalker.media.images import PICTURE_SUFFIXES, NoPicture, read_picture
 from anitalker.media.video import probe, read_frames
 from anitalker.person.person_file import is_person_file
 from anitalker.pipeline import Talker
 
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
 MAX_PICTURES = 64  # of a folder
 MAX_FRAMES = 100  # of a video, spread evenly over its first MAX_SECONDS
 MAX_SECONDS = 60

@@ -30,6 +30,7 @@ MAX_SIDE = 4096  # pixels: the long side that H.264 players accept; larger pictu
 MAX_PIXELS = 2**27  # 134 million: decoding takes 4 bytes for each, twice
 ORIENTATION_TAG = 0x0112  # of EXIF
 HEADER_BYTES = 4096  # show whether a file is a drawing or a document
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}  # in folders
 # Not pictures, or Pillow would need another program for them.
 REFUSED_FORMATS = ("EPS", "WMF", "SPIDER", "FITS", "GRIB", "HDF5", "BUFR", "MPEG")
 PROFILE_MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}  # bytes 16 to 19 of an ICC profile -> Pillow's mode

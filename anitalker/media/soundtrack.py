@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from anitalker.config import InputError
+from anitalker.config import SAMPLE_RATE, InputError
+from anitalker.files import existing_file
 from anitalker.media.audio_checks import audio_warnings
-from anitalker.media.video import mix_audio, read_audio
+from anitalker.media.video import mix_audio, probe_pictures, read_audio
 
 MAX_RECORDINGS = 16  # of single faces: as many decoders run while the sound is mixed
 Source = str | os.PathLike | np.ndarray  # a file, or samples float32 [N] at 16 kHz
@@ -26,26 +27,39 @@ Source = str | os.PathLike | np.ndarray  # a file, or samples float32 [N] at 16 
 class Soundtrack:
     """Recordings by face index; None stands for all other faces.
 
-    samples: float32 [N] at 16 kHz each; files: paths of the recordings that were read from files.
+    samples: float32 [N] at 16 kHz each; files: paths of the recordings that were read from files; mute: those that are
+    videos without sound, whose samples are 0.
     """
 
     samples: Mapping[int | None, np.ndarray]
     files: Mapping[int | None, str | os.PathLike]
+    mute: frozenset[int | None] = frozenset()
 
     @classmethod
-    def read(cls, speech: Source, speech_for: Mapping[int, Source] | None = None) -> Soundtrack:
-        """Read the common recording and those of single faces; InputError names a recording that cannot be read."""
+    def read(cls, speech: Source, speech_for: Mapping[int, Source] | None = None, videos: bool = False) -> Soundtrack:
+        """Read the common recording and those of single faces; InputError names a recording that cannot be read.
+
+        videos: they are videos with a face, which need no sound.
+        """
         samples: dict[int | None, np.ndarray] = {}
         files: dict[int | None, str | os.PathLike] = {}
+        mute: set[int | None] = set()
         sources: dict[int | None, Source] = {None: speech}
         for face, source in (speech_for or {}).items():
             sources[face] = source
         for face, source in sources.items():
             if isinstance(source, np.ndarray):
                 samples[face] = source
+            elif (
+                videos
+                and (media := probe_pictures(existing_file(source, _name(face)), _name(face))).audio_codec is None
+            ):
+                samples[face] = np.zeros(round((media.seconds or 0) * SAMPLE_RATE), np.float32)
+                files[face] = source
+                mute.add(face)
             else:
                 samples[face], files[face] = read_audio(source, what=_name(face)), source
-        return cls(samples, files)
+        return cls(samples, files, frozenset(mute))
 
     @property
     def length(self) -> int:
@@ -54,7 +68,8 @@ class Soundtrack:
 
     def warnings(self) -> list[str]:
         """Return what may spoil the result, a sentence each, with the name of the recording."""
-        return [f"{_name(face)}: {text}" for face, samples in self.samples.items() for text in audio_warnings(samples)]
+        heard = [(face, samples) for face, samples in self.samples.items() if face not in self.mute]
+        return [f"{_name(face)}: {text}" for face, samples in heard for text in audio_warnings(samples)]
 
     def spoken_by(self, faces: Collection[int]) -> Soundtrack:
         """Drop the common recording if each of these faces has its own, so that nobody speaks it."""
@@ -76,8 +91,11 @@ class Soundtrack:
 
     @contextlib.contextmanager
     def file(self) -> Iterator[str | os.PathLike]:
-        """Give a file with the sound of the video: the only recording, or a mix of all in a temporary folder."""
-        files = list(self.files.values())
+        """Give a file with the sound of the video: the only recording, or a mix of all in a temporary folder.
+
+        At least one has sound.
+        """
+        files = [file for face, file in self.files.items() if face not in self.mute]
         if len(files) == 1:
             yield files[0]
             return

@@ -28,6 +28,7 @@ from anitalker.faces.detection import Face, FaceFinder
 from anitalker.faces.paste import Patch, crop_place
 from anitalker.models.base import FaceCheck, PersonTraits, PreparedFace, ProgressCallback
 from anitalker.motion import driving_video, idle
+from anitalker.motion.expressions import Expressions
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.manner import USUAL, Manner, with_lip_layer
 from anitalker.motion.motion_space import Codes, MotionSpace, RestingFace
@@ -271,7 +272,10 @@ class Lite:
         assert self.prior is not None, "this model has no prior"
         rng = torch.Generator().manual_seed(seed)
         config, options = self.generator.config, subject.manner.options(options)
-        return idle.idle_portrait(self.prior, subject.motion, frames, rng, temperature, self.subspaces, options, config)
+        sampled = idle.idle_portrait(
+            self.prior, subject.motion, frames, rng, temperature, self.subspaces, options, config
+        )
+        return self.expressions.express(sampled, subject.motion, options, self.subspaces.eyes)
 
     def sampling_params(self, options: RenderOptions, face: PreparedFace | None = None) -> SamplingParams:
         """The parameters of the motion generator that the options ask for, with this family's defaults."""
@@ -282,7 +286,13 @@ class Lite:
     ) -> Tensor:
         """Motion [T,M] with its difference to the portrait's code `start` [1,M] scaled by options.lips, head, blink,
         and by the manner of the face's person."""
-        return scale_motion(motion, start, self.subspaces, _manner_of(face).options(options))
+        scaled = scale_motion(motion, start, self.subspaces, _manner_of(face).options(options))
+        return self.expressions.express(scaled, start, options, self.subspaces.eyes)
+
+    @cached_property
+    def expressions(self) -> Expressions:
+        """The named expressions of its motion space."""
+        return Expressions(self.space)
 
     @cached_property
     def subspaces(self) -> MotionSubspaces:

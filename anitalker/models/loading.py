@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from anitalker.config import (
+from anitalker.config import InputError
+from anitalker.network_config import (
     Config,
     DecoderConfig,
     DetectorConfig,
     GeneratorConfig,
-    InputError,
     LandmarkConfig,
     MotionSpaceConfig,
     MouthConfig,

@@ -134,6 +134,9 @@ class Original:
             raise InputError(f"guidance is {options.guidance}, but the original has none; leave --guidance away")
         if options.also:
             raise InputError("--also needs a mouth that is drawn from references; the original has none, leave it away")
+        for name in ("emotion", "expression", "timeline"):
+            if getattr(options, name):
+                raise InputError(f"--{name} needs directions of known meaning; the original has none, leave it away")
         for name in ("lips", "head", "blink"):
             if getattr(options, name) != 1:
                 raise InputError(f"--{name} needs directions of known meaning; the original has none, leave it at 1")

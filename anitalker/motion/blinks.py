@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anitalker.config import FPS, GeneratorConfig
+from anitalker.config import FPS
+from anitalker.network_config import GeneratorConfig
 
 MIN_INTERVAL_FRAMES = 30  # 1.2 s between the beginnings of two blinks, and before the first
 

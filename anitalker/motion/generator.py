@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import POSE_SIZE, GeneratorConfig
+from anitalker.config import POSE_SIZE
 from anitalker.motion.lip_regressor import LipRegressor
 from anitalker.motion.transformer import Block, SpeechEncoder, rotary_table
+from anitalker.network_config import GeneratorConfig
 
 CONTROLS = ("yaw", "pitch", "roll", "scale", "location")
 CONTROL_INDICES = (0, 1, 2, 5, 3)  # of CONTROLS, in the motion code

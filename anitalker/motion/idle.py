@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from anitalker.config import FPS, POSE_SIZE, GeneratorConfig, InputError, RenderOptions
+from anitalker.config import FPS, POSE_SIZE, InputError, RenderOptions
 from anitalker.motion.blinks import Blinks
 from anitalker.motion.subspaces import MotionSubspaces, scale_motion
+from anitalker.network_config import GeneratorConfig
 
 if TYPE_CHECKING:
     from anitalker.motion.prior import MotionPrior

@@ -16,7 +16,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import LANDMARKS, POSE_SIZE, MotionSpaceConfig
+from anitalker.config import LANDMARKS, POSE_SIZE
 from anitalker.faces.landmarks import (
     LEFT_EYE,
     RIGHT_EYE,
@@ -26,6 +26,7 @@ from anitalker.faces.landmarks import (
     to_canonical,
 )
 from anitalker.faces.similarity_transform import Similarity
+from anitalker.network_config import MotionSpaceConfig
 from encoders.hal import HierarchicalAggregation
 from encoders.image import build_encoder
 

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import MotionPriorConfig
 from anitalker.faces.landmarks import face_height
 from anitalker.motion.occlusion import OcclusionProbe
+from anitalker.network_config import MotionPriorConfig
 
 if TYPE_CHECKING:
     from anitalker.faces.crop import Crop

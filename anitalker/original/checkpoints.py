@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anitalker.config import VARIANTS, DenoiserConfig, InputError, StageOneConfig, from_dict, to_dict
+from anitalker.config import InputError
+from anitalker.network_config import VARIANTS, DenoiserConfig, StageOneConfig, from_dict, to_dict
 from anitalker.weights import tensor_io
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import DenoiserConfig
+from anitalker.network_config import DenoiserConfig
 
 EPSILON = 1e-12  # of every layer norm
 QUERY_ROWS = 256  # frames whose attention is computed at once: memory grows with T, not with its square

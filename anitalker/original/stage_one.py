@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import StageOneConfig
+from anitalker.network_config import StageOneConfig
 from anitalker.original.styled_decoder import DecodedFrames, StyledDecoder
 from encoders.pyramid import StageOneEncoder, StageOneEncoding
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import StageOneConfig
+from anitalker.network_config import StageOneConfig
 from encoders.equalized import SLOPE, Activation, EqualConv2d, EqualLinear, binomial, depthwise, double
 
 FLOAT32_SIZE = 16  # pixels: maps up to this size stay float32; they take a twelfth of the time, and their errors reach

@@ -10,7 +10,7 @@ blinks  = filmed seconds / number of blinks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 from anitalker.config import CROP, FPS, POSE_SIZE, RenderOptions
 from anitalker.faces.detection import FaceFinder
 from anitalker.faces.landmarks import lip_opening
+from anitalker.models.base import ProgressCallback
 from anitalker.models.lite import Lite, LiteFace
 from anitalker.motion.manner import USUAL, Manner
 from anitalker.person.lip_tuning import Spoken
@@ -34,7 +35,12 @@ LEAST_SPREAD = 1e-4
 
 
 def measure_manner(
-    model: Lite, finder: FaceFinder, face: LiteFace, takes: Sequence[Take], spoken: Sequence[Spoken]
+    model: Lite,
+    finder: FaceFinder,
+    face: LiteFace,
+    takes: Sequence[Take],
+    spoken: Sequence[Spoken],
+    progress: ProgressCallback | None = None,
 ) -> Manner:
     """The manner of a person whose portrait, prepared with its traits, is `face`."""
     manner = Manner(blink_seconds=blink_seconds(takes))
@@ -52,15 +58,22 @@ def measure_manner(
         for motions in (filmed, generated)
     ]
     manner = replace(manner, rest=rest, head=float(heads[0] / max(heads[1], LEAST_SPREAD)))
-    return fit_lips(model, finder, replace(face, manner=manner.limited()), spoken)
+    return fit_lips(model, finder, replace(face, manner=manner.limited()), spoken, progress=progress)
 
 
-def fit_lips(model: Lite, finder: FaceFinder, face: LiteFace, spoken: Sequence[Spoken], rounds: int = ROUNDS) -> Manner:
+def fit_lips(
+    model: Lite,
+    finder: FaceFinder,
+    face: LiteFace,
+    spoken: Sequence[Spoken],
+    rounds: int = ROUNDS,
+    progress: ProgressCallback | None = None,
+) -> Manner:
     """The manner of a face, with the factor on its lips at which drawn openings spread as far as the filmed ones."""
     truth = np.concatenate([said.opening[said.free] for said in spoken])
     manner = face.manner
     for _ in range(rounds):
-        drawn = rendered_openings(model, finder, replace(face, manner=manner), spoken)
+        drawn = rendered_openings(model, finder, replace(face, manner=manner), spoken, progress)
         manner = replace(manner, lips=manner.lips * float(truth.std() / max(drawn.std(), LEAST_SPREAD))).limited()
     return manner
 
@@ -71,16 +84,30 @@ def generate(model: Lite, face: LiteFace, said: Spoken) -> torch.Tensor:
     return motion.cpu()
 
 
-def rendered_openings(model: Lite, finder: FaceFinder, face: LiteFace, spoken: Sequence[Spoken]) -> np.ndarray:
+def rendered_openings(
+    model: Lite,
+    finder: FaceFinder,
+    face: LiteFace,
+    spoken: Sequence[Spoken],
+    progress: ProgressCallback | None = None,
+) -> np.ndarray:
     """Lip openings in frames that are drawn from speech: [about RENDERED]."""
     total = sum(len(said.free) for said in spoken)
-    found: list[np.ndarray] = []
-    for said in spoken:
-        numbers = np.flatnonzero(said.free)[:: max(1, total // RENDERED)]
+    chosen = [np.flatnonzero(said.free)[:: max(1, total // RENDERED)] for said in spoken]
+    count, found = sum(map(len, chosen)), []
+
+    def told(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        done = sum(map(len, found))
+        for number, frame in enumerate(frames, done + 1):
+            yield frame
+            if progress:
+                progress("speech", number, count)
+
+    for said, numbers in zip(spoken, chosen, strict=True):
         if not len(numbers):
             continue
         motion = model.generate_motion(said.features[None], face, RenderOptions())[numbers]
-        frames = np.stack(list(model.render_frames(face, motion)))
+        frames = np.stack(list(told(model.render_frames(face, motion))))
         points = model.space.move(face.resting, motion).cpu().numpy() * CROP
         found.append(lip_opening(finder.refine(frames, points, passes=2)))
     return np.concatenate(found)

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import DecoderConfig
 from anitalker.decoder.flow import landmark_flow
 from anitalker.decoder.mouth import MouthSynthesizer, References, Taken, lay_over
 from anitalker.decoder.mouth_adapters import changes_of, tuned_keys, with_changes
 from anitalker.decoder.mouth_patch import cut_patch, lip_contours, place_patch, warp_patch
 from anitalker.models.base import ProgressCallback
 from anitalker.models.lite import Lite, LiteFace
+from anitalker.network_config import DecoderConfig
 from anitalker.person.selection import Frames
 from anitalker.runtime.device import draws_in_bfloat16
 from anitalker.runtime.transfer import to_bytes, to_tensors
@@ -190,10 +190,10 @@ def tune_mouth(
                 missed = 0 if value < best else missed + 1
                 if value < best:
                     best, changes = value, changes_of(averaged, network)
+        if progress:
+            progress("tuning", int(seconds), int(seconds))
     except KeyboardInterrupt:
         finished = False
-    if progress and finished:
-        progress("tuning", int(seconds), int(seconds))
     if best > (1 - LEAST_GAIN) * before:
         changes, best = {}, before
     return MouthTuning(changes, before, best, time.monotonic() - begun, steps, finished)

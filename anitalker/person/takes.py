@@ -31,6 +31,7 @@ MIN_SECONDS, MAX_SECONDS = 20.0, 300.0  # of a face that is seen, in all videos 
 MIN_SPEECH_SECONDS = 8.0  # below it, how somebody speaks is not learned
 OTHERS_SHARE = 0.1  # of the frames, in which somebody else may be the largest face
 DIFFERENT, DOUBTFUL = 0.2, 0.4  # cosine of embeddings: below, it is somebody else; it may be
+ALIKE_SIZE = 0.5  # of the largest face: somebody else of this size is in the way
 SOUNDING_DBFS = -50.0
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 CHUNK = 64  # frames whose geometry is computed at once
@@ -206,7 +207,7 @@ def settle(model: DubbingModel, takes: Sequence[Take]) -> Tensor:
     for take in takes:
         for frames in np.array_split(np.flatnonzero(take.coded), max(1, take.coded.sum() // CHUNK)):
             codes = torch.tensor(take.codes[frames], device=device)
-            weight = 1 / (1 + codes[:, :2].square().sum(1) / TURN**2)
+            weight = turn_weights(codes)
             neutral = space.neutral(torch.tensor(take.points(frames), device=device), codes)
             total += (weight[:, None, None] * neutral).sum(0)
             weights += float(weight.sum())
@@ -217,6 +218,11 @@ def settle(model: DubbingModel, takes: Sequence[Take]) -> Tensor:
             points = torch.tensor(take.points(frames), device=device)
             take.motion[frames] = space.beyond(neutral[None], points, codes).cpu().numpy()
     return neutral
+
+
+def turn_weights(codes: Tensor) -> Tensor:
+    """How much frames with codes [n,M] count for the neutral face: [n]; those that look ahead count more."""
+    return 1 / (1 + codes[:, :2].square().sum(1) / TURN**2)
 
 
 def openings(take: Take) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""From videos of a person to a person file: follow, choose, measure, train, write.
+"""From videos or photos of a person to a person file: follow, choose, measure, train, write.
 
 Letters: N = 468 landmarks, M = 20 motion numbers.
 """
@@ -28,6 +28,7 @@ from anitalker.media.portrait_file import find_portrait
 from anitalker.models.base import DubbingModel, Model, PathLike, PersonTraits, ProgressCallback
 from anitalker.models.lite import Lite, LiteFace
 from anitalker.motion.manner import USUAL
+from anitalker.person.from_photos import find_photos, learn_from_photos
 from anitalker.person.lip_tuning import LipTuning, Spoken, listen, tune_lips
 from anitalker.person.measured_manner import fit_lips, measure_manner
 from anitalker.person.mouth_tuning import MouthLoss, MouthTuning, see_targets, tune_mouth
@@ -40,28 +41,30 @@ from anitalker.person.person_file import (
     write_person,
 )
 from anitalker.person.selection import Frames, choose_portrait, choose_references, pick_frames
-from anitalker.person.takes import DIFFERENT, DOUBTFUL, Take, openings, settle, watch
+from anitalker.person.takes import ALIKE_SIZE, DIFFERENT, DOUBTFUL, Take, openings, settle, watch
 from anitalker.person.tune_options import TuneOptions
 from anitalker.runtime.device import Clock, peak_memory
 from anitalker.runtime.transfer import to_bytes, to_tensors
 from anitalker.weights.registry import sha256
 
 LEARNED_APART = 1  # sampled frames on both sides of a reference that are no targets
-CHECKED_FRAMES, ALIKE_SIZE = 8, 0.5  # of each video, in which nobody else may be half as large
+CHECKED_FRAMES = 8  # of each video, in which nobody else may be half as large
 log = logging.getLogger(__name__)
 
 
 class TuneFacts(TypedDict):
     """What `--json` prints of a person file.
 
-    seconds: of video in which the face is free; speech_seconds; references: beside the portrait; mouth, lips: scores of
-    the held-out tail before and after (None: not tuned); manner; finished: False where the training was broken off.
+    seconds: of video in which the face is free; speech_seconds; photos: from which it was made, or 0; references:
+    beside the portrait; mouth, lips: scores of the held-out tail before and after (None: not tuned); manner; finished:
+    False where the training was broken off.
     """
 
     output: str
     bytes: int
     seconds: float
     speech_seconds: float
+    photos: int
     references: int
     mouth: tuple[float, float] | None
     lips: tuple[float, float] | None
@@ -94,15 +97,30 @@ def tune(
     options: TuneOptions,
     progress: ProgressCallback | None = None,
 ) -> TuneFacts:
-    """Make a person file of videos and folders of videos. Ctrl+C during the training keeps the best weights so far.
+    """Make a person file of videos, of photos, or of folders with them.
 
-    The same call goes on where a broken one ended. InputError for what cannot be used; see docs/avatar.md.
+    Ctrl+C during the training keeps the best weights so far; the same call goes on where a broken one ended. InputError
+    for what cannot be used; see docs/avatar.md.
     """
     clock, consent = Clock(), check_consent(options.consent)
     target = check_output(output, SUFFIX)
     check_output_is_no_input(target, *videos, options.portrait)
     if not isinstance(model, Lite) or model.mouth is None:
         raise InputError(f"model {model.name} cannot be tuned: it has no mouth synthesiser; take --model lite")
+    photos = find_photos(videos)
+    if photos:
+        if options.portrait is not None and seconds_of(options.portrait) is not None:
+            raise InputError(f"portrait is {options.portrait} s, but photos came; give a picture")
+        of_photos = learn_from_photos(model, finder, load_verifier, photos, options.portrait, progress)
+        clock("pictures")
+        facts = {
+            "sources": [sha256(photo) for photo in photos],
+            "date": date.today().isoformat(),
+            "photos": len(photos),
+        }
+        person = PersonFile(of_photos.picture, of_photos.traits, consent, model.fingerprint, facts)
+        write_person(target, person)
+        return told_facts(output, target, person, model, clock)
     filmed = cast(DubbingModel, model)  # pyright does not take a cached_property for the protocol's property
     takes = watch(filmed, lambda: People(finder, load_verifier), videos, progress)
     for take in takes:
@@ -119,36 +137,70 @@ def tune(
     lips = tune_lips(filmed, spoken)
     traits = replace(base.traits, lips=lips.layer if lips else {})
     face = model.prepare(base.picture, base.crop, (), traits)
-    traits = replace(traits, manner=measure_manner(model, finder, face, takes, spoken))
+    traits = replace(traits, manner=measure_manner(model, finder, face, takes, spoken, progress))
     clock("speech")
-    facts = {"sources": [sha256(take.clip.path) for take in takes], "portrait": str(options.portrait or "")}
+    facts = {"sources": [sha256(take.clip.path) for take in takes], "portrait": portrait_key(options.portrait)}
     earlier = unfinished(target, model.fingerprint, facts)
     spent = 0.0 if earlier is None else float(earlier.facts.get("training_seconds", 0))
     tuned = train(model, base, frames, face, 60 * options.minutes - spent, earlier, progress)
-    traits = replace(traits, mouth=tuned.changes)
-    if spoken and tuned.changes and tuned.finished:  # other lips are drawn, so other openings are seen
-        face = model.prepare(base.picture, base.crop, (), traits)
-        traits = replace(traits, manner=fit_lips(model, finder, face, spoken, rounds=1))
+    traits, tuned = measure_again(model, finder, base, replace(traits, mouth=tuned.changes), spoken, tuned, progress)
     clock("training")
     person = PersonFile(base.picture, traits, consent, model.fingerprint)
     person = replace(person, facts=facts | statistics(takes, spoken, lips, tuned, spent))
     write_person(target, person)
+    return told_facts(output, target, person, model, clock, tuned, lips)
+
+
+def measure_again(
+    model: Lite,
+    finder: FaceFinder,
+    base: Base,
+    traits: PersonTraits,
+    spoken: Sequence[Spoken],
+    tuned: MouthTuning,
+    progress: ProgressCallback | None = None,
+) -> tuple[PersonTraits, MouthTuning]:
+    """Measure the lips again after the training: other lips are drawn, so other openings are seen.
+
+    Ctrl+C leaves that to the next call of `tune`; what was trained is kept.
+    """
+    if not (spoken and tuned.changes and tuned.finished):
+        return traits, tuned
+    face = model.prepare(base.picture, base.crop, (), traits)
+    try:
+        return replace(traits, manner=fit_lips(model, finder, face, spoken, 1, progress)), tuned
+    except KeyboardInterrupt:
+        return traits, replace(tuned, finished=False)
+
+
+def told_facts(
+    output: PathLike,
+    target: Path,
+    person: PersonFile,
+    model: Lite,
+    clock: Clock,
+    tuned: MouthTuning | None = None,
+    lips: LipTuning | None = None,
+) -> TuneFacts:
+    """What is told of a person file that was written to `target`."""
+    manner = person.traits.manner
     return {
         "output": str(output),
         "bytes": target.stat().st_size,
-        "seconds": person.facts["seconds"],
-        "speech_seconds": person.facts["speech_seconds"],
-        "references": len(traits.patches),
-        "mouth": (tuned.before, tuned.after) if tuned.changes else None,
+        "seconds": person.facts.get("seconds", 0.0),
+        "speech_seconds": person.facts.get("speech_seconds", 0.0),
+        "photos": person.facts.get("photos", 0),
+        "references": len(person.traits.patches),
+        "mouth": (tuned.before, tuned.after) if tuned and tuned.changes else None,
         "lips": (lips.before, lips.after) if lips and lips.layer else None,
-        "manner": {name: getattr(traits.manner, name) for name in ("lips", "head", "blink_seconds")},
-        "steps": tuned.steps,
-        "finished": tuned.finished,
-        "consent": consent,
+        "manner": {name: getattr(manner, name) for name in ("lips", "head", "blink_seconds")},
+        "steps": tuned.steps if tuned else 0,
+        "finished": tuned.finished if tuned else True,
+        "consent": person.consent,
         "model": model.name,
         "timings": clock.stages,
         "peak_rss_mb": peak_memory(),
-        "exit_status": 0 if tuned.finished else 130,
+        "exit_status": 0 if tuned is None or tuned.finished else 130,
     }
 
 
@@ -178,7 +230,7 @@ def prepare(
     if wanted is None:
         chosen = choose_portrait(frames)
         picture = full_frame(takes[frames.take[chosen]], int(frames.number[chosen]))
-    elif (second := _seconds(wanted)) is not None:
+    elif (second := seconds_of(wanted)) is not None:
         take = takes[0]
         number = round(second * float(take.clip.fps))
         if not 0 <= number < len(take.free) or not take.free[number]:
@@ -210,7 +262,13 @@ def full_frame(take: Take, number: int) -> np.ndarray:
     return next(iter(frames_of(take.clip, np.array([number]))))
 
 
-def _seconds(wanted: str) -> float | None:
+def portrait_key(wanted: str | None) -> str:
+    """What tells a portrait from another in a person file: seconds of the video, the hash of a picture, or nothing."""
+    return "" if wanted is None else wanted if seconds_of(wanted) is not None else sha256(Path(wanted))
+
+
+def seconds_of(wanted: str) -> float | None:
+    """The time of the video that a portrait option names; None where it names a picture."""
     try:
         return float(wanted)
     except ValueError:

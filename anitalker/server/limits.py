@@ -26,6 +26,8 @@ class Limits:
     text_characters: int = 2000
     results: int = 24  # videos kept per visitor
     batch_recordings: int = 12  # at once: fewer than `results`, so that none displaces another
+    people: int = 6  # avatars kept per visitor
+    tune_minutes: float = 3  # of training that an avatar may take
     request_bytes: int = 200_000  # of a request that is not an upload
 
     @property

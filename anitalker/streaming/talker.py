@@ -51,6 +51,8 @@ class StreamingTalker:
         if model is None:
             raise InputError(f"model {talker.name} makes whole clips and cannot stream; take --model lite")
         talker.model.check(options)
+        if options.timeline is not None:
+            raise InputError("timeline is for whole recordings; a stream takes --emotion and --expression alone")
         sampled = options if options.steps else replace(options, steps=SAMPLER_STEPS)
         self.talker, self.portrait, self.options, self.late = talker, portrait, options, late
         self.model = model

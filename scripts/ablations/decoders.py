@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import DecoderConfig, MotionSpaceConfig, StageOneConfig
 from anitalker.decoder.composition import compose
 from anitalker.decoder.decoder import Decoder
 from anitalker.decoder.flow import landmark_flow, resize, warp
 from anitalker.motion.motion_space import MotionSpace
+from anitalker.network_config import DecoderConfig, MotionSpaceConfig, StageOneConfig
 from anitalker.original.stage_one import StageOne
 from scripts.ablations.scoring import load_network, milliseconds
 from scripts.ablations.study import Column, Study, clip_scores

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import POSE_SIZE, MotionSpaceConfig
+from anitalker.config import POSE_SIZE
 from anitalker.faces.landmarks import eye_opening, lip_opening
 from anitalker.motion.motion_space import MotionSpace, upright
+from anitalker.network_config import MotionSpaceConfig
 from scripts.ablations.scoring import Reading, load_network, milliseconds, read_clips, ridge_probe
 from scripts.ablations.study import Column, Study, cell, clip_scores
 from scripts.markdown import table

@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from anitalker.config import from_dict
+from anitalker.network_config import from_dict
 from encoders.image import to_tensor
 from scripts.benchmarks.report import by_turns
 from scripts.evaluation.metrics import bootstrap, r2

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from anitalker.config import POSE_SIZE, StageOneConfig
+from anitalker.config import POSE_SIZE
+from anitalker.network_config import StageOneConfig
 from anitalker.original.stage_one import StageOne
 from scripts.ablations.scoring import Reading, load_network, read_clips, ridge_probe
 from scripts.ablations.study import Column, Study, clip_scores

@@ -16,13 +16,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anitalker import pipeline, rendering
 from anitalker.benchmark import PORTRAIT, example_speech, write_speech
-from anitalker.config import FPS, SAMPLE_RATE, DenoiserConfig, RenderOptions, StageOneConfig
+from anitalker.config import FPS, SAMPLE_RATE, RenderOptions
 from anitalker.faces.detection import Face, select_faces
 from anitalker.files import EXAMPLES
 from anitalker.media.writer import VideoWriter
 from anitalker.models import lite
 from anitalker.models.original import Original as OriginalModel
 from anitalker.models.original import OriginalFace
+from anitalker.network_config import DenoiserConfig, StageOneConfig
 from anitalker.original.denoiser import Denoiser
 from anitalker.original.stage_one import StageOne
 from anitalker.portrait import Portrait

@@ -15,7 +15,7 @@ from anitalker.dubbing.drawing import region
 from anitalker.dubbing.dubbed_frames import Spoken, dubbed_frames
 from anitalker.dubbing.people import Embed, People
 from anitalker.dubbing.speaking import Utterance, speak
-from anitalker.dubbing.targets import LipTargets, lip_weights
+from anitalker.dubbing.targets import FaceTargets, lip_weights
 from anitalker.dubbing.tracks import Track, find_tracks
 from anitalker.faces.detection import FaceFinder
 from anitalker.models.base import DubbingModel
@@ -52,7 +52,7 @@ class Dubber:
         spoken = self._speak(len(frames), tracks, speech)
         share = np.zeros(frames.shape[:3], np.float32)
         for track in tracks:
-            targets, weights = LipTargets(self.model, track, FPS), lip_weights(track, FPS)
+            targets, weights = FaceTargets(self.model, track, FPS), lip_weights(track, FPS)
             rows = np.arange(min(len(track), len(frames) - track.first))
             filmed = targets.filmed(0, len(rows))
             wanted, _ = targets.wanted(filmed, spoken.codes(track.first + rows, FPS), weights[rows])

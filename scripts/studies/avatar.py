@@ -2,7 +2,7 @@
 
     python -m scripts.study avatar --data DIR --person NAME --out FOLDER [--minutes M]
 
-Clips of one person are joined, the first half is tuned on. On the second half, three portraits are drawn in the
+Filmed clips of one person are joined, the first half is tuned on. On the second half, three portraits are drawn in the
 person file's picture: `untuned` (the picture alone), `references` (with the file's references and neutral face) and
 `tuned`. Self-reenactment is driven by codes read from the pixels, in the true head pose; mouth, open mouth (lips more
 than OPEN face heights apart) and eyes are perceptual distances to the true frame, whose frames are no references.
@@ -74,8 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def halves(data: str, split: str, person: str, out: Path) -> tuple[Path, Path]:
-    """The first and the second half of a person's clips as two videos in a folder."""
-    clips = [clip for clip in load_clips(data, (split,)) if clip.row["identity"] == person]
+    """The first and the second half of a person's filmed clips as two videos in a folder."""
+    rows = [clip for clip in load_clips(data, (split,)) if clip.row["identity"] == person]
+    clips = [clip for clip in rows if clip.row["generated"] != "yes"]
     videos = (out / f"{person}-first.mp4", out / f"{person}-second.mp4")
     middle = (len(clips) + 1) // 2
     for video, part in zip(videos, (clips[:middle], clips[middle:]), strict=True):

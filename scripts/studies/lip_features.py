@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anitalker.config import SpeechConfig, to_dict
+from anitalker.network_config import SpeechConfig, to_dict
 from encoders.audio import normalise_level
 from encoders.speech import SpeechFeatures
 from scripts import train_lip_regressor

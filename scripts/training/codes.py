@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import LANDMARKS, POSE_SIZE, EncoderConfig, MotionSpaceConfig, to_dict
+from anitalker.config import LANDMARKS, POSE_SIZE
 from anitalker.faces.landmarks import from_canonical, lip_opening
 from anitalker.motion.motion_space import Codes as Readings
 from anitalker.motion.motion_space import MotionSpace, lid_scale
+from anitalker.network_config import EncoderConfig, MotionSpaceConfig, to_dict
 from encoders.image import to_tensor
 from scripts.training.augment import colour, degrade
 from scripts.training.data import FrameCache

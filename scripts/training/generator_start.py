@@ -7,9 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import GeneratorConfig, InputError, PhoneticConfig, SpeechConfig, from_dict, to_dict
+from anitalker.config import InputError
 from anitalker.models.loading import read
 from anitalker.motion.generator import MotionGenerator
+from anitalker.network_config import GeneratorConfig, PhoneticConfig, SpeechConfig, from_dict, to_dict
 from encoders.phonetic import PhoneticEncoder
 from scripts.training.loop import weights_of
 

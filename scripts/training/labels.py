@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anitalker.config import LANDMARKS, InputError, MotionSpaceConfig
+from anitalker.config import LANDMARKS, InputError
 from anitalker.faces.landmarks import (
     EYES,
     FACE_OVAL,
@@ -25,6 +25,7 @@ from anitalker.faces.landmarks import (
     to_canonical,
 )
 from anitalker.motion.motion_space import lid_scale
+from anitalker.network_config import MotionSpaceConfig
 from scripts.training.data import build_cache, load_clips, load_stills
 
 DEPTH_WEIGHT = 0.3  # the mesh's z is noisier than x and y

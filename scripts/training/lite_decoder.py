@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anitalker.config import CROP, InputError, to_dict
+from anitalker.config import CROP, InputError
 from anitalker.decoder.composition import compose
 from anitalker.decoder.decoder import Decoder
 from anitalker.decoder.flow import landmark_flow, resize, warp
 from anitalker.motion.motion_space import MotionSpace
+from anitalker.network_config import to_dict
 from scripts.training.codes import score_codes, standard, start_from_labels
 from scripts.training.data import FrameCache
 from scripts.training.engine import Engine, fit, open_run

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import DecoderConfig
 from anitalker.decoder.flow import landmark_flow, resize, warp
 from anitalker.decoder.mouth_patch import cut_patch, place_patch, warp_patch
 from anitalker.faces.landmarks import lip_opening
 from anitalker.motion.motion_space import MotionSpace
+from anitalker.network_config import DecoderConfig
 from encoders.image import to_tensor
 from scripts.training.augment import mirror, mirror_index
 from scripts.training.codes import label_space

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import DecoderConfig
 from anitalker.decoder.flow import landmark_flow
 from anitalker.decoder.mouth import MouthSynthesizer, lay_over
 from anitalker.decoder.mouth_patch import cut_patch, lip_contours, place_patch, warp_patch
+from anitalker.network_config import DecoderConfig
 from encoders.image import to_tensor
 from scripts.training.data import FrameCache
 from scripts.training.labels import MotionLabels

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker.config import POSE_SIZE, DecoderConfig
+from anitalker.config import POSE_SIZE
 from anitalker.decoder.flow import landmark_flow, resize, warp
 from anitalker.faces.landmarks import fit_pose, lip_opening
 from anitalker.faces.similarity_transform import Similarity
 from anitalker.motion.motion_space import MotionSpace, lid_scale, upright
+from anitalker.network_config import DecoderConfig
 from encoders.image import to_tensor
 from scripts.training.augment import after, choose, colour_pairs, mirror, mirror_index, random_similarity
 from scripts.training.data import FrameCache

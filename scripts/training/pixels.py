@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anitalker.config import to_dict
+from anitalker.network_config import to_dict
 from anitalker.original.stage_one import StageOne
 from anitalker.original.styled_decoder import EPSILON, StyledDecoder
 from encoders.equalized import SLOPE, binomial, depthwise, double

@@ -14,7 +14,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from anitalker.config import CROP, DecoderConfig, InputError, MotionSpaceConfig, StageOneConfig, to_dict
+from anitalker.config import CROP, InputError
+from anitalker.network_config import DecoderConfig, MotionSpaceConfig, StageOneConfig, to_dict
 from encoders.image import ENCODERS
 from scripts.training.recipe import Recipe, setting
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import VARIANTS, DenoiserConfig
 from anitalker.models import loading
+from anitalker.network_config import VARIANTS, DenoiserConfig
 from anitalker.original.denoiser import Denoiser
 from scripts import parity
 from scripts.evaluation import synthetic_weights

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from anitalker.config import InputError, RenderOptions
-from anitalker.photos import MAX_PHOTOS
+from anitalker.models.base import PersonTraits
+from anitalker.motion.manner import USUAL
+from anitalker.person.person_file import PersonFile, write_person
+from anitalker.photos import MAX_PHOTOS, read_known_mouths
 from anitalker.pipeline import load
 
 
@@ -87,3 +91,36 @@ def test_pictures_that_cannot_serve_are_one_line(talker, picture, tmp_path, writ
 def test_too_many_pictures_are_one_line(talker, picture, photo):
     with pytest.raises(InputError, match=f"also came {MAX_PHOTOS + 1} times; allowed are up to {MAX_PHOTOS} pictures"):
         talker.portrait(picture, photos=[photo] * (MAX_PHOTOS + 1))
+
+
+@pytest.fixture
+def person(talker, picture, tmp_path):
+    """Writes a person file with two references; model: for whose weights."""
+
+    def write(model=talker.model.fingerprint):
+        references = torch.zeros(2, 128, 128, 3, dtype=torch.uint8), torch.zeros(2, 468, 3), torch.zeros(2, 20)
+        traits = PersonTraits(*references, torch.zeros(468, 3), USUAL)
+        write_person(tmp_path / "ada.safetensors", PersonFile(picture, traits, "Ada Lovelace", model))
+        return tmp_path / "ada.safetensors"
+
+    return write
+
+
+def test_a_dub_takes_the_mouth_of_a_picture_and_of_a_person_file(talker, photo, person, caplog):
+    known = read_known_mouths(talker.model, talker.finder(), [photo, person()], lambda: talker.verifier)
+    assert [mouth.name for mouth in known] == ["photo.png", "ada.safetensors"]
+    assert [len(mouth.references) for mouth in known] == [1, 3]
+    assert known[0].references[0].patch.shape == (128, 128, 3) and known[0].references[0].patch.dtype == np.uint8
+    assert [mouth.consent for mouth in known] == ["", "Ada Lovelace"]
+    assert known[0].embedding @ known[1].embedding > 0.6
+    assert read_known_mouths(talker.model, talker.finder(), [], lambda: pytest.fail("loaded")) == []
+    other = read_known_mouths(talker.model, talker.finder(), [person("0" * 64)], lambda: talker.verifier)
+    assert len(other[0].references) == 1 and "made for other weights: only its portrait is used" in caplog.text
+
+
+def test_mouths_that_cannot_serve_are_one_line(talker, photo, tmp_path):
+    Image.new("RGB", (100, 100), "red").save(tmp_path / "wall.png")
+    with pytest.raises(InputError, match=r"also shows no face: 'wall.png'; give a picture of somebody in the video"):
+        read_known_mouths(talker.model, talker.finder(), [tmp_path / "wall.png"], lambda: talker.verifier)
+    with pytest.raises(InputError, match=f"also came {MAX_PHOTOS + 1} times"):
+        read_known_mouths(talker.model, talker.finder(), [photo] * (MAX_PHOTOS + 1), lambda: talker.verifier)

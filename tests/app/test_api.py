@@ -85,7 +85,7 @@ def test_dub(page, new_client, film_of_two, clicks):
     [
         ({"video": None}, "no video yet"),
         ({"video": "clicks"}, "video has no pictures"),
-        ({"recording": None}, "no recording and no text yet"),
+        ({"recording": None}, "no recording, text or performance yet"),
         ({"text": "Hello."}, "a recording and a text came"),
         ({"fit": "stretch"}, "fit is 'stretch'; allowed are trim, loop, hold, speed"),
         ({"start": 5}, "from is 5 s, but the video has pictures up to 1.00 s"),

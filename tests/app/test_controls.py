@@ -24,7 +24,7 @@ def test_an_empty_seed_is_a_random_one():
 @pytest.mark.parametrize("name", controls.NAMES)
 def test_each_widget_explains_its_option(name):
     widget = controls.build_widget(name)
-    assert widget.label == name and len(widget.info) > 10
+    assert widget.label == controls.label_of(name) and len(widget.info) > 8
     if name in controls.NUMBERS:
         low = controls.FIELDS[name].metadata["low"]
         assert getattr(controls.parse_options({name: str(low)}), name) == low

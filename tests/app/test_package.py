@@ -11,7 +11,7 @@ import pytest
 APP = Path(__file__).parents[2] / "app"
 
 
-@pytest.mark.parametrize("path", sorted(APP.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(APP.rglob("*.py")), ids=lambda path: path.stem)
 def test_no_module_names_the_package_absolutely(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -148,6 +148,26 @@ def test_an_example_and_a_video_as_recording(open_page, film_with_sound):
 
 
 @pytest.mark.slow
+def test_a_performance(open_page, film, film_with_sound, clicks):
+    tab = open_dub(open_page, film)
+    tab.give("#performance", clicks)
+    tab.locator("#performance-seen", has_text="is no video that this page takes").wait_for()
+    tab.give("#performance", film_with_sound)
+    tab.locator("#performance video").wait_for()
+    tab.locator("#estimate-dub", has_text="Takes about").wait_for()
+    tab.get_by_role("radio", name="all (the head, too)").check()
+    tab.locator("#dub").click()
+    assert "follow all" in tab.await_status("Done")
+    assert tab.plays() == [256, 224]
+    tab.reload()
+    tab.locator("#performance video").wait_for()
+    assert tab.get_by_role("radio", name="all (the head, too)").is_checked()
+    tab.give_dub_recording(clicks)
+    tab.locator("#dub").click()
+    assert "give one of them" in tab.await_status("came")
+
+
+@pytest.mark.slow
 def test_the_keyboard_alone(open_page, film, clicks):
     tab = open_page()
 

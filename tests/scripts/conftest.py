@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from anitalker.config import PhoneticConfig, SpeechConfig, to_dict
 from anitalker.faces.landmarks import from_canonical, lip_opening
+from anitalker.network_config import PhoneticConfig, SpeechConfig, to_dict
 from encoders.phonetic import PhoneticEncoder
 from scripts.evaluate import parse
 from scripts.evaluation.clips import EvalClip

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import DetectorConfig, InputError
+from anitalker.config import InputError
 from anitalker.faces.face_network import Detections, Detector
+from anitalker.network_config import DetectorConfig
 from scripts import evaluate_faces
 from scripts.training import face_scores
 

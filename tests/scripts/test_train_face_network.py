@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import DetectorConfig, LandmarkConfig
 from anitalker.faces.face_network import Detector, crop_frame, decode_boxes, encode_boxes, to_crop
 from anitalker.models.loading import load_face
+from anitalker.network_config import DetectorConfig, LandmarkConfig
 from scripts import export, train_face_network
 from scripts.training import scenes
 

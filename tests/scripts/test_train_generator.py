@@ -9,9 +9,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from anitalker.config import POSE_SIZE, GeneratorConfig, InputError, from_dict
+from anitalker.config import POSE_SIZE, InputError
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.windows import SamplingParams
+from anitalker.network_config import GeneratorConfig, from_dict
 from encoders.speech import SpeechFeatures
 from scripts import train_generator
 from scripts.training.generator_start import begin_at

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from anitalker.config import MotionPriorConfig
 from anitalker.models import loading
 from anitalker.motion.occlusion import OcclusionProbe
 from anitalker.motion.prior import SCORES, MotionPrior, space_hash
+from anitalker.network_config import MotionPriorConfig
 from scripts import train_motion_prior
 from scripts.training.data import FrameCache
 from scripts.training.motion_data import load_motion

@@ -60,6 +60,11 @@ def test_a_table_of_dubs_alone_and_a_mixed_one(place):
     assert jobs[1].options.size == RenderOptions.size and jobs[2].options.size == "original"
 
 
+def test_a_performance_needs_no_sound(place):
+    jobs, invalid = read_line(place, speech="v.mp4", follow="all")
+    assert not invalid and jobs[0].dubbing.follow == "all" and jobs[0].source == str(place / "v.mp4")
+
+
 ROWS = {
     "nothing to say": ({"speech": None}, "gives none of speech, text, segments"),
     "two sources": ({"segments": "lines.csv"}, "gives speech and segments"),
@@ -76,6 +81,8 @@ ROWS = {
     "a missing table of lines": ({"speech": None, "segments": "none.csv"}, "segments is missing"),
     "no table of lines": ({"speech": None, "segments": "s.wav"}, "ends in .srt or .csv"),
     "an unknown fit": ({"fit": "stretch"}, "trim, loop, hold, speed"),
+    "a text followed": ({"speech": None, "text": "Yes.", "follow": "lips"}, "a text shows no face; give a video"),
+    "a sound followed": ({"follow": "lips"}, "performance has no pictures"),
     "too loud": ({"original_sound": 3}, "original_sound is 3"),
     "no number": ({"from": "x"}, "from is 'x'; allowed is a number"),
     "begins after the end": ({"from": 5}, "from is 5 s, but the video has pictures up to 1.00 s"),
@@ -133,3 +140,8 @@ def test_the_options_are_those_of_the_command():
     assert names & {option.name for option in fields(RenderOptions)} == set(table.DUB_OPTIONS) - {"face_backend"}
     flags = {column.replace("_", "-") for column in table.DUB_COLUMNS}
     assert all(f"--{flag} " in parser.format_help() for flag in flags)
+
+
+def test_pictures_of_its_people(place):
+    job = read_line(place, also="p.webp")[0][0]
+    assert job.options.also == (str(place / "p.webp"),) and job.video

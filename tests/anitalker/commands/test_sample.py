@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from anitalker.cli import main
-from anitalker.config import MotionPriorConfig
 from anitalker.media.video import probe
 from anitalker.models.base import FaceCheck
 from anitalker.models.lite import Lite
 from anitalker.motion.motion_files import read_motion_file, write_motion_file
 from anitalker.motion.prior import MotionPrior
+from anitalker.network_config import MotionPriorConfig
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from anitalker.config import DecoderConfig
 from anitalker.decoder.composition import compose
 from anitalker.decoder.decoder import Decoder, Layers, _smooth, _Window
 from anitalker.faces.landmarks import from_canonical
+from anitalker.network_config import DecoderConfig
 
 SMALL = DecoderConfig(channels=(8, 8, 16, 16))
 

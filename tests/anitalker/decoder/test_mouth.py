@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from anitalker.config import MouthConfig
 from anitalker.decoder.mouth import MouthSynthesizer, References
 from anitalker.decoder.mouth_layer import MouthLayer, draw_mouth, encode_references, join, prepare_mouth
 from anitalker.decoder.mouth_patch import patch_points, place_patch
 from anitalker.decoder.viewport import Viewport
 from anitalker.faces.landmarks import from_canonical
+from anitalker.network_config import MouthConfig
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 import torch
 
-from anitalker.config import DecoderConfig
 from anitalker.decoder.composition import compose
 from anitalker.decoder.decoder import Decoder
 from anitalker.decoder.teeth import TOOTH_LENGTH, UPPER_LIP, upper_teeth
 from anitalker.faces.landmarks import INNER_LIPS, from_canonical, rasterise
+from anitalker.network_config import DecoderConfig
 
 ABOVE, BELOW = [13, 82, 81, 80, 191, 312, 311, 310, 415], [14, 87, 178, 88, 95, 317, 402, 318, 324]
 

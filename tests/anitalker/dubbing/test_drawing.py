@@ -26,6 +26,24 @@ def scene(model, people, film):
     return frame, MovedFace(filmed, wanted, motion, (x, y, side), encode(model, track.bank.references()))
 
 
+def test_regions_grow_with_what_is_followed(scene):
+    _, face = scene
+    lips, expression, everything = (region(face.filmed[0], face.wanted[0], f) for f in ("lips", "expression", "all"))
+    torch.testing.assert_close(lips, region(face.filmed[0], face.wanted[0]))
+
+    def at(share, landmark):
+        x, y = (face.filmed[0, landmark, :2] * GRID).long().tolist()
+        return float(share[y, x])
+
+    brow = 105
+    assert at(lips, brow) == 0 < at(expression, brow) == at(everything, brow) == 1
+    assert at(expression, CHIN) > 0.9
+    above = int(float(face.filmed[0, 10, 1]) * GRID) - 2  # of the forehead: hair
+    assert expression[:above].max() == 0 < everything[above, GRID // 2]
+    border = torch.cat([everything[0], everything[-1], everything[:, 0], everything[:, -1]])
+    assert border.max() < 0.05
+
+
 def test_pixels_above_the_nose_are_the_frame_s_own(model, scene):
     frame, face = scene
     out = draw_face(model, frame, face)

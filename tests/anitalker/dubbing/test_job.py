@@ -94,6 +94,38 @@ def planes(path, count):
 
 
 @pytest.mark.slow
+def test_a_silent_performance_keeps_the_video_s_own_sound(talker, video, root, tmp_path):
+    driver = tmp_path / "driver.mp4"
+    subprocess.run(
+        [ffmpeg(), "-v", "error", "-i", root / "app/examples/driving.mp4", "-t", "0.4", "-an", driver], check=True
+    )
+    seen: list[np.ndarray] = []
+    facts = talker.dub(video, driver, tmp_path / "out.mp4", FAST, DubOptions(follow="expression"), on_frame=seen.append)
+    assert facts["frames"] == 10
+    heard = read_audio(tmp_path / "out.mp4")[1000:5000]
+    assert np.abs(np.fft.rfft(heard)).argmax() == round(220 * len(heard) / 16_000)
+    moved = np.abs(np.stack(seen).astype(int) - np.stack(list(read_frames(video)))[:10])
+    assert moved[:, 40:90, 60:260].max() > 20  # eyes and brows
+
+
+@pytest.mark.slow
+def test_a_silent_performance_and_a_silent_video_make_a_silent_video(talker, save, film, root, tmp_path):
+    silent = save("mute.mp4", film([60] * 4), sound=False)
+    driver = tmp_path / "driver.mp4"
+    subprocess.run(
+        [ffmpeg(), "-v", "error", "-i", root / "app/examples/driving.mp4", "-t", "0.2", "-an", driver], check=True
+    )
+    assert talker.dub(silent, driver, tmp_path / "out.mp4", FAST, DubOptions(follow="all"))["frames"] == 4
+    assert probe(tmp_path / "out.mp4").audio_codec is None
+
+
+def test_a_recording_that_shows_nobody_cannot_be_followed(talker, video, speech, tmp_path):
+    with pytest.raises(InputError, match="speech has no pictures"):
+        talker.dub(video, speech[1], tmp_path / "out.mp4", FAST, DubOptions(follow="lips"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_segments_keep_the_sound_outside_of_them(talker, video, speech, tmp_path):
     table = tmp_path / "lines.csv"
     table.write_text(f"start,end,speech\n0.28,0.48,{speech[1]}\n", "utf-8")

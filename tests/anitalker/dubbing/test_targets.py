@@ -6,7 +6,7 @@ import torch
 
 from anitalker.dubbing.references import ROW, ReferenceBank
 from anitalker.dubbing.spool import Spool
-from anitalker.dubbing.targets import LipTargets, alike, average, eased, lip_weights
+from anitalker.dubbing.targets import FaceTargets, alike, average, eased, lip_weights
 from anitalker.dubbing.tracks import Track, find_tracks
 from anitalker.faces.landmarks import CHIN, lip_opening
 
@@ -22,7 +22,7 @@ def wide(open_mouth) -> torch.Tensor:
 
 
 def test_weight_zero_keeps_the_filmed_lips(model, track, wide):
-    targets = LipTargets(model, track, 25.0)
+    targets = FaceTargets(model, track, 25.0)
     filmed = targets.filmed(0, 8)
     wanted, motion = targets.wanted(filmed, wide, np.zeros(8))
     torch.testing.assert_close(wanted, filmed.landmarks)
@@ -30,7 +30,7 @@ def test_weight_zero_keeps_the_filmed_lips(model, track, wide):
 
 
 def test_speech_moves_what_lies_below_the_nose(model, track, wide):
-    targets = LipTargets(model, track, 25.0)
+    targets = FaceTargets(model, track, 25.0)
     filmed = targets.filmed(2, 6)
     wanted, _ = targets.wanted(filmed, wide[:4], np.ones(4))
     moved = (wanted - filmed.landmarks)[..., :2].norm(dim=-1)
@@ -43,14 +43,30 @@ def test_speech_moves_what_lies_below_the_nose(model, track, wide):
 def test_lips_scale_how_far_they_leave_the_filmed_ones(model, track, wide):
     openings = []
     for factor in (0.0, 0.5, 1.0):
-        targets = LipTargets(model, track, 25.0, factor)
+        targets = FaceTargets(model, track, 25.0, factor)
         filmed = targets.filmed(0, 8)
         openings.append(float(lip_opening(targets.wanted(filmed, wide, np.ones(8))[0]).mean()))
     assert openings[0] < openings[1] < openings[2]
 
 
+@pytest.mark.parametrize(("follow", "face", "head"), [("lips", 0, 0), ("expression", 1, 0), ("all", 1, 1)])
+def test_what_is_followed_moves(model, track, follow, face, head):
+    brows = torch.zeros(468, 3)
+    brows[[70, 63, 105, 66, 107, 300, 293, 334, 296, 336], 1] = -0.1  # raised, in face heights
+    change = torch.zeros(8, 20)
+    change[:, 0] = 0.2  # radians of yaw
+    change[:, 6:] = model.space.directions.T @ brows.flatten()
+    targets = FaceTargets(model, track, 25.0, follow=follow)
+    filmed = targets.filmed(0, 8)
+    wanted, motion = targets.wanted(filmed, change, np.ones(8))
+    turn = (motion - filmed.motion)[:, 0]
+    torch.testing.assert_close(turn, torch.full((8,), 0.2 * head))
+    moved = (wanted - filmed.landmarks)[..., :2].norm(dim=-1)
+    assert (moved[:, 105] > 0.002).all() if face else moved[:, 105].max() == 0
+
+
 def test_a_frame_is_the_same_in_whatever_stretch_it_is_read(model, track):
-    targets = LipTargets(model, track, 25.0)
+    targets = FaceTargets(model, track, 25.0)
     whole, part = targets.filmed(0, 8), targets.filmed(3, 5)
     torch.testing.assert_close(part.landmarks, whole.landmarks[3:5], atol=1e-5, rtol=0)
     torch.testing.assert_close(part.neutral, whole.neutral[3:5], atol=1e-5, rtol=0)

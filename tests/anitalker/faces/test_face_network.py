@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import DetectorConfig, LandmarkConfig
 from anitalker.faces.face_network import (
     Detector,
     FaceNetwork,
@@ -18,6 +17,7 @@ from anitalker.faces.face_network import (
     to_crop,
 )
 from anitalker.faces.landmarks import EYES, LEFT_EYE, LIPS, RIGHT_EYE
+from anitalker.network_config import DetectorConfig, LandmarkConfig
 
 SMALL_DETECTOR = DetectorConfig(channels=(8, 8, 16, 16), pyramid=8)
 SMALL_LANDMARKS = LandmarkConfig(size=64, channels=(8, 16, 16), blocks=1, neck=8, coefficients=6, part_size=8)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from anitalker.config import DetectorConfig, InputError, LandmarkConfig, to_dict
+from anitalker.config import InputError
 from anitalker.faces.face_network import FaceNetwork
 from anitalker.models import loading
+from anitalker.network_config import DetectorConfig, LandmarkConfig, to_dict
 from anitalker.weights import registry
 
 DETECTOR = DetectorConfig(channels=(8, 8, 8, 8), pyramid=8)

@@ -244,7 +244,7 @@ def test_what_it_cannot_do(original_networks, variant, options, words):
 
 
 def test_stages_that_do_not_belong_together(original_networks):
-    from anitalker.config import DenoiserConfig
+    from anitalker.network_config import DenoiserConfig
     from anitalker.original.denoiser import Denoiser
 
     narrow = {"width": 16, "decoder_hidden": 16, "decoder_layers": 1, "side": 8, "control": 8, "mfcc_hidden": 8}

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from anitalker.config import GeneratorConfig
 from anitalker.motion.blinks import MIN_INTERVAL_FRAMES, Blinks
+from anitalker.network_config import GeneratorConfig
 
 
 def test_blinks_come_as_often_as_asked_and_whole():

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import POSE_SIZE, InputError, MotionPriorConfig, RenderOptions
+from anitalker.config import POSE_SIZE, InputError, RenderOptions
 from anitalker.motion import idle
 from anitalker.motion.prior import MotionPrior
+from anitalker.network_config import MotionPriorConfig
 
 
 @pytest.fixture

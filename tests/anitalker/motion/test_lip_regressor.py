@@ -2,11 +2,12 @@
 
 import torch
 
-from anitalker.config import POSE_SIZE, GeneratorConfig
+from anitalker.config import POSE_SIZE
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.lip_policy import LIP_GAIN, LIP_REGRESSOR_WEIGHT
 from anitalker.motion.lip_regressor import LipRegressor
 from anitalker.motion.windows import SamplingParams, generate_motion
+from anitalker.network_config import GeneratorConfig
 
 
 def test_speech_alone_moves_no_head():

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from anitalker.config import GeneratorConfig, InputError, RenderOptions
+from anitalker.config import InputError, RenderOptions
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.manner import MAX_REST, Manner, with_lip_layer
 from anitalker.motion.windows import SamplingParams, generate_motion
+from anitalker.network_config import GeneratorConfig
 
 
 def test_numbers_are_kept_within_their_ranges():

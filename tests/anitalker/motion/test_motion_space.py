@@ -6,9 +6,9 @@ import inspect
 
 import torch
 
-from anitalker.config import MotionSpaceConfig
 from anitalker.faces.landmarks import fit_pose, from_canonical
 from anitalker.motion.motion_space import Codes, MotionSpace, lid_scale, upright
+from anitalker.network_config import MotionSpaceConfig
 
 
 def made(face):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import MotionPriorConfig
 from anitalker.motion.prior import REASONS, SCORES, MotionPrior, broadcast, space_hash
+from anitalker.network_config import MotionPriorConfig
 
 SMALL = MotionPriorConfig(motion_size=4, steps=1, layers=1, hidden=8, bins=4, code_size=6, directions=2)
 

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from anitalker.config import GeneratorConfig
 from anitalker.motion.generator import CONTROL_INDICES, MotionGenerator
 from anitalker.motion.windows import EASE_IN_FRAMES, MAX_SWAY, MotionStream, SamplingParams, generate_motion
+from anitalker.network_config import GeneratorConfig
 
 TINY = GeneratorConfig(
     speech_size=7, width=16, layers=2, heads=2, speech_layers=1, window=20, previous=6, lookahead=4, dropout=0.0,

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from anitalker.cli import main
-from anitalker.config import VARIANTS, DenoiserConfig, InputError, StageOneConfig, from_dict
+from anitalker.config import InputError
 from anitalker.models import loading
+from anitalker.network_config import VARIANTS, DenoiserConfig, StageOneConfig, from_dict
 from anitalker.original import checkpoints
 from anitalker.weights import tensor_io
 from anitalker.weights.weight_file import open_weights

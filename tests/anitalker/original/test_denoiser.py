@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from anitalker.config import VARIANTS, DenoiserConfig, InputError, from_dict, to_dict
+from anitalker.config import InputError
+from anitalker.network_config import VARIANTS, DenoiserConfig, from_dict, to_dict
 from anitalker.original import denoiser
 
 SIZES = dict(motion=6, start=10, hubert=12, hubert_layers=4, mfcc=9, mfcc_hidden=7, width=16, speech_layers=2)

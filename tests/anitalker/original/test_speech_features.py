@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from anitalker.config import VARIANTS, DenoiserConfig, InputError
+from anitalker.config import InputError
+from anitalker.network_config import VARIANTS, DenoiserConfig
 from anitalker.original import speech_features
 from anitalker.original.denoiser import Denoiser
 from encoders import hubert, mfcc

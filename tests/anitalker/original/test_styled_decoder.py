@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from anitalker.config import StageOneConfig, from_dict, to_dict
+from anitalker.network_config import StageOneConfig, from_dict, to_dict
 from anitalker.original.styled_decoder import StyledDecoder, _sample
 
 TINY = StageOneConfig(size=32, style=16, motion=4, channels=(16, 16, 12, 8))

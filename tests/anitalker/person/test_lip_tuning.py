@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import GeneratorConfig
 from anitalker.motion.generator import MotionGenerator
+from anitalker.network_config import GeneratorConfig
 from anitalker.person.lip_tuning import Spoken, _shifted, hidden, listen, tune_lips
 
 

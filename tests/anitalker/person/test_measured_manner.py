@@ -45,7 +45,7 @@ def test_lips_get_the_factor_at_which_they_spread_as_filmed(monkeypatch):
     truth = np.random.default_rng(0).uniform(0, 0.1, 300)
     said = SimpleNamespace(opening=truth, free=np.ones(300, bool))
     monkeypatch.setattr(
-        measured_manner, "rendered_openings", lambda model, finder, face, spoken: 0.5 * face.manner.lips * truth
+        measured_manner, "rendered_openings", lambda model, finder, face, *_: 0.5 * face.manner.lips * truth
     )
     face = LiteFace(*[None] * 7, manner=Manner(lips=0.8, head=1.5))
     manner = measured_manner.fit_lips(None, None, face, [said], rounds=1)

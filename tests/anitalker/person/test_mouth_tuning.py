@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import MouthConfig
 from anitalker.decoder.mouth import MouthSynthesizer
 from anitalker.decoder.mouth_adapters import tuned_keys
+from anitalker.network_config import MouthConfig
 from anitalker.person import mouth_tuning
 from anitalker.person.mouth_tuning import MouthLoss, MouthTargets, tune_mouth
 from encoders.image import build_encoder

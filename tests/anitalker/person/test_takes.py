@@ -47,12 +47,21 @@ def voice(seconds):
     return (0.2 * tone * (np.sin(2 * np.pi * 3 * times) > 0)).astype(np.float32)
 
 
+def chords(seconds):
+    """Music without pauses: a chord of sines, another one every second."""
+    times = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    root = 220 * 2 ** (np.floor(times) % 5 * 2 / 12)
+    phase = 2 * np.pi * np.cumsum(root) / SAMPLE_RATE
+    return (0.2 * sum(np.sin(phase * ratio) for ratio in (1, 1.25, 1.5))).astype(np.float32)
+
+
 @pytest.mark.parametrize(
     ("samples", "word"),
     [
         (voice(20), None),
         (voice(3), "s, which is too little"),
         (np.zeros(12 * SAMPLE_RATE), "nothing is heard"),
+        (chords(12), "sounds like music"),
         (np.random.default_rng(0).normal(0, 0.1, 12 * SAMPLE_RATE), "steady noise rather than speech"),
     ],
 )
@@ -70,3 +79,20 @@ def test_two_people_beside_each_other_are_refused(fixed_finder, monkeypatch):
     check_alone(fixed_finder(1), take)
     with pytest.raises(InputError, match=r"video shows two people: 'pair.mp4'"):
         check_alone(fixed_finder(2), take)
+
+
+def test_people_in_turn_are_refused(monkeypatch, tmp_path):
+    clip = SimpleNamespace(frames=100, fps=25, seconds=4.0)
+    tracks = [SimpleNamespace(person=0, seen=[1] * 85), SimpleNamespace(person=1, seen=[1] * 15)]
+    monkeypatch.setattr(takes, "open_clip", lambda *_: clip)
+    monkeypatch.setattr(takes, "follow", lambda *_, **__: tracks)
+    with pytest.raises(InputError, match=r"video shows 2 people: 'pair.mp4'; give one that shows one person"):
+        takes._watch(None, None, tmp_path / "pair.mp4", 300.0, None)
+
+
+def test_five_seconds_are_too_little(monkeypatch, tmp_path):
+    (tmp_path / "short.mp4").write_bytes(b"x")
+    take = SimpleNamespace(free=np.ones(125, bool), clip=SimpleNamespace(fps=25, seconds=5.0))
+    monkeypatch.setattr(takes, "_watch", lambda *_: take)
+    with pytest.raises(InputError, match="a face is seen for 5 s in all; give at least 20 s in which it looks ahead"):
+        takes.watch(None, lambda: None, [tmp_path / "short.mp4"])

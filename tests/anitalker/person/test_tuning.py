@@ -8,7 +8,8 @@ from PIL import Image
 
 from anitalker.config import InputError, RenderOptions
 from anitalker.media.video import ffmpeg
-from anitalker.person import takes
+from anitalker.motion.manner import Manner
+from anitalker.person import mouth_tuning, takes, tuning
 from anitalker.person.person_file import read_person
 from anitalker.person.tune_options import TuneOptions
 
@@ -74,6 +75,67 @@ def test_a_portrait_of_somebody_else_is_refused(talker, video, picture, tmp_path
     options = TuneOptions("Ada", str(tmp_path / "other.png"), 0)
     with pytest.raises(InputError, match=r"shows somebody else than 'me.mp4'"):
         talker.tune([video], tmp_path / "a.safetensors", options)
+
+
+@pytest.mark.slow
+def test_a_cancelled_run_is_a_whole_file_and_the_same_call_goes_on(talker, video, tmp_path, monkeypatch):
+    monkeypatch.setattr(takes, "MIN_SECONDS", 1.0)
+    monkeypatch.setattr(mouth_tuning, "SCORE_EVERY", 2)
+    monkeypatch.setattr(mouth_tuning, "PATIENCE", 1)
+    target, options, started = tmp_path / "ada.safetensors", TuneOptions("Ada Lovelace", minutes=1), []
+    tune_mouth = tuning.tune_mouth
+    monkeypatch.setattr(tuning, "tune_mouth", lambda *a, **k: started.append(a[4:6]) or tune_mouth(*a, **k))
+
+    def cancel(stage, done, total):
+        if stage == "tuning" and len(started) == 1:
+            raise KeyboardInterrupt
+
+    facts = talker.tune([video], target, options, cancel)
+    assert not facts["finished"] and facts["exit_status"] == 130 and facts["steps"] == 1
+    broken = read_person(target)
+    assert broken.facts["finished"] is False and broken.portrait.shape == (240, 240, 3)
+    facts = talker.tune([video], target, options, cancel)
+    assert facts["finished"] and facts["exit_status"] == 0
+    whole = read_person(target)
+    assert whole.facts["finished"] and whole.facts["training_seconds"] > broken.facts["training_seconds"]
+    assert started[1][0] == pytest.approx(60 - broken.facts["training_seconds"])
+    assert started[1][1] is not None, "it does not go on from the first run's weights"
+
+
+@pytest.mark.slow
+def test_an_early_break_leaves_an_earlier_file_as_it_is(talker, video, make_person, tmp_path):
+    target = tmp_path / "ada.safetensors"
+    target.write_bytes(make_person().read_bytes())
+    before = target.read_bytes()
+
+    def cancel(stage, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        talker.tune([video], target, OPTIONS, cancel)
+    assert target.read_bytes() == before and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_break_after_the_training_keeps_the_training(talker, picture, traits, monkeypatch):
+    crop = talker.portrait(picture).faces[0].crop
+    base, spoken = tuning.Base(picture, crop, traits, np.zeros(0, int)), [object()]
+    tuned = mouth_tuning.MouthTuning(dict(traits.mouth), 1.0, 0.5, 60.0, 100, True)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "fit_lips", interrupt)
+    kept, told = tuning.measure_again(talker.model, talker.finder(), base, traits, spoken, tuned)
+    assert kept is traits and not told.finished and told.changes
+    monkeypatch.setattr(tuning, "fit_lips", lambda *_: Manner(1.7))
+    kept, told = tuning.measure_again(talker.model, talker.finder(), base, traits, spoken, tuned)
+    assert kept.manner.lips == 1.7 and told.finished
+
+
+def test_a_file_names_no_path_of_the_machine(tmp_path):
+    (tmp_path / "me.png").write_bytes(b"x")
+    key = tuning.portrait_key(str(tmp_path / "me.png"))
+    assert len(key) == 64 and tuning.portrait_key("12.4") == "12.4" and tuning.portrait_key(None) == ""
 
 
 def test_a_broken_run_goes_on_where_it_ended(make_person, talker, tmp_path):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from anitalker.config import GeneratorConfig
 from anitalker.motion.generator import CONTROLS, MotionGenerator
+from anitalker.network_config import GeneratorConfig
 from anitalker.streaming.cached_generator import CachedGenerator, CachedLipRegressor, ConvCache
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from anitalker.config import GeneratorConfig
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.manner import Manner, with_lip_layer
 from anitalker.motion.windows import SamplingParams
+from anitalker.network_config import GeneratorConfig
 from anitalker.streaming import live_motion
 from anitalker.streaming.live_motion import LiveMotion
 

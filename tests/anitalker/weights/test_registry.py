@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from anitalker.config import VARIANTS, InputError
+from anitalker.config import InputError
+from anitalker.network_config import VARIANTS
 from anitalker.weights import registry
 
 

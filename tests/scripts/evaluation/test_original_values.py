@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import DenoiserConfig
 from anitalker.motion import samplers
+from anitalker.network_config import DenoiserConfig
 from anitalker.original.denoiser import Denoiser
 from scripts.evaluation import original_values as parity
 

@@ -10,8 +10,9 @@ from scripts.studies import avatar
 
 
 def test_a_person_s_clips_become_two_videos(monkeypatch, tmp_path):
-    rows = [("a", "ada"), ("b", "bob"), ("c", "ada"), ("d", "ada")]
-    clips = [SimpleNamespace(row={"id": name, "identity": who}, mp4=name.encode()) for name, who in rows]
+    rows = [("a", "ada", ""), ("b", "bob", ""), ("c", "ada", "no"), ("d", "ada", ""), ("e", "ada", "yes")]
+    names = ("id", "identity", "generated")
+    clips = [SimpleNamespace(row=dict(zip(names, row, strict=True)), mp4=row[0].encode()) for row in rows]
     monkeypatch.setattr(avatar, "load_clips", lambda data, splits: clips)
     calls = []
     monkeypatch.setattr(avatar, "run_ffmpeg", lambda arguments: calls.append(arguments[-1]))

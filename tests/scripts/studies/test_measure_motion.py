@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from anitalker import pipeline
-from anitalker.config import MotionPriorConfig
 from anitalker.motion.prior import MotionPrior
+from anitalker.network_config import MotionPriorConfig
 from scripts import study
 from scripts.studies import measure_motion
 from scripts.training.motion_data import MotionClip

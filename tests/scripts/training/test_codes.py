@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import MotionSpaceConfig
 from anitalker.motion.motion_space import MotionSpace
+from anitalker.network_config import MotionSpaceConfig
 from scripts.training.codes import CodesObjective, start_from_labels
 from scripts.training.data import FrameCache
 from scripts.training.pairs import PairSampler

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from anitalker.config import MouthConfig
 from anitalker.decoder.mouth import MouthSynthesizer
+from anitalker.network_config import MouthConfig
 from scripts.training.data import FrameCache
 from scripts.training.mouth_data import MouthSampler
 from scripts.training.mouth_objective import MouthObjective, MouthRecipe

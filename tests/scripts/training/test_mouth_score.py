@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from anitalker.config import MouthConfig
 from anitalker.decoder.mouth import MouthSynthesizer
+from anitalker.network_config import MouthConfig
 from scripts.training.data import FrameCache
 from scripts.training.mouth_score import score_mouths, seam, validation_batches
 

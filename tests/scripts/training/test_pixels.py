@@ -2,7 +2,7 @@
 
 import torch
 
-from anitalker.config import StageOneConfig
+from anitalker.network_config import StageOneConfig
 from anitalker.original.stage_one import StageOne
 from scripts.training.pixels import draw_frames, use_last_stage_only
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from anitalker.config import InputError, MotionSpaceConfig
+from anitalker.config import InputError
+from anitalker.network_config import MotionSpaceConfig
 from scripts import train_motion_space
 from scripts.training.presets import PRESETS, SETTINGS, decoder_config, resolve
 
