@@ -1,9 +1,10 @@
 """Serving with uvicorn: the address is printed when a client can connect, and not when the port is taken."""
 
-import os
-import re
+import inspect
 import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -20,21 +21,20 @@ async def application(scope, receive, send):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_client_can_connect_once_the_address_is_printed(host, monkeypatch):
-    lines = []
-
-    def connect(line, flush):
-        address = re.fullmatch(r"AniTalker: http://(.+):(\d+)  \(press Ctrl-C to stop\)", line)
-        socket.create_connection((address[1].strip("[]"), int(address[2])), timeout=10).close()
-        lines.append(line)
-        os.kill(os.getpid(), signal.SIGINT)
-
+def test_a_client_can_connect_once_the_address_is_printed(host, root):
+    """In a process of its own: an interruption of uvicorn ends the event streams of every server in the process."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as trial:
         port = trial.getsockname()[1]
-    monkeypatch.setattr("builtins.print", connect)
-    listen(application, host, port)
-    assert len(lines) == 1
+    lines = ("from anitalker.server.listen import listen", inspect.getsource(application))
+    code = "\n".join([*lines, f"listen(application, {host!r}, {port})"])
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True)
+    line = process.stdout.readline()
+    socket.create_connection((host, port), timeout=10).close()
+    address = f"[{host}]" if ":" in host else host
+    assert line == f"AniTalker: http://{address}:{port}  (press Ctrl-C to stop)\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[0] == "" and process.returncode == 0
 
 
 def test_a_port_that_was_taken_meanwhile_ends_with_a_status(capsys):
