@@ -68,6 +68,7 @@ def test_faces(render, capsys, example_portrait):
     assert said.startswith("0: box (") and said.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refused", [False, True])
 def test_faces_say_what_rendering_would(render, capsys, caplog, monkeypatch, example_portrait, refused):
     monkeypatch.setattr("anitalker.models.lite.Lite.check_face", lambda *_: FaceCheck(refused, "it has a beak"))
@@ -81,6 +82,7 @@ def test_faces_say_what_rendering_would(render, capsys, caplog, monkeypatch, exa
     assert words in capsys.readouterr().err + caplog.text
 
 
+@pytest.mark.slow
 def test_doubts_are_the_same_before_and_in_rendering(example_portrait, monkeypatch):
     """By the shipped networks, with codes read for it and with those of a subject."""
     talker, seen = pipeline.load("lite", "cpu"), []
@@ -92,6 +94,7 @@ def test_doubts_are_the_same_before_and_in_rendering(example_portrait, monkeypat
     assert seen[0].tolist() == pytest.approx(seen[1].tolist(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_encode(render, capsys, tmp_path):
     from safetensors.numpy import load_file
 

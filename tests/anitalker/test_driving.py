@@ -30,6 +30,7 @@ def write(tmp_path):
     return video
 
 
+@pytest.mark.slow
 def test_a_video_that_begins_black(talker, write, caplog):
     """It was refused: `no face was found in the picture`."""
     clip = write([False] * 13 + [True] * 12)
@@ -42,6 +43,7 @@ def test_a_video_that_begins_black(talker, write, caplog):
     np.testing.assert_allclose(motion[:13], np.repeat(motion[13:14], 13, 0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_face_is_away_for_a_while(talker, write, example_portrait, caplog, tmp_path):
     clip = write([True] * 8 + [False] * 5 + [True] * 7)
     with caplog.at_level(logging.WARNING):
@@ -61,6 +63,7 @@ def test_messages_name_the_driving_video(talker, write, example_portrait, tmp_pa
         talker.portrait(clip)
 
 
+@pytest.mark.slow
 def test_one_of_several_drivers(talker, write, fixed_finder):
     talker._finders["own"] = fixed_finder(2)
     clip = write([False] * 3 + [True] * 12)

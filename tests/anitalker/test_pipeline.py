@@ -14,6 +14,7 @@ from anitalker.media.video import probe, read_frames
 QUICK = RenderOptions(steps=2)
 
 
+@pytest.mark.slow
 def test_render(talker, example_portrait, clicks, tmp_path):
     seen = []
     facts = talker.render(example_portrait, clicks, tmp_path / "out.mp4", QUICK, lambda *step: seen.append(step))
@@ -27,6 +28,7 @@ def test_render(talker, example_portrait, clicks, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
+@pytest.mark.slow
 def test_frames_are_shown_before_they_are_marked(talker, example_portrait, clicks, tmp_path):
     shown = []
     talker.render(example_portrait, clicks, tmp_path / "out.mp4", QUICK, on_frame=shown.append)
@@ -61,6 +63,7 @@ def test_batch_size_does_not_matter(talker, example_portrait, clicks, frame):
     assert np.abs(single.astype(int) - batches).max() <= 1
 
 
+@pytest.mark.slow
 def test_the_picture_outside_the_crop_is_untouched(talker, clicks, fixed_finder):
     """Every pixel outside the crop, and on its border, is the picture's own, to the bit; inside it moves."""
     picture = np.random.default_rng(0).integers(0, 255, (300, 500, 3), np.uint8)
@@ -91,6 +94,7 @@ def test_all_faces_speak(talker, clicks, fixed_finder):
         talker.portrait(picture, "2")
 
 
+@pytest.mark.slow
 def test_encode_and_reenact(talker, example_portrait, clicks, tmp_path):
     talker.render(example_portrait, clicks, tmp_path / "drive.mp4", QUICK)
     motion, identity = talker.encode(tmp_path / "drive.mp4")

@@ -35,6 +35,7 @@ def test_a_picture_is_reduced_to_even_sides_and_never_enlarged(shape, size, expe
     assert reduce_picture(np.zeros((*shape, 3), np.uint8), size).shape[:2] == expected
 
 
+@pytest.mark.slow
 def test_the_default_is_written_once(talker):
     """A picture of any size becomes 1080 on its shorter side, by whatever way it comes."""
     picture = np.random.default_rng(0).integers(0, 255, (1100, 1650, 3), np.uint8)
@@ -78,6 +79,7 @@ def test_resized_without_finding_faces_again(talker, noise, clicks, monkeypatch)
         talker.resized(portrait, "wide")
 
 
+@pytest.mark.slow
 def test_a_video_of_a_reduced_portrait(talker, noise, clicks, tmp_path):
     Image.fromarray(noise).save(tmp_path / "large.png")
     output = tmp_path / "out.mp4"

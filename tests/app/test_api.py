@@ -37,6 +37,7 @@ def leftovers(page):
     return [path for path in page.sessions.root.glob("**/work-*")] + list(page.sessions.root.glob("tmp*"))
 
 
+@pytest.mark.slow
 def test_speak(page, client, example_portrait, clicks):
     video, facts, status, results = client.predict(
         portrait=handle_file(example_portrait),
@@ -134,6 +135,7 @@ def test_bad_input_is_a_message_without_the_servers_paths(page, client, example_
     assert str(page.sessions.root) not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_still(page, client, example_portrait):
     from anitalker.provenance.verify import verify
 
@@ -179,6 +181,7 @@ def long_speech(make_wav, tmp_path):
     return make_wav(tmp_path / "long.wav", np.random.default_rng(0).normal(0, 0.1, 15 * 16_000))
 
 
+@pytest.mark.slow
 def test_cancel_ends_the_work_within_a_second(page, client, slow_frames, example_portrait, long_speech):
     inputs = {"portrait": handle_file(example_portrait), "recording": handle_file(long_speech), "steps": 1}
     job = client.submit(**inputs, api_name="/speak")
@@ -216,6 +219,7 @@ def test_a_full_queue_says_so(page, slow_frames, example_portrait, long_speech):
         client.close()
 
 
+@pytest.mark.slow
 def test_files_go_with_the_visitor_and_the_model_stays(page, client, example_portrait):
     client.predict(portrait=handle_file(example_portrait), api_name="/faces")
     before = {file for file in page.sessions.root.glob("sessions/*/**/*") if file.is_file()}

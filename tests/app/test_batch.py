@@ -49,6 +49,7 @@ def test_a_video_of_each_and_a_zip_of_all(page, client, archive, clicks, example
     assert gallery.count("<figure>") == 3 and not list(page.sessions.root.glob("sessions/*/work-*"))
 
 
+@pytest.mark.slow
 def test_nothing_that_can_be_used_is_an_error_with_the_reasons(client, example_portrait, tmp_path):
     (tmp_path / "notes.txt").write_text("no recording")
     inputs = {"portrait": handle_file(example_portrait), "recordings": [handle_file(tmp_path / "notes.txt")]}

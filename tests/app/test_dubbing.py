@@ -53,6 +53,7 @@ def test_a_cancelled_dub_leaves_nothing(session, found_talker, film, clicks):
     assert session.results == [] and not list(session.folder.glob("work-*"))
 
 
+@pytest.mark.slow
 def test_the_sound_is_that_of_the_dub(film_with_sound, clicks):
     clip = open_clip(film_with_sound)
     alone = dubbing._sound(clip, clicks, DubOptions(), Limits())

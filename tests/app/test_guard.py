@@ -45,6 +45,7 @@ def faces(client, path, session_hash=None):
     )
 
 
+@pytest.mark.slow
 def test_a_visitor_reads_an_own_file(page, visitor, root):
     client = visitor()
     path = upload(client, root / PICTURE)
@@ -93,6 +94,7 @@ def test_forged_cookies_and_headers(page, visitor, root):
     assert answer.status_code == 403
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [
@@ -238,6 +240,7 @@ def test_headers(visitor):
     assert "HttpOnly" in cookie and "SameSite=Lax" in cookie
 
 
+@pytest.mark.slow
 def test_login_is_asked_for_on_page_and_api(found_talker, serve, root):
     from anitalker.server.limits import Limits
 

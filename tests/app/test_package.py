@@ -33,6 +33,7 @@ def installed(monkeypatch, root, tmp_path):
     del anitalker.app
 
 
+@pytest.mark.slow
 def test_the_installed_page_finds_its_examples_from_any_folder(installed, found_talker):
     from anitalker.app.models import Models
     from anitalker.app.server import application

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 
+@pytest.mark.slow
 def test_upload_choose_a_face_render_and_play(open_page, pair, clicks):
     tab = open_page()
     tab.give_portrait(pair)
@@ -31,6 +32,7 @@ def test_upload_choose_a_face_render_and_play(open_page, pair, clicks):
     assert os.path.getsize(download.value.path()) > 5000
 
 
+@pytest.mark.slow
 def test_bad_files_are_reported_at_once(open_page, tmp_path, make_wav):
     tab = open_page()
     (tmp_path / "not.png").write_text("this is no picture")

@@ -166,6 +166,7 @@ def test_a_long_table_of_contents_is_not_read(read):
         read(("x.zip", {f"{number:0100}": "" for number in range(9000)}), method=zipfile.ZIP_STORED)
 
 
+@pytest.mark.slow
 def test_bounds_of_number_and_length(read, wav):
     with pytest.raises(InputError, match="7 recordings came; allowed are 6"):
         read(("x.zip", {f"{number}.wav": wav for number in range(6)}), ("a.wav", wav))

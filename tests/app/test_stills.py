@@ -32,6 +32,7 @@ def draw(stills, file, moment="rest", owner="a", **options):
     return pixels(stills.draw(owner, file, RenderOptions(**options), moment, None).result())
 
 
+@pytest.mark.slow
 def test_each_slider_and_angle_changes_the_still(stills, example_portrait):
     rest = draw(stills, example_portrait)
     assert rest.shape == (256, 256, 3)
@@ -94,6 +95,7 @@ def test_the_pose_is_that_of_the_options():
     assert torch.equal(posed(start + 1, start, RenderOptions()), start + 1)
 
 
+@pytest.mark.slow
 def test_a_portrait_is_prepared_once_and_forgotten(stills, example_portrait, tmp_path, monkeypatch):
     prepared = []
     talker = stills._models.get()
@@ -118,6 +120,7 @@ def test_no_still_of_a_model_that_is_not_loaded(stills, example_portrait):
         stills.draw("a", example_portrait, RenderOptions(), "rest", "original").result()
 
 
+@pytest.mark.slow
 def test_the_estimate_grows_with_the_work(stills, example_portrait, tmp_path, monkeypatch):
     from PIL import Image
 

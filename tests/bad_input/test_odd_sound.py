@@ -73,6 +73,7 @@ def test_every_format_is_heard(tmp_path, case):
     assert len(samples) / RATE == pytest.approx(0.6, abs=0.15)
 
 
+@pytest.mark.slow
 def test_a_video_is_a_speech_source(place, rendered):
     picture = ["-f", "lavfi", "-i", "color=s=64x64:r=25:d=0.4", "-map", "1:v", "-map", "0:a"]
     encode(place / "talk.mp4", *picture, "-c:a", "aac", seconds=0.4)

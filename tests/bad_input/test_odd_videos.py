@@ -27,6 +27,7 @@ def shipped():
     return pipeline.load("lite", "cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["HEVC Main10 of a phone", "anamorphic PAL"])
 def test_an_odd_video_is_a_portrait_and_a_driver(place, rendered, picture, case):
     """Both ended in `no face was found`, in a traceback, or in a thin face."""

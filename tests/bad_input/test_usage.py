@@ -80,6 +80,7 @@ def test_an_output_folder_that_refuses(place, capsys, monkeypatch):
     assert "cannot be written: '.' (Permission denied)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_as_a_process(place, root):
     """The same through python -m: no traceback, no warning of a library, nothing on stdout."""
     command = [sys.executable, "-m", "anitalker", *arguments(portrait="cut.jpg")]

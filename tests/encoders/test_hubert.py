@@ -11,6 +11,8 @@ from torch import nn
 
 from encoders import hubert
 
+pytestmark = pytest.mark.slow
+
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)  # HuBERT's: a frame is 400 samples, every 320
 WEIGHTS = torch.tensor([0.1, 0.4, 0.2, 0.3])
 

@@ -35,6 +35,7 @@ def test_a_batch_is_its_pictures(variant, encoders):
     assert all(torch.allclose(a[1:], b, atol=1e-4) for a, b in zip(both, single, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids="-".join)
 def test_gradient_reaches_every_parameter_through_hal(variant, encoders):
     encoder = encoders[variant].train()

@@ -21,6 +21,7 @@ def report_of(monkeypatch, tmp_path, fakes, *more):
     return evaluate.evaluate(fakes.Oracle(known), arguments)
 
 
+@pytest.mark.slow
 def test_report_has_the_contracts_keys_and_is_json(monkeypatch, tmp_path, fakes):
     report = json.loads(json.dumps(report_of(monkeypatch, tmp_path, fakes), allow_nan=False))
     assert {"model", "split", "clips", "self_reenactment", "copy", "audio_driven"} <= set(report)
@@ -54,6 +55,7 @@ def test_a_part_that_is_done_is_not_done_again(monkeypatch, tmp_path, fakes):
     assert lip_r("--resume", "--stride", "7") == first  # other settings: made again
 
 
+@pytest.mark.slow
 def test_videos_of_another_system_get_the_same_table(monkeypatch, tmp_path, fakes):
     known = fakes.clip()
     monkeypatch.setattr(READ_CLIPS, lambda *_: iter([known]))

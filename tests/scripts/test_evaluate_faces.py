@@ -41,6 +41,7 @@ def score(monkeypatch, face):
     return check
 
 
+@pytest.mark.slow
 def test_perfect_boxes(score):
     ones = dict.fromkeys(("ap50", "ap75", "ap50_95", "coco_ap50", "coco_ap50_95"), 1)
     assert score(0.0) == pytest.approx({"faces": 32, **ones})

@@ -12,6 +12,8 @@ import pytest
 
 from anitalker.media.video import ffmpeg
 from scripts import prepare_data
+
+pytestmark = pytest.mark.slow
 from scripts.training.data import decode_frames, decode_speech, load_clips
 
 SIZE, RADIUS = (180, 240), 40

@@ -35,6 +35,7 @@ def test_the_shape_starts_from_principal_directions(people):
     assert torch.allclose(spread @ spread.T, torch.diag((spread**2).sum(-1)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_recipe_trains_resumes_exports_and_loads(cache, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(train_face_network, "LandmarkConfig", small_config)
     for part, steps, batch in (("landmarks", 2, 4), ("detector", 1, 2), ("landmarks", 3, 4)):

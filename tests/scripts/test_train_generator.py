@@ -38,6 +38,7 @@ def small(motion_folder):
     ]
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_and_its_weights_are_complete(small, motion_folder, tmp_path, capsys):
     out = ["--out", str(tmp_path / "run")]
     assert train_generator.main([*small, *out, "--steps", "2", "--score", "2", "--accumulate", "2"]) == 0
@@ -62,6 +63,7 @@ def test_spellings_of_before_are_understood(motion_folder):
     assert (options.features_dir, options.out, options.lr, options.score) == ("x", "y", 0.5, 7)
 
 
+@pytest.mark.slow
 def test_killed_run_ends_where_an_unbroken_one_does(small, tmp_path, monkeypatch):
     """A resumed run draws what the unbroken one would, before and after sound is shifted: the same weights."""
     settings = [*small, "--score", "0", "--steps", "5", "--sync-at", "3"]
@@ -132,6 +134,7 @@ def test_loss_of_predicting_nothing_is_of_order_one_and_bad_frames_do_not_count(
     assert all(term == 0 for term in loss(clean, broken, good).values())
 
 
+@pytest.mark.slow
 def test_loss_falls_on_one_batch(motion_folder, clips):
     torch.manual_seed(0)
     space = measure(motion_folder, clips)

@@ -23,6 +23,7 @@ def generator_run(motion_folder, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_lips_learn_beside_a_generator_and_an_encoder_that_stay(
     generator_run, phonetic_run, motion_folder, tmp_path, capsys
 ):

@@ -100,6 +100,7 @@ def test_one_in_a_hundred_real_pictures_is_doubted():
     assert facts["refuse"] > facts["doubt"] and prior.rejection(train.median(0).values - 100)[0]
 
 
+@pytest.mark.slow
 def test_all_of_it(features, cache, eye, tmp_path, monkeypatch):
     """One run: the file loads strictly, belongs to its space, and has the probe."""
     monkeypatch.setattr(train_motion_prior, "ODD", dict(list(train_motion_prior.ODD.items())[:2]))

@@ -29,6 +29,7 @@ def final_weights(out):
     return load_file(out / "weights.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["codes", "decoder"])
 def test_one_step_of_each_stage_of_lite(cache, stage, capsys):
     out, codes = cache.parent / stage, ["--codes", "checkpoints/lite.safetensors"]
@@ -82,6 +83,7 @@ def test_both_stages_of_lite_train_export_and_resume(cache, capsys):
     assert "is of other settings" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_pixels_train_a_step_with_every_term_and_load_as_the_original(cache, capsys):
     out = cache.parent / "full"
     assert train_motion_space.main(pixels(cache, out, "--steps", "2")) == 0
@@ -175,6 +177,7 @@ def test_what_does_not_fit_is_named(cache, flags, words, capsys):
     assert words in said and said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_decoder_of_coarse_places(cache):
     out = cache.parent / "coarse"
     own = ["--block", "4", "--channels", "16,24", "--codes", "checkpoints/lite.safetensors"]

@@ -18,6 +18,7 @@ def train(cache, labels, perceptual_network, monkeypatch, tmp_path):
     return lambda *options: train_mouth.main([*folders, "--perceptual-network", perceptual_network, *options])
 
 
+@pytest.mark.slow
 def test_training_resumes_and_its_run_becomes_a_part_of_a_model(train, untrained_model, tmp_path, capsys):
     options = ("--batch", "2", "--adversarial-after", "1", "--log-every", "1")
     assert train("--steps", "3", *options) == 0

@@ -10,6 +10,7 @@ from scripts.evaluation.identity_network import IdentityNetwork
 from scripts.training.data import FrameCache
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_a_file_that_judges(cache, tmp_path, capsys):
     options = ["--data", "unused", "--cache", str(cache), "--out", str(tmp_path / "run"), "--batch", "4"]
     file = tmp_path / "verifier.safetensors"

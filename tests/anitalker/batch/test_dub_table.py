@@ -112,6 +112,7 @@ def test_bad_lines_of_segments(place, lines, words):
     assert not jobs and words in invalid[0].reason
 
 
+@pytest.mark.slow
 def test_the_fingerprint_follows_video_speech_and_options(place):
     first = read_line(place)[0][0].fingerprint("model")
     assert read_line(place, fit="trim", size="original", batch_size=2)[0][0].fingerprint("model") == first
@@ -121,6 +122,7 @@ def test_the_fingerprint_follows_video_speech_and_options(place):
     assert read_line(place)[0][0].fingerprint("model") != first
 
 
+@pytest.mark.slow
 def test_the_fingerprint_follows_every_file_that_the_lines_name(place, make_wav):
     make_wav(place / "other.wav", np.full(1600, 0.1))
     (place / "lines.csv").write_text("start,end,speech\n0,0.4,s.wav\n0.5,0.9,other.wav\n")

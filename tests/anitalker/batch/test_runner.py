@@ -84,6 +84,7 @@ def test_every_end_is_told(place):
     assert sorted(path.name for path in (place / "out").iterdir()) == ["job0.mp4", "job4.mp4", "results.jsonl"]
 
 
+@pytest.mark.slow
 def test_what_is_done_is_skipped_and_what_changed_is_not(place):
     jobs = [job for job in read(place / "jobs.csv")[0] if job.options.seed in (0, 4)]
     assert set(go(place, jobs)) == {"job0", "job4"}

@@ -198,6 +198,7 @@ def test_not_json(place):
     assert not jobs and [row.line for row in invalid] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_ten_thousand_lines(place):
     """Files are looked at and hashed once, however many lines name them."""
     rows = "".join(f"j{n},p.webp,s.wav,{n}\n" for n in range(10_000))

@@ -18,6 +18,7 @@ def bench(monkeypatch, fixed_finder, untrained_model):
     return ["bench", "--model", str(untrained_model), "--device", "cpu", "--seconds", "600"]
 
 
+@pytest.mark.slow
 def test_json(bench, capsys):
     assert main([*bench, "--json"]) == 0
     out, err = capsys.readouterr()
@@ -36,6 +37,7 @@ def test_json(bench, capsys):
     assert err.splitlines()[-1] == "whole job 4/4"
 
 
+@pytest.mark.slow
 def test_table(bench, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "MIN_JOB_SECONDS", 1e9)
     assert main(bench) == 0

@@ -38,6 +38,7 @@ def motion_file(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_idle_keeps_the_contract_of_render(sample, capsys, tmp_path):
     assert main([*sample, "--json", "--seed", "3"]) == 0
     facts = json.loads(capsys.readouterr().out)
@@ -50,6 +51,7 @@ def test_idle_keeps_the_contract_of_render(sample, capsys, tmp_path):
     assert verdict["made_by"] == "anitalker" and verdict["state"] == "intact"
 
 
+@pytest.mark.slow
 def test_between_a_picture_and_a_frame_of_a_file(sample, capsys, example_portrait, motion_file):
     ends = ["--between", str(example_portrait), f"{motion_file}:2"]
     assert main([*sample, *ends]) == 0
@@ -86,6 +88,7 @@ def test_refused_in_one_line(sample, capsys, tmp_path, motion_file, flags, words
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_model_without_a_prior_says_so(sample, capsys, monkeypatch, motion_file):
     monkeypatch.setattr(Lite, "prior", None)
     assert main(sample) == 2

@@ -27,16 +27,19 @@ def changed(shown: np.ndarray, out: np.ndarray) -> np.ndarray:
     return (shown != out).any((1, 2, 3))
 
 
+@pytest.mark.slow
 def test_a_line_moves_its_frames_and_no_others(dub, open_mouth):
     shown, out = dub([60] * 12, [Spoken(None, 3, 9, open_mouth.repeat(12, 1))])
     assert changed(shown, out).tolist() == [False] * 3 + [True] * 6 + [False] * 3
 
 
+@pytest.mark.slow
 def test_a_line_of_another_person_moves_nobody(dub, open_mouth):
     shown, out = dub([60] * 4, [Spoken(5, 0, 4, open_mouth.repeat(4, 1))])
     assert not changed(shown, out).any()
 
 
+@pytest.mark.slow
 def test_a_person_s_own_line_takes_the_place_of_the_common_one(dub, open_mouth):
     own = Spoken(0, 0, 2, open_mouth)
     shown, out = dub([60] * 6, [own, Spoken(None, 0, 6, open_mouth)])

@@ -37,6 +37,7 @@ def video(save, film):
     return save("film.mp4", film([60 + t for t in range(12)]))
 
 
+@pytest.mark.slow
 def test_a_dub_has_the_video_s_size_and_rate_and_the_speech(talker, video, speech, tmp_path):
     facts = talker.dub(video, speech[1], tmp_path / "out.mp4", FAST)
     media = probe(tmp_path / "out.mp4")
@@ -50,6 +51,7 @@ def test_a_dub_has_the_video_s_size_and_rate_and_the_speech(talker, video, speec
     assert np.abs(before[lower] - after[lower]).mean() > np.abs(before[upper] - after[upper]).mean()
 
 
+@pytest.mark.slow
 def test_pixels_above_the_mouth_and_outside_lines_are_the_decoder_s_own(talker, video, speech, tmp_path):
     table = tmp_path / "lines.csv"
     table.write_text(f"start,end,speech\n0.16,0.3,{speech[1]}\n", "utf-8")
@@ -64,6 +66,7 @@ def test_pixels_above_the_mouth_and_outside_lines_are_the_decoder_s_own(talker, 
         np.testing.assert_array_equal(seen[n][:90], film[n][:90])
 
 
+@pytest.mark.slow
 def test_luma_and_chroma_are_as_filmed_wherever_nothing_moved(talker, film, speech, tmp_path):
     """Without marks and loss, to the bit: the decoded planes of the dub are those of the video."""
     frames, source, target = film([60] * 6), tmp_path / "film.mp4", tmp_path / "out.mp4"

@@ -21,6 +21,7 @@ def tracks_of(people, model):
     return run
 
 
+@pytest.mark.slow
 def test_a_face_is_one_track_with_rows_of_its_own_place(tracks_of, film):
     tracks = tracks_of(film([40 + 2 * t for t in range(10)]))
     assert [(t.first, len(t), t.person) for t in tracks] == [(0, 10, 0)]
@@ -32,6 +33,7 @@ def test_a_face_is_one_track_with_rows_of_its_own_place(tracks_of, film):
     assert tracks[0].bank.references()
 
 
+@pytest.mark.slow
 def test_a_cut_begins_a_new_track_of_the_same_person(tracks_of, film):
     first, second = film([20] * 4), film([140] * 4)
     second[:, :, :] = (second * 0.55).astype(np.uint8)
@@ -39,6 +41,7 @@ def test_a_cut_begins_a_new_track_of_the_same_person(tracks_of, film):
     assert [(t.first, len(t), t.person) for t in tracks] == [(0, 4, 0), (4, 4, 0)]
 
 
+@pytest.mark.slow
 def test_a_face_that_leaves_is_not_seen_and_comes_back(tracks_of, film):
     places = [60] * 4 + [None] * 6 + [60] * 6
     tracks = tracks_of(film(places))
@@ -50,6 +53,7 @@ def test_a_face_that_leaves_is_not_seen_and_comes_back(tracks_of, film):
     assert seen[-1]
 
 
+@pytest.mark.slow
 def test_a_video_that_begins_without_a_face_is_searched_again(tracks_of, film):
     tracks = tracks_of(film([None] * 3 + [60] * 14))
     assert len(tracks) == 1
@@ -71,6 +75,7 @@ def test_an_index_that_nobody_has_is_an_error(tracks_of, film):
         tracks_of(film([60] * 3), which=4)
 
 
+@pytest.mark.slow
 def test_two_people_are_told_apart(tracks_of, portrait):
     from PIL import Image
 
@@ -91,6 +96,7 @@ def in_two(monkeypatch):
     monkeypatch.setattr(stretches, "LEAST_SECONDS", 0.01)
 
 
+@pytest.mark.slow
 def test_stretches_are_joined_without_a_seam(tracks_of, film, in_two, monkeypatch):
     frames = film([50 + t for t in range(16)])
     (joined,) = tracks_of(frames)
@@ -108,6 +114,7 @@ def test_stretches_are_joined_without_a_seam(tracks_of, film, in_two, monkeypatc
     assert len(joined.bank.references()) >= 1
 
 
+@pytest.mark.slow
 def test_a_cut_between_stretches_stays_a_cut(tracks_of, film, in_two):
     first, second = film([20] * 8), film([140] * 8)
     tracks = tracks_of(np.concatenate([first, (second * 0.55).astype(np.uint8)]))

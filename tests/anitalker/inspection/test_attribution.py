@@ -59,6 +59,7 @@ def test_occlusion_is_the_change_that_hiding_makes(picture):
     assert saliency[50, 50].item() == pytest.approx(expected, rel=1e-4) and saliency[50, 70] == 0
 
 
+@pytest.mark.slow
 def test_integrated_gradients_add_up(planted, picture):
     """Completeness, through captum's own signed values."""
     path = attribution.import_extra("captum.attr").IntegratedGradients(planted)

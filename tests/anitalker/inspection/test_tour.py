@@ -111,6 +111,7 @@ def test_picture(talker, portrait_file, clicks, tmp_path, quick):
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
 
 
+@pytest.mark.slow
 def test_folder(talker, tmp_path, clicks, quick, monkeypatch):
     monkeypatch.setattr(one_picture, "SECTIONS", ())
     faces = tmp_path / "faces"
@@ -152,6 +153,7 @@ def test_output_is_checked_first(tmp_path, untrained_model, capsys):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_nothing(talker, portrait_file, clicks, tmp_path, monkeypatch):
     def fail(inspection, report):
         raise KeyboardInterrupt

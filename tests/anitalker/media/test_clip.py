@@ -70,6 +70,7 @@ def test_the_own_rate(tmp_path, rate):
     assert numbers(frames_of(clip, np.arange(clip.frames))) == [n % 50 for n in range(clip.frames)]
 
 
+@pytest.mark.slow
 def test_a_frame_is_the_same_however_it_is_reached(long):
     """Forwards, backwards in chunks, skipping, and from a later start: to the bit."""
     clip = open_clip(long)
@@ -212,6 +213,7 @@ COLOURS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", COLOURS)
 def test_colours(tmp_path, caplog, case):
     """Of every frame, also of one that a seek reaches; HDR is told once."""

@@ -131,6 +131,7 @@ def test_a_line_at_the_beginning_and_lines_that_touch(folder):
     assert levels(samples, 900, 0.1, 0.38, 0.95, 1.2) == [0.2, 0, 0.2, 0]
 
 
+@pytest.mark.slow
 def test_many_lines_are_mixed_in_groups(folder, monkeypatch):
     monkeypatch.setattr(module, "MAX_MIXED", 2)
     lines = [Line(n, 0.2 * n, 0.2 * n + 0.1, folder / "speech.wav") for n in range(9)]

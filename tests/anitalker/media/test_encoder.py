@@ -68,6 +68,7 @@ def test_our_ffmpeg_is_asked_as_it_answers():
     assert run_ffmpeg(("-f", "lavfi", "-i", "nothing"))[0] != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
 def test_quality(tmp_path, codec):
     """A larger number is a smaller file; at 0 the frames are those of the step from RGB to YUV and back."""

@@ -27,6 +27,7 @@ def decoded(path, pixels, *filters):
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_they_are_the_video_s_own(tmp_path):
     """To the bit and in any order, colours outside of sRGB included; RGB is that of the common reader."""
     source, filters = f"testsrc2={SIZE}:duration=0.4", "noise=alls=20:allf=t,format=yuv420p"

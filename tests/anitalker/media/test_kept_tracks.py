@@ -73,6 +73,7 @@ def loudest(path, track):
     return np.abs(np.fft.rfft(samples)).argmax() * 16000 / len(samples), len(samples) / 16000
 
 
+@pytest.mark.slow
 def test_tracks_are_kept(film, tmp_path, clicks):
     clip = open_clip(film)
     assert [(track.kind, track.codec) for track in clip.media.tracks] == [
@@ -106,6 +107,7 @@ def test_they_are_cut_to_the_stretch(film, tmp_path, clicks):
     assert re.findall(r"title +: (\w+)", told)[-1] == "Second" and "First" not in told
 
 
+@pytest.mark.slow
 def test_a_text_that_began_before(film, tmp_path, clicks):
     """MP4 cannot hold a time before zero: the whole track was shifted."""
     dub(tmp_path / "x.mp4", open_clip(film, 0.5005, 2.2), clicks, 51)

@@ -81,6 +81,7 @@ def test_each_face_hears_its_own(pair):
     assert (together[1] - alone[1]).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 def test_render_is_as_long_as_the_longest(pair, tmp_path, make_wav):
     talker, picture = pair
     from PIL import Image

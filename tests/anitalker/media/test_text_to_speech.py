@@ -33,6 +33,7 @@ SPOKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", SPOKEN)
 def test_the_language_is_guessed(language):
     assert text_to_speech.guess_language(SPOKEN[language]) == language
@@ -157,6 +158,7 @@ def test_what_is_not_installed_is_named(piper_file, tmp_path, monkeypatch, modul
         text_to_speech.speak("hello", tmp_path / "out.wav", str(piper_file) if name == "file" else name)
 
 
+@pytest.mark.slow
 def test_say(monkeypatch, fixed_finder, example_portrait, untrained_model, tmp_path, capsys):
     monkeypatch.setattr("anitalker.models.loading.load_finder", lambda backend, device: fixed_finder())
     model = ["--model", str(untrained_model), "--device", "cpu", "--steps", "1", "--frame", "crop"]

@@ -70,6 +70,7 @@ def test_each_family_has_everything(any_talker):
     assert type(any_talker.name) is str and model.steps > 0
 
 
+@pytest.mark.slow
 def test_speech_to_motion_to_frames(any_talker, example_portrait, clicks):
     portrait = any_talker.portrait(example_portrait)
     motion = any_talker.motion(portrait, clicks, QUICK)[0]

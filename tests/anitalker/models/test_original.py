@@ -127,6 +127,7 @@ def test_windows_cover_everything(frames):
         assert end - begin == original.OVERLAP_FRAMES
 
 
+@pytest.mark.slow
 def test_time_is_linear(model, subject, monkeypatch):
     """Counted, not clocked: products of a clip of ten windows, per frame, against those of two."""
     monkeypatch.setattr(original, "WINDOW_FRAMES", 40)

@@ -41,6 +41,7 @@ def test_the_walk_has_the_spread_it_is_given_and_is_smooth():
     assert float((speed[1:] * speed[:-1]).mean() / speed.square().mean()) > 0.8, "it trembles"
 
 
+@pytest.mark.slow
 def test_idling_begins_at_the_portrait_stays_near_and_repeats(prior, start):
     motion = idle.sample_idle_motion(prior, start, 500, rng())
     assert motion.shape == (500, 20) and torch.equal(motion[:1], start)
@@ -56,6 +57,7 @@ def test_idling_begins_at_the_portrait_stays_near_and_repeats(prior, start):
     assert float(steps.max()) < 1 and float(steps.min()) > 0
 
 
+@pytest.mark.slow
 def test_idle_frames_are_as_likely_as_the_priors_own(prior, start):
     sampled = prior.log_prob(prior.sample(2000, rng()))
     motion = torch.cat([prior.log_prob(idle.sample_idle_motion(prior, start, 250, rng(n))) for n in range(4)])

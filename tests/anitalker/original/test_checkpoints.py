@@ -133,6 +133,7 @@ READ = {"stage1": checkpoints.read_stage_one, "stage2": checkpoints.read_stage_t
 FILES = [("stage_one", READ["stage1"], "stage1"), ("stage_two", READ["stage2"], "stage2")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("which", "read", "config_key"), FILES)
 def test_conversion(which, read, config_key, request, tmp_path, capsys):
     path, live = request.getfixturevalue(which)
@@ -192,6 +193,7 @@ def test_stages_are_not_confused(stage_one, stage_two, tmp_path):
         refused(words, read, tmp_path / "slim.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("which", "read", "config_key"), FILES)
 def test_missing_keys_are_named(which, read, config_key, request):
     path, live = request.getfixturevalue(which)
@@ -201,6 +203,7 @@ def test_missing_keys_are_named(which, read, config_key, request):
         assert f"missing: {name}" in refused("do not fit the original's stage", read, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("which", "read", "config_key"), FILES)
 def test_wrong_widths_are_named(which, read, config_key, request):
     path, live = request.getfixturevalue(which)

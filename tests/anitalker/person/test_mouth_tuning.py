@@ -50,6 +50,7 @@ def clock(monkeypatch):
     monkeypatch.setattr(mouth_tuning, "time", SimpleNamespace(monotonic=lambda: next(times) / 10))
 
 
+@pytest.mark.slow
 def test_it_learns_and_changes_the_last_layers_alone(network, loss, targets, monkeypatch, clock):
     monkeypatch.setattr(mouth_tuning, "SCORE_EVERY", 5)
     monkeypatch.setattr(mouth_tuning, "LEARNING_RATE", 1e-2)
@@ -64,6 +65,7 @@ def test_it_learns_and_changes_the_last_layers_alone(network, loss, targets, mon
     assert told[0][0] == "tuning" and told[-1] == ("tuning", 1, 1)
 
 
+@pytest.mark.slow
 def test_a_break_keeps_the_best_so_far(network, loss, targets, monkeypatch):
     monkeypatch.setattr(mouth_tuning, "SCORE_EVERY", 2)
     monkeypatch.setattr(mouth_tuning, "LEARNING_RATE", 1e-2)

@@ -47,6 +47,7 @@ def test_what_is_written_is_read(make_person, traits, picture):
     assert torch.equal(manner.rest, traits.manner.rest)
 
 
+@pytest.mark.slow
 def test_a_face_takes_what_the_file_tells(talker, picture, make_person, traits):
     plain, own = talker.portrait(picture).faces[0], talker.portrait(make_person()).faces[0]
     assert own.mouth.references.patches.shape[1] == 3 and own.manner.lips == 1.4
@@ -60,6 +61,7 @@ def test_a_face_takes_what_the_file_tells(talker, picture, make_person, traits):
     assert small.faces[0].manner.lips == 1.4 and small.consent == "Ada Lovelace"
 
 
+@pytest.mark.slow
 def test_speech_moves_in_the_person_s_manner(talker, make_person, traits):
     options, speech = RenderOptions(seed=1), np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
     wide = talker.portrait(make_person())
@@ -126,6 +128,7 @@ def test_forged_files_are_one_line(make_person, tmp_path, change, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_are_one_line(talker, make_person, tmp_path):
     path = rewritten(
         make_person(), tmp_path / "a.safetensors", lambda t, c: t.update({"mouth.entry.bias": torch.zeros(3)})

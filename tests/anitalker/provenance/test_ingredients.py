@@ -57,6 +57,7 @@ def test_a_parent_with_credentials(signed, tmp_path):
     assert "c2pa.ingredient" in actions["actions"][0]["parameters"]["ingredients"][0]["url"]
 
 
+@pytest.mark.slow
 def test_verify_names_it(signed, tmp_path):
     verdict = verify(write(tmp_path / "dubbed.mp4", Generator("lite", ingredients=(signed,))))
     assert (verdict["state"], verdict["credentials"]["ingredients"]) == ("intact", ("film.mp4",))

@@ -69,6 +69,7 @@ def test_found_after(attack, example_portrait):
     assert detection.mirrored == (attack == "mirrored")
 
 
+@pytest.mark.slow
 def test_large_pictures_at_any_size():
     """Cells grow with the picture: 1600 pixels, shown at 400."""
     frame = Watermarker()(picture(1600, 1600))
@@ -103,6 +104,7 @@ def test_the_pattern_never_changes():
     assert pattern(1).shape == (128, 128) and abs(pattern(1).std() - 1) < 1e-5
 
 
+@pytest.mark.slow
 def test_scores_without_the_mark_are_those_of_chance():
     """Single places of the search over noise: mean 0, deviation 1, as the false alarm rate assumes."""
     scores = [detect([picture(64, 64, seed)]).score for seed in range(6)]

@@ -202,6 +202,7 @@ def test_a_recording_is_said_and_its_end_is_told(run_live, clicks):
     run_live(work)
 
 
+@pytest.mark.slow
 def test_one_session_more_than_allowed_is_refused(run_live, monkeypatch):
     async def work(app, http, avatar):
         clients = [Client(http, avatar) for _ in range(3)]

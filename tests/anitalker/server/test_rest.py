@@ -42,6 +42,7 @@ def gate(client, monkeypatch):
     opened.set()
 
 
+@pytest.mark.slow
 def test_a_recording_becomes_a_marked_video(client, avatar, clicks, tmp_path):
     answer = order(client, avatar, clicks)
     assert answer.status_code == 202, answer.text

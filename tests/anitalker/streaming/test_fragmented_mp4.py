@@ -55,6 +55,7 @@ def test_bare_frames():
     assert output.getvalue() == grey(3).tobytes() + grey(4).tobytes()
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("form", ["mp4", "raw"])
 def test_command(form, untrained_model, talker, example_portrait, tmp_path, capsys):

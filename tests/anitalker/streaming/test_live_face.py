@@ -192,6 +192,7 @@ def test_models_of_whole_clips_are_refused(talker, example_portrait):
         LiveFace(talker, portrait)
 
 
+@pytest.mark.slow
 def test_on_its_thread_it_yields_frames_with_sound_until_it_is_closed(talker, example_portrait):
     filtered = []
     face = LiveFace(talker, talker.portrait(example_portrait), OPTIONS, (lambda x: filtered.append(1) or x,))
@@ -204,6 +205,7 @@ def test_on_its_thread_it_yields_frames_with_sound_until_it_is_closed(talker, ex
     assert len(list(stream)) < 50 and not face._thread.is_alive() and face.fault is None
 
 
+@pytest.mark.slow
 def test_a_fault_ends_the_frames_and_is_kept(talker, example_portrait, monkeypatch):
     face = LiveFace(talker, talker.portrait(example_portrait), OPTIONS)
     monkeypatch.setattr(face, "_draw", lambda motions: 1 / 0)

@@ -83,6 +83,7 @@ def test_frames_at_the_end_cost_what_others_do(network):
     assert len(asked) - sum(asked) == speech.shape[1] - 1 and sum(asked) <= 2
 
 
+@pytest.mark.slow
 def test_a_person_s_manner_counts_in_a_stream(network):
     """Lips move farther about the neutral face, and rest where the person's do; the first frame stays."""
     speech, rest = torch.randn(1, 40, 7), torch.zeros(20)

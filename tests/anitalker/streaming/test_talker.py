@@ -47,6 +47,7 @@ def test_the_level_is_measured():
     assert stream_features.gain() == pytest.approx(wanted, rel=0.1)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded():
     """Ten minutes cost the memory of one piece."""
     stream_features = StreamingSpeechFeatures(SpeechFeatures())
@@ -57,6 +58,7 @@ def test_memory_is_bounded():
     assert len(stream_features.block_powers) == LEVEL_MEMORY_BLOCKS
 
 
+@pytest.mark.slow
 def test_frames_do_not_depend_on_the_pieces(talker, example_portrait):
     portrait, sound = talker.portrait(example_portrait), voice(0.5)
     runs = [

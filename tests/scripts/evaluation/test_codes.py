@@ -50,6 +50,7 @@ def test_variants_add_up_to_one():
     assert variants["last_alone"].tolist() == [0, 0, 1]
 
 
+@pytest.mark.slow
 def test_the_stage_that_knows_is_missed(fakes):
     clips = [fakes.clip(0, "a"), fakes.clip(1, "b")]
     model = fakes.Oracle(*clips)

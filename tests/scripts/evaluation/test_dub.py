@@ -80,6 +80,7 @@ def evaluate(fakes, monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_lips_follow_the_other_speech_and_come_back(evaluate, fakes, tmp_path):
     clips = [film(fakes, 0, "ann"), film(fakes, 2, "bob"), film(fakes, 3, "cleo", "yes")]
     report = evaluate(Dubber(), clips)
@@ -98,12 +99,14 @@ def test_lips_follow_the_other_speech_and_come_back(evaluate, fakes, tmp_path):
     assert json.loads(json.dumps(report, allow_nan=False)) and (tmp_path / "dub-0.png").is_file()
 
 
+@pytest.mark.slow
 def test_old_lips_that_stay_are_a_leak(evaluate, fakes):
     clips = [film(fakes, 0, "ann"), film(fakes, 2, "bob")]
     report = evaluate(Dubber(leak=0.8), clips)
     assert report["leak"] > 0.9 and report["behind_render"] > 0.2
 
 
+@pytest.mark.slow
 def test_scores_are_kept_and_taken_again(evaluate, fakes, tmp_path):
     clips = [film(fakes, 0, "ann"), film(fakes, 2, "bob")]
     first = evaluate(Dubber(), clips)
@@ -115,6 +118,7 @@ def test_scores_are_kept_and_taken_again(evaluate, fakes, tmp_path):
     assert evaluate(Dubber(), clips, "--resume", "--stride", "3")["per_clip"][0] != first["per_clip"][0]
 
 
+@pytest.mark.slow
 def test_identity_is_a_percentile(evaluate, fakes):
     known = Similarities(same=np.linspace(0.9, 1, 101), different=np.linspace(-0.5, 0.5, 101))
     networks = MetricNetworks(verifier=lambda frames, points: np.tile([1.0, 0.0], (len(frames), 1)), clips=known)

@@ -95,6 +95,7 @@ def test_a_first_frame_without_a_face_is_no_portrait(score, fakes):
     assert list(values) == ["ann_0", "ann_1", "bob_0"] and values["ann_0"] > 0.85  # the still speaks
 
 
+@pytest.mark.slow
 def test_clips_that_are_done_are_not_done_again(score, fakes, tmp_path, monkeypatch):
     out = ["--out", str(tmp_path)]
     first = score("--no-whole", *out)

@@ -49,6 +49,7 @@ def test_flat_lips_correlate_but_have_no_spread():
     assert report["lip_correlation"] == pytest.approx(1) and report["spread_ratio"] == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 def test_late_lips_are_late_and_late_closures_are_missed():
     report = lips_of(lambda truth: np.roll(truth, 3))
     assert report["lip_lag_frames"] == 3 and report["correlation_at_best_lag"] > 0.95

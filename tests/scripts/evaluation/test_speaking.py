@@ -12,6 +12,7 @@ def report_of(fakes, kind, clips, *options):
     return speaking.run(fakes.session(kind(*clips), clips, *options))["audio_driven"]
 
 
+@pytest.mark.slow
 def test_audio_driven_oracle_shuffled_and_silent(fakes):
     clips = [fakes.clip(0, "a"), fakes.clip(1, "b"), fakes.clip(2, "c")]
     result = report_of(fakes, fakes.Oracle, clips, "--samples", "2", "--stride", "1")
@@ -32,6 +33,7 @@ def test_only_real_visible_speakers_count(fakes):
     assert speaking.run(fakes.session(fakes.Oracle(known), [known])) == {}
 
 
+@pytest.mark.slow
 def test_frames_that_the_sound_does_not_reach_do_not_count(fakes):
     known = fakes.clip()
     short = type(known)(known.row, known.frames, known.landmarks, known.speech[: 30 * 640 + 1])
@@ -40,6 +42,7 @@ def test_frames_that_the_sound_does_not_reach_do_not_count(fakes):
     assert report_of(fakes, fakes.Oracle, [short], "--samples", "2")["closures"]["f1"] == 1
 
 
+@pytest.mark.slow
 def test_another_systems_video_of_late_sound_is_shifted_with_it(fakes):
     known = fakes.clip()
     known.row["av_offset_frames"] = "3"
@@ -55,6 +58,7 @@ def test_every_second_frame_of_every_sample_is_enough_without_whole(fakes):
     assert "closures" not in result and "presence" not in result
 
 
+@pytest.mark.slow
 def test_syncnet_judges_made_and_true(fakes):
     known = fakes.clip()
     session = fakes.session(fakes.Oracle(known), [known], "--samples", "1")
@@ -63,6 +67,7 @@ def test_syncnet_judges_made_and_true(fakes):
     assert result["made"] == pytest.approx(result["true"]) and set(result["true"]) == {"lse_c", "offset"}
 
 
+@pytest.mark.slow
 def test_a_mouth_that_never_moves_scores_nothing(fakes):
     clips = [fakes.clip(seed, name) for seed, name in enumerate("ab")]
     report = report_of(fakes, fakes.Copier, clips, "--samples", "1", "--stride", "1")

@@ -67,6 +67,7 @@ def test_mouths_are_cut_below_the_middle_of_the_face(fakes):
     assert cut[0, 2, sync.SIDE // 2].mean() > 32 + 3
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_a_usage_error(tmp_path, network):
     torch.save({"a": torch.zeros(1)}, tmp_path / "wrong.model")
     with pytest.raises(InputError, match="syncnet_v2"):

@@ -58,6 +58,7 @@ def video(path, seconds=2.0, fps="25", sound=True, picture="testsrc=s=80x64:r={f
     return str(path)
 
 
+@pytest.mark.slow
 def test_report_of_two_videos(asked, tmp_path, capsys):
     files = [video(tmp_path / "a.mp4"), video(tmp_path / "b.mp4", 1.5, "30")]
     assert evaluate.main(["--videos", *files, "--parts", "sync", "--json"]) == 0

@@ -43,6 +43,7 @@ def made(tmp_path, talker, fixed_finder, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_pictures_are_rendered_and_compared(made, tmp_path):
     status, facts = made(4)
     assert status == 0 and facts["ok"] == facts["rendered"] == 4 and facts["video_whole_of"] == [1, 1]

@@ -25,6 +25,7 @@ def data(tmp_path, talker, monkeypatch, make_wav):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_outputs_are_attacked_and_verified(data, capsys):
     assert study.main(["measure_marks", "--data", str(data), "--outputs", "1", "--real", "0"]) == 0
     report = json.loads(capsys.readouterr().out)

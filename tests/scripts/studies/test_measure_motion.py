@@ -50,6 +50,7 @@ def test_frames_that_were_not_read_do_not_count(prior, clips):
     assert float(likely.min()) > -100 and float(steps[:, 0].max()) < 20
 
 
+@pytest.mark.slow
 def test_idle_motion_beside_true_motion(prior, clips):
     lines = measure_motion.measure_idle(prior, clips, 50).splitlines()
     assert len(lines) == 6 and all(line.count("|") == lines[0].count("|") for line in lines)

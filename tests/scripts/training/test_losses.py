@@ -43,6 +43,7 @@ def test_coarse_scales_forgive_what_has_moved_a_pixel():
     assert photometric(moved, true, weight, 1) == 2 and photometric(moved, true, weight, 2) == 1
 
 
+@pytest.mark.slow
 def test_feature_network_that_is_none_is_named(tmp_path):
     assert feature_network("none") is None
     with pytest.raises(InputError, match=r"'nowhere.npz' is no file; give vgg19, none, or a file"):

@@ -27,6 +27,7 @@ def batch(cache, labels):
     return replace(drawn, target=target, warped=torch.zeros_like(target), **fields)
 
 
+@pytest.mark.slow
 def test_terms_are_those_of_the_recipe(batch, perceptual_network):
     torch.manual_seed(0)
     losses, outputs = MouthObjective(MouthSynthesizer(SMALL), PIXELS, "none")(batch, 10)
@@ -43,6 +44,7 @@ def test_terms_are_those_of_the_recipe(batch, perceptual_network):
     assert objective.network.exit.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_the_discriminator_learns_to_tell_drawn_from_true(batch, perceptual_network):
     torch.manual_seed(0)
     recipe = replace(PIXELS, perceptual=1.0, adversarial=0.05, adversarial_after=0)

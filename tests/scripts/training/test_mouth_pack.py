@@ -9,6 +9,7 @@ from scripts.training.mouth_data import MouthSampler
 from scripts.training.mouth_pack import main, mouth_box, pack, unpack
 
 
+@pytest.mark.slow
 def test_a_pack_gives_the_mouths_back(cache, labels, tmp_path):
     frames = np.lib.format.open_memmap(cache / "train" / "frames.npy", "r+")
     ramp = np.linspace(0, 255, 256)

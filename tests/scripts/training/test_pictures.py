@@ -84,6 +84,7 @@ def test_patches_hold_mouth_and_eye_at_full_resolution_under_their_rings(marks):
     assert whole.pictures.shape == (2, 3, 128, 128) and whole.rings.shape == (2, 4, 64, 64)
 
 
+@pytest.mark.slow
 def test_discriminators_learn_to_tell_and_the_generator_to_deceive(marks):
     critic, true = adversarial(lr=4e-3), torch.rand(2, 3, 256, 256) - 0.5
     made = torch.nn.Parameter(torch.zeros(2, 3, 256, 256))
