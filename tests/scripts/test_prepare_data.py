@@ -12,9 +12,9 @@ import pytest
 
 from anitalker.media.video import ffmpeg
 from scripts import prepare_data
+from scripts.training.data import decode_frames, decode_speech, load_clips
 
 pytestmark = pytest.mark.slow
-from scripts.training.data import decode_frames, decode_speech, load_clips
 
 SIZE, RADIUS = (180, 240), 40
 
