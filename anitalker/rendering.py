@@ -25,6 +25,7 @@ from anitalker.media.yuv import FilmedFrame
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
 from anitalker.provenance import marks
 from anitalker.provenance.credentials import Generator
+from anitalker.provenance.payload import new_identifier
 from anitalker.runtime.device import Clock, choose_batch_size, peak_memory
 
 Item = TypeVar("Item")
@@ -39,7 +40,8 @@ class RenderFacts(TypedDict):
 
     fps: a whole number, or a fraction as of 30000/1001; seconds: its length; width, height: pixels; size, codec,
     quality: as in RenderOptions; timings: seconds of work by stage; real_time_factor: seconds of work per second of
-    video; peak_rss_mb: largest resident memory of the process in MiB, None where the system does not tell.
+    video; peak_rss_mb: largest resident memory of the process in MiB, None where the system does not tell;
+    identifier: of this file, as its marks carry it.
     """
 
     output: str
@@ -56,6 +58,7 @@ class RenderFacts(TypedDict):
     peak_rss_mb: float | None
     model: str
     seed: int
+    identifier: str
 
 
 def render(
@@ -155,17 +158,18 @@ def write_video(
     file appears whole or not at all.
     """
     total, height, width = shape
-    filters = marks.frame_filters(width, height, options.label, options.marks)
+    identifier = new_identifier()
+    filters = marks.frame_filters(width, height, options.label, options.marks, identifier)
     if options.marks:
-        finish = marks.signing_step(Generator(model.name, model.fingerprint, options.seed, ingredients, consent))
+        generator = Generator(model.name, model.fingerprint, options.seed, ingredients, consent, identifier)
+        finish = marks.signing_step(generator)
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
         finish = None
     codec, quality = options.codec, options.quality
-    device = model.device.type
-    with VideoWriter(
-        output, width, height, sound, filters, finish, device, fps=fps, codec=codec, quality=quality, keep=keep
-    ) as writer:
+    device, tags = model.device.type, marks.metadata_tags(identifier)
+    settings = {"fps": fps, "codec": codec, "quality": quality, "keep": keep, "tags": tags}
+    with VideoWriter(output, width, height, sound, filters, finish, device, **settings) as writer:
         for done, frame in enumerate(frames, 1):
             writer.write(frame, None if filmed is None else next(filmed))
             if progress:
@@ -186,4 +190,5 @@ def write_video(
         "peak_rss_mb": peak_memory(),
         "model": model.name,
         "seed": options.seed,
+        "identifier": identifier,
     }

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING
 from anitalker import __version__
 from anitalker.config import InputError
 from anitalker.provenance.identity import SigningIdentity
+from anitalker.provenance.source_types import CREATED, EDITED
 from anitalker.weights.registry import sha256
 
 if TYPE_CHECKING:
     import c2pa
 
 GENERATOR_NAME = "AniTalker"
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-EDITED_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 RENDER_ASSERTION = "org.anitalker.render"  # its data names model, weights and seed
+SOFT_BINDING = "c2pa.soft-binding"  # the identifier that the watermark carries, too (C2PA specification 2.2, 18.10)
+WATERMARK_NAME = "org.anitalker.watermark.2"  # its algorithm
 OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}  # settings of c2pa-python
 MEDIA_TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime", ".m4v": "video/mp4", ".avi": "video/avi"}
 OTHER_MEDIA_TYPE = "application/octet-stream"  # of ingredients that cannot carry credentials
@@ -44,7 +45,7 @@ class Generator:
     """What generated a file: name of the model, SHA-256 of its weights (of two files joined by a plus), seed.
 
     ingredients: files that it was made of. The first is the filmed video that was edited; more are inputs to the edit.
-    consent: who agreed to it, by the person file that speaks.
+    consent: who agreed to it, by the person file that speaks. identifier: of the file, as its watermark carries it.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Generator:
     seed: int | None = None
     ingredients: tuple[Path, ...] = ()
     consent: str = ""
+    identifier: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Credentials:
     status: none, intact, altered or unreadable; generator: name and version of the program; source_type: IPTC digital
     source type; made: time, ISO 8601; origin: model, weights and seed; signer: names in its certificate; trusted:
     whether that is on a trust list; problems: codes of the validator; ingredients: names of the files that it was made
-    of, the filmed one first.
+    of, the filmed one first; identifier: of the file.
     """
 
     status: str = "none"
@@ -73,6 +75,7 @@ class Credentials:
     trusted: bool = False
     problems: tuple[str, ...] = ()
     ingredients: tuple[str, ...] = ()
+    identifier: str | None = None
 
     @property
     def ours(self) -> bool:
@@ -112,15 +115,20 @@ def build_manifest(generator: Generator, title: str) -> dict:
     facts = {"model": generator.model, "weights_sha256": generator.weights, "seed": generator.seed, **tool}
     if generator.consent:
         facts["consent"] = generator.consent
-    actions = [{"action": "c2pa.created", **done, "digitalSourceType": SOURCE_TYPE}]
+    actions = [{"action": "c2pa.created", **done, "digitalSourceType": CREATED}]
     if generator.ingredients:
         labels = [_ingredient_label(number) for number in range(len(generator.ingredients))]
-        edited = {"action": "c2pa.edited", **done, "digitalSourceType": EDITED_SOURCE_TYPE}
+        edited = {"action": "c2pa.edited", **done, "digitalSourceType": EDITED}
         if labels[1:]:
             edited["parameters"] = {"ingredientIds": labels[1:]}
         actions = [{"action": "c2pa.opened", **done, "parameters": {"ingredientIds": labels[:1]}}, edited]
         facts["ingredients"] = [{"title": file.name, "sha256": sha256(file)} for file in generator.ingredients]
     assertions = [{"label": "c2pa.actions", "data": {"actions": actions}}, {"label": RENDER_ASSERTION, "data": facts}]
+    if generator.identifier:
+        facts["identifier"] = generator.identifier
+        block = {"scope": {}, "value": generator.identifier}
+        actions.append({"action": "c2pa.watermarked.bound", **done})
+        assertions.append({"label": SOFT_BINDING, "data": {"alg": WATERMARK_NAME, "blocks": [block]}})
     return {"claim_generator_info": [tool], "title": title, "assertions": assertions}
 
 
@@ -181,4 +189,12 @@ def _parse_report(report: dict) -> Credentials:
         "signingCredential.untrusted" not in problems,
         problems,
         tuple(str(entry.get("title") or "without a name") for entry in ingredients),
+        _bound_identifier(assertions.get(SOFT_BINDING)),
     )
+
+
+def _bound_identifier(binding: object) -> str | None:
+    """Return the identifier of a soft binding of ours; None of another one, or of none."""
+    if not isinstance(binding, dict) or binding.get("alg") != WATERMARK_NAME or not binding.get("blocks"):
+        return None
+    return str(binding["blocks"][0].get("value"))
