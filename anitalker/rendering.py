@@ -25,6 +25,7 @@ from anitalker.media.yuv import FilmedFrame
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
 from anitalker.provenance import marks
 from anitalker.provenance.credentials import Generator
+from anitalker.provenance.ledger import chosen_ledger
 from anitalker.provenance.payload import new_identifier
 from anitalker.runtime.device import Clock, choose_batch_size, peak_memory
 
@@ -155,10 +156,10 @@ def write_video(
 
     shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
     keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients, consent: see Generator. The
-    file appears whole or not at all.
+    file appears whole or not at all, and is recorded in the ledger that ANITALKER_LEDGER names.
     """
     total, height, width = shape
-    identifier = new_identifier()
+    identifier, ledger = new_identifier(), chosen_ledger()
     filters = marks.frame_filters(width, height, options.label, options.marks, identifier)
     if options.marks:
         generator = Generator(model.name, model.fingerprint, options.seed, ingredients, consent, identifier)
@@ -174,6 +175,8 @@ def write_video(
             writer.write(frame, None if filmed is None else next(filmed))
             if progress:
                 progress("frames", done, total)
+    if ledger:
+        ledger.record(identifier, model.name, options.seed, Path(output))
     clock("frames")
     return {
         "output": str(output),

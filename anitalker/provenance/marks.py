@@ -15,6 +15,7 @@ from anitalker.provenance.aigc import KEY, XMP_KEYWORD, aigc_json, xmp_packet
 from anitalker.provenance.credentials import Generator, sign_file
 from anitalker.provenance.identity import SigningIdentity, signing_identity
 from anitalker.provenance.label import Label
+from anitalker.provenance.ledger import chosen_ledger
 from anitalker.provenance.payload import new_identifier
 from anitalker.provenance.sign_apart import is_large, sign_apart
 from anitalker.provenance.watermark import Watermarker
@@ -58,7 +59,7 @@ def write_picture(output: Path, frame: np.ndarray, label: bool, generator: Gener
     """Write a frame, uint8 [H,W,3], as a PNG with the marks of a video: watermark, metadata and credentials.
 
     label: whether the visible label is drawn, too. A generator without an identifier gets one.
-    The file appears whole or not at all.
+    The file appears whole or not at all, and is recorded in the ledger that ANITALKER_LEDGER names.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -66,7 +67,7 @@ def write_picture(output: Path, frame: np.ndarray, label: bool, generator: Gener
     generator = replace(generator, identifier=generator.identifier or new_identifier())
     for apply_filter in frame_filters(frame.shape[1], frame.shape[0], label, True, generator.identifier):
         frame = apply_filter(frame)
-    metadata, sign = PngInfo(), signing_step(generator)
+    metadata, sign, ledger = PngInfo(), signing_step(generator), chosen_ledger()
     metadata.add_text("Comment", SYNTHETIC_COMMENT)
     metadata.add_itxt(XMP_KEYWORD, xmp_packet(generator.identifier))
 
@@ -82,6 +83,8 @@ def write_picture(output: Path, frame: np.ndarray, label: bool, generator: Gener
             signed.unlink(missing_ok=True)
 
     write_whole(check_output(output, ".png"), write)
+    if ledger:
+        ledger.record(generator.identifier, generator.model, generator.seed, Path(output))
 
 
 def _sign(written: Path, target: Path, title: str, generator: Generator, identity: SigningIdentity) -> None:

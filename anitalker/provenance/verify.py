@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,8 @@ from anitalker.media.images import read_picture
 from anitalker.media.video import SYNTHETIC_COMMENT, Media, probe, read_frames
 from anitalker.provenance import aigc, watermark_search
 from anitalker.provenance.credentials import Credentials, read_credentials
+from anitalker.provenance.ledger import look_up
+from anitalker.weights.registry import sha256
 
 MAX_FRAMES = 64  # of a video that are searched for the watermark, spread over its length
 MAX_FRAMES_PER_SECOND = 8  # of a short one
@@ -28,7 +31,8 @@ class Verdict(TypedDict):
     watermark: fields of `watermark_search.Detection`, "threshold" of its score and "false_alarm_below", the probability
     of a wrong detection; comment: of the metadata; aigc: fields of the metadata that China's standard asks for;
     identifier: of the file, 16 hexadecimal digits; identifiers: the same by where it was read from: pixels,
-    credentials, metadata. They differ where marks of another file were put into this one.
+    credentials, metadata. They differ where marks of another file were put into this one; ledger: fields of
+    `ledger.Entry` and "same_file", whether the hash is that of this file; None where nothing was found or asked.
     """
 
     file: str
@@ -40,10 +44,14 @@ class Verdict(TypedDict):
     aigc: dict[str, str] | None
     identifier: str | None
     identifiers: dict[str, str | None]
+    ledger: dict | None
 
 
-def verify(path: str | os.PathLike) -> Verdict:
-    """Judge a video or picture file by its marks; InputError when it is neither."""
+def verify(path: str | os.PathLike, ledger: str | os.PathLike | None = None) -> Verdict:
+    """Judge a video or picture file by its marks; InputError when it is neither.
+
+    ledger: file in which the identifier is looked up, see `ledger`.
+    """
     file = existing_file(path, "file")
     media = _media(file)
     credentials, detection = read_credentials(file), watermark_search.detect(_frames(file, media))
@@ -51,8 +59,10 @@ def verify(path: str | os.PathLike) -> Verdict:
     identifiers = {
         "pixels": detection.identifier,
         "credentials": credentials.identifier,
-        "metadata": (fields or {}).get("ProduceID") or None,
+        "metadata": _identifier_of(fields),
     }
+    identifier = _identifier(credentials, identifiers)
+    entry = look_up(ledger, identifier) if ledger else None
     has_comment = bool(comment and comment.startswith(SYNTHETIC_COMMENT.rsplit(" ", 1)[0]))  # of any version
     if credentials.status in ("intact", "altered") and credentials.ours:
         state = credentials.status
@@ -70,9 +80,16 @@ def verify(path: str | os.PathLike) -> Verdict:
         },
         "comment": comment or None,
         "aigc": fields,
-        "identifier": _identifier(credentials, identifiers),
+        "identifier": identifier,
         "identifiers": identifiers,
+        "ledger": {**asdict(entry), "same_file": sha256(file) == entry.sha256} if entry else None,
     }
+
+
+def _identifier_of(fields: dict[str, str] | None) -> str | None:
+    """Return the identifier in the metadata; None where another producer numbers its files otherwise."""
+    number = (fields or {}).get("ProduceID", "")
+    return number if re.fullmatch(r"[0-9a-f]{16}", number) else None
 
 
 def _identifier(credentials: Credentials, identifiers: dict[str, str | None]) -> str | None:
@@ -127,7 +144,15 @@ def summary_lines(verdict: Verdict) -> list[str]:
         f"  watermark: {presence}, score {detection['score']:.1f}; a find needs {detection['threshold']:.1f}",
         f"  comment: {verdict['comment'] or 'none'}",
         f"  identifier: {_describe_identifiers(verdict)}",
+        *_describe_ledger(verdict["ledger"]),
     ]
+
+
+def _describe_ledger(entry: dict | None) -> list[str]:
+    if entry is None:
+        return []
+    same = "this very file" if entry["same_file"] else "this file is a changed copy"
+    return [f"  ledger: made {entry['made']} with model {entry['model']}, seed {entry['seed']}; {same}"]
 
 
 def _describe_identifiers(verdict: Verdict) -> str:
