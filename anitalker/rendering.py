@@ -160,7 +160,7 @@ def write_video(
     """
     total, height, width = shape
     identifier, ledger = new_identifier(), chosen_ledger()
-    filters = marks.frame_filters(width, height, options.label, options.marks, identifier)
+    filters = marks.frame_filters(width, height, options.label, options.marks, identifier, options.label_language)
     if options.marks:
         generator = Generator(model.name, model.fingerprint, options.seed, ingredients, consent, identifier)
         finish = marks.signing_step(generator)

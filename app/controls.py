@@ -17,7 +17,8 @@ from anitalker.weights import registry
 
 # `face` is chosen on the picture. Every video of the page is marked, and plays in every browser. A visitor may not name
 # files on the server.
-HIDDEN = ("face", "face_backend", "batch_size", "marks", "quality", "codec", "pose", "also", "segments")
+HIDDEN = ("face", "face_backend", "batch_size", "marks", "label_language", "quality", "codec")
+HIDDEN += ("pose", "also", "segments")
 RENDER_FIELDS = {field.name: field for field in fields(RenderOptions)}
 DUB_FIELDS = {field.name: field for field in fields(DubOptions) if field.name not in HIDDEN}
 FIELDS = {**RENDER_FIELDS, **DUB_FIELDS}

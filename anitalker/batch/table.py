@@ -26,7 +26,8 @@ OPTIONS = fields(RenderOptions)
 DEFAULTS = RenderOptions()
 DUB_DEFAULTS, NO_DUBBING = RenderOptions(size=ORIGINAL_SIZE), DubOptions()
 # Of RenderOptions, what a dub heeds.
-DUB_OPTIONS = ("seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks", "label")
+DUB_OPTIONS = ("seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks")
+DUB_OPTIONS += ("label", "label_language")
 DUB_COLUMNS = {"from": "start", "to": "stop"}  # columns named otherwise than their field of DubOptions
 DUB_COLUMNS |= {option.name: option.name for option in fields(DubOptions) if option.name not in DUB_COLUMNS.values()}
 COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", *DUB_COLUMNS)

@@ -8,7 +8,7 @@ import time
 from dataclasses import fields
 from typing import TYPE_CHECKING, NoReturn
 
-from anitalker.config import LITE_GUIDANCE, LITE_STEPS, ORIGINAL_STEPS, InputError, RenderOptions
+from anitalker.config import LABEL_LANGUAGES, LITE_GUIDANCE, LITE_STEPS, ORIGINAL_STEPS, InputError, RenderOptions
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -147,6 +147,12 @@ def add_marks_options(parser: Parser) -> None:
     """Add --label and --no-marks: whether people and machines can tell that a video is synthetic."""
     group = parser.add_argument_group("marks")
     group.add_argument("--label", action="store_true", help="the words `AI-generated` in the corner of every frame")
+    group.add_argument(
+        "--label-language",
+        choices=LABEL_LANGUAGES,
+        default=DEFAULTS["label_language"],
+        help="language of these words (default: %(default)s)",
+    )
     group.add_argument(
         "--no-marks",
         dest="marks",

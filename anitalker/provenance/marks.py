@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from anitalker.config import RenderOptions
 from anitalker.files import check_output, part_path, write_whole
 from anitalker.media.video import SYNTHETIC_COMMENT
 from anitalker.provenance.aigc import KEY, XMP_KEYWORD, aigc_json, xmp_packet
@@ -25,15 +26,20 @@ Finish = Callable[[Path, Path, str], None]  # written file, target file, title o
 
 
 def frame_filters(
-    width: int, height: int, label: bool, watermark: bool, identifier: str | None = None
+    width: int,
+    height: int,
+    label: bool,
+    watermark: bool,
+    identifier: str | None = None,
+    language: str = RenderOptions.label_language,
 ) -> tuple[FrameFilter, ...]:
     """Return the filters for the frames of one video, in their order: the visible label, then the watermark.
 
-    identifier: of the video, see `payload.new_identifier`; None draws one.
+    identifier: of the video, see `payload.new_identifier`; None draws one. language: of the label, see `label.TEXTS`.
     """
     filters: list[FrameFilter] = []
     if label:
-        filters.append(Label(width, height))
+        filters.append(Label(width, height, language))
     if watermark:
         filters.append(Watermarker(identifier))
     return tuple(filters)
@@ -55,17 +61,23 @@ def signing_step(generator: Generator) -> Finish | None:
     return partial(_sign, generator=generator, identity=identity)
 
 
-def write_picture(output: Path, frame: np.ndarray, label: bool, generator: Generator) -> None:
+def write_picture(
+    output: Path,
+    frame: np.ndarray,
+    label: bool,
+    generator: Generator,
+    language: str = RenderOptions.label_language,
+) -> None:
     """Write a frame, uint8 [H,W,3], as a PNG with the marks of a video: watermark, metadata and credentials.
 
-    label: whether the visible label is drawn, too. A generator without an identifier gets one.
+    label: whether the visible label is drawn, too, in a language. A generator without an identifier gets one.
     The file appears whole or not at all, and is recorded in the ledger that ANITALKER_LEDGER names.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     generator = replace(generator, identifier=generator.identifier or new_identifier())
-    for apply_filter in frame_filters(frame.shape[1], frame.shape[0], label, True, generator.identifier):
+    for apply_filter in frame_filters(frame.shape[1], frame.shape[0], label, True, generator.identifier, language):
         frame = apply_filter(frame)
     metadata, sign, ledger = PngInfo(), signing_step(generator), chosen_ledger()
     metadata.add_text("Comment", SYNTHETIC_COMMENT)

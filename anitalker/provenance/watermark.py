@@ -37,7 +37,7 @@ class Key:
 # Finer patterns are lost at half size, coarser ones drown in the picture.
 KEY = Key(b"anitalker watermark 2", (0.03, 0.16), True)
 OLD_KEY = Key(b"anitalker watermark 1", (0.05, 0.17), False)  # of versions before 0.2: still found, no longer written
-THETA = math.radians(48)  # cos of it serves the search, sin of it the identifier
+THETA = math.radians(44)  # cos of it serves the search, sin of it the identifier
 UNSCALED_SIDE = 512  # pixels: up to this short side a cell is one pixel; larger pictures have larger cells
 # Grey levels, rms, of the mark: more detail hides a stronger one. The highest is a PSNR of 42.3 dB. It is the same all
 # over a picture: in busy areas the detector hardly sees it, and in flat ones codecs drop a weaker one.
