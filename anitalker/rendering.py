@@ -162,7 +162,8 @@ def write_video(
     identifier, ledger = new_identifier(), chosen_ledger()
     filters = marks.frame_filters(width, height, options.label, options.marks, identifier, options.label_language)
     if options.marks:
-        generator = Generator(model.name, model.fingerprint, options.seed, ingredients, consent, identifier)
+        label = options.label_language if options.label else ""
+        generator = Generator(model.name, model.fingerprint, options.seed, ingredients, consent, identifier, label)
         finish = marks.signing_step(generator)
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import c2pa
 
 GENERATOR_NAME = "AniTalker"
+DETECTOR = "anitalker verify FILE: free, offline, part of AniTalker"
 RENDER_ASSERTION = "org.anitalker.render"  # its data names model, weights and seed
 SOFT_BINDING = "c2pa.soft-binding"  # the identifier that the watermark carries, too (C2PA specification 2.2, 18.10)
 WATERMARK_NAME = "org.anitalker.watermark.2"  # its algorithm
@@ -46,6 +47,7 @@ class Generator:
 
     ingredients: files that it was made of. The first is the filmed video that was edited; more are inputs to the edit.
     consent: who agreed to it, by the person file that speaks. identifier: of the file, as its watermark carries it.
+    visible_label: language of the label in the picture; empty: there is none.
     """
 
     model: str
@@ -54,6 +56,7 @@ class Generator:
     ingredients: tuple[Path, ...] = ()
     consent: str = ""
     identifier: str = ""
+    visible_label: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Credentials:
     status: none, intact, altered or unreadable; generator: name and version of the program; source_type: IPTC digital
     source type; made: time, ISO 8601; origin: model, weights and seed; signer: names in its certificate; trusted:
     whether that is on a trust list; problems: codes of the validator; ingredients: names of the files that it was made
-    of, the filmed one first; identifier: of the file.
+    of, the filmed one first; identifier: of the file; stamped: the time that a time-stamping authority signed.
     """
 
     status: str = "none"
@@ -76,6 +79,7 @@ class Credentials:
     problems: tuple[str, ...] = ()
     ingredients: tuple[str, ...] = ()
     identifier: str | None = None
+    stamped: str | None = None
 
     @property
     def ours(self) -> bool:
@@ -113,6 +117,9 @@ def build_manifest(generator: Generator, title: str) -> dict:
     when = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     done = {"when": when, "softwareAgent": tool}
     facts = {"model": generator.model, "weights_sha256": generator.weights, "seed": generator.seed, **tool}
+    facts["detector"] = DETECTOR
+    if generator.visible_label:
+        facts["visible_label"] = generator.visible_label
     if generator.consent:
         facts["consent"] = generator.consent
     actions = [{"action": "c2pa.created", **done, "digitalSourceType": CREATED}]
@@ -190,6 +197,7 @@ def _parse_report(report: dict) -> Credentials:
         problems,
         tuple(str(entry.get("title") or "without a name") for entry in ingredients),
         _bound_identifier(assertions.get(SOFT_BINDING)),
+        signature.get("time"),
     )
 
 

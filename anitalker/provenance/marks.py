@@ -76,7 +76,8 @@ def write_picture(
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    generator = replace(generator, identifier=generator.identifier or new_identifier())
+    identifier = generator.identifier or new_identifier()
+    generator = replace(generator, identifier=identifier, visible_label=language if label else "")
     for apply_filter in frame_filters(frame.shape[1], frame.shape[0], label, True, generator.identifier, language):
         frame = apply_filter(frame)
     metadata, sign, ledger = PngInfo(), signing_step(generator), chosen_ledger()

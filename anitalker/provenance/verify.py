@@ -47,6 +47,12 @@ class Verdict(TypedDict):
     ledger: dict | None
 
 
+class CheckedVerdict(Verdict, total=False):
+    """A verdict with the checklist of a law: its name, and "rows", see `law.Row`."""
+
+    law: dict
+
+
 def verify(path: str | os.PathLike, ledger: str | os.PathLike | None = None) -> Verdict:
     """Judge a video or picture file by its marks; InputError when it is neither.
 
