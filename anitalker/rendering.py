@@ -24,7 +24,7 @@ from anitalker.media.writer import VideoWriter
 from anitalker.media.yuv import FilmedFrame
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
 from anitalker.provenance import marks
-from anitalker.provenance.credentials import Generator
+from anitalker.provenance.credentials import Generator, with_credentials
 from anitalker.provenance.ledger import chosen_ledger
 from anitalker.provenance.payload import new_identifier
 from anitalker.runtime.device import Clock, choose_batch_size, peak_memory
@@ -151,19 +151,22 @@ def write_video(
     filmed: Iterator[FilmedFrame] | None = None,
     ingredients: tuple[Path, ...] = (),
     consent: str = "",
+    inputs: Sequence[PathLike] = (),
 ) -> RenderFacts:
     """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
 
     shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
-    keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients, consent: see Generator. The
-    file appears whole or not at all, and is recorded in the ledger that ANITALKER_LEDGER names.
+    keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients, consent: see Generator;
+    inputs: files, of which those with credentials of their own are named in the new ones. The file appears whole or not
+    at all, and is recorded in the ledger that ANITALKER_LEDGER names.
     """
     total, height, width = shape
     identifier, ledger = new_identifier(), chosen_ledger()
     filters = marks.frame_filters(width, height, options.label, options.marks, identifier, options.label_language)
     if options.marks:
         label = options.label_language if options.label else ""
-        generator = Generator(model.name, model.fingerprint, options.seed, ingredients, consent, identifier, label)
+        named = (ingredients, consent, identifier, label, with_credentials(inputs))
+        generator = Generator(model.name, model.fingerprint, options.seed, *named)
         finish = marks.signing_step(generator)
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")

@@ -135,6 +135,7 @@ def dub(
             keep=kept,
             filmed=iter(drawn.popleft, None),
             ingredients=(clip.path,),
+            inputs=() if speech is None else (speech,),
         )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,6 +39,9 @@ MEDIA_TYPES |= {
     ".png": "image/png",
     ".webp": "image/webp",
     ".gif": "image/gif",
+    ".wav": "audio/wav",
+    ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4",
 }
 log = logging.getLogger(__name__)
 
@@ -47,7 +52,8 @@ class Generator:
 
     ingredients: files that it was made of. The first is the filmed video that was edited; more are inputs to the edit.
     consent: who agreed to it, by the person file that speaks. identifier: of the file, as its watermark carries it.
-    visible_label: language of the label in the picture; empty: there is none.
+    visible_label: language of the label in the picture; empty: there is none. inputs: files with credentials of their
+    own that it was made from, such as the portrait; they are kept.
     """
 
     model: str
@@ -57,6 +63,7 @@ class Generator:
     consent: str = ""
     identifier: str = ""
     visible_label: str = ""
+    inputs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,14 +102,21 @@ def sign_file(source: Path, target: Path, generator: Generator, identity: Signin
     import c2pa
 
     settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False, **OFFLINE}}
-    signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(identity.algorithm.encode(), identity.chain, identity.key, None))
+    authority = identity.timestamp_url.encode() or None
+    facts = c2pa.C2paSignerInfo(identity.algorithm.encode(), identity.chain, identity.key, authority)
+    signer = c2pa.Signer.from_info(facts)
     try:
         with open(source, "rb") as reader, open(target, "w+b") as writer:
             builder = c2pa.Builder(build_manifest(generator, title), c2pa.Context.from_dict(settings))
-            for number, file in enumerate(generator.ingredients):
-                _add_ingredient(builder, number, file)
+            for number, file in enumerate((*generator.ingredients, *generator.inputs)):
+                _add_ingredient(builder, number, file, is_parent=number == 0 and bool(generator.ingredients))
             builder.sign(signer, MEDIA_TYPES[target.suffix.lower()], reader, writer)
     except c2pa.C2paError as error:
+        if authority and "http" in str(error).lower():
+            raise InputError(
+                f"the time-stamping authority {identity.timestamp_url!r} does not answer as it should "
+                f"({_shortened(error)}); give another one, or none"
+            ) from None
         raise InputError(
             f"the credentials cannot be signed ({error}); check ANITALKER_CERTIFICATE, or give --no-marks"
         ) from None
@@ -122,9 +136,11 @@ def build_manifest(generator: Generator, title: str) -> dict:
         facts["visible_label"] = generator.visible_label
     if generator.consent:
         facts["consent"] = generator.consent
+    labels = [_ingredient_label(number) for number in range(len(generator.ingredients) + len(generator.inputs))]
     actions = [{"action": "c2pa.created", **done, "digitalSourceType": CREATED}]
+    if labels and not generator.ingredients:
+        actions[0]["parameters"] = {"ingredientIds": labels}
     if generator.ingredients:
-        labels = [_ingredient_label(number) for number in range(len(generator.ingredients))]
         edited = {"action": "c2pa.edited", **done, "digitalSourceType": EDITED}
         if labels[1:]:
             edited["parameters"] = {"ingredientIds": labels[1:]}
@@ -139,11 +155,17 @@ def build_manifest(generator: Generator, title: str) -> dict:
     return {"claim_generator_info": [tool], "title": title, "assertions": assertions}
 
 
-def _add_ingredient(builder: c2pa.Builder, number: int, file: Path) -> None:
+def with_credentials(files: Iterable[str | os.PathLike]) -> tuple[Path, ...]:
+    """Return those of some files that carry credentials, each once, damaged ones left out."""
+    paths = dict.fromkeys(map(Path, files))
+    return tuple(path for path in paths if read_credentials(path).status in ("intact", "altered"))
+
+
+def _add_ingredient(builder: c2pa.Builder, number: int, file: Path, is_parent: bool) -> None:
     """Name a file as an ingredient, with its credentials, validated as they are; the file is read piece by piece."""
     import c2pa
 
-    relation = "inputTo" if number else "parentOf"
+    relation = "parentOf" if is_parent else "inputTo"
     facts = {"title": file.name, "relationship": relation, "label": _ingredient_label(number)}
     try:
         with open(file, "rb") as stream:
@@ -171,8 +193,12 @@ def read_credentials(file: Path) -> Credentials:
                 return Credentials()
             report = json.loads(reader.json())
     except c2pa.C2paError as error:
-        return Credentials("unreadable", problems=(" ".join(str(error).split())[:200],))
+        return Credentials("unreadable", problems=(_shortened(error),))
     return _parse_report(report)
+
+
+def _shortened(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _parse_report(report: dict) -> Credentials:

@@ -186,4 +186,5 @@ def _describe_credentials(credentials: dict) -> str:
     model += f", consent: {origin['consent']}" if origin.get("consent") else ""
     signer, generator, made = credentials["signer"], credentials["generator"], credentials["made"]
     source = f", from {', '.join(credentials['ingredients'])}" if credentials["ingredients"] else ""
-    return f"{signature}, {trust}: {signer}; {generator}, {kind}, {made}{model}{source}"
+    stamped = f" (stamped by an authority: {credentials['stamped']})" if credentials["stamped"] else ""
+    return f"{signature}, {trust}: {signer}; {generator}, {kind}, {made}{stamped}{model}{source}"
