@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CROP = 256  # side of the face crop in pixels
 POSE_SIZE = 6  # yaw, pitch, roll [radians], x, y [crop widths from the centre], log of the face height [crop widths]
 LANDMARKS = 468  # MediaPipe face mesh
+LABEL_LANGUAGES = ("en", "zh", "de", "es", "fr", "it", "nl", "pl", "pt", "sv")  # of the visible label
 
 EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised", "afraid", "disgusted")
 EXPRESSIONS = (
@@ -29,8 +30,7 @@ class InputError(ValueError):
 
 
 ORIGINAL_SIZE = "original"  # of RenderOptions.size: no limit
-LITE_STEPS, LITE_GUIDANCE = 8, 1.25  # where RenderOptions do not say
-ORIGINAL_STEPS = 10  # its authors take 50: docs/performance.md, sampler steps
+LITE_STEPS, LITE_GUIDANCE, ORIGINAL_STEPS = 8, 1.25, 10  # the original's authors take 50: docs/performance.md
 
 
 def _option(default, about: str, low=None, high: float | None = None, unit: str = "", allowed=(), name: str = ""):
@@ -74,10 +74,10 @@ class RenderOptions:
     quality: int = _option(17, "quality of the video: less is better and larger, 0 loses nothing", 0, 51)
     codec: str = _option("h264", "how the video is encoded", allowed=("h264", "hevc"))
     enhance: str = _option("", "restore the portrait's faces before they move", allowed=("", "gfpgan"))
-    # None: `runtime.device.choose_batch_size`.
     batch_size: int | None = _option(None, "frames decoded at once; does not change the result", 1, 256)
     marks: bool = _option(True, "content credentials and an invisible watermark say that an AI made the video")
     label: bool = _option(False, "the words `AI-generated` in the corner of every frame")
+    label_language: str = _option("en", "language of these words", allowed=LABEL_LANGUAGES)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _size(self.size))

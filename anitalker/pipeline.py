@@ -173,7 +173,8 @@ class Talker:
         called with each frame, uint8 [H,W,3], before it is marked and written.
         """
         clock, recordings = Clock(), dict(speech_for or {})
-        check_output_is_no_input(check_output(output), portrait, speech, *recordings.values())
+        inputs = (speech, *recordings.values())
+        check_output_is_no_input(check_output(output), portrait, *inputs)
         self.model.check(options)
         track = Soundtrack.read(speech, recordings)
         for sentence in track.warnings():
@@ -185,7 +186,7 @@ class Talker:
         motions = self.motion(portrait, track, options, progress)
         clock("motion")
         with track.file() as sound:
-            return self._write(portrait, motions, output, sound, options, clock, progress, on_frame)
+            return self._write(portrait, motions, output, sound, options, clock, progress, on_frame, inputs)
 
     def reenact(
         self,
@@ -211,7 +212,7 @@ class Talker:
         clock("encode")
         motions = driving.motions_of(self.model, drive, portrait.faces, relative)
         sound = clip if probe(clip).audio_codec else None
-        return self._write(portrait, motions, output, sound, options, clock, progress, on_frame)
+        return self._write(portrait, motions, output, sound, options, clock, progress, on_frame, (clip,))
 
     def dub(
         self,
@@ -269,12 +270,11 @@ class Talker:
         clock: Clock,
         progress: Progress,
         on_frame: Callable[[np.ndarray], None] | None = None,
+        inputs: Sequence[PathLike] = (),
     ) -> RenderFacts:
         height, width = portrait.picture.shape[:2] if options.frame == "full" else (self.model.size,) * 2
         shape = (len(motions[0]), height, width)
         frames = estimate.announced(self.draw(portrait, motions, options), shape[0])
-        options, consent = replace(options, size=portrait.size), portrait.consent
-        frames = rendering.shown_to(on_frame, frames)
-        return rendering.write_video(
-            self.model, frames, shape, output, sound, options, clock, progress, consent=consent
-        )
+        frames, options = rendering.shown_to(on_frame, frames), replace(options, size=portrait.size)
+        more = {"consent": portrait.consent, "inputs": (*portrait.files, *inputs)}
+        return rendering.write_video(self.model, frames, shape, output, sound, options, clock, progress, **more)

@@ -34,7 +34,7 @@ class Portrait:
 
     indices: of these faces among the faces found; found: the chosen faces, in pixels of `picture`; size: to which the
     picture was reduced, as in RenderOptions; photos: crops of more pictures of each face; traits of each face, and
-    consent (who agreed): of a person file.
+    consent (who agreed): of a person file; files: that it was read from.
     """
 
     picture: np.ndarray
@@ -45,6 +45,7 @@ class Portrait:
     photos: tuple[tuple[Crop, ...], ...] = ()
     traits: tuple[PersonTraits | None, ...] = ()
     consent: str = ""
+    files: tuple[Path, ...] = ()
 
 
 def read_portrait(
@@ -99,7 +100,8 @@ def prepare_portrait(
     if any(photos) or load_enhancer is not None or any(known is not None for known in traits):
         prepared = _prepare(model, pixels, faces, source, photos, traits)
     consent = "" if person is None else person.consent
-    return Portrait(pixels, prepared, tuple(indices), tuple(faces), size, tuple(photos), traits, consent)
+    files = () if isinstance(picture, np.ndarray) else (Path(picture), *map(Path, also))
+    return Portrait(pixels, prepared, tuple(indices), tuple(faces), size, tuple(photos), traits, consent, files)
 
 
 def _traits(model: Model, person: PersonFile | None, file: object) -> PersonTraits | None:

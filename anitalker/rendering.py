@@ -24,7 +24,9 @@ from anitalker.media.writer import VideoWriter
 from anitalker.media.yuv import FilmedFrame
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
 from anitalker.provenance import marks
-from anitalker.provenance.credentials import Generator
+from anitalker.provenance.credentials import Generator, with_credentials
+from anitalker.provenance.ledger import chosen_ledger
+from anitalker.provenance.payload import new_identifier
 from anitalker.runtime.device import Clock, choose_batch_size, peak_memory
 
 Item = TypeVar("Item")
@@ -39,7 +41,8 @@ class RenderFacts(TypedDict):
 
     fps: a whole number, or a fraction as of 30000/1001; seconds: its length; width, height: pixels; size, codec,
     quality: as in RenderOptions; timings: seconds of work by stage; real_time_factor: seconds of work per second of
-    video; peak_rss_mb: largest resident memory of the process in MiB, None where the system does not tell.
+    video; peak_rss_mb: largest resident memory of the process in MiB, None where the system does not tell;
+    identifier: of this file, as its marks carry it.
     """
 
     output: str
@@ -56,6 +59,7 @@ class RenderFacts(TypedDict):
     peak_rss_mb: float | None
     model: str
     seed: int
+    identifier: str
 
 
 def render(
@@ -147,29 +151,36 @@ def write_video(
     filmed: Iterator[FilmedFrame] | None = None,
     ingredients: tuple[Path, ...] = (),
     consent: str = "",
+    inputs: Sequence[PathLike] = (),
 ) -> RenderFacts:
     """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
 
     shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
-    keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients, consent: see Generator. The
-    file appears whole or not at all.
+    keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients, consent: see Generator;
+    inputs: files, of which those with credentials of their own are named in the new ones. The file appears whole or not
+    at all, and is recorded in the ledger that ANITALKER_LEDGER names.
     """
     total, height, width = shape
-    filters = marks.frame_filters(width, height, options.label, options.marks)
+    identifier, ledger = new_identifier(), chosen_ledger()
+    filters = marks.frame_filters(width, height, options.label, options.marks, identifier, options.label_language)
     if options.marks:
-        finish = marks.signing_step(Generator(model.name, model.fingerprint, options.seed, ingredients, consent))
+        label = options.label_language if options.label else ""
+        named = (ingredients, consent, identifier, label, with_credentials(inputs))
+        generator = Generator(model.name, model.fingerprint, options.seed, *named)
+        finish = marks.signing_step(generator)
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
         finish = None
     codec, quality = options.codec, options.quality
-    device = model.device.type
-    with VideoWriter(
-        output, width, height, sound, filters, finish, device, fps=fps, codec=codec, quality=quality, keep=keep
-    ) as writer:
+    device, tags = model.device.type, marks.metadata_tags(identifier)
+    settings = {"fps": fps, "codec": codec, "quality": quality, "keep": keep, "tags": tags}
+    with VideoWriter(output, width, height, sound, filters, finish, device, **settings) as writer:
         for done, frame in enumerate(frames, 1):
             writer.write(frame, None if filmed is None else next(filmed))
             if progress:
                 progress("frames", done, total)
+    if ledger:
+        ledger.record(identifier, model.name, options.seed, Path(output))
     clock("frames")
     return {
         "output": str(output),
@@ -186,4 +197,5 @@ def write_video(
         "peak_rss_mb": peak_memory(),
         "model": model.name,
         "seed": options.seed,
+        "identifier": identifier,
     }

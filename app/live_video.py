@@ -61,7 +61,9 @@ class LiveVideo:
         self.fps = fps
         self.height, self.width = small_size(picture_size)
         self._speech, self._watched = speech, 0
-        self._filters = marks.frame_filters(self.width, self.height, options.label, options.marks)
+        self._filters = marks.frame_filters(
+            self.width, self.height, options.label, options.marks, language=options.label_language
+        )
         self._writer = contextlib.ExitStack()
         self._fragments: FragmentWriter | None = None
 

@@ -104,7 +104,9 @@ class Stills:
         assert talker.model.streaming is not None
         code = moved(talker.model.streaming, code, face.motion, options)
         frame = next(iter(talker.model.render_frames(face, code)))
-        for apply_filter in marks.frame_filters(frame.shape[1], frame.shape[0], options.label, options.marks):
+        height, width = frame.shape[:2]
+        language = options.label_language
+        for apply_filter in marks.frame_filters(width, height, options.label, options.marks, language=language):
             frame = apply_filter(frame)
         return jpeg_address(frame)
 
@@ -119,7 +121,7 @@ class Stills:
             codes.append(moved(talker.model.streaming, code, face.motion, options))
         frame = next(iter(talker.draw(portrait, codes, options)))
         generator = Generator(talker.name, talker.model.fingerprint, consent=portrait.consent)
-        marks.write_picture(output, frame, options.label, generator)
+        marks.write_picture(output, frame, options.label, generator, options.label_language)
         return frame.shape[0], frame.shape[1]
 
     def _estimate(

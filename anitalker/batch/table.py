@@ -26,7 +26,8 @@ OPTIONS = fields(RenderOptions)
 DEFAULTS = RenderOptions()
 DUB_DEFAULTS, NO_DUBBING = RenderOptions(size=ORIGINAL_SIZE), DubOptions()
 # Of RenderOptions, what a dub heeds.
-DUB_OPTIONS = ("also", "seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks", "label")
+DUB_OPTIONS = ("also", "seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks")
+DUB_OPTIONS += ("label", "label_language")
 FILE_OPTIONS = ("pose", "timeline")  # of RenderOptions: files
 DUB_COLUMNS = {"from": "start", "to": "stop"}  # columns named otherwise than their field of DubOptions
 DUB_COLUMNS |= {option.name: option.name for option in fields(DubOptions) if option.name not in DUB_COLUMNS.values()}
@@ -34,13 +35,7 @@ COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", *DUB_COLUMNS)
 COLUMNS += tuple(option.name for option in OPTIONS)
 MAX_LINES, MAX_BYTES, MAX_CELL_CHARACTERS = 100_000, 2**28, 20_000
 MAX_ID_CHARACTERS = 100  # and twice as many bytes: it becomes a file name
-RESERVED_NAMES = {
-    "con",
-    "prn",
-    "aux",
-    "nul",
-    *(f"{name}{n}" for name in ("com", "lpt") for n in range(10)),
-}  # of Windows
+RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(10))}  # Windows'
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "1"), ("false", "no", "0")
 
 

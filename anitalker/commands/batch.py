@@ -71,6 +71,7 @@ def add_arguments(parser: options.Parser) -> None:
     )
     parser.add_argument("--keep-going", action="store_true", help="render the good lines of a table with bad ones")
     parser.add_argument("--dry-run", action="store_true", help="check every line, say what would be done, do nothing")
+    options.add_timestamp_option(parser)
     options.add_common_options(parser)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from dataclasses import fields
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from anitalker.config import (
     EMOTIONS,
     EXPRESSIONS,
+    LABEL_LANGUAGES,
     LITE_GUIDANCE,
     LITE_STEPS,
     ORIGINAL_STEPS,
@@ -170,10 +172,38 @@ def add_encoding_options(parser: Parser) -> None:
     group.add_argument("--codec", choices=("h264", "hevc"), default=DEFAULTS["codec"], help="default: %(default)s")
 
 
+class _SetTimestamp(argparse.Action):
+    """Puts the address into the variable that every process of the command reads, those of batch workers too."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from anitalker.provenance.identity import TIMESTAMP_VARIABLE, check_timestamp_url
+
+        os.environ[TIMESTAMP_VARIABLE] = check_timestamp_url(str(values))
+
+
+def add_timestamp_option(parser: argparse._ActionsContainer) -> None:
+    """Add --timestamp."""
+    parser.add_argument(
+        "--timestamp",
+        action=_SetTimestamp,
+        default=argparse.SUPPRESS,
+        metavar="URL",
+        help="an authority (RFC 3161) that stamps the time of the credentials: it gets a hash, nothing else "
+        "(default: ANITALKER_TIMESTAMP, or none)",
+    )
+
+
 def add_marks_options(parser: Parser) -> None:
     """Add --label and --no-marks: whether people and machines can tell that a video is synthetic."""
     group = parser.add_argument_group("marks")
     group.add_argument("--label", action="store_true", help="the words `AI-generated` in the corner of every frame")
+    group.add_argument(
+        "--label-language",
+        choices=LABEL_LANGUAGES,
+        default=DEFAULTS["label_language"],
+        help="language of these words (default: %(default)s)",
+    )
+    add_timestamp_option(group)
     group.add_argument(
         "--no-marks",
         dest="marks",

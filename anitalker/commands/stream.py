@@ -72,7 +72,9 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
     portrait = talker.prepare(arguments.portrait, render_options)
     height, width = portrait.picture.shape[:2] if render_options.frame == "full" else (talker.model.size,) * 2
     # No credentials: a stream has no end that could be signed.
-    filters = frame_filters(width, height, render_options.label, render_options.marks)
+    filters = frame_filters(
+        width, height, render_options.label, render_options.marks, language=render_options.label_language
+    )
     is_late = deadline(MAX_DELAY_SECONDS) if arguments.idle else (lambda frame: False)
     stream = StreamingTalker(talker, portrait, render_options, lookahead or LOOKAHEAD_FRAMES, arguments.level, is_late)
     stream.warm()

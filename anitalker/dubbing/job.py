@@ -160,6 +160,7 @@ def dub(
             filmed=iter(drawn.popleft, None),
             ingredients=(clip.path,),
             consent="; ".join(dict.fromkeys(mouth.consent for mouth in known if mouth.consent)),
+            inputs=() if speech is None else (speech,),
         )
 
 

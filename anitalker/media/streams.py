@@ -49,6 +49,7 @@ class Media:
     audio_codec: str | None = None
     audio_rate: int | None = None
     comment: str | None = None
+    aigc: str | None = None
     video_index: int | None = None
     audio_index: int | None = None
     pixel_aspect: float = 1.0
@@ -89,8 +90,9 @@ def parse_media(text: str) -> Media:
     properties: dict = {"seconds": None}
     if match := re.search(r"Duration: (\d+):(\d+):([\d.]+)", text):
         properties["seconds"] = int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
-    if match := re.search(r"^ +comment +: (.*)$", text, re.MULTILINE):
-        properties["comment"] = match[1].strip()
+    for key in ("comment", "AIGC"):
+        if match := re.search(rf"^ +{key} +: (.*)$", text, re.MULTILINE):
+            properties[key.lower()] = match[1].strip()
     properties["tracks"] = tuple(Track(int(index), kind, codec) for index, kind, codec in TRACK.findall(text))
     if video := _chosen(text, "Video"):
         properties |= _video_properties(video)

@@ -6,9 +6,10 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class VideoWriter:
     pixel. filters: applied to every frame, in this order; finish(written, target, title): makes the final file of the
     written one, None: the written file is final; device, codec, quality: see `encoder.encoder_arguments`; fps: frames
     per second; keep: a clip whose other audio tracks, subtitles and chapters are kept, see `kept_tracks`. Where the
-    output is shorter than the clip, give the clip with as many frames.
+    output is shorter than the clip, give the clip with as many frames. tags: metadata of the file, by key.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class VideoWriter:
         codec: str = RenderOptions.codec,
         quality: int = RenderOptions.quality,
         keep: Clip | None = None,
+        tags: Mapping[str, str] = MappingProxyType({}),
     ):
         self.path = check_output(path)
         sound = None if speech_path is None else sound_arguments(speech_path, 1)
@@ -80,7 +82,16 @@ class VideoWriter:
         # Of kept tracks and chapters the tags stay, of the file's own none.
         command += ["-map_metadata:g" if kept[1] else "-map_metadata", "-1", "-map_chapters", "-1", *kept[1]]
         command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", "-metadata", f"description={SYNTHETIC_COMMENT}"]
-        command += ["-movflags", "+faststart", "-f", "mp4", f"file:{self._part}"]
+        for key, value in tags.items():
+            command += ["-metadata", f"{key}={value}"]
+        # With tags of other keys than iTunes's all of them stand in moov/udta/meta as key and value.
+        command += [
+            "-movflags",
+            "+faststart+use_metadata_tags" if tags else "+faststart",
+            "-f",
+            "mp4",
+            f"file:{self._part}",
+        ]
         self._process = start_ffmpeg(command, stdin=PIPE, stderr=self._errors)
         assert self._process.stdin is not None
         self._stdin = self._process.stdin

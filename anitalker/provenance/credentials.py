@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,15 +19,17 @@ from typing import TYPE_CHECKING
 from anitalker import __version__
 from anitalker.config import InputError
 from anitalker.provenance.identity import SigningIdentity
+from anitalker.provenance.source_types import CREATED, EDITED
 from anitalker.weights.registry import sha256
 
 if TYPE_CHECKING:
     import c2pa
 
 GENERATOR_NAME = "AniTalker"
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-EDITED_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+DETECTOR = "anitalker verify FILE: free, offline, part of AniTalker"
 RENDER_ASSERTION = "org.anitalker.render"  # its data names model, weights and seed
+SOFT_BINDING = "c2pa.soft-binding"  # the identifier that the watermark carries, too (C2PA specification 2.2, 18.10)
+WATERMARK_NAME = "org.anitalker.watermark.2"  # its algorithm
 OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}  # settings of c2pa-python
 MEDIA_TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime", ".m4v": "video/mp4", ".avi": "video/avi"}
 OTHER_MEDIA_TYPE = "application/octet-stream"  # of ingredients that cannot carry credentials
@@ -35,6 +39,9 @@ MEDIA_TYPES |= {
     ".png": "image/png",
     ".webp": "image/webp",
     ".gif": "image/gif",
+    ".wav": "audio/wav",
+    ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4",
 }
 log = logging.getLogger(__name__)
 
@@ -44,7 +51,9 @@ class Generator:
     """What generated a file: name of the model, SHA-256 of its weights (of two files joined by a plus), seed.
 
     ingredients: files that it was made of. The first is the filmed video that was edited; more are inputs to the edit.
-    consent: who agreed to it, by the person file that speaks.
+    consent: who agreed to it, by the person file that speaks. identifier: of the file, as its watermark carries it.
+    visible_label: language of the label in the picture; empty: there is none. inputs: files with credentials of their
+    own that it was made from, such as the portrait; they are kept.
     """
 
     model: str
@@ -52,6 +61,9 @@ class Generator:
     seed: int | None = None
     ingredients: tuple[Path, ...] = ()
     consent: str = ""
+    identifier: str = ""
+    visible_label: str = ""
+    inputs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ class Credentials:
     status: none, intact, altered or unreadable; generator: name and version of the program; source_type: IPTC digital
     source type; made: time, ISO 8601; origin: model, weights and seed; signer: names in its certificate; trusted:
     whether that is on a trust list; problems: codes of the validator; ingredients: names of the files that it was made
-    of, the filmed one first.
+    of, the filmed one first; identifier: of the file; stamped: the time that a time-stamping authority signed.
     """
 
     status: str = "none"
@@ -73,6 +85,8 @@ class Credentials:
     trusted: bool = False
     problems: tuple[str, ...] = ()
     ingredients: tuple[str, ...] = ()
+    identifier: str | None = None
+    stamped: str | None = None
 
     @property
     def ours(self) -> bool:
@@ -88,14 +102,21 @@ def sign_file(source: Path, target: Path, generator: Generator, identity: Signin
     import c2pa
 
     settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False, **OFFLINE}}
-    signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(identity.algorithm.encode(), identity.chain, identity.key, None))
+    authority = identity.timestamp_url.encode() or None
+    facts = c2pa.C2paSignerInfo(identity.algorithm.encode(), identity.chain, identity.key, authority)
+    signer = c2pa.Signer.from_info(facts)
     try:
         with open(source, "rb") as reader, open(target, "w+b") as writer:
             builder = c2pa.Builder(build_manifest(generator, title), c2pa.Context.from_dict(settings))
-            for number, file in enumerate(generator.ingredients):
-                _add_ingredient(builder, number, file)
+            for number, file in enumerate((*generator.ingredients, *generator.inputs)):
+                _add_ingredient(builder, number, file, is_parent=number == 0 and bool(generator.ingredients))
             builder.sign(signer, MEDIA_TYPES[target.suffix.lower()], reader, writer)
     except c2pa.C2paError as error:
+        if authority and "http" in str(error).lower():
+            raise InputError(
+                f"the time-stamping authority {identity.timestamp_url!r} does not answer as it should "
+                f"({_shortened(error)}); give another one, or none"
+            ) from None
         raise InputError(
             f"the credentials cannot be signed ({error}); check ANITALKER_CERTIFICATE, or give --no-marks"
         ) from None
@@ -110,25 +131,41 @@ def build_manifest(generator: Generator, title: str) -> dict:
     when = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     done = {"when": when, "softwareAgent": tool}
     facts = {"model": generator.model, "weights_sha256": generator.weights, "seed": generator.seed, **tool}
+    facts["detector"] = DETECTOR
+    if generator.visible_label:
+        facts["visible_label"] = generator.visible_label
     if generator.consent:
         facts["consent"] = generator.consent
-    actions = [{"action": "c2pa.created", **done, "digitalSourceType": SOURCE_TYPE}]
+    labels = [_ingredient_label(number) for number in range(len(generator.ingredients) + len(generator.inputs))]
+    actions = [{"action": "c2pa.created", **done, "digitalSourceType": CREATED}]
+    if labels and not generator.ingredients:
+        actions[0]["parameters"] = {"ingredientIds": labels}
     if generator.ingredients:
-        labels = [_ingredient_label(number) for number in range(len(generator.ingredients))]
-        edited = {"action": "c2pa.edited", **done, "digitalSourceType": EDITED_SOURCE_TYPE}
+        edited = {"action": "c2pa.edited", **done, "digitalSourceType": EDITED}
         if labels[1:]:
             edited["parameters"] = {"ingredientIds": labels[1:]}
         actions = [{"action": "c2pa.opened", **done, "parameters": {"ingredientIds": labels[:1]}}, edited]
         facts["ingredients"] = [{"title": file.name, "sha256": sha256(file)} for file in generator.ingredients]
     assertions = [{"label": "c2pa.actions", "data": {"actions": actions}}, {"label": RENDER_ASSERTION, "data": facts}]
+    if generator.identifier:
+        facts["identifier"] = generator.identifier
+        block = {"scope": {}, "value": generator.identifier}
+        actions.append({"action": "c2pa.watermarked.bound", **done})
+        assertions.append({"label": SOFT_BINDING, "data": {"alg": WATERMARK_NAME, "blocks": [block]}})
     return {"claim_generator_info": [tool], "title": title, "assertions": assertions}
 
 
-def _add_ingredient(builder: c2pa.Builder, number: int, file: Path) -> None:
+def with_credentials(files: Iterable[str | os.PathLike]) -> tuple[Path, ...]:
+    """Return those of some files that carry credentials, each once, damaged ones left out."""
+    paths = dict.fromkeys(map(Path, files))
+    return tuple(path for path in paths if read_credentials(path).status in ("intact", "altered"))
+
+
+def _add_ingredient(builder: c2pa.Builder, number: int, file: Path, is_parent: bool) -> None:
     """Name a file as an ingredient, with its credentials, validated as they are; the file is read piece by piece."""
     import c2pa
 
-    relation = "inputTo" if number else "parentOf"
+    relation = "parentOf" if is_parent else "inputTo"
     facts = {"title": file.name, "relationship": relation, "label": _ingredient_label(number)}
     try:
         with open(file, "rb") as stream:
@@ -156,8 +193,12 @@ def read_credentials(file: Path) -> Credentials:
                 return Credentials()
             report = json.loads(reader.json())
     except c2pa.C2paError as error:
-        return Credentials("unreadable", problems=(" ".join(str(error).split())[:200],))
+        return Credentials("unreadable", problems=(_shortened(error),))
     return _parse_report(report)
+
+
+def _shortened(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _parse_report(report: dict) -> Credentials:
@@ -181,4 +222,13 @@ def _parse_report(report: dict) -> Credentials:
         "signingCredential.untrusted" not in problems,
         problems,
         tuple(str(entry.get("title") or "without a name") for entry in ingredients),
+        _bound_identifier(assertions.get(SOFT_BINDING)),
+        signature.get("time"),
     )
+
+
+def _bound_identifier(binding: object) -> str | None:
+    """Return the identifier of a soft binding of ours; None of another one, or of none."""
+    if not isinstance(binding, dict) or binding.get("alg") != WATERMARK_NAME or not binding.get("blocks"):
+        return None
+    return str(binding["blocks"][0].get("value"))

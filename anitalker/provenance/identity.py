@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 ISSUER = "AniTalker, self-issued on this machine"
+TIMESTAMP_VARIABLE = "ANITALKER_TIMESTAMP"
 VALID_YEARS = 10  # of the identity of a machine
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class SigningIdentity:
     chain: bytes
     key: bytes
     algorithm: str  # of C2PA: es256, es384, es512, ps256 or ed25519
+    timestamp_url: str = ""  # of an authority that stamps the time (RFC 3161); empty: none is asked
 
 
 def config_dir() -> Path:
@@ -45,8 +48,8 @@ def config_dir() -> Path:
 def signing_identity() -> SigningIdentity | None:
     """Return the identity of ANITALKER_CERTIFICATE and ANITALKER_KEY (PEM files), else that of this machine.
 
-    The latter is made if there is none yet. None, and a warning, where c2pa-python cannot be used. InputError for files
-    that cannot be used.
+    The latter is made if there is none yet. ANITALKER_TIMESTAMP is the address of its time-stamping authority. None,
+    and a warning, where c2pa-python cannot be used. InputError for files and addresses that cannot be used.
     """
     try:
         import c2pa  # noqa: F401
@@ -54,9 +57,15 @@ def signing_identity() -> SigningIdentity | None:
         log.warning("no content credentials: c2pa-python cannot be used (%s); pip install c2pa-python", error)
         return None
     certificate, key = os.environ.get("ANITALKER_CERTIFICATE"), os.environ.get("ANITALKER_KEY")
-    if certificate or key:
-        return _read_user_identity(certificate, key)
-    return _machine_identity(str(config_dir()))
+    identity = _read_user_identity(certificate, key) if certificate or key else _machine_identity(str(config_dir()))
+    return replace(identity, timestamp_url=check_timestamp_url(os.environ.get(TIMESTAMP_VARIABLE, "")))
+
+
+def check_timestamp_url(url: str) -> str:
+    """Return the address of a time-stamping authority, or an empty one; InputError if it is not one of http."""
+    if url and not re.fullmatch(r"https?://[^\s/]+\S*", url):
+        raise InputError(f"timestamp is {url[:80]!r}; allowed is the address of an RFC 3161 authority: http://...")
+    return url
 
 
 def _read_user_identity(chain: str | None, key: str | None) -> SigningIdentity:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from anitalker.config import RenderOptions
 from anitalker.files import check_output, part_path, write_whole
 from anitalker.media.video import SYNTHETIC_COMMENT
+from anitalker.provenance.aigc import KEY, XMP_KEYWORD, aigc_json, xmp_packet
 from anitalker.provenance.credentials import Generator, sign_file
 from anitalker.provenance.identity import SigningIdentity, signing_identity
 from anitalker.provenance.label import Label
+from anitalker.provenance.ledger import chosen_ledger
+from anitalker.provenance.payload import new_identifier
 from anitalker.provenance.sign_apart import is_large, sign_apart
 from anitalker.provenance.watermark import Watermarker
 
@@ -20,14 +25,29 @@ FrameFilter = Callable[[np.ndarray], np.ndarray]  # uint8 [H,W,3] -> uint8 [H,W,
 Finish = Callable[[Path, Path, str], None]  # written file, target file, title of the file
 
 
-def frame_filters(width: int, height: int, label: bool, watermark: bool) -> tuple[FrameFilter, ...]:
-    """Return the filters for the frames of one video, in their order: the visible label, then the watermark."""
+def frame_filters(
+    width: int,
+    height: int,
+    label: bool,
+    watermark: bool,
+    identifier: str | None = None,
+    language: str = RenderOptions.label_language,
+) -> tuple[FrameFilter, ...]:
+    """Return the filters for the frames of one video, in their order: the visible label, then the watermark.
+
+    identifier: of the video, see `payload.new_identifier`; None draws one. language: of the label, see `label.TEXTS`.
+    """
     filters: list[FrameFilter] = []
     if label:
-        filters.append(Label(width, height))
+        filters.append(Label(width, height, language))
     if watermark:
-        filters.append(Watermarker())
+        filters.append(Watermarker(identifier))
     return tuple(filters)
+
+
+def metadata_tags(identifier: str) -> dict[str, str]:
+    """Return the tags of a video, by key, beside its comment: what China's standard asks for."""
+    return {KEY: aigc_json(identifier)}
 
 
 def signing_step(generator: Generator) -> Finish | None:
@@ -41,21 +61,31 @@ def signing_step(generator: Generator) -> Finish | None:
     return partial(_sign, generator=generator, identity=identity)
 
 
-def write_picture(output: Path, frame: np.ndarray, label: bool, generator: Generator) -> None:
-    """Write a frame, uint8 [H,W,3], as a PNG with the marks of a video: watermark, comment and credentials.
+def write_picture(
+    output: Path,
+    frame: np.ndarray,
+    label: bool,
+    generator: Generator,
+    language: str = RenderOptions.label_language,
+) -> None:
+    """Write a frame, uint8 [H,W,3], as a PNG with the marks of a video: watermark, metadata and credentials.
 
-    label: whether the visible label is drawn, too. The file appears whole or not at all.
+    label: whether the visible label is drawn, too, in a language. A generator without an identifier gets one.
+    The file appears whole or not at all, and is recorded in the ledger that ANITALKER_LEDGER names.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    for apply_filter in frame_filters(frame.shape[1], frame.shape[0], label, watermark=True):
+    identifier = generator.identifier or new_identifier()
+    generator = replace(generator, identifier=identifier, visible_label=language if label else "")
+    for apply_filter in frame_filters(frame.shape[1], frame.shape[0], label, True, generator.identifier, language):
         frame = apply_filter(frame)
-    comment, sign = PngInfo(), signing_step(generator)
-    comment.add_text("Comment", SYNTHETIC_COMMENT)
+    metadata, sign, ledger = PngInfo(), signing_step(generator), chosen_ledger()
+    metadata.add_text("Comment", SYNTHETIC_COMMENT)
+    metadata.add_itxt(XMP_KEYWORD, xmp_packet(generator.identifier))
 
     def write(partial: Path) -> None:
-        Image.fromarray(frame).save(partial, "PNG", pnginfo=comment)
+        Image.fromarray(frame).save(partial, "PNG", pnginfo=metadata)
         if sign is None:
             return
         signed = part_path(output)
@@ -66,6 +96,8 @@ def write_picture(output: Path, frame: np.ndarray, label: bool, generator: Gener
             signed.unlink(missing_ok=True)
 
     write_whole(check_output(output, ".png"), write)
+    if ledger:
+        ledger.record(generator.identifier, generator.model, generator.seed, Path(output))
 
 
 def _sign(written: Path, target: Path, title: str, generator: Generator, identity: SigningIdentity) -> None:

@@ -24,12 +24,15 @@ LARGE_BYTES = 2**25  # of a video and its ingredients, from which on it pays to 
 
 def is_large(written: Path, generator: Generator) -> bool:
     """Whether signing a file takes much memory: the file itself, or what it was made of, is large."""
-    return max(file.stat().st_size for file in (written, *generator.ingredients)) > LARGE_BYTES
+    files = (written, *generator.ingredients, *generator.inputs)
+    return max(file.stat().st_size for file in files) > LARGE_BYTES
 
 
 def sign_apart(source: Path, target: Path, generator: Generator, title: str) -> None:
     """As `credentials.sign_file`, in another process."""
-    facts = asdict(generator) | {"ingredients": [str(file.absolute()) for file in generator.ingredients]}
+    facts = asdict(generator)
+    for name in ("ingredients", "inputs"):
+        facts[name] = [str(file.absolute()) for file in facts[name]]
     job = {"source": str(source.absolute()), "target": str(target.absolute()), "title": title, "generator": facts}
     command = [sys.executable, "-m", "anitalker.provenance.sign_apart"]
     root = str(Path(__file__).resolve().parents[2])  # the package may not be installed
@@ -46,7 +49,9 @@ def sign_apart(source: Path, target: Path, generator: Generator, title: str) -> 
 def main() -> int:
     """Sign what the job on stdin names; returns the exit status."""
     job = json.load(sys.stdin)
-    facts = job["generator"] | {"ingredients": tuple(map(Path, job["generator"]["ingredients"]))}
+    facts = job["generator"]
+    for name in ("ingredients", "inputs"):
+        facts[name] = tuple(map(Path, facts[name]))
     identity = signing_identity()
     assert identity is not None  # whoever asks has one
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 from anitalker.files import existing_file
 from anitalker.media.images import read_picture
 from anitalker.media.video import SYNTHETIC_COMMENT, Media, probe, read_frames
-from anitalker.provenance import watermark
-from anitalker.provenance.credentials import read_credentials
+from anitalker.provenance import aigc, watermark_search
+from anitalker.provenance.credentials import Credentials, read_credentials
+from anitalker.provenance.ledger import look_up
+from anitalker.weights.registry import sha256
 
 MAX_FRAMES = 64  # of a video that are searched for the watermark, spread over its length
 MAX_FRAMES_PER_SECOND = 8  # of a short one
@@ -25,8 +28,11 @@ class Verdict(TypedDict):
 
     made_by: "anitalker" or "unknown"; state: "intact" (the credentials fit the file), "altered" (they do not, or they
     are gone and the watermark is still there) or "unknown"; credentials: fields of `credentials.Credentials`;
-    watermark: fields of `watermark.Detection`, "threshold" of its score and "false_alarm_below", the probability of a
-    wrong detection; comment: of the metadata.
+    watermark: fields of `watermark_search.Detection`, "threshold" of its score and "false_alarm_below", the probability
+    of a wrong detection; comment: of the metadata; aigc: fields of the metadata that China's standard asks for;
+    identifier: of the file, 16 hexadecimal digits; identifiers: the same by where it was read from: pixels,
+    credentials, metadata. They differ where marks of another file were put into this one; ledger: fields of
+    `ledger.Entry` and "same_file", whether the hash is that of this file; None where nothing was found or asked.
     """
 
     file: str
@@ -35,14 +41,34 @@ class Verdict(TypedDict):
     credentials: dict
     watermark: dict
     comment: str | None
+    aigc: dict[str, str] | None
+    identifier: str | None
+    identifiers: dict[str, str | None]
+    ledger: dict | None
 
 
-def verify(path: str | os.PathLike) -> Verdict:
-    """Judge a video or picture file by its marks; InputError when it is neither."""
+class CheckedVerdict(Verdict, total=False):
+    """A verdict with the checklist of a law: its name, and "rows", see `law.Row`."""
+
+    law: dict
+
+
+def verify(path: str | os.PathLike, ledger: str | os.PathLike | None = None) -> Verdict:
+    """Judge a video or picture file by its marks; InputError when it is neither.
+
+    ledger: file in which the identifier is looked up, see `ledger`.
+    """
     file = existing_file(path, "file")
     media = _media(file)
-    credentials, detection = read_credentials(file), watermark.detect(_frames(file, media))
-    comment = (media.comment if media else _picture_comment(file)) or None
+    credentials, detection = read_credentials(file), watermark_search.detect(_frames(file, media))
+    comment, fields = (media.comment, aigc.parse_aigc(media.aigc)) if media else _picture_metadata(file)
+    identifiers = {
+        "pixels": detection.identifier,
+        "credentials": credentials.identifier,
+        "metadata": _identifier_of(fields),
+    }
+    identifier = _identifier(credentials, identifiers)
+    entry = look_up(ledger, identifier) if ledger else None
     has_comment = bool(comment and comment.startswith(SYNTHETIC_COMMENT.rsplit(" ", 1)[0]))  # of any version
     if credentials.status in ("intact", "altered") and credentials.ours:
         state = credentials.status
@@ -55,11 +81,29 @@ def verify(path: str | os.PathLike) -> Verdict:
         "credentials": asdict(credentials),
         "watermark": {
             **asdict(detection),
-            "threshold": watermark.THRESHOLD,
-            "false_alarm_below": watermark.FALSE_ALARM_PROBABILITY,
+            "threshold": watermark_search.THRESHOLD,
+            "false_alarm_below": watermark_search.FALSE_ALARM_PROBABILITY,
         },
-        "comment": comment,
+        "comment": comment or None,
+        "aigc": fields,
+        "identifier": identifier,
+        "identifiers": identifiers,
+        "ledger": {**asdict(entry), "same_file": sha256(file) == entry.sha256} if entry else None,
     }
+
+
+def _identifier_of(fields: dict[str, str] | None) -> str | None:
+    """Return the identifier in the metadata; None where another producer numbers its files otherwise."""
+    number = (fields or {}).get("ProduceID", "")
+    return number if re.fullmatch(r"[0-9a-f]{16}", number) else None
+
+
+def _identifier(credentials: Credentials, identifiers: dict[str, str | None]) -> str | None:
+    """Choose the identifier to trust: signed and intact, then the one of the pixels, then the others."""
+    order = ["pixels", "credentials", "metadata"]
+    if credentials.status == "intact":
+        order.insert(0, "credentials")
+    return next((identifiers[place] for place in order if identifiers[place]), None)
 
 
 def _media(file: Path) -> Media | None:
@@ -69,16 +113,16 @@ def _media(file: Path) -> Media | None:
     return probe(file, "file")
 
 
-def _picture_comment(file: Path) -> str | None:
-    """Read the comment of a PNG, as `marks.write_picture` writes it; None where a picture has none."""
+def _picture_metadata(file: Path) -> tuple[str | None, dict[str, str] | None]:
+    """Read the comment and the XMP of a picture, as `marks.write_picture` writes them; None where it has none."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(file) as picture:
-            comment = picture.info.get("Comment")
+            comment, packet = picture.info.get("Comment"), picture.info.get(aigc.XMP_KEYWORD, picture.info.get("xmp"))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
-        return None
-    return str(comment) if isinstance(comment, str) else None
+        return None, None
+    return str(comment) if isinstance(comment, str) else None, aigc.parse_xmp(packet)
 
 
 def _frames(file: Path, media: Media | None) -> Iterator[np.ndarray]:
@@ -105,7 +149,24 @@ def summary_lines(verdict: Verdict) -> list[str]:
         f"  credentials: {_describe_credentials(credentials)}",
         f"  watermark: {presence}, score {detection['score']:.1f}; a find needs {detection['threshold']:.1f}",
         f"  comment: {verdict['comment'] or 'none'}",
+        f"  identifier: {_describe_identifiers(verdict)}",
+        *_describe_ledger(verdict["ledger"]),
     ]
+
+
+def _describe_ledger(entry: dict | None) -> list[str]:
+    if entry is None:
+        return []
+    same = "this very file" if entry["same_file"] else "this file is a changed copy"
+    return [f"  ledger: made {entry['made']} with model {entry['model']}, seed {entry['seed']}; {same}"]
+
+
+def _describe_identifiers(verdict: Verdict) -> str:
+    places = {place: value for place, value in verdict["identifiers"].items() if value}
+    if len(set(places.values())) > 1:
+        values = ", ".join(f"{value} in {place}" for place, value in places.items())
+        return f"they differ: {values}; marks of another file may have been put into this one"
+    return f"{verdict['identifier']} (from {', '.join(places)})" if places else "none"
 
 
 def _describe_credentials(credentials: dict) -> str:
@@ -125,4 +186,5 @@ def _describe_credentials(credentials: dict) -> str:
     model += f", consent: {origin['consent']}" if origin.get("consent") else ""
     signer, generator, made = credentials["signer"], credentials["generator"], credentials["made"]
     source = f", from {', '.join(credentials['ingredients'])}" if credentials["ingredients"] else ""
-    return f"{signature}, {trust}: {signer}; {generator}, {kind}, {made}{model}{source}"
+    stamped = f" (stamped by an authority: {credentials['stamped']})" if credentials["stamped"] else ""
+    return f"{signature}, {trust}: {signer}; {generator}, {kind}, {made}{stamped}{model}{source}"

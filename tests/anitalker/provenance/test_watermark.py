@@ -1,4 +1,4 @@
-"""The watermark: invisible by the numbers, found after what happens to videos, never found where it is not."""
+"""The watermark: invisible by the numbers, found and read after what happens to videos, never found elsewhere."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,10 @@ from PIL import Image
 
 from anitalker.media.images import read_picture
 from anitalker.provenance import watermark
-from anitalker.provenance.watermark import FALSE_ALARM_PROBABILITY, SCALES, THRESHOLD, Watermarker, detect, pattern
+from anitalker.provenance.watermark import KEY, OLD_KEY, Key, Watermarker, pattern, spectrum
+from anitalker.provenance.watermark_search import FALSE_ALARM_PROBABILITY, SCALES, THRESHOLD, detect
+
+IDENTIFIER = "0123456789abcdef"
 
 
 def picture(height=256, width=256, seed=0):
@@ -57,16 +60,18 @@ ATTACKS = {
     "crop, enlarged": lambda f: resized(f[17:222, 31:236], 256, 256),
     "twice the size": lambda f: resized(f, 512, 512),
     "mirrored": lambda f: f[:, ::-1],
+    "screenshot at 1.5": lambda f: resized(f, 384, 384),
     "brighter": lambda f: (f * 0.7 + 60).astype(np.uint8),
 }
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_found_after(attack, example_portrait):
-    marked = ATTACKS[attack](Watermarker()(read_picture(example_portrait)))
+    marked = ATTACKS[attack](Watermarker(IDENTIFIER)(read_picture(example_portrait)))
     detection = detect([np.ascontiguousarray(marked)])
     assert detection.found and detection.score > THRESHOLD
     assert detection.mirrored == (attack == "mirrored")
+    assert detection.identifier == IDENTIFIER
 
 
 @pytest.mark.slow
@@ -87,27 +92,41 @@ def test_plain_pictures_and_nothing():
     assert detect([]).score == 0
 
 
-def test_another_key_is_another_mark(monkeypatch):
+def test_another_key_is_another_mark():
     """The key decides: what was marked with another one is not found."""
-    watermark.spectrum.cache_clear()
-    monkeypatch.setattr(watermark, "KEY", b"another")
-    marked = Watermarker()(picture())
-    assert detect([marked]).found
-    monkeypatch.undo()
-    watermark.spectrum.cache_clear()
-    assert not detect([marked]).found
+    rows, _, _ = spectrum(KEY)
+    numbers = np.random.default_rng(1).random(len(rows))
+    frame = picture()
+    tile = np.tile(pattern(1, KEY, np.exp(2j * np.pi * numbers)), (2, 2))
+    assert not detect([(frame + 2 * tile[..., None]).clip(0, 255).astype(np.uint8)]).found
 
 
-def test_the_pattern_never_changes():
-    """Old videos must be found: the key's first phases, and the tile they make."""
-    assert [round(float(np.angle(phase)), 4) for phase in watermark.spectrum()[2][:3]] == [1.736, -1.778, -1.164]
-    assert pattern(1).shape == (128, 128) and abs(pattern(1).std() - 1) < 1e-5
+def test_old_marks_are_found():
+    """Versions before 0.2 wrote a mark that carries no identifier."""
+    tile = np.tile(pattern(1, OLD_KEY, spectrum(OLD_KEY)[2]), (2, 2))
+    detection = detect([(picture() + 2.5 * tile[..., None]).clip(0, 255).astype(np.uint8)])
+    assert detection.found and detection.identifier is None
+
+
+@pytest.mark.parametrize(
+    ("key", "first"), [(KEY, [2.6901, -0.3514, -0.4005]), (OLD_KEY, [1.736, -1.778, -1.164])], ids=["new", "old"]
+)
+def test_the_pattern_never_changes(key: Key, first):
+    """Old videos must be found and read: the key's first phases, and the tile that they make."""
+    phases = spectrum(key)[2]
+    assert [round(float(np.angle(phase)), 4) for phase in phases[:3]] == first
+    assert pattern(1, key, phases).shape == (128, 128) and abs(pattern(1, key, phases).std() - 1) < 1e-5
+
+
+def test_which_frequency_carries_which_bit_never_changes():
+    assert watermark.chip_bits()[:8].tolist() == [121, 111, 122, 54, 110, 49, 60, 52]
+    assert np.bincount(watermark.chip_bits()).min() == 4, "every bit is repeated over the ring"
 
 
 @pytest.mark.slow
 def test_scores_without_the_mark_are_those_of_chance():
     """Single places of the search over noise: mean 0, deviation 1, as the false alarm rate assumes."""
-    scores = [detect([picture(64, 64, seed)]).score for seed in range(6)]
-    expected = np.sqrt(2 * np.log(2 * len(SCALES) * 128**2))  # of the largest of so many normal numbers: 5.7
+    scores = [detect([picture(64, 64, seed)]).score for seed in range(3)]
+    expected = np.sqrt(2 * np.log(4 * len(SCALES) * 128**2))  # of the largest of so many normal numbers: 5.8
     assert expected - 1.7 < np.mean(scores) < expected + 0.3
     assert FALSE_ALARM_PROBABILITY < 1e-3
