@@ -23,6 +23,7 @@ from anitalker.media.video import read_audio
 from anitalker.motion.subspaces import OPTION_INDICES
 from anitalker.provenance import marks
 from anitalker.provenance.credentials import Generator
+from anitalker.provenance.payload import new_identifier
 
 from .components import jpeg_address
 from .dub_estimate import DubPace, measure_pace
@@ -57,6 +58,7 @@ class Stills:
 
     def __init__(self, models: Models) -> None:
         self._models = models
+        self._identifier = new_identifier()  # of all stills that are only shown: a new one would make them flicker
         self._workers = min(BATCH_SIZE, torch.get_num_threads())  # that draw a video on a processor, side by side
         self._pool = ThreadPoolExecutor(1, "stills")
         self._prepared: OrderedDict[tuple, Prepared] = OrderedDict()  # used on the pool's thread only
@@ -105,8 +107,8 @@ class Stills:
         code = moved(talker.model.streaming, code, face.motion, options)
         frame = next(iter(talker.model.render_frames(face, code)))
         height, width = frame.shape[:2]
-        language = options.label_language
-        for apply_filter in marks.frame_filters(width, height, options.label, options.marks, language=language):
+        look = (options.label, options.marks, self._identifier, options.label_language)
+        for apply_filter in marks.frame_filters(width, height, *look):
             frame = apply_filter(frame)
         return jpeg_address(frame)
 

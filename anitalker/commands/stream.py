@@ -18,12 +18,16 @@ MIN_LOOKAHEAD, MAX_LOOKAHEAD = 1, 12  # frames
 
 
 class StreamFacts(TypedDict):
-    """What `--json` prints: the output, frames that were written, how many of them repeat the last one, the model."""
+    """What `--json` prints: the output, frames that were written, how many of them repeat the last one, the model.
+
+    identifier: of this stream, as its marks carry it.
+    """
 
     output: str
     frames: int
     skipped: int
     model: str
+    identifier: str
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -61,7 +65,8 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
         raise InputError(f"lookahead is {lookahead}; allowed is {MIN_LOOKAHEAD} to {MAX_LOOKAHEAD} frames")
     from anitalker.files import check_folder_exists
     from anitalker.pipeline import load
-    from anitalker.provenance.marks import frame_filters
+    from anitalker.provenance.marks import frame_filters, metadata_tags
+    from anitalker.provenance.payload import new_identifier
     from anitalker.streaming.fragmented_mp4 import FragmentWriter, FrameWriter
     from anitalker.streaming.pacing import deadline, drain, pace_realtime, read_pcm_stream
     from anitalker.streaming.talker import LOOKAHEAD_FRAMES, StreamingTalker, frames_with_audio
@@ -71,9 +76,10 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
     talker = load(**options.to_load_arguments(arguments))
     portrait = talker.prepare(arguments.portrait, render_options)
     height, width = portrait.picture.shape[:2] if render_options.frame == "full" else (talker.model.size,) * 2
+    identifier = new_identifier()
     # No credentials: a stream has no end that could be signed.
     filters = frame_filters(
-        width, height, render_options.label, render_options.marks, language=render_options.label_language
+        width, height, render_options.label, render_options.marks, identifier, render_options.label_language
     )
     is_late = deadline(MAX_DELAY_SECONDS) if arguments.idle else (lambda frame: False)
     stream = StreamingTalker(talker, portrait, render_options, lookahead or LOOKAHEAD_FRAMES, arguments.level, is_late)
@@ -82,13 +88,21 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
         output = sys.stdout.buffer if arguments.output == "-" else stack.enter_context(_open_output(arguments.output))
         incoming = read_pcm_stream(_open_input(arguments.input, stack), MAX_WAITING_PIECES)
         pieces = pace_realtime(incoming) if arguments.idle else drain(incoming)
-        writer = FragmentWriter(output, width, height) if arguments.format == "mp4" else FrameWriter(output)
+        writer: FragmentWriter | FrameWriter = FrameWriter(output)
+        if arguments.format == "mp4":
+            writer = FragmentWriter(output, width, height, tags=metadata_tags(identifier))
         with writer:
             for frame, sound in frames_with_audio(stream, pieces):
                 for apply_filter in filters:
                     frame = apply_filter(frame)
                 writer.write(frame, sound)
-    return {"output": arguments.output, "frames": stream.frame_count, "skipped": stream.skipped, "model": talker.name}
+    return {
+        "output": arguments.output,
+        "frames": stream.frame_count,
+        "skipped": stream.skipped,
+        "model": talker.name,
+        "identifier": identifier,
+    }
 
 
 def _open_output(path: str) -> BinaryIO:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import BinaryIO
 
 import numpy as np
@@ -16,7 +18,7 @@ from anitalker.media.yuv import rgb_to_yuv420
 
 NO_PROBING = ["-probesize", "32", "-analyzeduration", "0"]  # the format of raw frames and samples is known
 # The muxer waits for one packet of each stream, then writes fragments without delay.
-FRAGMENT_FLAGS = ["-movflags", "+empty_moov+default_base_moof+delay_moov", "-flush_packets", "1"]
+FRAGMENT_FLAGS = ["-movflags", "+empty_moov+default_base_moof+delay_moov+use_metadata_tags", "-flush_packets", "1"]
 VIDEO_FLAGS = ["-vf", TAGS, "-c:v", "libx264"]
 VIDEO_FLAGS += ["-tune", "zerolatency", "-crf", "20", "-g", str(2 * FPS), "-threads", "1"]
 
@@ -25,8 +27,8 @@ class FragmentWriter:
     """Context manager that writes frames and their sound as a fragmented MP4 (H.264, AAC).
 
     output: a binary file with a descriptor, such as standard output; width and height in pixels, odd sizes are padded
-    by one; preset: of x264; fragment_seconds: length of a fragment, by default one frame. `write` blocks while the
-    reader of the output is slow, which is the back-pressure. InputError on Windows.
+    by one; preset: of x264; fragment_seconds: length of a fragment, by default one frame; tags: metadata by key.
+    `write` blocks while the reader of the output is slow, which is the back-pressure. InputError on Windows.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class FragmentWriter:
         height: int,
         preset: str = "veryfast",
         fragment_seconds: float = 0.03,
+        tags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         if os.name != "posix":
             raise InputError("fragmented MP4 needs Linux or macOS; take --format raw")
@@ -47,7 +50,9 @@ class FragmentWriter:
         command += [*NO_PROBING, "-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", f"pipe:{read_end}"]
         command += ["-map", "0:v", "-map", "1:a", *VIDEO_FLAGS, "-preset", preset]
         command += ["-c:a", "aac", "-b:a", "96k", "-ar", "48000"]
-        command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", *FRAGMENT_FLAGS]
+        for key, value in {"comment": SYNTHETIC_COMMENT, **tags}.items():
+            command += ["-metadata", f"{key}={value}"]
+        command += FRAGMENT_FLAGS
         command += ["-frag_duration", str(round(fragment_seconds * 1e6)), "-f", "mp4", "pipe:1"]
         pipes = {"stdin": PIPE, "stdout": output, "stderr": self._errors}
         self._process = start_ffmpeg(command, **pipes, pass_fds=(read_end,))

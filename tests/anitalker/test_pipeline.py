@@ -21,7 +21,7 @@ def test_render(talker, example_portrait, clicks, tmp_path):
     assert facts["frames"] == math.ceil(25 * 1.03) == 26
     assert seen[-1] == ("frames", 26, 26)
     keys = "output frames fps seconds width height size codec quality timings real_time_factor peak_rss_mb model seed"
-    assert set(facts) == set(keys.split())
+    assert set(facts) == {*keys.split(), "identifier"}
     media = probe(tmp_path / "out.mp4")
     assert (media.width, media.height) == (facts["width"], facts["height"]) == (256, 256)
     assert len(list(read_frames(tmp_path / "out.mp4"))) == 26

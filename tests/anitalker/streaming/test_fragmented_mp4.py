@@ -9,6 +9,8 @@ import pytest
 
 from anitalker import cli
 from anitalker.media.video import probe, read_audio, read_frames
+from anitalker.provenance.marks import frame_filters, metadata_tags
+from anitalker.provenance.verify import verify
 from anitalker.streaming.fragmented_mp4 import FragmentWriter, FrameWriter, pcm
 
 posix = pytest.mark.skipif(os.name != "posix", reason="sound goes through a third pipe")
@@ -37,6 +39,21 @@ def test_fragments_leave_while_frames_still_come(tmp_path):
     sound = np.abs(read_audio(path))
     assert int(sound.argmax()) // 640 == 10  # where the beep belongs
     assert "Synthetic media" in probe(path).comment
+
+
+@posix
+def test_a_stream_carries_the_marks(tmp_path):
+    """Identifier in the pixels and in the metadata, and no credentials."""
+    identifier, size = "0123456789abcdef", (128, 160)
+    frame = np.random.default_rng(0).integers(100, 130, (8, 10, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+    (mark,) = frame_filters(*size[::-1], False, True, identifier)
+    path = tmp_path / "live.mp4"
+    with path.open("wb") as file, FragmentWriter(file, *size[::-1], tags=metadata_tags(identifier)) as writer:
+        for _ in range(10):
+            writer.write(mark(frame), np.zeros(640, np.float32))
+    verdict = verify(path)
+    assert verdict["identifiers"] == {"pixels": identifier, "credentials": None, "metadata": identifier}
+    assert verdict["watermark"]["found"] and "Synthetic media" in verdict["comment"]
 
 
 @posix
