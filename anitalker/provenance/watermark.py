@@ -39,9 +39,9 @@ KEY = Key(b"anitalker watermark 2", (0.03, 0.16), True)
 OLD_KEY = Key(b"anitalker watermark 1", (0.05, 0.17), False)  # of versions before 0.2: still found, no longer written
 THETA = math.radians(44)  # cos of it serves the search, sin of it the identifier
 UNSCALED_SIDE = 512  # pixels: up to this short side a cell is one pixel; larger pictures have larger cells
-# Grey levels, rms, of the mark: more detail hides a stronger one. The highest is a PSNR of 42.3 dB. It is the same all
-# over a picture: in busy areas the detector hardly sees it, and in flat ones codecs drop a weaker one.
-MIN_STRENGTH, STRENGTH_PER_DETAIL, MAX_STRENGTH = 1.6, 0.05, 255 / 10 ** (42.3 / 20)
+# Grey levels, rms, of the mark and of the detail around it, which hides a stronger one: on a plain wall 1.6 can be seen.
+# The highest is a PSNR of 42.3 dB.
+MIN_STRENGTH, STRENGTH_PER_DETAIL, MAX_STRENGTH = 0.9, 0.12, 255 / 10 ** (42.3 / 20)
 BAND_ROWS = 256  # rows whose running sums are held at once
 
 
@@ -87,11 +87,11 @@ def luma(frame: np.ndarray) -> np.ndarray:
     return frame @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def strength(picture: np.ndarray, window: int) -> float:
-    """Compute the rms of the mark from brightness [H,W] and the detail within `window` pixels."""
+def strength(picture: np.ndarray, window: int) -> np.ndarray:
+    """Compute the rms [H,W] of the mark from brightness [H,W] and the detail within `window` pixels."""
     detail = picture - box_mean(picture, window)
     local_rms = np.sqrt(box_mean(detail * detail, window).clip(0))
-    return min(MIN_STRENGTH + STRENGTH_PER_DETAIL * float(local_rms.mean()), MAX_STRENGTH)
+    return box_mean((MIN_STRENGTH + STRENGTH_PER_DETAIL * local_rms).clip(None, MAX_STRENGTH), window)
 
 
 def box_mean(picture: np.ndarray, window: int) -> np.ndarray:
