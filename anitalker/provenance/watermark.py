@@ -41,7 +41,7 @@ THETA = math.radians(44)  # cos of it serves the search, sin of it the identifie
 UNSCALED_SIDE = 512  # pixels: up to this short side a cell is one pixel; larger pictures have larger cells
 # Grey levels, rms, of the mark and of the detail around it, which hides a stronger one: on a plain wall 1.6 can be seen.
 # The highest is a PSNR of 42.3 dB.
-MIN_STRENGTH, STRENGTH_PER_DETAIL, MAX_STRENGTH = 0.9, 0.12, 255 / 10 ** (42.3 / 20)
+MIN_STRENGTH, STRENGTH_PER_DETAIL, MAX_STRENGTH = 1.05, 0.12, 255 / 10 ** (42.3 / 20)
 BAND_ROWS = 256  # rows whose running sums are held at once
 
 
