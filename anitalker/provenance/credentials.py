@@ -156,8 +156,8 @@ def build_manifest(generator: Generator, title: str) -> dict:
 
 
 def with_credentials(files: Iterable[str | os.PathLike]) -> tuple[Path, ...]:
-    """Return those of some files that carry credentials, each once, damaged ones left out."""
-    paths = dict.fromkeys(map(Path, files))
+    """Return those of some files that carry credentials, each once, damaged ones left out, and files that are gone."""
+    paths = [path for path in dict.fromkeys(map(Path, files)) if path.is_file()]
     return tuple(path for path in paths if read_credentials(path).status in ("intact", "altered"))
 
 

@@ -39,7 +39,7 @@ KEY = Key(b"anitalker watermark 2", (0.03, 0.16), True)
 OLD_KEY = Key(b"anitalker watermark 1", (0.05, 0.17), False)  # of versions before 0.2: still found, no longer written
 THETA = math.radians(44)  # cos of it serves the search, sin of it the identifier
 UNSCALED_SIDE = 512  # pixels: up to this short side a cell is one pixel; larger pictures have larger cells
-# Grey levels, rms, of the mark and of the detail around it, which hides a stronger one: on a plain wall 1.6 can be seen.
+# Grey levels, rms, of the mark and of the detail around it, which hides a stronger one; 1.6 is seen on a plain wall.
 # The highest is a PSNR of 42.3 dB.
 MIN_STRENGTH, STRENGTH_PER_DETAIL, MAX_STRENGTH = 1.05, 0.12, 255 / 10 ** (42.3 / 20)
 BAND_ROWS = 256  # rows whose running sums are held at once

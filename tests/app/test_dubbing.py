@@ -102,7 +102,12 @@ def test_a_video_is_tried_once(found_talker, monkeypatch, film):
 def test_the_estimate_follows_lengths_and_fit(film, found_talker):
     pace = dub_estimate.measure_pace(found_talker, film, RenderOptions(steps=1), DubOptions())
     assert pace.look > 0 and pace.draw > 0 and pace.clip.frames == 30
-    assert pace.seconds(0.5, "trim") < pace.seconds(1, "trim") == pace.seconds(4, "trim") < pace.seconds(4, "hold")
-    assert pace.seconds(0.2, "hold") == pace.seconds(1, "hold")
+
+    def seconds(length, fit, follow="speech"):
+        return pace.seconds(length, DubOptions(fit=fit, follow=follow))
+
+    assert seconds(0.5, "trim") < seconds(1, "trim") == seconds(4, "trim") < seconds(4, "hold")
+    assert seconds(0.2, "hold") == seconds(1, "hold")
+    assert seconds(1, "trim", "lips") > seconds(1, "trim")  # another face is followed, too
     with pytest.raises(InputError, match="fit speed"):
-        pace.seconds(9, "speed")
+        seconds(9, "speed")

@@ -83,6 +83,7 @@ def test_made_up_requests_are_never_our_fault(server_talker, settings, example_p
 
     from anitalker.server.application import build_application
 
+    schemathesis.serializer.alias("application/trickle-ice-sdpfrag", "text/plain")
     token = "0123456789abcdef"
     app, headers = (
         build_application(server_talker, replace(settings, token=token)),
