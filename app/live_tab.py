@@ -41,7 +41,7 @@ class LiveFaces(Inputs):
         except InputError as error:
             return self._refusal(error)
         address = f"{self.routes.prefix.lstrip('/')}?avatar={escape(avatar.id)}"
-        return f"<iframe id='live' src='{address}' title='The live face' allow='microphone; autoplay'></iframe>"
+        return f"<iframe id='live-face' src='{address}' title='The live face' allow='microphone; autoplay'></iframe>"
 
 
 def build(live: LiveFaces | None, portrait: gr.Image, face: gr.Radio) -> None:

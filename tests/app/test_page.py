@@ -104,6 +104,7 @@ def test_progress_and_cancel(open_page, page, slow_frames, root, speech):
     tab.locator("#status progress").wait_for()
     tab.await_status("left")
     tab.locator("#live").wait_for()
+    assert tab.locator("#live").bounding_box()["height"] <= 500
     tab.locator("#cancel").click()
     tab.await_status("Cancelled")
     tab.locator("#live").wait_for(state="detached")

@@ -31,7 +31,7 @@ def wake(tab, portrait):
     tab.give_portrait(portrait)
     tab.get_by_role("tab", name="Live").click()
     tab.locator("#wake").click()
-    return tab.frame_locator("#live")
+    return tab.frame_locator("#live-face")
 
 
 def test_a_portrait_says_what_is_said_and_leaves_with_the_files(page, open_page, root):
@@ -40,11 +40,11 @@ def test_a_portrait_says_what_is_said_and_leaves_with_the_files(page, open_page,
     frame.locator("#start").click()
     frame.locator("#state", has_text="It speaks.").wait_for(timeout=PATIENCE)
     assert frame.locator("#portraits").is_hidden()
-    tab.wait_for_function("document.querySelector('#live').contentDocument.querySelector('video').videoWidth > 0")
+    tab.wait_for_function("document.querySelector('#live-face').contentDocument.querySelector('video').videoWidth > 0")
     assert page.app.live.app.state.sessions.count == 1
     tab.locator("#forget").click()
     tab.get_by_role("button", name="Delete everything").click()
-    tab.locator("#live").wait_for(state="detached")
+    tab.locator("#live-face").wait_for(state="detached")
     for _ in range(100):
         if not page.app.live.app.state.sessions.count:
             break
@@ -64,7 +64,7 @@ def test_a_text_is_said_and_another_portrait_takes_the_place(open_page, root):
     frame.locator("#interrupt").click()
     frame.locator("#state", has_text="It waits.").wait_for()
     tab.locator("#portrait [aria-label='Remove Image']").click()
-    tab.locator("#live").wait_for(state="detached")
+    tab.locator("#live-face").wait_for(state="detached")
 
 
 def test_without_a_portrait_the_tab_says_so(open_page):
