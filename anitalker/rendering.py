@@ -95,11 +95,11 @@ def render(
         for batch in ordered_parallel_map(lambda start: list(draw(start, batch_size)), starts, 1):
             yield from batch
         return
-    if frames < 2 or workers < 2:
-        for start in range(frames):
-            yield from draw(start, 1)
+    if frames:
+        yield from draw(0, 1)  # this thread makes what all frames share
+    if frames < 2:
         return
-    yield from draw(0, 1)  # one thread makes what all frames share
+    # A single worker, too: bfloat16 rounds otherwise where several threads share a layer.
     yield from ordered_parallel_map(lambda start: next(draw(start, 1)), range(1, frames), workers)
 
 

@@ -60,8 +60,7 @@ def test_batch_size_does_not_matter(talker, example_portrait, clicks, frame):
         np.stack(list(talker.frames(example_portrait, clicks, replace(options, batch_size=size)))) for size in (1, 16)
     )
     assert single.shape == batches.shape == (26, 256, 256, 3)
-    difference = np.abs(single.astype(int) - batches)  # of rounding: convolutions run on other numbers of threads
-    assert difference.max() <= 2 and difference.mean() < 0.01
+    assert np.abs(single.astype(int) - batches).max() <= 1
 
 
 @pytest.mark.slow
