@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from anitalker.config import InputError
 from anitalker.files import EXAMPLES
 from anitalker.runtime.machine import describe_machine
 from scripts.benchmarks import live_browser, live_rtp
+from scripts.benchmarks.live_lead import natural_lead
 from scripts.benchmarks.syllables import Answers
 
 START_SECONDS = 60.0  # that the server may take
@@ -59,6 +61,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     facts: dict[str, Any] = {"machine": describe_machine(torch.device("cpu")), "size": options.size}
+    lead = lips_behind_voice(natural_lead(options.portrait, options.size))
+    facts["natural_lips_behind_voice_ms"] = round(1000 * float(np.median(lead)), 1)
     url = f"http://127.0.0.1:{options.port}"
     command = [sys.executable, "-m", "anitalker", "serve", "--port", str(options.port), "--device", "cpu"]
     environment = {name: value for name, value in os.environ.items() if name != "ANITALKER_TOKEN"}
@@ -67,11 +71,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             wait_for(url, server)
             if "rtp" in options.parts:
                 answers = asyncio.run(live_rtp.measure(url, options.portrait, options.seconds, options.size))
-                facts["rtp"] = summary(answers)
+                facts["rtp"] = summary(answers, lead)
             if "browser" in options.parts:
                 with tempfile.TemporaryDirectory() as folder:
                     answers = live_browser.measure(url, options.portrait, options.seconds, Path(folder))
-                facts["browser"] = summary(answers)
+                facts["browser"] = summary(answers, lead)
         finally:
             server.terminate()
             server.wait(20)
@@ -90,8 +94,15 @@ def wait_for(url: str, server: subprocess.Popen) -> None:
     raise InputError(f"the server did not start at {url}; try another --port, and see what it says")
 
 
-def summary(answers: Answers) -> dict[str, Any]:
-    """Percentiles of the delays in milliseconds, frames a second, and the skew: pictures behind sound."""
+def lips_behind_voice(answers: Answers) -> list[float]:
+    """Seconds of each syllable."""
+    voice, lips = answers.voice_delays(), answers.lip_delays()
+    return [lips[n] - voice[n] for n in lips if n in voice]
+
+
+def summary(answers: Answers, lead: Sequence[float]) -> dict[str, Any]:
+    """Percentiles of the delays in milliseconds, frames a second, and the skew: how far pictures are behind sound,
+    beyond the `lead` that lips have by themselves."""
 
     def percentiles(seconds: list[float]) -> dict[str, float] | None:
         if not seconds:
@@ -100,12 +111,12 @@ def summary(answers: Answers) -> dict[str, Any]:
         return {"p50": round(float(p50), 1), "p95": round(float(p95), 1)}
 
     voice, lips = answers.voice_delays(), answers.lip_delays()
-    both = [lips[n] - voice[n] for n in lips if n in voice]
+    natural = float(np.median(lead)) if len(lead) else 0.0
     return {
         "syllables": len(answers.said),
         "voice_ms": percentiles(list(voice.values())),
         "lips_ms": percentiles(list(lips.values())),
-        "lips_behind_voice_ms": percentiles(both),
+        "skew_ms": percentiles([behind - natural for behind in lips_behind_voice(answers)]),
         "frames_per_second": round(answers.frame_rate(), 2),
         "figures": answers.figures,
     }

@@ -57,6 +57,8 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, StageOneRecip
     parser.add_argument("--cache", default="runs/cache", help="decoded frames and labels")
     parser.add_argument("--codes", help="decoder stage: run of the codes stage, or weights")
     parser.add_argument("--frozen", action="store_true", help="decoder stage: leave the encoder as it is")
+    teacher = "decoder stage: model whose decoder this one shall draw like; needs no perceptual network"
+    parser.add_argument("--teacher", metavar="MODEL", help=teacher)
     network = "of the perceptual loss: vgg19 (fetched by torchvision), none, or a file (.npz of SqueezeNet 1.0)"
     parser.add_argument("--perceptual-network", default="vgg19", help=network)
     add_old_names(parser, {"features": "perceptual_network"})

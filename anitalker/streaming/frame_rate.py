@@ -9,15 +9,19 @@ PATTERNS = {FPS: (0, 1, 2, 3, 4), 20: (0, 1, 2, 3), 15: (0, 2, 4)}
 RATES = tuple(PATTERNS)  # frames per second, falling
 WINDOW_FRAMES = FPS  # of the time line, after which the rate is thought over
 LATE_LIMIT = 3  # late frames in a window, from which on the rate falls
-MAX_LOAD = 0.8  # of the time, that the next higher rate may take
+MAX_LOAD = 0.9  # of the threads' time, that the next higher rate may take
 CALM_WINDOWS = 4  # in a row, before the rate rises
+CALM_LATE = 1  # frames of a calm window that may be late all the same
 
 
 class FrameRate:
-    """Chooses the rate. It falls at once when frames come late, and rises after a while in which there was time."""
+    """Chooses the rate. It falls at once when frames come late, and rises after a while in which there was time.
 
-    def __init__(self) -> None:
-        self.rate = RATES[0]
+    threads: that share the work.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self.rate, self.threads = RATES[0], threads
         self._late = self._count = self._calm = 0
         self._motion = self._drawing = 0.0  # seconds of work in this window
 
@@ -34,9 +38,9 @@ class FrameRate:
         if self._count < WINDOW_FRAMES:
             return False
         place = RATES.index(self.rate)
-        if place and not self._late:
+        if place and self._late <= CALM_LATE:
             higher = self._motion + self._drawing * RATES[place - 1] / self.rate
-            self._calm = self._calm + 1 if higher < MAX_LOAD * WINDOW_FRAMES / FPS else 0
+            self._calm = self._calm + 1 if higher < MAX_LOAD * self.threads * WINDOW_FRAMES / FPS else 0
         else:
             self._calm = 0
         if self._calm >= CALM_WINDOWS:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Executor
 from dataclasses import dataclass, replace
-from queue import Empty, Full, Queue
+from queue import Empty, Full, Queue, SimpleQueue
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from anitalker.pipeline import Portrait, Talker
 from anitalker.runtime.smoothstep import smoothstep
 from anitalker.streaming.features import CONTEXT_SAMPLES
 from anitalker.streaming.frame_rate import FrameRate
+from anitalker.streaming.live_drawing import FrameDrawer, PendingFrame, drawing_threads, thread_pool
 from anitalker.streaming.nods import Nods
 from anitalker.streaming.pacing import silence
 from anitalker.streaming.speech_line import SpeechLine, is_audible
@@ -36,12 +37,11 @@ SENT_AHEAD_SAMPLES = SAMPLE_RATE // 50  # of the voice, that a track may have se
 MAX_WAITING_SECONDS = 300.0  # of speech; more is refused
 MIN_DRAWING_SECONDS, MAX_DRAWING_SECONDS = 0.02, 0.04  # reserved for a frame, by what the machine needs for it
 RESERVE = 1.3  # times the measured seconds of a frame
-LATE_SECONDS = 0.04  # after which a frame is not drawn any more
-MAX_UNDRAWN_FRAMES = 5  # in a row; then the newest is drawn, late or not
 MAX_BEHIND_FRAMES = 25  # of speech that the networks have not seen; then they do not see it at all
 REST_FRAMES = 20  # of silence before the beginning, from which the resting lips come
 CLOSING_FRAMES = 3  # in which lips close after an interruption: 0.12 s
 RESTING_FRAMES = 10  # in which lips come to rest in silence
+MOVED = 0.05  # added to the resting motion for frames that warm the threads
 OPENING_FRAMES = 2  # in which lips are given back to speech
 PAUSE_SECONDS = 0.4  # of silence in which lips do not come to rest yet
 HEARD_SECONDS = 0.1  # after which the other's last loud piece counts as silence
@@ -66,12 +66,13 @@ class LiveFrame:
 
 
 class LiveFace:
-    """A portrait that lives on a thread of its own from `start` to `close`: speaks what is pushed, idles, listens.
+    """A portrait that lives on threads of its own from `start` to `close`: speaks what is pushed, idles, listens.
 
-    options: as for StreamingTalker; frame_filters: applied to every drawn frame (label, watermark). on_frame, on_event:
-    called on the thread with every LiveFrame, and with "turn_ended", "frame_rate", "speaking" or "idle" and a number
-    (the frame rate, else 0). now, wait: the clock. Without on_frame, `frames` yields. InputError for a model that
-    cannot stream.
+    One thread makes the motion, several draw, one shows the frames in order and each at its time. options: as for
+    StreamingTalker; frame_filters: applied to every drawn frame (label, watermark). on_frame, on_event: called on the
+    last thread with every LiveFrame, and with "turn_ended", "frame_rate", "speaking" or "idle" and a number (the frame
+    rate, else 0). Without on_frame, `frames` yields. now: the clock. executor: what draws; None: threads, by the
+    machine. InputError for a model that cannot stream.
     """
 
     def __init__(
@@ -84,36 +85,45 @@ class LiveFace:
         on_frame: Callable[[LiveFrame], None] | None = None,
         on_event: Callable[[str, int], None] = lambda name, value: None,
         now: Callable[[], float] = time.monotonic,
+        executor: Executor | None = None,
     ) -> None:
+        workers = drawing_threads(talker.device)
         self.stream = StreamingTalker(talker, portrait, options, lookahead)
-        self.line, self.frame_rate, self.nods = SpeechLine(), FrameRate(), Nods(options.seed)
+        self.line, self.frame_rate, self.nods = SpeechLine(), FrameRate(workers), Nods(options.seed)
         self.on_frame, self._filters, self._on_event, self._now = on_frame, frame_filters, on_event, now
         self._unread: Queue[LiveFrame | None] = Queue(MAX_UNREAD_FRAMES)
         self._lookahead_samples = (lookahead + 1) * SAMPLES_PER_FRAME + CONTEXT_SAMPLES
-        self._ready: deque[list[Tensor]] = deque()  # motion of frames that are not delivered
         self._fed = 0  # position up to which speech was fed to the networks
-        self.index = 0  # of the next frame
-        self._undrawn = 0  # frames since the last one that was drawn
+        self.index = 0  # of the next frame that is begun
         self._lips = 0.0  # 0: at rest, 1: as the speech has them
         self._interrupted_until = 0  # position up to which lips close instead of speaking
         self._heard_at = float("-inf")  # when the other was last loud
         self._was_speaking = False
         self._picture: np.ndarray | None = None
         self._unshown = 0  # frames of the silence before the beginning that are still to come
-        self._rest, drawing = self._prepare()
+        executor = executor or thread_pool(workers)
+        self._rest, drawing = self._prepare(executor, workers)
         self.delay = self._lookahead_samples / SAMPLE_RATE + drawing
         self._start = now()
-        self._closing, self._thread = threading.Event(), threading.Thread(target=self._run, name="face", daemon=True)
+        self._closing, self._begun = threading.Event(), SimpleQueue[PendingFrame | None]()
+        self._drawer = FrameDrawer(self._draw, self.frame_rate, executor, now)
+        self._threads = [threading.Thread(target=work, name="face", daemon=True) for work in (self._run, self._show)]
         self.fault: Exception | None = None
 
-    def _prepare(self) -> tuple[list[Tensor], float]:
-        """Let the face hear silence: its resting motion [1,M] of each face, and the seconds to reserve for a frame."""
+    def _prepare(self, executor: Executor, workers: int) -> tuple[list[Tensor], float]:
+        """Let the face hear silence: its resting motion [1,M] of each face, and the seconds to reserve for a frame.
+
+        Every thread draws once, because first calls are slow.
+        """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             motions = self.stream.motion(silence(REST_FRAMES * SAMPLES_PER_FRAME))
             self._unshown = REST_FRAMES - len(motions[0])
             rest, seconds = [motion[-1:] for motion in motions], []
+            moved = [motion + MOVED for motion in rest]
+            for drawing in [executor.submit(self._draw, moved) for _ in range(2 * workers)]:
+                drawing.result()
             for _ in range(3):
                 begin = time.perf_counter()
                 self._picture = self._draw(rest)
@@ -178,14 +188,17 @@ class LiveFace:
     def start(self) -> LiveFace:
         """Begin to live, now."""
         self._start = self._now()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def close(self) -> None:
-        """End; waits for the frame that is drawn at this moment."""
+        """End; waits for the frames that are drawn at this moment."""
         self._closing.set()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join()
+        for thread in self._threads:
+            if thread.is_alive() and threading.current_thread() is not thread:
+                thread.join()
+        self._drawer.close()
 
     def __enter__(self) -> LiveFace:
         return self.start()
@@ -200,20 +213,37 @@ class LiveFace:
             yield frame.picture, self.sound(frame)
 
     def _run(self) -> None:
+        """Make motion and let frames be drawn."""
         torch.set_num_threads(1)
         try:
             while not self._closing.wait(max(0.0, self._next_time() - self._now())):
-                for frame in self.advance(self._closing.wait):
-                    self._deliver(frame)
+                for frame in self.begin_frames():
+                    self._begun.put(frame)
         except Exception as error:
-            self.fault = error
-            log.exception("a live face has stopped")
+            self._fail(error)
+        finally:
+            self._begun.put(None)
+
+    def _show(self) -> None:
+        """Show the frames in order, each at its time."""
+        try:
+            while (frame := self._begun.get()) is not None and not self._closing.is_set():
+                self._deliver(self.finish_frame(frame, self._closing.wait))
+        except CancelledError:
+            pass  # closed meanwhile
+        except Exception as error:
+            self._fail(error)
         finally:
             self._deliver(None)
 
+    def _fail(self, error: Exception) -> None:
+        self.fault = error
+        self._closing.set()
+        log.error("a live face has stopped", exc_info=error)
+
     def _next_time(self) -> float:
         """When the speech that the next frame needs is there."""
-        needed = (self.index + len(self._ready)) * SAMPLES_PER_FRAME + self._lookahead_samples
+        needed = self.index * SAMPLES_PER_FRAME + self._lookahead_samples
         return self._start + (needed + 1) / SAMPLE_RATE
 
     def _deliver(self, frame: LiveFrame | None) -> None:
@@ -230,51 +260,48 @@ class LiveFace:
                 except Empty:
                     continue
 
-    def advance(self, wait: Callable[[float], object] = time.sleep) -> Iterator[LiveFrame]:
-        """Yield the frames for which the speech is there, each at its time, for which `wait` waits."""
+    def begin_frames(self) -> Iterator[PendingFrame]:
+        """Begin the frames for which the speech is there."""
         begin, position = self._now(), self.position
         behind = (position - self._fed) // SAMPLES_PER_FRAME
         if behind > MAX_BEHIND_FRAMES:  # the machine stood still, or is far too slow
             self._fed += behind * SAMPLES_PER_FRAME
             for _ in range(behind):
-                yield self._next_frame(None, 0.0, wait)
-        if position > self._fed:
-            motions = self.stream.motion(self.line.read(self._fed, position - self._fed))
-            self._fed = position
-            count = len(motions[0])
-            first = min(self._unshown, count)
-            self._unshown -= first
-            self._ready.extend([motion[k : k + 1] for motion in motions] for k in range(first, count))
+                yield self._begin_frame(None, 0.0, False)
+        if position <= self._fed:
+            return
+        motions = self.stream.motion(self.line.read(self._fed, position - self._fed))
+        self._fed, count = position, len(motions[0])
+        first = min(self._unshown, count)
+        self._unshown -= first
         motion_seconds = self._now() - begin
-        while self._ready:
-            yield self._next_frame(self._ready.popleft(), motion_seconds, wait)
+        for k in range(first, count):
+            yield self._begin_frame([motion[k : k + 1] for motion in motions], motion_seconds, k == count - 1)
             motion_seconds = 0.0
 
-    def _next_frame(
-        self, motions: list[Tensor] | None, motion_seconds: float, wait: Callable[[float], object]
-    ) -> LiveFrame:
-        """The next frame at its time, from a row of motion per face; None: nobody knows it, the last one is shown."""
+    def _begin_frame(self, motions: list[Tensor] | None, motion_seconds: float, is_newest: bool) -> PendingFrame:
+        """Begin the next frame, from a row of motion per face; None: nobody knows it, the last one is shown."""
         index, at = self.index, self.index * SAMPLES_PER_FRAME
         due = self._start + at / SAMPLE_RATE + self.delay
-        is_speaking = self.line.is_audible(at, at + SAMPLES_PER_FRAME)
         shaped = None if motions is None else self._shape(motions, at)
-        begin = self._now()
-        is_late = begin > due + LATE_SECONDS
-        is_overdue = self._undrawn >= MAX_UNDRAWN_FRAMES and not self._ready
-        is_drawn = shaped is not None and (is_overdue or (self.frame_rate.draws(index) and not is_late))
-        if shaped is not None and is_drawn:
-            self._picture = self._draw(shaped)
-        drawing_seconds = self._now() - begin if is_drawn else 0.0
-        self._undrawn = 0 if is_drawn else self._undrawn + 1
-        is_late = is_late or self._now() > due + LATE_SECONDS
-        if self.frame_rate.record(motion_seconds, drawing_seconds, is_late):
+        self.index += 1
+        return self._drawer.begin(index, at, due, shaped, motion_seconds, is_newest)
+
+    def finish_frame(self, frame: PendingFrame, wait: Callable[[float], object] = time.sleep) -> LiveFrame:
+        """A frame at its time, for which `wait` waits; frames are finished in the order in which they were begun."""
+        at = frame.at
+        is_speaking = self.line.is_audible(at, at + SAMPLES_PER_FRAME)
+        picture, rate_changed = self._drawer.finish(frame)
+        if picture is not None:
+            self._picture = picture
+        if rate_changed:
             self._on_event("frame_rate", self.frame_rate.rate)
-        if (early := due - self._now()) > 0:
+        if (early := frame.due - self._now()) > 0:
             wait(early)
         self._tell(at)
-        self.index += 1
         assert self._picture is not None
-        return LiveFrame(index, self._picture, is_drawn, is_speaking, self._now() - self._start - at / SAMPLE_RATE)
+        delay = self._now() - self._start - at / SAMPLE_RATE
+        return LiveFrame(frame.index, self._picture, picture is not None, is_speaking, delay)
 
     def _tell(self, at: int) -> None:
         """Events of the frame at a position, and the end of what nobody needs any more. Short pauses are speech."""

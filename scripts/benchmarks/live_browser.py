@@ -6,13 +6,15 @@ import shutil
 import wave
 from pathlib import Path
 
+import numpy as np
+
 from anitalker.config import InputError
-from scripts.benchmarks.syllables import ONSET_LEVEL, Answers, syllables
+from scripts.benchmarks.syllables import Answers, onsets, syllables
 
 LOOP_SECONDS = 20  # Chromium plays the file again and again
 RATE = 48_000
 PATIENCE = 60_000  # milliseconds
-# Levels of the microphone and of the voice by AnalyserNodes every 5 ms; movement of the mouth's place on every frame.
+# Levels of the microphone and of the voice by AnalyserNodes every 5 ms; brightness of the mouth's place on every frame.
 WATCH = """() => {
   const log = window.measured = {mic: [], heard: [], seen: []};
   const audio = new AudioContext();
@@ -29,12 +31,10 @@ WATCH = """() => {
   listen(session.stream, log.mic);
   listen(video.srcObject, log.heard);
   const canvas = new OffscreenCanvas(64, 64), pen = canvas.getContext("2d", {willReadFrequently: true});
-  let rest = null;
   const look = (now) => {
     pen.drawImage(video, 0, 0, 64, 64);
     const pixels = pen.getImageData(16, 32, 32, 24).data;
-    rest = rest || pixels;
-    log.seen.push([now / 1000, pixels.reduce((sum, x, i) => sum + Math.abs(x - rest[i]), 0) / pixels.length]);
+    log.seen.push([now / 1000, Array.from(pixels.filter((_, i) => i % 4 == 1))]);  // green
     video.requestVideoFrameCallback(look);
   };
   video.requestVideoFrameCallback(look);
@@ -66,21 +66,9 @@ def measure(url: str, portrait: Path, seconds: float, folder: Path) -> Answers:
         figures = {name: page.locator(f"#{name}").inner_text() for name in ("fps", "delay", "dropped")}
         page.locator("#stop").click()
         browser.close()
-    heard, seen = ([tuple(entry) for entry in log[name]] for name in ("heard", "seen"))
-    return Answers(_onsets(log["mic"]), heard, seen, figures)
-
-
-def _onsets(levels: list[list[float]]) -> list[float]:
-    """Times at which the microphone's sound begins after half a second of silence."""
-    onsets, silent_since = [], None
-    for at, level in levels:
-        if level < ONSET_LEVEL:
-            silent_since = at if silent_since is None else silent_since
-            continue
-        if silent_since is not None and at - silent_since > 0.5:
-            onsets.append(at)
-        silent_since = None
-    return onsets
+    heard = [(at, level) for at, level in log["heard"]]
+    seen = [(at, np.array(mouth, np.float32)) for at, mouth in log["seen"]]
+    return Answers(onsets(log["mic"]), heard, seen, figures)
 
 
 def _write(path: Path) -> Path:

@@ -14,7 +14,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from av import AudioFrame
 
 from anitalker.server.rtc_tracks import OPUS_RATE, shorten_jitter_buffer
-from scripts.benchmarks.syllables import FIRST_SECONDS, PERIOD_SECONDS, Answers, mouth_movement, syllables
+from scripts.benchmarks.syllables import FIRST_SECONDS, PERIOD_SECONDS, Answers, mouth_place, syllables
 
 PACKET = OPUS_RATE // 50
 WARM_SECONDS = 3.0  # before the first syllable that counts
@@ -80,11 +80,9 @@ async def _listen(answers: Answers, track: MediaStreamTrack) -> None:
 
 
 async def _watch(answers: Answers, track: MediaStreamTrack) -> None:
-    rest: np.ndarray | None = None
     while True:
         picture = (await track.recv()).to_ndarray(format="rgb24")
-        rest = picture.astype(np.int16) if rest is None else rest
-        answers.seen.append((time.monotonic(), mouth_movement(picture, rest)))
+        answers.seen.append((time.monotonic(), mouth_place(picture)))
 
 
 READERS = {"audio": _listen, "video": _watch}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ SYLLABLE_SECONDS = 0.3
 FIRST_SECONDS = 0.5
 LONGEST_DELAY = 0.9  # seconds; what comes later belongs to the next syllable
 ONSET_LEVEL = 0.02  # rms of a voice that has begun
-OPENING = 0.3  # of the syllable's largest mouth movement, at which lips count as opened
+OPENING = 0.5  # of the largest change of the mouth since the syllable left, at which lips count as opened
 
 
 def syllables(seconds: float, rate: int) -> np.ndarray:
@@ -32,32 +33,32 @@ def syllables(seconds: float, rate: int) -> np.ndarray:
 @dataclass
 class Answers:
     """Times in seconds of one clock. said: beginnings of syllables as they left; heard: (time, rms) of the voice that
-    came back; seen: (time, mouth movement against rest) of the frames that came back."""
+    came back; seen: (time, brightness [N] of the mouth's place) of the frames that came back."""
 
     said: list[float] = field(default_factory=list)
     heard: list[tuple[float, float]] = field(default_factory=list)
-    seen: list[tuple[float, float]] = field(default_factory=list)
+    seen: list[tuple[float, np.ndarray]] = field(default_factory=list)
     figures: dict = field(default_factory=dict)
 
     def voice_delays(self) -> dict[int, float]:
         """By syllable: seconds until the voice came back."""
-        return self._delays(self.heard, lambda levels: ONSET_LEVEL)
+        levels = ((number, self._window(self.heard, begin)) for number, begin in enumerate(self.said))
+        return _first({number: [(t, level, ONSET_LEVEL) for t, level in window] for number, window in levels})
 
     def lip_delays(self) -> dict[int, float]:
-        """By syllable: seconds until the lips opened."""
-        return self._delays(self.seen, lambda levels: OPENING * max(levels))
-
-    def _delays(self, track, threshold) -> dict[int, float]:
-        delays = {}
+        """By syllable: seconds until the lips opened, against the last frame before the syllable left."""
+        tracks = {}
         for number, begin in enumerate(self.said):
-            window = [(at - begin, level) for at, level in track if 0 <= at - begin < LONGEST_DELAY]
-            if not window or max(level for _, level in window) <= 0:
-                continue
-            limit = threshold([level for _, level in window])
-            late = [at for at, level in window if level >= limit]
-            if late and late[0] > 0.02:  # earlier: the last syllable's
-                delays[number] = late[0]
-        return delays
+            before = [mouth for at, mouth in self.seen if at <= begin][-1:]
+            window = self._window(self.seen, begin)
+            rest = (before or [mouth for _, mouth in window[:1]])[0] if before or window else None
+            changes = [(t, float(np.abs(mouth - rest).mean())) for t, mouth in window]
+            limit = OPENING * max((change for _, change in changes), default=0.0)
+            tracks[number] = [(t, change, limit) for t, change in changes if limit > 0]
+        return _first(tracks)
+
+    def _window(self, track, begin: float) -> list:
+        return [(at - begin, value) for at, value in track if 0 <= at - begin < LONGEST_DELAY]
 
     def frame_rate(self) -> float:
         """Frames a second that came back."""
@@ -66,8 +67,32 @@ class Answers:
         return (len(self.seen) - 1) / (self.seen[-1][0] - self.seen[0][0])
 
 
-def mouth_movement(frame: np.ndarray, rest: np.ndarray) -> float:
-    """Mean change of the lower half of a picture's middle, uint8 [H,W,3], against rest: where a portrait's mouth is."""
+def mouth_place(frame: np.ndarray) -> np.ndarray:
+    """Brightness, float32 [N], of every fourth pixel of a picture's lower middle, uint8 [H,W,3]: where a portrait's
+    mouth is."""
     height, width = frame.shape[:2]
-    place = np.s_[height // 2 : height * 7 // 8, width // 4 : width * 3 // 4]
-    return float(np.abs(frame[place].astype(np.int16) - rest[place]).mean())
+    place = frame[height // 2 : height * 7 // 8 : 4, width // 4 : width * 3 // 4 : 4]
+    return place.astype(np.float32).mean(-1).ravel()
+
+
+def onsets(levels: Sequence[Sequence[float]]) -> list[float]:
+    """Times at which a sound, (time, rms) each, begins after half a second of silence."""
+    onsets, silent_since = [], None
+    for at, level in levels:
+        if level < ONSET_LEVEL:
+            silent_since = at if silent_since is None else silent_since
+            continue
+        if silent_since is not None and at - silent_since > 0.5:
+            onsets.append(at)
+        silent_since = None
+    return onsets
+
+
+def _first(tracks: dict[int, list[tuple[float, float, float]]]) -> dict[int, float]:
+    """By syllable the first time at which a level reaches its limit; (time, level, limit) each."""
+    delays = {}
+    for number, track in tracks.items():
+        reached = [t for t, level, limit in track if level >= limit]
+        if reached and reached[0] > 0.02:  # earlier: the last syllable's
+            delays[number] = reached[0]
+    return delays

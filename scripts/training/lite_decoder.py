@@ -5,6 +5,7 @@ refined through it.
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,10 +15,12 @@ from anitalker.config import CROP, InputError
 from anitalker.decoder.composition import compose
 from anitalker.decoder.decoder import Decoder
 from anitalker.decoder.flow import landmark_flow, resize, warp
+from anitalker.models import loading
 from anitalker.motion.motion_space import MotionSpace
 from anitalker.network_config import to_dict
 from scripts.training.codes import score_codes, standard, start_from_labels
 from scripts.training.data import FrameCache
+from scripts.training.distillation import DecoderDistillation
 from scripts.training.engine import Engine, fit, open_run
 from scripts.training.labels import MotionLabels
 from scripts.training.loop import load_module
@@ -118,7 +121,8 @@ def _places(flow: Tensor) -> Tensor:
 def train_decoder(
     engine: Engine, options: Namespace, recipe: Recipe, train: FrameCache, val: FrameCache, labels: MotionLabels
 ) -> None:
-    """On codes from pixels, encoder and decoder together, or (--frozen) the decoder alone."""
+    """On codes from pixels, encoder and decoder together, or (--frozen) the decoder alone, or (--teacher) as another
+    one draws."""
     if options.codes is None:
         raise InputError("stage decoder came without --codes; name the run of stage codes, or weights")
     space = MotionSpace(motion_space_config(recipe))
@@ -128,7 +132,10 @@ def train_decoder(
     if options.start:
         load_module(decoder, options.start, "decoder")
     network = options.perceptual_network
-    objective = DecoderObjective(space, decoder, recipe, network, train.people, options.frozen)
+    if options.teacher:
+        objective = DecoderDistillation(space, decoder, _teacher(options.teacher), recipe)
+    else:
+        objective = DecoderObjective(space, decoder, recipe, network, train.people, options.frozen)
     objective.to(engine.device)
     groups, helpers = [{"params": list(decoder.parameters())}], dict(objective.adversaries)
     if objective.separation is not None:
@@ -155,6 +162,15 @@ def train_decoder(
         run.scores(scores | score_codes(averaged, val, labels, stride=4))
 
     fit(run, engine, objective, draw, report)
+
+
+def _teacher(name: str) -> Decoder:
+    """The decoder of a model, by registry name or file."""
+    config, tensors = loading.read(name)
+    decoder = cast(Decoder, loading.build(config, ("decoder",), name)["decoder"])
+    own = {key.removeprefix("decoder."): value for key, value in tensors.items() if key.startswith("decoder.")}
+    decoder.load_state_dict(own)
+    return decoder
 
 
 def score_pictures(space: MotionSpace, decoder: Decoder, val: FrameCache) -> dict[str, float]:

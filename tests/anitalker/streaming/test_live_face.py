@@ -1,5 +1,7 @@
 """A live face without a network and by a clock of its own: pace, sound in step, interruption, idling, listening."""
 
+from concurrent.futures import Executor, Future
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,15 @@ class Clock:
         self.time += seconds
 
 
+class Inline(Executor):
+    """Draws at once, on the thread that asks for it."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
 class Watched:
     """A face whose pictures are its motion; each takes `cost` seconds."""
 
@@ -32,7 +43,8 @@ class Watched:
         self.clock, self.cost, self.events, self.motions = Clock(), 0.01, [], []
         monkeypatch.setattr(LiveFace, "_draw", self.draw)
         tell = lambda name, value: self.events.append((name, value))  # noqa: E731
-        self.face = LiveFace(talker, portrait, OPTIONS, on_event=tell, now=self.clock, **options)
+        self.face = LiveFace(talker, portrait, OPTIONS, on_event=tell, now=self.clock, executor=Inline(), **options)
+        self.face.frame_rate.threads = 1
         self.motions.clear()
 
     def draw(self, face_motions):
@@ -46,7 +58,8 @@ class Watched:
         frames, end = [], self.clock.time + seconds
         while self.face._next_time() < end:
             self.clock.time = max(self.clock.time, self.face._next_time())
-            frames += self.face.advance(self.clock.wait)
+            for begun in self.face.begin_frames():
+                frames.append(self.face.finish_frame(begun, self.clock.wait))
         self.clock.time = max(self.clock.time, end)
         return frames
 
@@ -202,13 +215,13 @@ def test_on_its_thread_it_yields_frames_with_sound_until_it_is_closed(talker, ex
         pairs = [next(stream) for _ in range(12)]
     assert all(picture.shape == (256, 256, 3) and sound.shape == (640,) for picture, sound in pairs)
     assert filtered and any(sound.any() for _, sound in pairs)
-    assert len(list(stream)) < 50 and not face._thread.is_alive() and face.fault is None
+    assert len(list(stream)) < 50 and not any(thread.is_alive() for thread in face._threads) and face.fault is None
 
 
 @pytest.mark.slow
 def test_a_fault_ends_the_frames_and_is_kept(talker, example_portrait, monkeypatch):
     face = LiveFace(talker, talker.portrait(example_portrait), OPTIONS)
-    monkeypatch.setattr(face, "_draw", lambda motions: 1 / 0)
+    monkeypatch.setattr(face._drawer, "_draw", lambda motions: 1 / 0)
     with face:
         list(face.frames())
     assert isinstance(face.fault, ZeroDivisionError)
