@@ -2,10 +2,10 @@
 
     python -m scripts.measure_live [--seconds 60] [--parts rtp browser] [--size 256] [--portrait FILE] [--out FILE.json]
 
-rtp: an aiortc client whose microphone says a syllable a second; from the packet that left to the sound that came back
-(20 ms of it are the client's own buffer), and to the frame whose lips open. browser: the same in Chromium with the live
+rtp: an aiortc client whose microphone says a syllable a second; from the packet that left to the sound that came back,
+and to the frame whose lips open. browser: the same in Chromium with the live
 page (fake microphone from a WAV). p50 and p95 in milliseconds, frames a second, drops, and how far pictures are behind
-sound. Needs idle cores to mean something.
+sound, beyond the lead that lips have by themselves. Needs idle cores to mean something.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 from aiortc import MediaStreamTrack, RTCRtpReceiver
-from aiortc.jitterbuffer import JitterBuffer
+from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, AudioResampler, VideoFrame
 from scipy.signal import resample_poly
@@ -24,7 +24,7 @@ FILTER_SAMPLES = 16  # on either side of a packet, which the interpolation filte
 VIDEO_CLOCK = 90_000
 MAX_WAITING_FRAMES = 2  # of pictures; the oldest is lost when the encoder is slow
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's name for it; a test fails when it changes
-JITTER_PACKETS = 4  # of the microphone, that may come in the wrong order
+JITTER_PACKETS = 2  # of the microphone, that may come in the wrong order
 log = logging.getLogger(__name__)
 
 
@@ -115,15 +115,30 @@ async def discard(track: MediaStreamTrack) -> None:
             return
 
 
+class PromptBuffer(JitterBuffer):
+    """Hands packets of sound on in order as they come: each is a whole frame of Opus (RFC 7587, section 4.2).
+
+    aiortc's own keeps a packet until it sees that the next one belongs to another frame. A packet that overtook another
+    one waits for it, and so do the next ones, until one is lost.
+    """
+
+    def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
+        packet = None if self._origin is None else self._packets[self._origin % self._capacity]
+        if packet is None:
+            return None
+        self.remove(1)
+        return JitterFrame(packet._data, packet.timestamp)  # type: ignore[attr-defined]
+
+
 def shorten_jitter_buffer(receiver: RTCRtpReceiver) -> bool:
     """Hand packets on as they come; call it before the connection opens. Returns whether it was done.
 
     aiortc waits for four packets (80 ms) first, and after a lost one for sixteen; it has no setting for that, and makes
-    its receivers itself. Where a later version keeps its buffer elsewhere, microphones are heard 60 ms later, and the
+    its receivers itself. Where a later version keeps its buffer elsewhere, microphones are heard 80 ms later, and the
     log says so.
     """
     if not isinstance(getattr(receiver, JITTER_BUFFER, None), JitterBuffer):
-        log.warning("this version of aiortc has its jitter buffer elsewhere: microphones are heard 60 ms later")
+        log.warning("this version of aiortc has its jitter buffer elsewhere: microphones are heard 80 ms later")
         return False
-    setattr(receiver, JITTER_BUFFER, JitterBuffer(capacity=JITTER_PACKETS, prefetch=1))
+    setattr(receiver, JITTER_BUFFER, PromptBuffer(JITTER_PACKETS))
     return True

@@ -32,7 +32,7 @@ from anitalker.streaming.talker import LOOKAHEAD_FRAMES, StreamingTalker
 from encoders.audio import SAMPLES_PER_FRAME
 
 JITTER_SECONDS = 0.02  # a pause in arrival that nobody hears: speech begins so much after its first piece
-MAX_LIVE_BACKLOG_SECONDS = 0.04  # of a microphone's sound, twice a packet; beyond it silence is left out
+MAX_LIVE_BACKLOG_SECONDS = 0.03  # of a microphone's sound, of one packet and a half; beyond it silence is left out
 SENT_AHEAD_SAMPLES = SAMPLE_RATE // 50  # of the voice, that a track may have sent before they are heard
 MAX_WAITING_SECONDS = 300.0  # of speech; more is refused
 MIN_DRAWING_SECONDS, MAX_DRAWING_SECONDS = 0.02, 0.04  # reserved for a frame, by what the machine needs for it

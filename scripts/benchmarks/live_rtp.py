@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from av import AudioFrame
 
-from anitalker.server.rtc_tracks import OPUS_RATE, shorten_jitter_buffer
+from anitalker.server.rtc_tracks import JITTER_BUFFER, OPUS_RATE, shorten_jitter_buffer
 from scripts.benchmarks.syllables import FIRST_SECONDS, PERIOD_SECONDS, Answers, mouth_place, syllables
 
 PACKET = OPUS_RATE // 50
@@ -43,6 +44,22 @@ class Microphone(MediaStreamTrack):
         return frame
 
 
+class PictureBuffer(JitterBuffer):
+    """Hands a picture on with its last packet (RFC 7741, section 4.1: the marker); aiortc's own waits for the next."""
+
+    def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
+        data = b""
+        for count in range(self.capacity):
+            packet = self._packets[(self._origin + count) % self._capacity]
+            if packet is None:
+                return None
+            data += packet._data
+            if packet.marker:
+                self.remove(count + 1)
+                return JitterFrame(data, packet.timestamp)
+        return None
+
+
 async def measure(url: str, portrait: Path, seconds: float, size: int) -> Answers:
     """Open a session, say syllables for so many seconds, and note what comes back."""
     answers = Answers()
@@ -62,6 +79,8 @@ async def measure(url: str, portrait: Path, seconds: float, size: int) -> Answer
         for transceiver in connection.getTransceivers():
             if transceiver.kind == "audio":
                 shorten_jitter_buffer(transceiver.receiver)
+            else:
+                setattr(transceiver.receiver, JITTER_BUFFER, PictureBuffer(512, is_video=True))
         await connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
         readers = [asyncio.ensure_future(reader(answers, tracks[kind])) for kind, reader in READERS.items()]
         await asyncio.sleep(seconds + WARM_SECONDS)
