@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from anitalker.faces.detection import Face, FaceFinder
 from anitalker.faces.paste import Patch, crop_place
 from anitalker.models.base import FaceCheck, PersonTraits, PreparedFace, ProgressCallback
 from anitalker.motion import driving_video, idle
+from anitalker.motion.emphasis import Emphasis
 from anitalker.motion.expressions import Expressions
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.manner import USUAL, Manner, with_lip_layer
@@ -279,7 +280,10 @@ class Lite:
 
     def sampling_params(self, options: RenderOptions, face: PreparedFace | None = None) -> SamplingParams:
         """The parameters of the motion generator that the options ask for, with this family's defaults."""
-        return SamplingParams.from_options(options, _manner_of(face))
+        params, hops = SamplingParams.from_options(options, _manner_of(face)), self.speech.per_frame
+        brows = self.expressions.change({"brow_raise": 1.0})
+        emphasis = partial(Emphasis, brows=brows, mels=hops * self.speech.n_mels, hops=hops)
+        return replace(params, emphasis=emphasis)
 
     def scale_motion(
         self, motion: Tensor, start: Tensor, options: RenderOptions, face: PreparedFace | None = None

@@ -6,6 +6,7 @@ Letters: n frames to generate, p frames already generated, S speech features, M 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from anitalker.config import LITE_GUIDANCE, LITE_STEPS, POSE_SIZE, RenderOptions
 from anitalker.motion import motion_files, samplers
 from anitalker.motion.blinks import Blinks
+from anitalker.motion.emphasis import Emphasis
 from anitalker.motion.generator import CONTROL_INDICES, CONTROLS, Generator
 from anitalker.motion.lip_policy import EASE_IN_FRAMES, amplify, ease_in, guided_mean
 from anitalker.motion.manner import USUAL, Manner
@@ -33,7 +35,8 @@ class SamplingParams:
     steps and guidance are never None here. temperature: how far what speech decides (lips, jaw) may deviate from the
     mean of all motions that fit the speech; 1 draws a sample, 0 takes the mean. Head and lids are always samples.
     pose [T,3] in degrees: yaw, pitch, roll of every frame; the last row is kept for longer speech. Angles are absolute;
-    scale and location are relative to the portrait. manner: how the person moves.
+    scale and location are relative to the portrait. manner: how the person moves. emphasis: makes what adds the energy
+    of speech to head and brows, from the portrait's code and which angles are free; None: nothing does.
     """
 
     steps: int = LITE_STEPS
@@ -47,6 +50,7 @@ class SamplingParams:
     pose: Tensor | None = None
     still: bool = RenderOptions.still
     manner: Manner = USUAL
+    emphasis: Callable[[Tensor, list[bool]], Emphasis] | None = None
 
     @classmethod
     def from_options(cls, options: RenderOptions, manner: Manner = USUAL) -> SamplingParams:
@@ -101,6 +105,8 @@ class MotionStream:
         seconds = params.manner.blink_seconds
         config = network.config if seconds is None else replace(network.config, blink_every=seconds)
         self.blinks = Blinks(config, torch.Generator().manual_seed(_draw_seed(rng)), start.device)
+        free = [getattr(params, name) is None and params.pose is None and not params.still for name in CONTROLS[:3]]
+        self.emphasis = None if params.emphasis is None else params.emphasis(start, free)
         self.frame_count = 0  # frames that have left
 
     @torch.no_grad()
@@ -138,11 +144,15 @@ class MotionStream:
         if self.params.manner.rest is not None:
             frames = torch.arange(self.frame_count, self.frame_count + motion.shape[1], device=motion.device)
             added = added + ease_in(frames)[:, None] * self.params.manner.rest.to(added)
+        codes = self.network.denormalise(motion, self.start) + added
+        if self.emphasis is not None:
+            known = self.previous.shape[1]
+            codes = self.emphasis(codes, self.speech[:, known : known + motion.shape[1]], self.frame_count)
         self.frame_count += motion.shape[1]
         self.previous = torch.cat([self.previous, motion], 1)
         excess = max(0, self.previous.shape[1] - self.network.config.previous)
         self.previous, self.speech = self.previous[:, excess:], self.speech[:, excess:]
-        return self.network.denormalise(motion, self.start) + added
+        return codes
 
     def _generate_window(self, n: int) -> Tensor:
         """The next n frames, normalised [1,n,M]."""

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             continue
         shut, wide, picks = chosen
         sources = [source_of(model, clip, number) for number in (shut, wide)]
-        drive = model.codes(clip.frames)[picks]
+        drive = model.looks(clip.frames[picks])["motion"]
         drawn = {
             name: model.render(sources[0], drive, references=sources[:n]) for name, n in (("alone", 1), ("also", 2))
         }
