@@ -8,10 +8,10 @@ from anitalker.config import FPS
 PATTERNS = {FPS: (0, 1, 2, 3, 4), 20: (0, 1, 2, 3), 15: (0, 2, 4)}
 RATES = tuple(PATTERNS)  # frames per second, falling
 WINDOW_FRAMES = FPS  # of the time line, after which the rate is thought over
-LATE_LIMIT = 3  # late frames in a window, from which on the rate falls
+LATE_LIMIT = 5  # late frames in a window, from which on the rate falls
 MAX_LOAD = 0.9  # of the threads' time, that the next higher rate may take
 CALM_WINDOWS = 4  # in a row, before the rate rises
-CALM_LATE = 1  # frames of a calm window that may be late all the same
+CALM_LATE = 2  # frames of a calm window that may be late all the same
 
 
 class FrameRate:
