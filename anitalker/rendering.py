@@ -20,6 +20,7 @@ from torch import Tensor
 from anitalker.config import CROP, FPS, RenderOptions
 from anitalker.faces.paste import paste_all
 from anitalker.media.clip import Clip
+from anitalker.media.formats import check_length, check_video_output, sequence_files
 from anitalker.media.writer import VideoWriter
 from anitalker.media.yuv import FilmedFrame
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
@@ -153,7 +154,7 @@ def write_video(
     consent: str = "",
     inputs: Sequence[PathLike] = (),
 ) -> RenderFacts:
-    """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
+    """Write frames and the sound of a file to a video, marked as the options say; return the facts for --json.
 
     shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
     keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients, consent: see Generator;
@@ -161,34 +162,38 @@ def write_video(
     at all, and is recorded in the ledger that ANITALKER_LEDGER names.
     """
     total, height, width = shape
+    path, form = check_video_output(output)
+    check_length(form, total, width, height, fps)
+    if sound and not form.sound:
+        log.warning("%s has no sound: the speech is left out; .mp4, .mov and .webm have it", form.name)
     identifier, ledger = new_identifier(), chosen_ledger()
     filters = marks.frame_filters(width, height, options.label, options.marks, identifier, options.label_language)
+    generator = None
     if options.marks:
         label = options.label_language if options.label else ""
         named = (ingredients, consent, identifier, label, with_credentials(inputs))
         generator = Generator(model.name, model.fingerprint, options.seed, *named)
-        finish = marks.signing_step(generator)
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
-        finish = None
-    codec, quality = options.codec, options.quality
+    finish = marks.finishing_step(path, generator, identifier)
+    codec, quality = form.codec_of(options.codec), options.quality
     device, tags = model.device.type, marks.metadata_tags(identifier)
-    settings = {"fps": fps, "codec": codec, "quality": quality, "keep": keep, "tags": tags}
-    with VideoWriter(output, width, height, sound, filters, finish, device, **settings) as writer:
+    settings = {"fps": fps, "codec": options.codec, "quality": quality, "keep": keep, "tags": tags}
+    with VideoWriter(path, width, height, sound, filters, finish, device, **settings) as writer:
         for done, frame in enumerate(frames, 1):
             writer.write(frame, None if filmed is None else next(filmed))
             if progress:
                 progress("frames", done, total)
     if ledger:
-        ledger.record(identifier, model.name, options.seed, Path(output))
+        ledger.record(identifier, model.name, options.seed, sequence_files(path)[0] if form.name == "PNG" else path)
     clock("frames")
     return {
         "output": str(output),
         "frames": total,
         "fps": int(fps) if fps == int(fps) else float(fps),
         "seconds": float(total / fps),
-        "width": width + width % 2,  # as VideoWriter pads them
-        "height": height + height % 2,
+        "width": width + width % 2 * form.is_yuv,  # as VideoWriter pads them
+        "height": height + height % 2 * form.is_yuv,
         "size": options.size,
         "codec": codec,
         "quality": quality,

@@ -40,6 +40,17 @@ def add_output_option(parser: Parser, name: str) -> None:
     parser.add_argument("-o", "--output", required=True, metavar=name)
 
 
+def add_video_output_option(parser: Parser) -> None:
+    """Add -o of a video, whose suffix decides on the format."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT.mp4",
+        help="also .mov, .webm (VP9, Opus), and, without sound, .gif, .webp, or a sequence: FOLDER/frame-%%04d.png",
+    )
+
+
 def add_motion_options(parser: Parser) -> None:
     """Add the options that decide how head and lips move."""
     group = parser.add_argument_group("motion")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ import numpy as np
 
 from anitalker.config import RenderOptions
 from anitalker.files import check_output, part_path, write_whole
+from anitalker.media.formats import FORMATS
 from anitalker.media.video import SYNTHETIC_COMMENT
 from anitalker.provenance.aigc import KEY, XMP_KEYWORD, aigc_json, xmp_packet
 from anitalker.provenance.credentials import Generator, sign_file
@@ -18,11 +20,13 @@ from anitalker.provenance.identity import SigningIdentity, signing_identity
 from anitalker.provenance.label import Label
 from anitalker.provenance.ledger import chosen_ledger
 from anitalker.provenance.payload import new_identifier
+from anitalker.provenance.picture_metadata import SUFFIXES, add_metadata
 from anitalker.provenance.sign_apart import is_large, sign_apart
 from anitalker.provenance.watermark import Watermarker
 
 FrameFilter = Callable[[np.ndarray], np.ndarray]  # uint8 [H,W,3] -> uint8 [H,W,3]
 Finish = Callable[[Path, Path, str], None]  # written file, target file, title of the file
+log = logging.getLogger(__name__)
 
 
 def frame_filters(
@@ -50,15 +54,42 @@ def metadata_tags(identifier: str) -> dict[str, str]:
     return {KEY: aigc_json(identifier)}
 
 
-def signing_step(generator: Generator) -> Finish | None:
+def signing_step(generator: Generator, stamped: bool = True) -> Finish | None:
     """Return the step that signs a written file with credentials that name `generator`.
 
-    None, and a warning, where c2pa-python cannot be used.
+    stamped: whether a time-stamping authority is asked, where the user names one. None, and a warning, where
+    c2pa-python cannot be used.
     """
     identity = signing_identity()
     if identity is None:
         return None
+    if not stamped:
+        identity = replace(identity, timestamp_url="")
     return partial(_sign, generator=generator, identity=identity)
+
+
+def finishing_step(output: Path, generator: Generator | None, identifier: str) -> Finish | None:
+    """Return the step that makes the final file, or each picture of a sequence, of the written one.
+
+    Pictures, animated or not, get their metadata here, which a video gets from its writer. generator: see
+    `signing_step`; None: it is not signed. A WebM never is: C2PA does not know it, which a warning says. Pictures of a
+    sequence are not stamped by an authority: it would be asked for each.
+    """
+    form = FORMATS[output.suffix.lower()]
+    if generator and not form.is_signed:
+        log.warning("%s carries no content credentials: only watermark and metadata mark it; .mp4 has all", form.name)
+    sign = signing_step(generator, form.name != "PNG") if generator and form.is_signed else None
+    if output.suffix.lower() not in SUFFIXES:
+        return sign
+
+    def finish(written: Path, target: Path, title: str) -> None:
+        add_metadata(written, SYNTHETIC_COMMENT, xmp_packet(identifier, SYNTHETIC_COMMENT))
+        if sign:
+            sign(written, target, title)
+        else:
+            written.replace(target)
+
+    return finish
 
 
 def write_picture(

@@ -205,3 +205,13 @@ def test_ten_thousand_lines(place):
     jobs, invalid = csv_of(place, "id,portrait,speech,seed\n" + rows)
     assert len(jobs) == 10_000 and not invalid
     assert len({job.fingerprint("m") for job in jobs}) == 10_000
+
+
+def test_formats(place):
+    """The name of the output follows; the fingerprint of an MP4 stays what it was."""
+    job = one(place, format=".GIF")[0][0]
+    assert (job.format, job.output_name) == ("gif", "a.gif")
+    assert one(place)[0][0].output_name == "a.mp4"
+    assert job.fingerprint("m") != one(place)[0][0].fingerprint("m") == one(place, format="mp4")[0][0].fingerprint("m")
+    assert "format is 'avi'; allowed are mp4, mov, webm, gif, webp" in one(place, format="avi")[1][0].reason
+    assert "codec is hevc, but WebM has its own" in one(place, format="webm", codec="hevc")[1][0].reason
