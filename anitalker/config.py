@@ -67,6 +67,15 @@ class RenderOptions:
         1080, "the video's shorter side in pixels at most, or original: as large as the picture", 64, 4096, "pixels"
     )
     frame: str = _option("full", "full: the whole picture; crop: the 256x256 face crop", allowed=("full", "crop"))
+    aspect: str = _option(
+        "",
+        "the video's proportions: a blurred copy of the picture fills what is around it",
+        allowed=("", "9:16", "1:1", "16:9"),
+    )
+    subtitles: str | None = _option(None, ".srt of what is said")
+    subtitles_as: str = _option(
+        "burnt", "drawn into the picture, or a track that players can show", allowed=("burnt", "track")
+    )
     also: tuple[str, ...] = _option((), "more pictures of the same person: open mouth, smile, turned, closed eyes")
     face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
     face_backend: str = _option("own", "the face detector", allowed=("own", "face-alignment"))

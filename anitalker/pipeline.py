@@ -167,14 +167,14 @@ class Talker:
         speech_for: Mapping[int, PathLike] | None = None,
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
-        """Let the portrait speak a recording: a video of `media.formats`, whole or not at all. Returns facts for --json.
+        """Let the portrait speak a recording: a video of `media.formats`, whole or not at all. Returns the facts.
 
         speech_for: faces, by index, with recordings of their own; the sound of the video is a mix of all. on_frame: is
         called with each frame, uint8 [H,W,3], before it is marked and written.
         """
         clock, recordings = Clock(), dict(speech_for or {})
         inputs = (speech, *recordings.values())
-        check_video_output(output, portrait, *inputs)
+        check_video_output(output, portrait, *inputs, options=options)
         self.model.check(options)
         track = Soundtrack.read(speech, recordings)
         for sentence in track.warnings():
@@ -205,7 +205,7 @@ class Talker:
         on_frame: as in `render`. Returns the facts for --json.
         """
         clock = Clock()
-        check_video_output(output, portrait, clip)
+        check_video_output(output, portrait, clip, options=options)
         portrait = self._ready(portrait, options)
         clock("portrait")
         drive = driving.read_motion(self.model, self.finder(options.face_backend), clip, driver_face, progress)
@@ -227,8 +227,8 @@ class Talker:
     ) -> RenderFacts:
         """Let people in a video say other words: an MP4 of the video's own size and rate. Returns the facts for --json.
 
-        speech: a recording of the face that options.face chooses; None where dubbing.segments gives lines. options:
-        head, blink, pose, frame and enhance do not count; also: of people in it. speech_for, on_frame: see `render`.
+        speech: a recording of the face that options.face chooses; None where dubbing.segments gives lines. options: of
+        `batch.table.DUB_OPTIONS` count; also: of people in it. speech_for, on_frame: see `render`.
         """
         finder, load_verifier = self.finder(options.face_backend), lambda: self.verifier
         known = read_known_mouths(self.model, finder, options.also, load_verifier)

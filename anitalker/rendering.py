@@ -19,8 +19,10 @@ from torch import Tensor
 
 from anitalker.config import CROP, FPS, RenderOptions
 from anitalker.faces.paste import paste_all
+from anitalker.media.aspect import Extension
 from anitalker.media.clip import Clip
 from anitalker.media.formats import check_length, check_video_output, sequence_files
+from anitalker.media.subtitles import Subtitles, read_subtitles, within
 from anitalker.media.writer import VideoWriter
 from anitalker.media.yuv import FilmedFrame
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
@@ -162,7 +164,14 @@ def write_video(
     at all, and is recorded in the ledger that ANITALKER_LEDGER names.
     """
     total, height, width = shape
-    path, form = check_video_output(output)
+    path, form = check_video_output(output, options=options)
+    extension = Extension(width, height, options.aspect, options.size) if options.aspect else None
+    if extension:
+        frames, width, height = map(extension, frames), extension.width, extension.height
+    subtitles = None
+    if options.subtitles is not None:
+        cues = within(read_subtitles(options.subtitles), float(total / fps))
+        subtitles = Subtitles(cues, options.subtitles_as == "burnt", options.label)
     check_length(form, total, width, height, fps)
     if sound and not form.sound:
         log.warning("%s has no sound: the speech is left out; .mp4, .mov and .webm have it", form.name)
@@ -178,7 +187,14 @@ def write_video(
     finish = marks.finishing_step(path, generator, identifier)
     codec, quality = form.codec_of(options.codec), options.quality
     device, tags = model.device.type, marks.metadata_tags(identifier)
-    settings = {"fps": fps, "codec": options.codec, "quality": quality, "keep": keep, "tags": tags}
+    settings = {
+        "fps": fps,
+        "codec": options.codec,
+        "quality": quality,
+        "keep": keep,
+        "subtitles": subtitles,
+        "tags": tags,
+    }
     with VideoWriter(path, width, height, sound, filters, finish, device, **settings) as writer:
         for done, frame in enumerate(frames, 1):
             writer.write(frame, None if filmed is None else next(filmed))

@@ -11,7 +11,7 @@ from anitalker.media.clip import Clip, open_clip
 from anitalker.media.video import probe
 from anitalker.weights.registry import sha256
 
-FILE_OPTIONS = ("pose", "timeline")  # of RenderOptions: files
+FILE_OPTIONS = ("pose", "timeline", "subtitles")  # of RenderOptions: files
 
 
 @functools.cache

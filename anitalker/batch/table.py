@@ -15,7 +15,7 @@ from typing import Any
 from anitalker import __version__
 from anitalker.batch.input_files import FILE_OPTIONS, check_file, hash_of, open_video
 from anitalker.config import ORIGINAL_SIZE, DubOptions, InputError, RenderOptions, check_choice
-from anitalker.media.formats import FORMATS, SINGLE_FILES
+from anitalker.media.formats import FORMATS, SINGLE_FILES, check_options
 from anitalker.media.lines import read_lines
 from anitalker.spreadsheet import DECIMAL_COMMA, csv_rows
 
@@ -202,24 +202,25 @@ def _portrait_job(line: int, values: dict[str, Any], kind: str, folder: Path) ->
         raise InputError(f"the line gives {others[0]}, which is for dubs; leave it empty, or leave portrait empty")
     options = _options(values) | _also(values, folder)
     options |= {name: _path(folder, options[name], name) for name in FILE_OPTIONS if name in options}
+    chosen = RenderOptions(**options)
     return Job(
         _id(values["id"]),
         line,
         _path(folder, values["portrait"], "portrait"),
         kind,
         str(values["text"]) if kind == "text" else _path(folder, values[kind], kind),
-        RenderOptions(**options),
+        chosen,
         str(values["voice"]) if "voice" in values else None,
         "absolute" in values and bool(_value("absolute", "bool", values["absolute"])),
-        format=_format(values, options),
+        format=_format(values, chosen),
     )
 
 
-def _format(values: dict[str, Any], options: dict[str, Any]) -> str:
-    """The format of a line's video; InputError where there is none such, or where it does not hold the codec."""
+def _format(values: dict[str, Any], options: RenderOptions) -> str:
+    """The format of a line's video; InputError where there is none such, or where it does not fit the options."""
     name = str(values.get("format", SINGLE_FILES[0])).strip().lower().lstrip(".")
     check_choice("format", name, SINGLE_FILES)
-    FORMATS[f".{name}"].codec_of(options.get("codec", DEFAULTS.codec))
+    check_options(FORMATS[f".{name}"], options)
     return name
 
 

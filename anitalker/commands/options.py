@@ -162,6 +162,19 @@ def add_picture_options(parser: Parser) -> None:
     )
     add_face_backend_option(group)
     group.add_argument(
+        "--aspect",
+        choices=("9:16", "1:1", "16:9"),
+        default=DEFAULTS["aspect"],
+        help="proportions of the video: a blurred copy of the picture fills what is around it (default: the picture's)",
+    )
+    group.add_argument("--subtitles", metavar="FILE.srt", help="what is said, as texts with their times")
+    group.add_argument(
+        "--subtitles-as",
+        choices=("burnt", "track"),
+        default=DEFAULTS["subtitles_as"],
+        help="drawn into the picture, as posts need them, or a track that players can show (default: %(default)s)",
+    )
+    group.add_argument(
         "--enhance",
         choices=("gfpgan",),
         default=DEFAULTS["enhance"],

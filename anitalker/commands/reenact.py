@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> RenderFacts:
     from anitalker.pipeline import load
 
     render_options = options.to_render_options(arguments)
-    check_video_output(arguments.output)  # before anything slow
+    check_video_output(arguments.output, options=render_options)  # before anything slow
     talker = load(**options.to_load_arguments(arguments))
     with options.ProgressBar() as progress:
         return talker.reenact(

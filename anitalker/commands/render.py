@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> RenderFacts:
 
     render_options = options.to_render_options(arguments)
     speech_for = parse_speech_for(arguments.speech_for)
-    check_video_output(arguments.output)  # before anything slow
+    check_video_output(arguments.output, options=render_options)  # before anything slow
     talker = load(**options.to_load_arguments(arguments))
     with options.ProgressBar() as progress:
         return talker.render(

@@ -30,6 +30,7 @@ def add_arguments(parser: options.Parser) -> None:
     group.add_argument(
         "--temperature", type=float, default=1.0, help="how far it strays: 0 only blinks, 1 as real clips, at most 1.5"
     )
+    group.add_argument("--loop", action="store_true", help="the end leads over to the beginning, as web pages show it")
     options.add_strength_options(group)
     options.add_expression_options(group)
     group.add_argument(
@@ -55,7 +56,9 @@ def run(arguments: argparse.Namespace) -> RenderFacts:
     frames = idle.check_length(arguments.seconds, arguments.temperature)
     if arguments.linear and not arguments.between:
         raise InputError("--linear came without --between; it says how to go from A to B")
-    check_video_output(arguments.output, arguments.portrait, *arguments.between or ())  # before anything slow
+    check_video_output(
+        arguments.output, arguments.portrait, *arguments.between or (), options=render_options
+    )  # before anything slow
     talker = load(**options.to_load_arguments(arguments))
     prior = talker.model.prior
     if prior is None and not arguments.linear:
@@ -72,7 +75,7 @@ def run(arguments: argparse.Namespace) -> RenderFacts:
     else:
         model = cast("Lite", talker.model)  # the only family with a prior
         motions = [
-            model.idle(face, frames, render_options, arguments.temperature, render_options.seed + n)
+            model.idle(face, frames, render_options, arguments.temperature, render_options.seed + n, arguments.loop)
             for n, face in enumerate(cast("tuple[LiteFace, ...]", portrait.faces))
         ]
     with options.ProgressBar() as progress:

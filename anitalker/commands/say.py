@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> SayFacts:
     from anitalker.pipeline import load
 
     render_options = options.to_render_options(arguments)
-    check_video_output(arguments.output)  # before anything slow
+    check_video_output(arguments.output, options=render_options)  # before anything slow
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
     with tempfile.TemporaryDirectory(prefix="anitalker-") as folder, options.ProgressBar() as progress:
         speech = Path(folder) / "speech.wav"

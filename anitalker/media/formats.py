@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from anitalker.config import InputError
+from anitalker.config import InputError, RenderOptions
 from anitalker.files import check_output, check_output_is_no_input
 from anitalker.media import encoder
+from anitalker.media.subtitles import read_subtitles
 
 MAX_PIXELS = 2**28  # of all frames of a GIF or WebP: 9 seconds of 1080x1080, 41 of 512x512
 SEQUENCE = re.compile(r"[^%]*%0?\d?d[^%]*\.png", re.IGNORECASE)  # name of the files of a sequence
@@ -72,10 +73,12 @@ FORMATS = {
 SINGLE_FILES = tuple(suffix.lstrip(".") for suffix in FORMATS if suffix != ".png")  # what tables and pages offer
 
 
-def check_video_output(path: str | os.PathLike, *inputs: object) -> tuple[Path, Format]:
+def check_video_output(
+    path: str | os.PathLike, *inputs: object, options: RenderOptions = RenderOptions()
+) -> tuple[Path, Format]:
     """Return the path of a video that shall be written, and its format; InputError where none can be made there.
 
-    inputs: files that it must not replace; what is no path is passed over.
+    inputs: files that it must not replace; what is no path is passed over. options: must fit the format.
 
     Of a sequence of PNG the path is a pattern, such as folder/frame-%04d.png, in a folder without other such files.
     """
@@ -85,8 +88,18 @@ def check_video_output(path: str | os.PathLike, *inputs: object) -> tuple[Path, 
         raise InputError(f"output is {str(file)!r}; a sequence of PNG needs a number in its name, e.g. frame-%04d.png")
     if form.name == "PNG" and (frames := sequence_files(file)):
         raise InputError(f"output has frames of another video: {str(frames[0])!r}; delete them, or take another folder")
-    check_output_is_no_input(file, *inputs)
+    check_output_is_no_input(file, options.subtitles, *inputs)
+    check_options(form, options)
     return file, form
+
+
+def check_options(form: Format, options: RenderOptions) -> None:
+    """Raise InputError where a format has no place for what the options ask for, or the subtitles cannot be read."""
+    form.codec_of(options.codec)
+    if options.subtitles is not None:
+        read_subtitles(options.subtitles)
+    if options.subtitles is not None and options.subtitles_as == "track" and not form.sound:
+        raise InputError(f"{form.name} has no tracks, but the subtitles shall be one; take --subtitles-as burnt")
 
 
 def sequence_files(pattern: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from anitalker.media import encoder, formats
 from anitalker.media.clip import Clip
 from anitalker.media.kept_tracks import kept_arguments
 from anitalker.media.parts import Parts
+from anitalker.media.subtitles import TRACK_CODECS, Subtitles
 from anitalker.media.video import (
     PIPE,
     SYNTHETIC_COMMENT,
@@ -39,7 +40,7 @@ class VideoWriter:
     file of the written one (each file of a sequence), None: the written file is final; device, codec, quality: see
     `encoder.encoder_arguments`; fps: frames per second; keep: a clip whose other audio tracks, subtitles and chapters
     are kept in an MP4, see `kept_tracks`. Where the output is shorter than the clip, give the clip with as many frames.
-    tags: metadata of a video, by key.
+    subtitles: are drawn onto the filtered frames, or become a track; tags: metadata of a video, by key.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class VideoWriter:
         codec: str = RenderOptions.codec,
         quality: int = RenderOptions.quality,
         keep: Clip | None = None,
+        subtitles: Subtitles | None = None,
         tags: Mapping[str, str] = MappingProxyType({}),
     ):
         self.path, self.format = formats.check_video_output(path)
@@ -64,7 +66,7 @@ class VideoWriter:
         self._filters, self._finish = filters, finish
         self.frames = 0
         video = self.format.video_arguments(device, codec, quality, run_ffmpeg)
-        self._folder = tempfile.TemporaryDirectory(prefix="anitalker-") if keep else None
+        self._folder = tempfile.TemporaryDirectory(prefix="anitalker-") if keep or subtitles else None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__; a pipe could fill and block)
         padding = (height % 2, width % 2) if self.format.is_yuv else (0, 0)
         self._padding = ((0, padding[0]), (0, padding[1]), (0, 0))
@@ -75,14 +77,20 @@ class VideoWriter:
         command = ["-y", *raw.split()]
         sounds = 1 if sound else 0
         kept = kept_arguments(keep, 1 + sounds, sounds, Path(self._folder.name)) if keep and self._folder else ([], [])
+        texts: tuple[list[str], list[str], str] = ([], [], "")
+        if subtitles and self._folder:
+            number, codec = 1 + sounds + kept[0].count("-i"), TRACK_CODECS.get(self.format.name, "")
+            texts = subtitles.arguments(Path(self._folder.name), columns, rows, number, codec)
         if sound and speech_path is not None:
             command += input_arguments(Path(speech_path))
-        command += kept[0]
-        if sound or kept[1]:
+        command += kept[0] + texts[0]
+        if sound or kept[1] or texts[1]:
             command += ["-map", "0:v:0", *(sound or ()), *self.format.sound]
-        command += [*(("-vf", encoder.TAGS) if self.format.is_yuv else ()), *video]
+        tagged = encoder.TAGS if self.format.is_yuv else ""
+        drawing = ",".join(filter(None, (tagged, texts[2])))
+        command += [*(("-vf", drawing) if drawing else ()), *video]
         # Of kept tracks and chapters the tags stay, of the file's own none.
-        command += ["-map_metadata:g" if kept[1] else "-map_metadata", "-1", "-map_chapters", "-1", *kept[1]]
+        command += ["-map_metadata:g" if kept[1] else "-map_metadata", "-1", "-map_chapters", "-1", *kept[1], *texts[1]]
         command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", "-metadata", f"description={SYNTHETIC_COMMENT}"]
         for key, value in tags.items():
             command += ["-metadata", f"{key}={value}"]

@@ -1,7 +1,5 @@
 """Marks of GIF, WebP and PNG: what a video of the model carries in each format, read by `verify` and by Pillow."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -102,6 +100,4 @@ def test_what_is_added(tmp_path, suffix, frames):
 
 def test_xmp_without_a_comment():
     assert parse_comment(xmp_packet("0123456789abcdef")) is None and parse_comment(None) is None
-    assert (
-        json.dumps(parse_xmp(xmp_packet("0123456789abcdef", "<&>"))) and parse_comment(xmp_packet("", "<&>")) == "<&>"
-    )
+    assert parse_comment(xmp_packet("0123456789abcdef", "<&>")) == "<&>"
