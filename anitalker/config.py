@@ -182,4 +182,4 @@ def _range(name: str, value: float | None, low: float, high: float | None, unit:
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raise InputError if a value is not among those that are allowed."""
     if value not in allowed:
-        raise InputError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+        raise InputError(f"{name} is {value!r}; allowed are {', '.join(filter(None, allowed))}")

@@ -186,7 +186,7 @@ def write_video(
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
     finish = marks.finishing_step(path, generator, identifier)
     codec, quality = form.codec_of(options.codec), options.quality
-    device, tags = model.device.type, marks.metadata_tags(identifier)
+    device, tags = model.device.type, marks.metadata_tags(identifier, options.marks)
     settings = {
         "fps": fps,
         "codec": options.codec,

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from anitalker.config import FPS, SAMPLE_RATE, RenderOptions
+from anitalker.media.aspect import Extension
 from anitalker.provenance import marks
 from anitalker.streaming.fragmented_mp4 import FragmentWriter
 
@@ -60,10 +61,13 @@ class LiveVideo:
         self.written = 0  # frames, of 25 per second
         self.fps = fps
         self.height, self.width = small_size(picture_size)
+        self._extension = Extension(self.width, self.height, options.aspect) if options.aspect else None
+        extended = self._extension or self
         self._speech, self._watched = speech, 0
         self._filters = marks.frame_filters(
-            self.width, self.height, options.label, options.marks, language=options.label_language
+            extended.width, extended.height, options.label, options.marks, language=options.label_language
         )
+        self._shown_size = extended.width, extended.height
         self._writer = contextlib.ExitStack()
         self._fragments: FragmentWriter | None = None
 
@@ -76,13 +80,15 @@ class LiveVideo:
             return
         if frame.shape[:2] != (self.height, self.width):
             frame = np.asarray(Image.fromarray(frame).resize((self.width, self.height), Image.Resampling.BOX))
+        if self._extension:
+            frame = self._extension(frame)
         for apply_filter in self._filters:
             frame = apply_filter(frame)
         sound = self._speech[self.written * AUDIO_SAMPLES :][:AUDIO_SAMPLES]
         try:
             if self._fragments is None:
                 output = self._writer.enter_context(self.path.open("wb"))
-                self._fragments = FragmentWriter(output, self.width, self.height, "ultrafast", FRAGMENT_SECONDS)
+                self._fragments = FragmentWriter(output, *self._shown_size, "ultrafast", FRAGMENT_SECONDS)
                 self._writer.enter_context(self._fragments)
             self._fragments.write(frame, np.pad(sound, (0, AUDIO_SAMPLES - len(sound))))
         except (OSError, RuntimeError) as error:  # a full disk, say: the video itself may still succeed, or tell it

@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
         pieces = pace_realtime(incoming) if arguments.idle else drain(incoming)
         writer: FragmentWriter | FrameWriter = FrameWriter(output)
         if arguments.format == "mp4":
-            writer = FragmentWriter(output, width, height, tags=metadata_tags(identifier))
+            writer = FragmentWriter(output, width, height, tags=metadata_tags(identifier, render_options.marks))
         with writer:
             for frame, sound in frames_with_audio(stream, pieces):
                 for apply_filter in filters:

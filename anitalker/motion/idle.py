@@ -116,7 +116,7 @@ def idle_portrait(
 ) -> Tensor:
     """Idle motion [T,M] of a portrait with code `start` [1,M], with calmer lips and lids and with blinks.
 
-    loop: as in `sample_idle_motion`; InputError where the options have a timeline. options.lips, head and blink scale it
+    loop: as in `sample_idle_motion`; InputError where options have a timeline. options.lips, head and blink scale it
     further. blink_config holds the course of a blink. rng is a CPU generator.
     """
     motion = sample_idle_motion(prior, start.cpu(), frames, rng, temperature, loop).to(start)

@@ -26,6 +26,7 @@ from anitalker.provenance.watermark import Watermarker
 
 FrameFilter = Callable[[np.ndarray], np.ndarray]  # uint8 [H,W,3] -> uint8 [H,W,3]
 Finish = Callable[[Path, Path, str], None]  # written file, target file, title of the file
+UNMARKED_COMMENT = f"{SYNTHETIC_COMMENT}, whose user left out credentials and watermark"
 log = logging.getLogger(__name__)
 
 
@@ -49,9 +50,10 @@ def frame_filters(
     return tuple(filters)
 
 
-def metadata_tags(identifier: str) -> dict[str, str]:
-    """Return the tags of a video, by key, beside its comment: what China's standard asks for."""
-    return {KEY: aigc_json(identifier)}
+def metadata_tags(identifier: str, marked: bool = True) -> dict[str, str]:
+    """Return the tags of a video, by key: what China's standard asks for, and a comment where it is not marked."""
+    told = {} if marked else dict.fromkeys(("comment", "description"), UNMARKED_COMMENT)
+    return {KEY: aigc_json(identifier), **told}
 
 
 def signing_step(generator: Generator, stamped: bool = True) -> Finish | None:
@@ -82,8 +84,10 @@ def finishing_step(output: Path, generator: Generator | None, identifier: str) -
     if output.suffix.lower() not in SUFFIXES:
         return sign
 
+    comment = SYNTHETIC_COMMENT if generator else UNMARKED_COMMENT
+
     def finish(written: Path, target: Path, title: str) -> None:
-        add_metadata(written, SYNTHETIC_COMMENT, xmp_packet(identifier, SYNTHETIC_COMMENT))
+        add_metadata(written, comment, xmp_packet(identifier, comment))
         if sign:
             sign(written, target, title)
         else:

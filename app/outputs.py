@@ -1,0 +1,55 @@
+"""What becomes of the frames: the format of the file, subtitles, and marks, which only the operator may leave out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from anitalker.config import RenderOptions, check_choice
+from anitalker.media.formats import FORMATS, SINGLE_FILES, check_options
+
+from .controls import FOR_PORTRAITS
+
+DEFAULTS: dict[str, Any] = {"format": SINGLE_FILES[0], "subtitles": None}
+PICTURES = tuple(f".{name}" for name in SINGLE_FILES if FORMATS[f".{name}"].is_picture)  # shown as pictures
+
+
+def build(allow_no_marks: bool) -> dict[str, Component]:
+    """Lay out the widgets, by the name of the parameter."""
+    formats = gr.Radio(
+        list(SINGLE_FILES),
+        value=DEFAULTS["format"],
+        label="format",
+        info="of the file; gif and webp are for short videos and have no sound",
+        elem_id="option-format",
+        elem_classes=FOR_PORTRAITS,
+    )
+    subtitles = gr.File(
+        label="subtitles (.srt)",
+        file_types=[".srt"],
+        height=110,
+        elem_id="option-subtitles",
+        elem_classes=FOR_PORTRAITS,
+    )
+    return {"format": formats, "subtitles": subtitles} | ({"no_marks": _no_marks()} if allow_no_marks else {})
+
+
+def _no_marks() -> gr.Checkbox:
+    about = "no credentials and no watermark; the metadata says so. The law may ask for them"
+    return gr.Checkbox(False, label="no marks", info=about, elem_id="option-no-marks")
+
+
+def parse_format(value: object, options: RenderOptions) -> str:
+    """Return the format of a file, as its suffix without dot; InputError where it does not fit the options."""
+    name = str(value or DEFAULTS["format"]).lower()
+    check_choice("format", name, SINGLE_FILES)
+    check_options(FORMATS[f".{name}"], options)
+    return name
+
+
+def is_picture(file: Path) -> bool:
+    """Whether a browser shows a file as a picture, not as a video."""
+    return file.suffix.lower() in PICTURES
