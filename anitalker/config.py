@@ -87,6 +87,10 @@ class RenderOptions:
     marks: bool = _option(True, "content credentials and an invisible watermark say that an AI made the video")
     label: bool = _option(False, "the words `AI-generated` in the corner of every frame")
     label_language: str = _option("en", "language of these words", allowed=LABEL_LANGUAGES)
+    label_style: str = _option(
+        "words", "the label as words, or as an icon: AI GENERATED or AI MODIFIED", allowed=("words", "icon")
+    )
+    label_seconds: float | None = _option(None, "the label is shown so long at the beginning", 0.04, None, "seconds")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _size(self.size))
@@ -96,6 +100,13 @@ class RenderOptions:
         if self.face not in ("largest", "all") and not str(self.face).isdigit():
             raise InputError(f"face is {self.face!r}; allowed are largest, all, or an index from `anitalker faces`")
         _ = self.expressions  # raises InputError
+
+    @property
+    def visible_label(self) -> str:
+        """The visible label in words: `en`, `icon`, `en for 5 s`; empty: there is none."""
+        look = "icon" if self.label_style == "icon" else self.label_language
+        opening = "" if self.label_seconds is None else f" for {self.label_seconds:g} s"
+        return look + opening if self.label else ""
 
     @property
     def expressions(self) -> dict[str, float]:

@@ -6,6 +6,7 @@ Letters: B frames at once, T frames in all, M = 20 motion numbers, h x w pixels 
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -171,16 +172,17 @@ def write_video(
     subtitles = None
     if options.subtitles is not None:
         cues = within(read_subtitles(options.subtitles), float(total / fps))
-        subtitles = Subtitles(cues, options.subtitles_as == "burnt", options.label)
+        subtitles = Subtitles(cues, options.subtitles_as == "burnt", options.label and options.label_style == "words")
     check_length(form, total, width, height, fps)
     if sound and not form.sound:
         log.warning("%s has no sound: the speech is left out; .mp4, .mov and .webm have it", form.name)
     identifier, ledger = new_identifier(), chosen_ledger()
-    filters = marks.frame_filters(width, height, options.label, options.marks, identifier, options.label_language)
+    labelled = math.inf if options.label_seconds is None else options.label_seconds * float(fps)
+    look = (options.label_language, options.label_style, labelled, bool(ingredients))
+    filters = marks.frame_filters(width, height, options.label, options.marks, identifier, *look)
     generator = None
     if options.marks:
-        label = options.label_language if options.label else ""
-        named = (ingredients, consent, identifier, label, with_credentials(inputs))
+        named = (ingredients, consent, identifier, options.visible_label, with_credentials(inputs))
         generator = Generator(model.name, model.fingerprint, options.seed, *named)
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")

@@ -42,11 +42,18 @@ DEFAULTS = {name: FIELDS[name].default for name in (*NAMES, "face")}
 DUB_DEFAULTS = {name: FIELDS[name].default for name in (*DUBBED, "face", *DUB_NAMES)}
 UNTOUCHED = {**DEFAULTS, **DUB_DEFAULTS, "seed": None}  # what the widgets show at first: a random seed, which the
 # result tells
-PLACEHOLDERS = {"seed": "random", "stop": "end"}  # of empty fields; the others are empty for the model's own choice
+PLACEHOLDERS = {
+    "seed": "random",
+    "stop": "end",
+    "label_seconds": "throughout",
+}  # of empty fields; the others are empty for the model's own choice
 LABELS = expressions.LABELS | {  # as the command line names them
     "start": "from",
     "stop": "to",
     "original_sound": "original sound",
+    "subtitles_as": "subtitles as",
+    "label_style": "label style",
+    "label_seconds": "label seconds",
 }
 MAX_INTEGER = 2**53 - 1  # the largest that a browser counts exactly
 

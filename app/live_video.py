@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import secrets
 import threading
@@ -42,10 +43,10 @@ log = logging.getLogger("app")  # not the library's, whose warnings are told to 
 class LiveVideo:
     """A small video that is watched while it is written, with the label and the watermark of the options.
 
-    path: of the fragmented MP4; picture_size: (height, width) of the frames that will come, at their full size; speech:
-    float32 [N], silence follows it; fps: of the frames that will come. Frames may come twice: small ones ahead of time
-    by `write`, and those of the file by `watch`, which drops the ones that are there already. Without POSIX there is no
-    fragmented MP4: nothing is written, and `token` is empty.
+    path: of the fragmented MP4; picture_size: (height, width) of the frames that will come, at their full size;
+    speech: float32 [N], silence follows it; fps: of the frames that will come; edited: whether they were filmed.
+    Frames may come twice: small ones ahead of time by `write`, and those of the file by `watch`, which drops the
+    ones that are there already. Without POSIX there is no fragmented MP4: nothing is written, and `token` is empty.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class LiveVideo:
         speech: np.ndarray,
         options: RenderOptions = RenderOptions(),
         fps: float = FPS,
+        edited: bool = False,
     ) -> None:
         self.path, self.ended = path, threading.Event()
         self.token = secrets.token_hex(16) if os.name == "posix" else ""  # its name on the page
@@ -65,7 +67,14 @@ class LiveVideo:
         extended = self._extension or self
         self._speech, self._watched = speech, 0
         self._filters = marks.frame_filters(
-            extended.width, extended.height, options.label, options.marks, language=options.label_language
+            extended.width,
+            extended.height,
+            options.label,
+            options.marks,
+            language=options.label_language,
+            style=options.label_style,
+            labelled_frames=math.inf if options.label_seconds is None else options.label_seconds * FPS,
+            edited=edited,
         )
         self._shown_size = extended.width, extended.height
         self._writer = contextlib.ExitStack()

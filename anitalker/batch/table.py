@@ -26,7 +26,7 @@ DEFAULTS = RenderOptions()
 DUB_DEFAULTS, NO_DUBBING = RenderOptions(size=ORIGINAL_SIZE), DubOptions()
 # Of RenderOptions, what a dub heeds.
 DUB_OPTIONS = ("also", "seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks")
-DUB_OPTIONS += ("label", "label_language")
+DUB_OPTIONS += ("label", "label_language", "label_style", "label_seconds")
 DUB_COLUMNS = {"from": "start", "to": "stop"}  # columns named otherwise than their field of DubOptions
 DUB_COLUMNS |= {option.name: option.name for option in fields(DubOptions) if option.name not in DUB_COLUMNS.values()}
 COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", "format", *DUB_COLUMNS)

@@ -227,6 +227,15 @@ def add_marks_options(parser: Parser) -> None:
         default=DEFAULTS["label_language"],
         help="language of these words (default: %(default)s)",
     )
+    group.add_argument(
+        "--label-style",
+        choices=("words", "icon"),
+        default=DEFAULTS["label_style"],
+        help="words, or a mark at the upper right: AI GENERATED, or, of a dub, AI MODIFIED (default: %(default)s)",
+    )
+    group.add_argument(
+        "--label-seconds", type=float, metavar="N", help="the label at the beginning only (default: throughout)"
+    )
     add_timestamp_option(group)
     group.add_argument(
         "--no-marks",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ from anitalker.provenance.aigc import KEY, XMP_KEYWORD, aigc_json, xmp_packet
 from anitalker.provenance.credentials import Generator, sign_file
 from anitalker.provenance.identity import SigningIdentity, signing_identity
 from anitalker.provenance.label import Label
+from anitalker.provenance.label_icon import LabelIcon
 from anitalker.provenance.ledger import chosen_ledger
 from anitalker.provenance.payload import new_identifier
 from anitalker.provenance.picture_metadata import SUFFIXES, add_metadata
@@ -37,17 +39,34 @@ def frame_filters(
     watermark: bool,
     identifier: str | None = None,
     language: str = RenderOptions.label_language,
+    style: str = RenderOptions.label_style,
+    labelled_frames: float = math.inf,
+    edited: bool = False,
 ) -> tuple[FrameFilter, ...]:
     """Return the filters for the frames of one video, in their order: the visible label, then the watermark.
 
-    identifier: of the video, see `payload.new_identifier`; None draws one. language: of the label, see `label.TEXTS`.
+    identifier: of the video, see `payload.new_identifier`; None draws one. language: of the label, see `label.TEXTS`;
+    style: words or icon; labelled_frames: at the beginning that have the label; edited: whether the video was filmed.
     """
     filters: list[FrameFilter] = []
     if label:
-        filters.append(Label(width, height, language))
+        drawn = LabelIcon(width, height, edited) if style == "icon" else Label(width, height, language)
+        filters.append(drawn if labelled_frames == math.inf else Opening(drawn, math.ceil(labelled_frames)))
     if watermark:
         filters.append(Watermarker(identifier))
     return tuple(filters)
+
+
+class Opening:
+    """A filter for the first frames of a video; the others stay as they are."""
+
+    def __init__(self, apply_filter: FrameFilter, frames: int) -> None:
+        self._filter, self._left = apply_filter, frames
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """Return the next frame, uint8 [H,W,3]."""
+        self._left -= 1
+        return self._filter(frame) if self._left >= 0 else frame
 
 
 def metadata_tags(identifier: str, marked: bool = True) -> dict[str, str]:
@@ -102,18 +121,20 @@ def write_picture(
     label: bool,
     generator: Generator,
     language: str = RenderOptions.label_language,
+    style: str = RenderOptions.label_style,
 ) -> None:
     """Write a frame, uint8 [H,W,3], as a PNG with the marks of a video: watermark, metadata and credentials.
 
-    label: whether the visible label is drawn, too, in a language. A generator without an identifier gets one.
-    The file appears whole or not at all, and is recorded in the ledger that ANITALKER_LEDGER names.
+    label: whether the visible label is drawn, too, in a language and a style. A generator without an identifier gets
+    one. The file appears whole or not at all, and is recorded in the ledger that ANITALKER_LEDGER names.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     identifier = generator.identifier or new_identifier()
-    generator = replace(generator, identifier=identifier, visible_label=language if label else "")
-    for apply_filter in frame_filters(frame.shape[1], frame.shape[0], label, True, generator.identifier, language):
+    look = RenderOptions(label=label, label_language=language, label_style=style)
+    generator = replace(generator, identifier=identifier, visible_label=look.visible_label)
+    for apply_filter in frame_filters(frame.shape[1], frame.shape[0], label, True, identifier, language, style):
         frame = apply_filter(frame)
     metadata, sign, ledger = PngInfo(), signing_step(generator), chosen_ledger()
     metadata.add_text("Comment", SYNTHETIC_COMMENT)

@@ -31,14 +31,15 @@ def test_an_animated_picture_with_subtitles(open_page, root, clicks, tmp_path):
     tab = open_page()
     begin(tab, root, clicks, "gif")
     tab.locator("#option-aspect").get_by_text("9:16", exact=True).click()
+    tab.locator("#option-frame").get_by_text("crop", exact=True).click()
     tab.give("#option-subtitles", tmp_path / "texts.srt")
     tab.locator("#option-subtitles", has_text="texts.srt").wait_for()
     tab.locator("#speak").click()
     words = tab.await_status("Done")
-    assert "512x912" in words and "aspect 9:16" in words
+    assert "256x456" in words and "aspect 9:16" in words
     assert "GIF has no sound" in tab.locator("#status").inner_text()
     for _ in range(2):
-        tab.wait_for_function("(document.querySelector('#player .picture') || {}).naturalWidth === 512")
+        tab.wait_for_function("(document.querySelector('#player .picture') || {}).naturalWidth === 256")
         assert tab.locator("#player .picture").is_visible() and tab.locator("#shelf .cards img").is_visible()
         assert not tab.locator("#video").is_visible()
         tab.reload()
