@@ -68,7 +68,7 @@ def test_marks_stay_unless_the_operator_says_otherwise(open_page, serve, found_t
         begin(tab, root, clicks, "mp4")
         tab.locator("#option-no-marks input").check()
         tab.locator("#speak").click()
-        assert "no marks" in tab.await_status("Done")
+        assert "No marks: the law may ask" in tab.await_status("Done")
         verdict = verify(download(tab, tmp_path))
     assert verdict["credentials"]["status"] == "none" and not verdict["watermark"]["found"]
     assert verdict["comment"].endswith("whose user left out credentials and watermark")
