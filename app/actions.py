@@ -46,8 +46,8 @@ class View(NamedTuple):
 
     def for_page(self) -> View:
         """The same for people: the page's video shows no animated pictures, its player does."""
-        is_file = isinstance(self.video, dict) and "path" in self.video
-        return self._replace(video=None) if is_file and outputs.is_picture(Path(self.video["path"])) else self
+        path = self.video.get("path", "") if isinstance(self.video, dict) else ""
+        return self._replace(video=None) if outputs.is_picture(Path(path)) else self
 
 
 class Actions(Previews):

@@ -34,7 +34,10 @@ def build(allow_no_marks: bool) -> dict[str, Component]:
         elem_id="option-subtitles",
         elem_classes=FOR_PORTRAITS,
     )
-    return {"format": formats, "subtitles": subtitles} | ({"no_marks": _no_marks()} if allow_no_marks else {})
+    widgets: dict[str, Component] = {"format": formats, "subtitles": subtitles}
+    if allow_no_marks:
+        widgets["no_marks"] = _no_marks()
+    return widgets
 
 
 def _no_marks() -> gr.Checkbox:

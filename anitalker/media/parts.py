@@ -43,13 +43,9 @@ class Parts:
         if self._is_sequence:
             files = sequence_files(self._pattern)
             names = [self.path.with_name(self.path.name % number) for number in range(1, len(files) + 1)]
-        for file, name in zip(files, names, strict=True) if finish else ():
-            finished = part_path(file)
-            try:
-                finish(file, finished, name.name)
-                finished.replace(file)
-            finally:
-                finished.unlink(missing_ok=True)
+        if finish is not None:
+            for file, name in zip(files, names, strict=True):
+                self._finish(file, name.name, finish)
         for file, name in zip(files, names, strict=True):
             file.replace(name)
 
@@ -59,6 +55,15 @@ class Parts:
             shutil.rmtree(self.written, ignore_errors=True)
         for file in (self._raw, self._palette, *(() if self._is_sequence else (self.written,))):
             file.unlink(missing_ok=True)
+
+    def _finish(self, file: Path, title: str, finish: Finish) -> None:
+        """Put the final file into the place of the written one."""
+        finished = part_path(file)
+        try:
+            finish(file, finished, title)
+            finished.replace(file)
+        finally:
+            finished.unlink(missing_ok=True)
 
     def _make_gif(self) -> None:
         """Turn the lossless video into a GIF: its colours first, then the frames in them."""

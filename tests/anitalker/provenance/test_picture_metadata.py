@@ -7,6 +7,7 @@ from PIL import Image
 
 from anitalker.config import RenderOptions
 from anitalker.media.formats import sequence_files
+from anitalker.media.video import read_frames
 from anitalker.media.writer import VideoWriter
 from anitalker.provenance.aigc import parse_comment, parse_xmp, xmp_packet
 from anitalker.provenance.ledger import look_up
@@ -69,6 +70,30 @@ def test_each_picture_of_a_sequence_is_signed(animate, tmp_path, monkeypatch):
     assert {verdict["identifier"] for verdict in verdicts} == {facts["identifier"]}
     assert verify(first, tmp_path / "ledger.sqlite")["ledger"]["same_file"]
     assert look_up(tmp_path / "ledger.sqlite", facts["identifier"]).model == facts["model"]
+
+
+@pytest.mark.slow
+def test_marks_of_what_is_posted(animate, tmp_path):
+    """Upright, with texts in the picture and the icon: the watermark spans all of it, and the credentials tell."""
+    (tmp_path / "texts.srt").write_text("1\n00:00:00,000 --> 00:00:09,000\nHello\n")
+    options = {"aspect": "9:16", "subtitles": str(tmp_path / "texts.srt"), "label": True, "label_style": "icon"}
+    facts, file = animate("out.mp4", **options, label_seconds=0.2)
+    assert (facts["width"], facts["height"]) == (512, 912)
+    verdict = verify(file)
+    assert verdict["state"] == "intact" and set(verdict["identifiers"].values()) == {facts["identifier"]}
+    assert verdict["credentials"]["origin"]["visible_label"] == "icon for 0.2 s"
+    frames = [frame.astype(int) for frame in read_frames(file)]
+    corner = [frame[15:85, -120:-16].mean() for frame in frames]
+    assert max(corner[:5]) < min(corner[5:]) - 10  # darkened for five frames
+    assert all((frame[780:880] > 220).all(2).sum() > 300 for frame in frames)  # the text
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.gif", "out.webm", "out-%d.png"])
+def test_a_file_without_marks_says_so(animate, name):
+    verdict = verify(animate(name, marks=False, frame="crop")[1])
+    assert verdict["comment"].endswith("whose user left out credentials and watermark")
+    assert verdict["credentials"]["status"] == "none" and not verdict["watermark"]["found"]
+    assert verdict["state"] == "unknown" and verdict["aigc"]["Label"] == "1"
 
 
 def test_facts_and_warnings(animate, caplog):
