@@ -32,6 +32,7 @@ NUMBERS = tuple(
 # What the page offers.
 NAMES = (*(name for name in RENDER_FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS, *expressions.FIELDS)
 SLIDERS = tuple(name for name in NUMBERS if isinstance(FIELDS[name].default, float))  # always visible
+OUTPUTS = ("aspect", "subtitles_as")  # beside the format, see `outputs`
 POSE = ("yaw", "pitch", "roll", "scale", "location")  # always visible
 FIELDS_PER_ROW, MIN_WIDTH = 3, 90  # pixels
 FOR_DUBS, FOR_PORTRAITS = "for-dubs", "for-portraits"  # classes of widgets that are of no use in the other tabs
@@ -119,11 +120,11 @@ def build_sliders() -> dict[str, Component]:
 
 
 def build_widgets() -> dict[str, Component]:
-    """Lay out the widgets of the other options, those of a dub first."""
+    """Lay out the widgets of the other options but OUTPUTS, those of a dub first."""
     widgets = {"fit": build_widget("fit")}
     with gr.Row(elem_classes=["numbers", FOR_DUBS]):
         widgets |= {name: build_widget(name) for name in DUB_NAMES if name != "fit"}
-    shown = (*NUMBERS, "size", *expressions.FIELDS)
+    shown = (*NUMBERS, "size", *expressions.FIELDS, *OUTPUTS)
     widgets |= {name: build_widget(name) for name in NAMES if name not in shown}
     names = [name for name in NUMBERS if name not in (*SLIDERS, *POSE)]
     for start in range(0, len(names), FIELDS_PER_ROW):

@@ -11,30 +11,33 @@ from gradio.components import Component
 from anitalker.config import RenderOptions, check_choice
 from anitalker.media.formats import FORMATS, SINGLE_FILES, check_options
 
-from .controls import FOR_PORTRAITS
+from .controls import FOR_PORTRAITS, build_widget
 
 DEFAULTS: dict[str, Any] = {"format": SINGLE_FILES[0], "subtitles": None}
 PICTURES = tuple(f".{name}" for name in SINGLE_FILES if FORMATS[f".{name}"].is_picture)  # shown as pictures
 
 
 def build(allow_no_marks: bool) -> dict[str, Component]:
-    """Lay out the widgets, by the name of the parameter."""
-    formats = gr.Radio(
-        list(SINGLE_FILES),
-        value=DEFAULTS["format"],
-        label="format",
-        info="of the file; gif and webp are for short videos and have no sound",
-        elem_id="option-format",
-        elem_classes=FOR_PORTRAITS,
-    )
-    subtitles = gr.File(
-        label="subtitles (.srt)",
-        file_types=[".srt"],
-        height=110,
-        elem_id="option-subtitles",
-        elem_classes=FOR_PORTRAITS,
-    )
-    widgets: dict[str, Component] = {"format": formats, "subtitles": subtitles}
+    """Lay out the widgets, by the name of the parameter, with `controls.OUTPUTS`."""
+    widgets: dict[str, Component] = {}
+    with gr.Group():
+        widgets["format"] = gr.Radio(
+            list(SINGLE_FILES),
+            value=DEFAULTS["format"],
+            label="format",
+            info="of the file; gif and webp are for short videos and have no sound",
+            elem_id="option-format",
+            elem_classes=FOR_PORTRAITS,
+        )
+        widgets["aspect"] = build_widget("aspect")
+        widgets["subtitles"] = gr.File(
+            label="subtitles (.srt)",
+            file_types=[".srt"],
+            height=110,
+            elem_id="option-subtitles",
+            elem_classes=FOR_PORTRAITS,
+        )
+        widgets["subtitles_as"] = build_widget("subtitles_as")
     if allow_no_marks:
         widgets["no_marks"] = _no_marks()
     return widgets
