@@ -67,6 +67,15 @@ class RenderOptions:
         1080, "the video's shorter side in pixels at most, or original: as large as the picture", 64, 4096, "pixels"
     )
     frame: str = _option("full", "full: the whole picture; crop: the 256x256 face crop", allowed=("full", "crop"))
+    aspect: str = _option(
+        "",
+        "the video's proportions: a blurred copy of the picture fills what is around it",
+        allowed=("", "9:16", "1:1", "16:9"),
+    )
+    subtitles: str | None = _option(None, ".srt of what is said")
+    subtitles_as: str = _option(
+        "burnt", "drawn into the picture, or a track that players can show", allowed=("burnt", "track")
+    )
     also: tuple[str, ...] = _option((), "more pictures of the same person: open mouth, smile, turned, closed eyes")
     face: str = _option("largest", "who speaks: largest, all, or the index that `anitalker faces` prints")
     face_backend: str = _option("own", "the face detector", allowed=("own", "face-alignment"))
@@ -78,6 +87,10 @@ class RenderOptions:
     marks: bool = _option(True, "content credentials and an invisible watermark say that an AI made the video")
     label: bool = _option(False, "the words `AI-generated` in the corner of every frame")
     label_language: str = _option("en", "language of these words", allowed=LABEL_LANGUAGES)
+    label_style: str = _option(
+        "words", "the label as words, or as an icon: AI GENERATED or AI MODIFIED", allowed=("words", "icon")
+    )
+    label_seconds: float | None = _option(None, "the label is shown so long at the beginning", 0.04, None, "seconds")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _size(self.size))
@@ -87,6 +100,13 @@ class RenderOptions:
         if self.face not in ("largest", "all") and not str(self.face).isdigit():
             raise InputError(f"face is {self.face!r}; allowed are largest, all, or an index from `anitalker faces`")
         _ = self.expressions  # raises InputError
+
+    @property
+    def visible_label(self) -> str:
+        """The visible label in words: `en`, `icon`, `en for 5 s`; empty: there is none."""
+        look = "icon" if self.label_style == "icon" else self.label_language
+        opening = "" if self.label_seconds is None else f" for {self.label_seconds:g} s"
+        return look + opening if self.label else ""
 
     @property
     def expressions(self) -> dict[str, float]:
@@ -173,4 +193,4 @@ def _range(name: str, value: float | None, low: float, high: float | None, unit:
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raise InputError if a value is not among those that are allowed."""
     if value not in allowed:
-        raise InputError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+        raise InputError(f"{name} is {value!r}; allowed are {', '.join(filter(None, allowed))}")

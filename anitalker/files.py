@@ -44,10 +44,12 @@ def shorten(path: str | os.PathLike) -> str:
     return text if len(text) <= 120 else f"{text[:60]}...{text[-50:]}"
 
 
-def check_output(path: str | os.PathLike, suffix: str = ".mp4") -> Path:
+def check_output(path: str | os.PathLike, suffixes: str | tuple[str, ...] = ".mp4") -> Path:
     """Return `path` if a file can be made there; raise InputError otherwise. Leaves nothing behind."""
     file = Path(path)
-    if file.suffix.lower() != suffix:
+    allowed = (suffixes,) if isinstance(suffixes, str) else suffixes
+    suffix = " or ".join(filter(None, (", ".join(allowed[:-1]), allowed[-1])))
+    if file.suffix.lower() not in allowed:
         raise InputError(f"output is {str(file)!r}; allowed is a name that ends in {suffix}")
     if len(os.fsencode(file.name)) > 255:
         raise InputError(f"output name is too long: {shorten(file)!r}; file systems take 255 bytes")

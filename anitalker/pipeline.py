@@ -21,7 +21,7 @@ from anitalker.dubbing.people import People
 from anitalker.faces import restoration
 from anitalker.faces.detection import FaceFinder
 from anitalker.faces.verifier import Verifier
-from anitalker.files import check_output, check_output_is_no_input
+from anitalker.media.formats import check_video_output
 from anitalker.media.soundtrack import Soundtrack, Source
 from anitalker.media.video import probe
 from anitalker.models import loading
@@ -167,14 +167,14 @@ class Talker:
         speech_for: Mapping[int, PathLike] | None = None,
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
-        """Let the portrait speak a recording: an MP4, written whole or not at all. Returns the facts for --json.
+        """Let the portrait speak a recording: a video of `media.formats`, whole or not at all. Returns the facts.
 
         speech_for: faces, by index, with recordings of their own; the sound of the video is a mix of all. on_frame: is
         called with each frame, uint8 [H,W,3], before it is marked and written.
         """
         clock, recordings = Clock(), dict(speech_for or {})
         inputs = (speech, *recordings.values())
-        check_output_is_no_input(check_output(output), portrait, *inputs)
+        check_video_output(output, portrait, *inputs, options=options)
         self.model.check(options)
         track = Soundtrack.read(speech, recordings)
         for sentence in track.warnings():
@@ -199,13 +199,13 @@ class Talker:
         driver_face: str | int = "largest",
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
-        """Let the portrait move like a face in a video (driver_face: largest or an index), to an MP4 with its sound.
+        """Let the portrait move like a face in a video (driver_face: largest or an index), to a video with its sound.
 
         relative: the head moves from the portrait's own pose; else its pose, like the expression, is the driver's.
         on_frame: as in `render`. Returns the facts for --json.
         """
         clock = Clock()
-        check_output_is_no_input(check_output(output), portrait, clip)
+        check_video_output(output, portrait, clip, options=options)
         portrait = self._ready(portrait, options)
         clock("portrait")
         drive = driving.read_motion(self.model, self.finder(options.face_backend), clip, driver_face, progress)
@@ -227,8 +227,8 @@ class Talker:
     ) -> RenderFacts:
         """Let people in a video say other words: an MP4 of the video's own size and rate. Returns the facts for --json.
 
-        speech: a recording of the face that options.face chooses; None where dubbing.segments gives lines. options:
-        head, blink, pose, frame and enhance do not count; also: of people in it. speech_for, on_frame: see `render`.
+        speech: a recording of the face that options.face chooses; None where dubbing.segments gives lines. options: of
+        `batch.table.DUB_OPTIONS` count; also: of people in it. speech_for, on_frame: see `render`.
         """
         finder, load_verifier = self.finder(options.face_backend), lambda: self.verifier
         known = read_known_mouths(self.model, finder, options.also, load_verifier)
@@ -250,7 +250,7 @@ class Talker:
         progress: Progress = None,
         on_frame: Callable[[np.ndarray], None] | None = None,
     ) -> RenderFacts:
-        """Write motion [T,M] of each face, from anywhere, as a silent MP4; on_frame: as in `render`. Returns facts."""
+        """Write motion [T,M] of each face, of any kind, as a silent video; on_frame: as in `render`. Returns facts."""
         return self._write(portrait, motions, output, None, options, Clock(), progress, on_frame)
 
     def _ready(self, portrait: Portrait | PathLike, options: RenderOptions, also: Iterable[int] = ()) -> Portrait:

@@ -6,6 +6,7 @@ Letters: B frames at once, T frames in all, M = 20 motion numbers, h x w pixels 
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,10 @@ from torch import Tensor
 
 from anitalker.config import CROP, FPS, RenderOptions
 from anitalker.faces.paste import paste_all
+from anitalker.media.aspect import Extension
 from anitalker.media.clip import Clip
+from anitalker.media.formats import check_length, check_video_output, sequence_files
+from anitalker.media.subtitles import Subtitles, read_subtitles, within
 from anitalker.media.writer import VideoWriter
 from anitalker.media.yuv import FilmedFrame
 from anitalker.models.base import Model, PathLike, PreparedFace, ProgressCallback
@@ -153,7 +157,7 @@ def write_video(
     consent: str = "",
     inputs: Sequence[PathLike] = (),
 ) -> RenderFacts:
-    """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
+    """Write frames and the sound of a file to a video, marked as the options say; return the facts for --json.
 
     shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
     keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients, consent: see Generator;
@@ -161,34 +165,53 @@ def write_video(
     at all, and is recorded in the ledger that ANITALKER_LEDGER names.
     """
     total, height, width = shape
+    path, form = check_video_output(output, options=options)
+    extension = Extension(width, height, options.aspect, options.size) if options.aspect else None
+    if extension:
+        frames, width, height = map(extension, frames), extension.width, extension.height
+    subtitles = None
+    if options.subtitles is not None:
+        cues = within(read_subtitles(options.subtitles), float(total / fps))
+        subtitles = Subtitles(cues, options.subtitles_as == "burnt", options.label and options.label_style == "words")
+    check_length(form, total, width, height, fps)
+    if sound and not form.sound:
+        log.warning("%s has no sound: the speech is left out; .mp4, .mov and .webm have it", form.name)
     identifier, ledger = new_identifier(), chosen_ledger()
-    filters = marks.frame_filters(width, height, options.label, options.marks, identifier, options.label_language)
+    labelled = math.inf if options.label_seconds is None else options.label_seconds * float(fps)
+    look = (options.label_language, options.label_style, labelled, bool(ingredients))
+    filters = marks.frame_filters(width, height, options.label, options.marks, identifier, *look)
+    generator = None
     if options.marks:
-        label = options.label_language if options.label else ""
-        named = (ingredients, consent, identifier, label, with_credentials(inputs))
+        named = (ingredients, consent, identifier, options.visible_label, with_credentials(inputs))
         generator = Generator(model.name, model.fingerprint, options.seed, *named)
-        finish = marks.signing_step(generator)
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
-        finish = None
-    codec, quality = options.codec, options.quality
-    device, tags = model.device.type, marks.metadata_tags(identifier)
-    settings = {"fps": fps, "codec": codec, "quality": quality, "keep": keep, "tags": tags}
-    with VideoWriter(output, width, height, sound, filters, finish, device, **settings) as writer:
+    finish = marks.finishing_step(path, generator, identifier)
+    codec, quality = form.codec_of(options.codec), options.quality
+    device, tags = model.device.type, marks.metadata_tags(identifier, options.marks)
+    settings = {
+        "fps": fps,
+        "codec": options.codec,
+        "quality": quality,
+        "keep": keep,
+        "subtitles": subtitles,
+        "tags": tags,
+    }
+    with VideoWriter(path, width, height, sound, filters, finish, device, **settings) as writer:
         for done, frame in enumerate(frames, 1):
             writer.write(frame, None if filmed is None else next(filmed))
             if progress:
                 progress("frames", done, total)
     if ledger:
-        ledger.record(identifier, model.name, options.seed, Path(output))
+        ledger.record(identifier, model.name, options.seed, sequence_files(path)[0] if form.name == "PNG" else path)
     clock("frames")
     return {
         "output": str(output),
         "frames": total,
         "fps": int(fps) if fps == int(fps) else float(fps),
         "seconds": float(total / fps),
-        "width": width + width % 2,  # as VideoWriter pads them
-        "height": height + height % 2,
+        "width": width + width % 2 * form.is_yuv,  # as VideoWriter pads them
+        "height": height + height % 2 * form.is_yuv,
         "size": options.size,
         "codec": codec,
         "quality": quality,

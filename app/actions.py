@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from anitalker.media.text_to_speech import speak
 from anitalker.server import limits
 from anitalker.server.job_queue import Job
 
-from . import components, controls, player, work
+from . import components, controls, outputs, player, work
 from .batch import make_batch
 from .dubbing import DubRequest, make_dub
 from .inputs import SKIP, dub_options, file_data, video_name
@@ -42,6 +43,11 @@ class View(NamedTuple):
     archive: object = SKIP
     report: object = SKIP
     busy: bool | None = None  # whether a job of this tab is on: Cancel in place of the start buttons
+
+    def for_page(self) -> View:
+        """The same for people: the page's video shows no animated pictures, its player does."""
+        path = self.video.get("path", "") if isinstance(self.video, dict) else ""
+        return self._replace(video=None) if outputs.is_picture(Path(path)) else self
 
 
 class Actions(Previews):
@@ -103,7 +109,7 @@ class Actions(Previews):
             yield View(components.job_end(self.message_for(error), "failed"), player=player.EMPTY, busy=False)
             return
         async for view in self.follow(job, request):
-            yield view
+            yield view.for_page()
 
     async def resume(self, request: gr.Request) -> AsyncIterator[View]:
         """Show a tab that was just opened what the session has: videos, the report, and its latest job."""
@@ -112,10 +118,10 @@ class Actions(Previews):
         if job := session.latest_job:
             session.watch(str(request.session_hash), job)
             if job.ended.is_set():
-                yield self._end_of(job, session)
+                yield self._end_of(job, session).for_page()
                 return
             async for view in self.follow(job, request):
-                yield view
+                yield view.for_page()
 
     def cancel(self, request: gr.Request) -> None:
         """Cancel the job that this browser tab shows."""
@@ -182,8 +188,8 @@ class Actions(Previews):
             yield view
 
     def reset_settings(self) -> list:
-        """Return the defaults: model, then one value per control."""
-        return [self.models.names[0], *controls.widget_values(controls.UNTOUCHED).values()]
+        """Return the defaults: model, then one value per control, then those of `outputs`."""
+        return [self.models.names[0], *controls.widget_values(controls.UNTOUCHED).values(), *outputs.DEFAULTS.values()]
 
     def _progress(self, job: Job) -> View:
         return View(components.job_progress(job, self.jobs.position(job)), player=player.in_the_making(job))
@@ -209,10 +215,13 @@ class Actions(Previews):
         }
         source = sources[kind](values, session)
         options, absolute = self._render_options(values, controls.DEFAULTS), values.get("absolute") is True
+        if values.get("subtitles"):
+            options = replace(options, subtitles=str(self._visitor_file(values["subtitles"], session, "subtitles")))
+        name, form = video_name(kind, values), outputs.parse_format(values.get("format"), options)
         seconds = limits.check_idle(values.get("seconds"), self.limits) if kind == "idle" else 0.0
         others = self._second_recording(values, session) if kind == "speak" else {}
-        name = video_name(kind, values)
-        wanted = work.VideoRequest(kind, model, portrait, source, options, absolute, name, seconds, others)
+        more = {"others": others, "format": form, "loop": values.get("loop") is True}
+        wanted = work.VideoRequest(kind, model, portrait, source, options, absolute, name, seconds, **more)
         if kind == "batch":
             return lambda job: make_batch(job, session, self.models, self.limits, wanted, recordings, self.message_for)
         return lambda job: work.make_video(job, session, self.models, self.limits, wanted)
@@ -231,7 +240,9 @@ class Actions(Previews):
         chosen = {name: values.get(name) for name in names}
         if chosen["seed"] in (None, ""):
             chosen["seed"] = secrets.randbelow(MAX_RANDOM_SEED)
-        return controls.parse_options(chosen)
+        marks = values.get("no_marks") is not True
+        limits.check_marks(marks, self.limits)
+        return replace(controls.parse_options(chosen), marks=marks)
 
     def _said_in_dub(self, values: dict, session: Session) -> work.Source:
         """The recording or performance of a dub, or what makes it of a text. Raises InputError for none, or several."""

@@ -20,6 +20,7 @@ from anitalker.server.job_queue import Job
 from anitalker.server.limits import MB, Limits
 
 from .controls import describe
+from .outputs import is_picture
 from .player import result_buttons
 from .sessions import Batch, Report, Result
 
@@ -298,12 +299,20 @@ def _result_card(result: Result) -> str:
     url = _file_url(result.file)
     settings = f"{result.facts['model']} · {describe(result.settings)}"
     return (
-        f"<figure><video src='{url}' controls preload='metadata' playsinline></video><figcaption>"
+        f"<figure>{shown_file(result)}<figcaption>"
         f"<b>Video {result.number}</b> {escape(finished(result))}<br><small>{escape(settings)}</small></figcaption>"
         f"<a href='{url}' download='{escape(result.file.name)}'>Download</a>{result_buttons(result.number)}"
         f"<button type='button' data-delete='{result.number}' aria-label='Delete video {result.number}'>Delete</button>"
         "</figure>"
     )
+
+
+def shown_file(result: Result) -> str:
+    """A finished file as the browser shows it: a video with controls, or an animated picture."""
+    url = _file_url(result.file)
+    if is_picture(result.file):
+        return f"<img src='{url}' alt='Video {result.number}' loading='lazy'>"
+    return f"<video src='{url}' controls preload='metadata' playsinline></video>"
 
 
 def _warnings(texts: Sequence[str]) -> str:

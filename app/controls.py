@@ -20,7 +20,7 @@ from . import expressions
 # `face` is chosen on the picture, `follow` beside the performance. Every video of the page is marked, and plays in each
 # browser. A visitor may not name files on the server.
 HIDDEN = ("face", "face_backend", "batch_size", "marks", "label_language", "quality", "codec")
-HIDDEN += ("pose", "also", "segments", "follow")
+HIDDEN += ("pose", "also", "segments", "follow", "subtitles")
 HIDDEN += ("emotion", "expression", "timeline")
 RENDER_FIELDS = {field.name: field for field in fields(RenderOptions)}
 DUB_FIELDS = {field.name: field for field in fields(DubOptions) if field.name not in HIDDEN}
@@ -32,6 +32,7 @@ NUMBERS = tuple(
 # What the page offers.
 NAMES = (*(name for name in RENDER_FIELDS if name not in (*NUMBERS, *HIDDEN)), *NUMBERS, *expressions.FIELDS)
 SLIDERS = tuple(name for name in NUMBERS if isinstance(FIELDS[name].default, float))  # always visible
+OUTPUTS = ("aspect", "subtitles_as")  # beside the format, see `outputs`
 POSE = ("yaw", "pitch", "roll", "scale", "location")  # always visible
 FIELDS_PER_ROW, MIN_WIDTH = 3, 90  # pixels
 FOR_DUBS, FOR_PORTRAITS = "for-dubs", "for-portraits"  # classes of widgets that are of no use in the other tabs
@@ -42,11 +43,18 @@ DEFAULTS = {name: FIELDS[name].default for name in (*NAMES, "face")}
 DUB_DEFAULTS = {name: FIELDS[name].default for name in (*DUBBED, "face", *DUB_NAMES)}
 UNTOUCHED = {**DEFAULTS, **DUB_DEFAULTS, "seed": None}  # what the widgets show at first: a random seed, which the
 # result tells
-PLACEHOLDERS = {"seed": "random", "stop": "end"}  # of empty fields; the others are empty for the model's own choice
+PLACEHOLDERS = {
+    "seed": "random",
+    "stop": "end",
+    "label_seconds": "throughout",
+}  # of empty fields; the others are empty for the model's own choice
 LABELS = expressions.LABELS | {  # as the command line names them
     "start": "from",
     "stop": "to",
     "original_sound": "original sound",
+    "subtitles_as": "subtitles as",
+    "label_style": "label style",
+    "label_seconds": "label seconds",
 }
 MAX_INTEGER = 2**53 - 1  # the largest that a browser counts exactly
 
@@ -112,11 +120,11 @@ def build_sliders() -> dict[str, Component]:
 
 
 def build_widgets() -> dict[str, Component]:
-    """Lay out the widgets of the other options, those of a dub first."""
+    """Lay out the widgets of the other options but OUTPUTS, those of a dub first."""
     widgets = {"fit": build_widget("fit")}
     with gr.Row(elem_classes=["numbers", FOR_DUBS]):
         widgets |= {name: build_widget(name) for name in DUB_NAMES if name != "fit"}
-    shown = (*NUMBERS, "size", *expressions.FIELDS)
+    shown = (*NUMBERS, "size", *expressions.FIELDS, *OUTPUTS)
     widgets |= {name: build_widget(name) for name in NAMES if name not in shown}
     names = [name for name in NUMBERS if name not in (*SLIDERS, *POSE)]
     for start in range(0, len(names), FIELDS_PER_ROW):

@@ -57,7 +57,7 @@ def make_dub(job: Job, session: Session, models: Models, maximum: Limits, wanted
             clip = open_clip(wanted.video, dubbing.start, dubbing.stop, options.size)
             sound = _sound(clip, speech, dubbing, maximum)
             shape, fps = (clip.height, clip.width), float(clip.fps)
-            with LiveVideo(folder / "live.mp4", shape, sound, options, fps) as live:
+            with LiveVideo(folder / "live.mp4", shape, sound, options, fps, edited=True) as live:
                 job.live = live
                 output = folder / "whole.mp4"
                 facts = talker.dub(

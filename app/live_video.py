@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import secrets
 import threading
@@ -20,6 +21,7 @@ import torch
 from PIL import Image
 
 from anitalker.config import FPS, SAMPLE_RATE, RenderOptions
+from anitalker.media.aspect import Extension
 from anitalker.provenance import marks
 from anitalker.streaming.fragmented_mp4 import FragmentWriter
 
@@ -41,10 +43,10 @@ log = logging.getLogger("app")  # not the library's, whose warnings are told to 
 class LiveVideo:
     """A small video that is watched while it is written, with the label and the watermark of the options.
 
-    path: of the fragmented MP4; picture_size: (height, width) of the frames that will come, at their full size; speech:
-    float32 [N], silence follows it; fps: of the frames that will come. Frames may come twice: small ones ahead of time
-    by `write`, and those of the file by `watch`, which drops the ones that are there already. Without POSIX there is no
-    fragmented MP4: nothing is written, and `token` is empty.
+    path: of the fragmented MP4; picture_size: (height, width) of the frames that will come, at their full size;
+    speech: float32 [N], silence follows it; fps: of the frames that will come; edited: whether they were filmed.
+    Frames may come twice: small ones ahead of time by `write`, and those of the file by `watch`, which drops the
+    ones that are there already. Without POSIX there is no fragmented MP4: nothing is written, and `token` is empty.
     """
 
     def __init__(
@@ -54,16 +56,27 @@ class LiveVideo:
         speech: np.ndarray,
         options: RenderOptions = RenderOptions(),
         fps: float = FPS,
+        edited: bool = False,
     ) -> None:
         self.path, self.ended = path, threading.Event()
         self.token = secrets.token_hex(16) if os.name == "posix" else ""  # its name on the page
         self.written = 0  # frames, of 25 per second
         self.fps = fps
         self.height, self.width = small_size(picture_size)
+        self._extension = Extension(self.width, self.height, options.aspect) if options.aspect else None
+        extended = self._extension or self
         self._speech, self._watched = speech, 0
         self._filters = marks.frame_filters(
-            self.width, self.height, options.label, options.marks, language=options.label_language
+            extended.width,
+            extended.height,
+            options.label,
+            options.marks,
+            language=options.label_language,
+            style=options.label_style,
+            labelled_frames=math.inf if options.label_seconds is None else options.label_seconds * FPS,
+            edited=edited,
         )
+        self._shown_size = extended.width, extended.height
         self._writer = contextlib.ExitStack()
         self._fragments: FragmentWriter | None = None
 
@@ -76,13 +89,15 @@ class LiveVideo:
             return
         if frame.shape[:2] != (self.height, self.width):
             frame = np.asarray(Image.fromarray(frame).resize((self.width, self.height), Image.Resampling.BOX))
+        if self._extension:
+            frame = self._extension(frame)
         for apply_filter in self._filters:
             frame = apply_filter(frame)
         sound = self._speech[self.written * AUDIO_SAMPLES :][:AUDIO_SAMPLES]
         try:
             if self._fragments is None:
                 output = self._writer.enter_context(self.path.open("wb"))
-                self._fragments = FragmentWriter(output, self.width, self.height, "ultrafast", FRAGMENT_SECONDS)
+                self._fragments = FragmentWriter(output, *self._shown_size, "ultrafast", FRAGMENT_SECONDS)
                 self._writer.enter_context(self._fragments)
             self._fragments.write(frame, np.pad(sound, (0, AUDIO_SAMPLES - len(sound))))
         except (OSError, RuntimeError) as error:  # a full disk, say: the video itself may still succeed, or tell it

@@ -6,7 +6,7 @@ import argparse
 from typing import NoReturn
 
 from anitalker.config import InputError
-from anitalker.server.limits import MB, Limits
+from anitalker.server.limits import MB, Limits, add_no_marks_option
 from anitalker.server.settings import ServerSettings, read_ice_servers
 
 DEFAULTS = Limits()
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='tab Live: JSON list of STUN and TURN servers, [{"urls", "username", "credential"}] (default: none)',
     )
+    add_no_marks_option(parser)
     group = parser.add_argument_group("limits")
     group.add_argument(
         "--max-sessions",
@@ -100,6 +101,7 @@ def limits_from(arguments: argparse.Namespace) -> Limits:
         waiting_jobs=arguments.max_waiting,
         tune_minutes=arguments.max_tune,
         keep_seconds=arguments.keep_minutes * 60,
+        allow_no_marks=arguments.allow_no_marks,
     )
 
 

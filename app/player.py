@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from anitalker.server.job_queue import Job
 
+from .outputs import is_picture
 from .sessions import Result
 
 EMPTY = "<span class='nothing'></span>"
@@ -168,8 +169,15 @@ def in_the_making(job: Job) -> str:
 
 
 def done(result: Result) -> str:
-    """The player's state with a finished video: another take of it, or its inputs and settings again."""
-    return f"<span data-state data-result='{result.number}'></span>{result_buttons(result.number)}"
+    """The player's state with a finished video: another take of it, or its inputs and settings again.
+
+    An animated picture is shown here, in place of the video.
+    """
+    buttons = result_buttons(result.number)
+    if is_picture(result.file):
+        address = escape("gradio_api/file=" + quote(str(result.file)))
+        return f"<span data-state></span><img class='picture' src='{address}' alt='Video {result.number}'>{buttons}"
+    return f"<span data-state data-result='{result.number}'></span>{buttons}"
 
 
 def result_buttons(number: int) -> str:

@@ -153,7 +153,12 @@ class Session:
         name: of the file, which visitors get when they save it, without suffix.
         """
         self.result_count += 1
-        target = self.folder / "results" / f"video-{self.result_count}-{secrets.token_hex(8)}" / f"{name}.mp4"
+        target = (
+            self.folder
+            / "results"
+            / f"video-{self.result_count}-{secrets.token_hex(8)}"
+            / f"{name}{file.suffix or '.mp4'}"
+        )
         target.parent.mkdir(parents=True)
         file.replace(target)
         result = Result(self.result_count, target, kind, settings, facts, inputs or {})

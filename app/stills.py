@@ -107,7 +107,7 @@ class Stills:
         code = moved(talker.model.streaming, code, face.motion, options)
         frame = next(iter(talker.model.render_frames(face, code)))
         height, width = frame.shape[:2]
-        look = (options.label, options.marks, self._identifier, options.label_language)
+        look = (options.label, options.marks, self._identifier, options.label_language, options.label_style)
         for apply_filter in marks.frame_filters(width, height, *look):
             frame = apply_filter(frame)
         return jpeg_address(frame)
@@ -123,7 +123,7 @@ class Stills:
             codes.append(moved(talker.model.streaming, code, face.motion, options))
         frame = next(iter(talker.draw(portrait, codes, options)))
         generator = Generator(talker.name, talker.model.fingerprint, consent=portrait.consent)
-        marks.write_picture(output, frame, options.label, generator, options.label_language)
+        marks.write_picture(output, frame, options.label, generator, options.label_language, options.label_style)
         return frame.shape[0], frame.shape[1]
 
     def _estimate(

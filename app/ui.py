@@ -10,7 +10,19 @@ from gradio.components import Component
 
 from anitalker.motion.idle import MAX_SECONDS
 
-from . import components, controls, deletion, examples, listening, live_tab, masthead, player, still_panel, verification
+from . import (
+    components,
+    controls,
+    deletion,
+    examples,
+    listening,
+    live_tab,
+    masthead,
+    outputs,
+    player,
+    still_panel,
+    verification,
+)
 from .actions import Actions
 from .avatar import room as avatar_room
 from .events import (
@@ -111,6 +123,7 @@ def build_ui(actions: Actions, can_log_out: bool = False, live: live_tab.LiveFac
         for kind in ("speak", "batch", "say", "drive", "idle"):
             connect(kind, actions, {"portrait": portrait, **sources.inputs[kind], **for_portraits}, desk)
         for_dubs = {name: settings[name] for name in ("model", *controls.DUB_NAMES, *controls.DUBBED)}
+        for_dubs |= {"no_marks": settings["no_marks"]} if "no_marks" in settings else {}
         connect("dub", actions, {**sources.inputs["dub"], **for_dubs}, desk)
         connect(
             "inspect", actions, {"portrait": portrait, **sources.inputs["inspect"], "model": settings["model"]}, desk
@@ -234,7 +247,8 @@ def _source_tabs(actions: Actions) -> Sources:
             seconds = gr.Slider(
                 1, idle_limit, value=min(8, idle_limit), step=1, label="seconds", info="length of the video", buttons=[]
             )
-            inputs["idle"] = {"seconds": seconds}
+            loop = gr.Checkbox(False, label="loop", info="the end leads over to the beginning", elem_id="option-loop")
+            inputs["idle"] = {"seconds": seconds, "loop": loop}
         with gr.Tab("Inspect", id="inspect", elem_id="tab-inspect"):
             gr.HTML(
                 "<p class='limits'>What the motion encoder looks at in the portrait, and what each of its "
@@ -305,7 +319,10 @@ def _settings_section(actions: Actions) -> tuple[dict[str, Component], tuple[gr.
                 info = "the networks that draw; a change loads them first"
                 model = gr.Dropdown(names, value=names[0], label="model", info=info)
                 settings = {"model": model, **sliders, **controls.build_widgets()}
+                settings |= outputs.build(actions.limits.allow_no_marks)
                 reset = gr.Button("Reset", size="sm", elem_id="reset")
-                widgets = [model, *(settings[name] for name in (*controls.NAMES, *controls.DUB_NAMES))]
+                widgets = [
+                    settings[name] for name in ("model", *controls.NAMES, *controls.DUB_NAMES, *outputs.DEFAULTS)
+                ]
                 reset.click(actions.reset_settings, None, widgets, queue=False, api_name="reset")
     return settings, (still, saved), reset

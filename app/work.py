@@ -51,6 +51,8 @@ class VideoRequest:
     name: str  # of the file, without suffix
     seconds: float = 0.0  # idle: length of the video
     others: Mapping[int, Path] = field(default_factory=dict)  # speak: recordings of further faces, by index
+    format: str = "mp4"  # suffix of the file
+    loop: bool = False  # idle: the end leads over to the beginning
 
 
 def prepare(job: Job, models: Models, wanted: VideoRequest) -> Portrait:
@@ -80,7 +82,7 @@ def make_video(
         start = time.monotonic()
         portrait = portrait or prepare(job, models, wanted)
         talker, options = models.get(wanted.model), replace(wanted.options, batch_size=BATCH_SIZE)
-        output = folder / "whole.mp4"
+        output = folder / f"whole.{wanted.format}"
         job.report("motion")
         speech = _sound(source, wanted, folder, maximum)
         side = talker.model.size
@@ -88,7 +90,7 @@ def make_video(
         with collect_warnings(job.warnings), LiveVideo(folder / "live.mp4", shape, speech, options) as live:
             job.live = live
             if wanted.kind == "idle":
-                motions = _idle_motion(talker, portrait, wanted.seconds, options)
+                motions = _idle_motion(talker, portrait, wanted, options)
                 facts = talker.animate(portrait, motions, output, options, job.report, live.watch)
             elif wanted.kind == "drive":
                 relative = not wanted.absolute
@@ -139,13 +141,13 @@ def _sound(source: Path, wanted: VideoRequest, folder: Path, maximum: Limits) ->
     return samples
 
 
-def _idle_motion(talker: Talker, portrait: Portrait, seconds: float, options: RenderOptions) -> list[Tensor]:
+def _idle_motion(talker: Talker, portrait: Portrait, wanted: VideoRequest, options: RenderOptions) -> list[Tensor]:
     """Motion [T,M] of each face that idles. Raises InputError for a model without a motion prior."""
     if talker.model.prior is None:
         raise InputError(f"model {talker.name} has no motion prior to draw from; take lite")
-    model, frames = cast("Lite", talker.model), check_length(seconds)  # the only family with a prior
+    model, frames = cast("Lite", talker.model), check_length(wanted.seconds)  # the only family with a prior
     faces = cast("list[LiteFace]", portrait.faces)
-    return [model.idle(face, frames, options, 1.0, options.seed + n) for n, face in enumerate(faces)]
+    return [model.idle(face, frames, options, 1.0, options.seed + n, wanted.loop) for n, face in enumerate(faces)]
 
 
 def _begin_live(

@@ -21,7 +21,8 @@ from anitalker.config import InputError
 from anitalker.weights.registry import sha256
 
 RESULTS_NAME = "results.jsonl"
-PART_NAME = re.compile(r"\..{1,80}\.[0-9a-f]{8}\.part\.(mp4|wav)")  # of `files.part_path` and `batch.worker`
+# Of `files.part_path`, `media.parts` and `batch.worker`.
+PART_NAME = re.compile(r"\..{1,80}\.[0-9a-f]{8}\.part\.(mp4|mov|webm|gif|webp|mkv|png|wav)")
 Report = Callable[[dict, int, int], None]  # record, number of jobs that ended, number of jobs
 
 
@@ -117,7 +118,7 @@ def check_folder(folder: str | os.PathLike) -> Path:
 
 def is_done(job: Job, fingerprint: str, record: dict | None, folder: Path) -> bool:
     """Whether the output of a job is there, whole, and made from the present inputs, options and model."""
-    output = folder / f"{job.id}.mp4"
+    output = folder / job.output_name
     return (
         record is not None
         and record.get("status") == "done"
@@ -167,7 +168,7 @@ def run(
 
 def make_record(job: Job, fingerprint: str, outcome: dict, tries: int, folder: Path) -> dict:
     """Make the record of a job that ended. An output that is missing in the folder makes it a failure."""
-    output = folder / f"{job.id}.mp4"
+    output = folder / job.output_name
     record = {"id": job.id, "line": job.line, **{key: outcome[key] for key in ("status", "seconds", "frames", "error")}}
     record |= {"tries": tries, "hash": fingerprint, "output": None, "output_sha256": None}
     if outcome["status"] == "done":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -14,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from anitalker import __version__
-from anitalker.config import ORIGINAL_SIZE, DubOptions, InputError, RenderOptions
-from anitalker.media.clip import Clip, open_clip
+from anitalker.batch.input_files import FILE_OPTIONS, check_file, hash_of, open_video
+from anitalker.config import ORIGINAL_SIZE, DubOptions, InputError, RenderOptions, check_choice
+from anitalker.media.formats import FORMATS, SINGLE_FILES, check_options
 from anitalker.media.lines import read_lines
 from anitalker.spreadsheet import DECIMAL_COMMA, csv_rows
-from anitalker.weights.registry import sha256
 
 SOURCES = ("speech", "text", "video")  # what drives the portrait: one of them in each line
 DUB_SOURCES = ("speech", "text", "segments")  # what is said in a video, in a line without a portrait
@@ -27,11 +26,10 @@ DEFAULTS = RenderOptions()
 DUB_DEFAULTS, NO_DUBBING = RenderOptions(size=ORIGINAL_SIZE), DubOptions()
 # Of RenderOptions, what a dub heeds.
 DUB_OPTIONS = ("also", "seed", "lips", "size", "face", "face_backend", "quality", "codec", "marks")
-DUB_OPTIONS += ("label", "label_language")
-FILE_OPTIONS = ("pose", "timeline")  # of RenderOptions: files
+DUB_OPTIONS += ("label", "label_language", "label_style", "label_seconds")
 DUB_COLUMNS = {"from": "start", "to": "stop"}  # columns named otherwise than their field of DubOptions
 DUB_COLUMNS |= {option.name: option.name for option in fields(DubOptions) if option.name not in DUB_COLUMNS.values()}
-COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", *DUB_COLUMNS)
+COLUMNS = ("id", "portrait", *SOURCES, "voice", "absolute", "format", *DUB_COLUMNS)
 COLUMNS += tuple(option.name for option in OPTIONS)
 MAX_LINES, MAX_BYTES, MAX_CELL_CHARACTERS = 100_000, 2**28, 20_000
 MAX_ID_CHARACTERS = 100  # and twice as many bytes: it becomes a file name
@@ -57,6 +55,12 @@ class Job:
     video: str = ""  # that is dubbed
     dubbing: DubOptions = NO_DUBBING
     files: tuple[str, ...] = ()
+    format: str = SINGLE_FILES[0]
+
+    @property
+    def output_name(self) -> str:
+        """The name of its video."""
+        return f"{self.id}.{self.format}"
 
     def fingerprint(self, model: str) -> str:
         """Hash (SHA-256) everything that decides on the output: contents of the inputs, options, model, version."""
@@ -64,14 +68,16 @@ class Job:
         options.pop("batch_size", None)
         for name in FILE_OPTIONS:
             if name in options:
-                options[name] = _hash(options[name])
+                options[name] = hash_of(options[name])
         if self.options.also:
-            options["also"] = [_hash(file) for file in self.options.also]
-        source = self.source if self.kind == "text" else _hash(self.source)
-        inputs = [_hash(self.video or self.portrait), self.kind, source, self.voice, self.absolute]
+            options["also"] = [hash_of(file) for file in self.options.also]
+        source = self.source if self.kind == "text" else hash_of(self.source)
+        inputs = [hash_of(self.video or self.portrait), self.kind, source, self.voice, self.absolute]
         if self.video:
             dubbing = _changed(replace(self.dubbing, segments=None), NO_DUBBING)
-            inputs += ["dub", dubbing, *map(_hash, self.files)]
+            inputs += ["dub", dubbing, *map(hash_of, self.files)]
+        if self.format != SINGLE_FILES[0]:
+            inputs += [self.format]
         text = json.dumps([inputs, options, model, __version__], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -104,7 +110,7 @@ def read(path: str | os.PathLike) -> tuple[list[Job], list[InvalidRow]]:
     rows = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(file.suffix.lower())
     if rows is None:
         raise InputError(f"table of jobs is {str(file)!r}; allowed is a name that ends in .csv, .tsv or .jsonl")
-    for remembered in (_hash, _check_file, _open_clip):
+    for remembered in (hash_of, check_file, open_video):
         remembered.cache_clear()
     jobs: list[Job] = []
     invalid: list[InvalidRow] = []
@@ -196,16 +202,26 @@ def _portrait_job(line: int, values: dict[str, Any], kind: str, folder: Path) ->
         raise InputError(f"the line gives {others[0]}, which is for dubs; leave it empty, or leave portrait empty")
     options = _options(values) | _also(values, folder)
     options |= {name: _path(folder, options[name], name) for name in FILE_OPTIONS if name in options}
+    chosen = RenderOptions(**options)
     return Job(
         _id(values["id"]),
         line,
         _path(folder, values["portrait"], "portrait"),
         kind,
         str(values["text"]) if kind == "text" else _path(folder, values[kind], kind),
-        RenderOptions(**options),
+        chosen,
         str(values["voice"]) if "voice" in values else None,
         "absolute" in values and bool(_value("absolute", "bool", values["absolute"])),
+        format=_format(values, chosen),
     )
+
+
+def _format(values: dict[str, Any], options: RenderOptions) -> str:
+    """The format of a line's video; InputError where there is none such, or where it does not fit the options."""
+    name = str(values.get("format", SINGLE_FILES[0])).strip().lower().lstrip(".")
+    check_choice("format", name, SINGLE_FILES)
+    check_options(FORMATS[f".{name}"], options)
+    return name
 
 
 def _also(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -218,7 +234,7 @@ def _also(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _dub_job(line: int, values: dict[str, Any], kind: str, folder: Path) -> Job:
     """A line that dubs a video."""
     unheeded = [option.name for option in OPTIONS if option.name not in (*DUB_OPTIONS, "batch_size")]
-    if others := [name for name in (*unheeded, "absolute") if name in values]:
+    if others := [name for name in (*unheeded, "absolute", "format") if name in values]:
         raise InputError(f"the line gives {others[0]}, which has no effect on a dub; leave it empty")
     types = {option.name: str(option.type) for option in fields(DubOptions)}
     given = {name: column for column, name in DUB_COLUMNS.items() if column in values}
@@ -226,15 +242,15 @@ def _dub_job(line: int, values: dict[str, Any], kind: str, folder: Path) -> Job:
     dubbing = DubOptions(**chosen)
     video = _path(folder, values["video"], "video")
     if {"from", "to"} & set(given.values()):
-        _open_clip(video, dubbing.start, dubbing.stop)
+        open_video(video, dubbing.start, dubbing.stop)
     files: tuple[str, ...] = ()
     if dubbing.segments is not None:
         source = _path(folder, dubbing.segments, "segments")
         dubbing = replace(dubbing, segments=source)
-        lines = read_lines(source, _open_clip(video, dubbing.start, dubbing.stop))
+        lines = read_lines(source, open_video(video, dubbing.start, dubbing.stop))
         files = tuple(str(said.speech) for said in lines)
         for file in files:
-            _check_file(file, "speech")
+            check_file(file, "speech")
     else:
         if kind == "text" and dubbing.follow != DubOptions.follow:
             raise InputError(f"follow is {dubbing.follow}, but a text shows no face; give a video as speech")
@@ -300,46 +316,5 @@ def _value(name: str, kind: str, value: object) -> object:
 def _path(folder: Path, value: object, what: str) -> str:
     """Make a path of the table absolute and check that it is a readable file of its kind."""
     path = str(folder.resolve() / str(value))
-    _check_file(path, what)
+    check_file(path, what)
     return path
-
-
-@functools.cache
-def _check_file(path: str, what: str) -> None:
-    """Raise InputError when a file is missing or of another kind. Reads headers only, of each file once."""
-    from PIL import Image, UnidentifiedImageError
-
-    from anitalker.files import existing_file
-    from anitalker.media.video import probe
-    from anitalker.person.person_file import is_person_file, read_person
-
-    file = existing_file(path, what)
-    if what in (*FILE_OPTIONS, "segments"):
-        return
-    if what in ("portrait", "also") and is_person_file(file):
-        read_person(file)
-        return
-    if what in ("portrait", "also"):
-        try:
-            with Image.open(file):
-                return
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
-            pass  # a video will do, too
-    media = probe(file, what)
-    if what == "speech" and media.audio_codec is None:
-        raise InputError(f"{what} has no sound: {path!r}; give a recording or a video with sound")
-    if what != "speech" and media.video_codec is None:
-        raise InputError(
-            f"{what} has no pictures: {path!r}; give a {'picture' if what in ('portrait', 'also') else 'video'}"
-        )
-
-
-@functools.cache
-def _open_clip(video: str, start: float, stop: float | None) -> Clip:
-    """Look at a video from `start` to `stop` [s]; InputError where it has no pictures there."""
-    return open_clip(video, start, stop)
-
-
-@functools.cache
-def _hash(path: str) -> str:
-    return sha256(Path(path))

@@ -59,7 +59,7 @@ class Worker:
         outcome = {"status": "done", "frames": None, "error": None, "transient": False}
         try:
             outcome["frames"] = self._render(job)["frames"]
-            outcome["output_sha256"] = sha256(self.folder / f"{job.id}.mp4")  # here, where workers hash in parallel
+            outcome["output_sha256"] = sha256(self.folder / job.output_name)  # here, where workers hash in parallel
         except InputError as error:  # it will fail again
             outcome |= {"status": "failed", "error": " ".join(str(error).split())}
         except Exception as error:  # the batch goes on, and the job is tried again
@@ -68,7 +68,7 @@ class Worker:
         return {**outcome, "seconds": round(time.perf_counter() - start, 3)}
 
     def _render(self, job: Job) -> RenderFacts:
-        output = self.folder / f"{job.id}.mp4"
+        output = self.folder / job.output_name
         if job.kind == "segments":
             return self.talker.dub(job.video, None, output, job.options, job.dubbing)
         if job.kind == "video":

@@ -58,8 +58,8 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument(
         "table",
         metavar="JOBS.csv|JOBS.jsonl",
-        help="columns: id, portrait, speech, text or video, options; without portrait a line dubs its video: speech, "
-        "text or segments, and fit, from, to, original_sound",
+        help="columns: id, portrait, speech, text or video, format, options; without portrait a line dubs its video: "
+        "speech, text or segments, and fit, from, to, original_sound",
     )
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder of the videos and results.jsonl")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="default: %(default)s")

@@ -40,6 +40,17 @@ def add_output_option(parser: Parser, name: str) -> None:
     parser.add_argument("-o", "--output", required=True, metavar=name)
 
 
+def add_video_output_option(parser: Parser) -> None:
+    """Add -o of a video, whose suffix decides on the format."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT.mp4",
+        help="also .mov, .webm (VP9, Opus), and, without sound, .gif, .webp, or a sequence: FOLDER/frame-%%04d.png",
+    )
+
+
 def add_motion_options(parser: Parser) -> None:
     """Add the options that decide how head and lips move."""
     group = parser.add_argument_group("motion")
@@ -151,6 +162,19 @@ def add_picture_options(parser: Parser) -> None:
     )
     add_face_backend_option(group)
     group.add_argument(
+        "--aspect",
+        choices=("9:16", "1:1", "16:9"),
+        default=DEFAULTS["aspect"],
+        help="proportions of the video: a blurred copy of the picture fills what is around it (default: the picture's)",
+    )
+    group.add_argument("--subtitles", metavar="FILE.srt", help="what is said, as texts with their times")
+    group.add_argument(
+        "--subtitles-as",
+        choices=("burnt", "track"),
+        default=DEFAULTS["subtitles_as"],
+        help="drawn into the picture, as posts need them, or a track that players can show (default: %(default)s)",
+    )
+    group.add_argument(
         "--enhance",
         choices=("gfpgan",),
         default=DEFAULTS["enhance"],
@@ -202,6 +226,15 @@ def add_marks_options(parser: Parser) -> None:
         choices=LABEL_LANGUAGES,
         default=DEFAULTS["label_language"],
         help="language of these words (default: %(default)s)",
+    )
+    group.add_argument(
+        "--label-style",
+        choices=("words", "icon"),
+        default=DEFAULTS["label_style"],
+        help="words, or a mark at the upper right: AI GENERATED, or, of a dub, AI MODIFIED (default: %(default)s)",
+    )
+    group.add_argument(
+        "--label-seconds", type=float, metavar="N", help="the label at the beginning only (default: throughout)"
     )
     add_timestamp_option(group)
     group.add_argument(

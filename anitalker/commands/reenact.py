@@ -20,7 +20,7 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument("video", help="driving video; its sound is kept")
     parser.add_argument("--absolute", action="store_true", help="the video's own poses, not relative to the portrait's")
     options.add_driver_face_option(parser)
-    options.add_output_option(parser, "OUT.mp4")
+    options.add_video_output_option(parser)
     options.add_picture_options(parser)
     options.add_encoding_options(parser)
     options.add_common_options(parser)
@@ -28,11 +28,11 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> RenderFacts:
     """Render the video; returns the facts for --json."""
-    from anitalker.files import check_output
+    from anitalker.media.formats import check_video_output
     from anitalker.pipeline import load
 
     render_options = options.to_render_options(arguments)
-    check_output(arguments.output)  # before anything slow
+    check_video_output(arguments.output, options=render_options)  # before anything slow
     talker = load(**options.to_load_arguments(arguments))
     with options.ProgressBar() as progress:
         return talker.reenact(

@@ -18,7 +18,7 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument("portrait", help="picture with a face")
     parser.add_argument("speech", help="any audio, or video with sound")
     options.add_speech_for_option(parser)
-    options.add_output_option(parser, "OUT.mp4")
+    options.add_video_output_option(parser)
     options.add_motion_options(parser)
     options.add_picture_options(parser)
     options.add_encoding_options(parser)
@@ -27,13 +27,13 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> RenderFacts:
     """Render the video; returns the facts for --json."""
-    from anitalker.files import check_output
+    from anitalker.media.formats import check_video_output
     from anitalker.media.soundtrack import parse_speech_for
     from anitalker.pipeline import load
 
     render_options = options.to_render_options(arguments)
     speech_for = parse_speech_for(arguments.speech_for)
-    check_output(arguments.output)  # before anything slow
+    check_video_output(arguments.output, options=render_options)  # before anything slow
     talker = load(**options.to_load_arguments(arguments))
     with options.ProgressBar() as progress:
         return talker.render(

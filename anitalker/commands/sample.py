@@ -23,13 +23,14 @@ MOTION_SUFFIX = ".safetensors"
 def add_arguments(parser: options.Parser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("portrait", help="picture with a face")
-    options.add_output_option(parser, "OUT.mp4")
+    options.add_video_output_option(parser)
     parser.add_argument("--seconds", type=float, default=8.0, help="length of the video (default: %(default)g)")
     group = parser.add_argument_group("motion")
     options.add_seed_option(group)
     group.add_argument(
         "--temperature", type=float, default=1.0, help="how far it strays: 0 only blinks, 1 as real clips, at most 1.5"
     )
+    group.add_argument("--loop", action="store_true", help="the end leads over to the beginning, as web pages show it")
     options.add_strength_options(group)
     options.add_expression_options(group)
     group.add_argument(
@@ -47,7 +48,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> RenderFacts:
     """Render the video; returns the facts for --json."""
-    from anitalker.files import check_output, check_output_is_no_input
+    from anitalker.media.formats import check_video_output
     from anitalker.motion import idle
     from anitalker.pipeline import load
 
@@ -55,8 +56,9 @@ def run(arguments: argparse.Namespace) -> RenderFacts:
     frames = idle.check_length(arguments.seconds, arguments.temperature)
     if arguments.linear and not arguments.between:
         raise InputError("--linear came without --between; it says how to go from A to B")
-    check_output(arguments.output)  # before anything slow
-    check_output_is_no_input(arguments.output, arguments.portrait, *arguments.between or ())
+    check_video_output(
+        arguments.output, arguments.portrait, *arguments.between or (), options=render_options
+    )  # before anything slow
     talker = load(**options.to_load_arguments(arguments))
     prior = talker.model.prior
     if prior is None and not arguments.linear:
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> RenderFacts:
     else:
         model = cast("Lite", talker.model)  # the only family with a prior
         motions = [
-            model.idle(face, frames, render_options, arguments.temperature, render_options.seed + n)
+            model.idle(face, frames, render_options, arguments.temperature, render_options.seed + n, arguments.loop)
             for n, face in enumerate(cast("tuple[LiteFace, ...]", portrait.faces))
         ]
     with options.ProgressBar() as progress:

@@ -32,7 +32,7 @@ def add_arguments(parser: options.Parser) -> None:
         metavar="LANGUAGE|FILE.onnx",
         help="a language of espeak-ng (en, en-us, de, cmn ...), or a piper voice file (default: guessed from the text)",
     )
-    options.add_output_option(parser, "OUT.mp4")
+    options.add_video_output_option(parser)
     options.add_motion_options(parser)
     options.add_picture_options(parser)
     options.add_encoding_options(parser)
@@ -41,12 +41,12 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> SayFacts:
     """Speak the text, then render the video; returns the facts for --json."""
-    from anitalker.files import check_output
     from anitalker.media import text_to_speech
+    from anitalker.media.formats import check_video_output
     from anitalker.pipeline import load
 
     render_options = options.to_render_options(arguments)
-    check_output(arguments.output)  # before anything slow
+    check_video_output(arguments.output, options=render_options)  # before anything slow
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
     with tempfile.TemporaryDirectory(prefix="anitalker-") as folder, options.ProgressBar() as progress:
         speech = Path(folder) / "speech.wav"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anitalker.commands import options
 from anitalker.config import InputError
-from anitalker.server.limits import MB, Limits
+from anitalker.server.limits import MB, Limits, add_no_marks_option
 from anitalker.server.settings import (
     TOKEN_VARIABLE,
     ServerSettings,
@@ -53,6 +53,7 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument("--tls-certificate", type=Path, metavar="FILE.pem", help="serve HTTPS with this certificate")
     parser.add_argument("--tls-key", type=Path, metavar="FILE.pem", help="its private key")
     parser.add_argument("--voices", type=Path, metavar="FOLDER", help="offer the piper voices in this folder for texts")
+    add_no_marks_option(parser)
     group = parser.add_argument_group("limits")
     group.add_argument(
         "--max-upload", type=float, default=limits.upload_bytes / MB, metavar="MB", help="default: %(default)g"
@@ -82,7 +83,11 @@ def run(arguments: argparse.Namespace) -> dict:
         certificate=arguments.tls_certificate,
         key=arguments.tls_key,
         idle_seconds=arguments.idle_timeout,
-        limits=Limits(upload_bytes=int(arguments.max_upload * MB), media_seconds=arguments.max_seconds),
+        limits=Limits(
+            upload_bytes=int(arguments.max_upload * MB),
+            media_seconds=arguments.max_seconds,
+            allow_no_marks=arguments.allow_no_marks,
+        ),
     )
     if missing := missing_package():
         raise InputError(f'serving needs {missing}; install the extra: pip install "anitalker[serve]"')

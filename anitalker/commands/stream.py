@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
 from anitalker.commands import options
-from anitalker.config import InputError
+from anitalker.config import FPS, InputError
 
 HELP = "a portrait speaks while the speech arrives"
 MAX_WAITING_PIECES = 25  # of 20 ms each; then reading stops, and the sender has to wait
@@ -79,7 +80,14 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
     identifier = new_identifier()
     # No credentials: a stream has no end that could be signed.
     filters = frame_filters(
-        width, height, render_options.label, render_options.marks, identifier, render_options.label_language
+        width,
+        height,
+        render_options.label,
+        render_options.marks,
+        identifier,
+        render_options.label_language,
+        render_options.label_style,
+        math.inf if render_options.label_seconds is None else render_options.label_seconds * FPS,
     )
     is_late = deadline(MAX_DELAY_SECONDS) if arguments.idle else (lambda frame: False)
     stream = StreamingTalker(talker, portrait, render_options, lookahead or LOOKAHEAD_FRAMES, arguments.level, is_late)
@@ -90,7 +98,7 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
         pieces = pace_realtime(incoming) if arguments.idle else drain(incoming)
         writer: FragmentWriter | FrameWriter = FrameWriter(output)
         if arguments.format == "mp4":
-            writer = FragmentWriter(output, width, height, tags=metadata_tags(identifier))
+            writer = FragmentWriter(output, width, height, tags=metadata_tags(identifier, render_options.marks))
         with writer:
             for frame, sound in frames_with_audio(stream, pieces):
                 for apply_filter in filters:

@@ -152,7 +152,7 @@ def dub(
             shape,
             output,
             sound,
-            options,
+            replace(options, aspect="", subtitles=None),
             clock,
             progress,
             fps=clip.fps,

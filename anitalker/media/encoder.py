@@ -26,6 +26,11 @@ CQ_OFFSET = 2  # from a crf of x264 to a cq of NVENC of about the same size
 # The planes of `yuv`, tagged bt709: without tags, players guess the matrix from the size, and colours shift. ffmpeg
 # takes the tags from the frames, so they are set there and not as options of the encoder.
 TAGS = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+# VP9 counts its rate factor to 63. Without -row-mt and cpu-used a frame of 1080p takes longer than to draw it.
+VP9 = ("-c:v", "libvpx-vp9", "-b:v", "0", "-deadline", "good", "-cpu-used", "5", "-row-mt", "1")
+WEBP = ("-pix_fmt", "bgra", "-c:v", "libwebp_anim", "-compression_level", "2", "-loop", "0")
+# What a GIF is made of, and PNG, quick to write.
+LOSSLESS = {"GIF": ("-pix_fmt", "bgr0", "-c:v", "ffv1"), "PNG": ("-c:v", "png", "-compression_level", "3")}
 LIST_ENCODERS = ("-hide_banner", "-encoders")
 
 
@@ -65,6 +70,16 @@ def nvenc_trial(codec: str) -> tuple[str, ...]:
     """Return the arguments of ffmpeg that encode a few frames with NVENC and write nothing."""
     source = ("-f", "lavfi", "-i", "color=size=256x256:rate=25:duration=0.2", "-pix_fmt", "yuv420p")
     return (*source, *nvenc_arguments(codec, RenderOptions.quality), "-f", "null", "-")
+
+
+def vp9_arguments(quality: int) -> tuple[str, ...]:
+    """Return the arguments for VP9, whose rate factor goes from 0 to 63."""
+    return (*VP9, *(("-crf", str(round(quality * 63 / 51))) if quality else ("-lossless", "1")))
+
+
+def webp_arguments(quality: int) -> tuple[str, ...]:
+    """Return the arguments for an animated WebP, whose quality is 100 at best: 17 becomes 85."""
+    return (*WEBP, *(("-quality", str(round(100 - quality * 15 / 17))) if quality else ("-lossless", "1")))
 
 
 @functools.lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MIN_SIDE = 64  # pixels: no face in a smaller picture can be animated
 MAX_SIDE = 4096  # pixels: the long side that H.264 players accept; larger pictures are reduced
 MAX_PIXELS = 2**27  # 134 million: decoding takes 4 bytes for each, twice
+ANIMATED_SUFFIXES = (".gif", ".webp")
 ORIENTATION_TAG = 0x0112  # of EXIF
 HEADER_BYTES = 4096  # show whether a file is a drawing or a document
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}  # in folders
@@ -77,6 +79,21 @@ def read_picture(path: str | os.PathLike, what: str = "portrait") -> np.ndarray:
     if min(height, width) < MIN_SIDE:
         raise InputError(f"{what} is {width}x{height} pixels: {str(file)!r}; give at least {MIN_SIDE}x{MIN_SIDE}")
     return pixels
+
+
+def read_animation(path: str | os.PathLike, most: int, what: str = "picture") -> Iterator[np.ndarray]:
+    """Yield up to `most` frames of an animated picture, spread over it, as `read_picture`; of a still one frame.
+
+    A damaged frame ends it, unless it is the first.
+    """
+    from PIL import Image
+
+    yield read_picture(path, what)
+    with contextlib.suppress(EOFError, OSError, SyntaxError, ValueError), Image.open(path) as picture:
+        count = getattr(picture, "n_frames", 1)
+        for number in sorted({count * n // most for n in range(1, most)} - {0}):
+            picture.seek(number)
+            yield np.asarray(_rgb(picture))
 
 
 def _refuse_drawings(file: Path, what: str) -> None:

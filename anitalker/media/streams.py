@@ -91,7 +91,7 @@ def parse_media(text: str) -> Media:
     if match := re.search(r"Duration: (\d+):(\d+):([\d.]+)", text):
         properties["seconds"] = int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
     for key in ("comment", "AIGC"):
-        if match := re.search(rf"^ +{key} +: (.*)$", text, re.MULTILINE):
+        if match := re.search(rf"^ +{key} +: (.*)$", text, re.MULTILINE | re.IGNORECASE):  # Matroska has capitals
             properties[key.lower()] = match[1].strip()
     properties["tracks"] = tuple(Track(int(index), kind, codec) for index, kind, codec in TRACK.findall(text))
     if video := _chosen(text, "Video"):

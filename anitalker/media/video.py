@@ -298,6 +298,11 @@ def run_ffmpeg(arguments: tuple[str, ...]) -> tuple[int, str]:
     return completed.returncode, completed.stdout.decode("utf-8", "replace")
 
 
+def ffmpeg_messages(arguments: tuple[str, ...]) -> str:
+    """Run ffmpeg with `arguments`; return its warnings and errors."""
+    return _run([ffmpeg(), "-v", "warning", "-nostdin", *arguments]).stderr.decode("utf-8", "replace")
+
+
 def _start_reading(
     command: list[str], errors: IO[bytes], stdin: IO[bytes] | int = subprocess.DEVNULL
 ) -> tuple[subprocess.Popen[bytes], IO[bytes]]:

@@ -1,4 +1,4 @@
-"""Write frames and speech to an MP4 of H.264 or HEVC and AAC that appears whole or not at all."""
+"""Write frames and speech to a video file, or a sequence of pictures, that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from types import MappingProxyType
 import numpy as np
 
 from anitalker.config import FPS, InputError, RenderOptions
-from anitalker.files import MIN_FREE_BYTES, check_output, part_path
-from anitalker.media import encoder
+from anitalker.files import MIN_FREE_BYTES
+from anitalker.media import encoder, formats
 from anitalker.media.clip import Clip
 from anitalker.media.kept_tracks import kept_arguments
+from anitalker.media.parts import Parts
+from anitalker.media.subtitles import TRACK_CODECS, Subtitles
 from anitalker.media.video import (
     PIPE,
     SYNTHETIC_COMMENT,
@@ -31,13 +33,14 @@ from anitalker.media.yuv import FilmedFrame, keep_filmed
 
 
 class VideoWriter:
-    """Context manager that writes frames, uint8 [H,W,3], and the speech, exactly aligned, to an MP4.
+    """Context manager that writes frames, uint8 [H,W,3], and the speech, exactly aligned, to a file of `formats`.
 
-    The file appears under its name when everything is written, or not at all. Odd heights and widths are padded by one
-    pixel. filters: applied to every frame, in this order; finish(written, target, title): makes the final file of the
-    written one, None: the written file is final; device, codec, quality: see `encoder.encoder_arguments`; fps: frames
-    per second; keep: a clip whose other audio tracks, subtitles and chapters are kept, see `kept_tracks`. Where the
-    output is shorter than the clip, give the clip with as many frames. tags: metadata of the file, by key.
+    The file appears under its name when everything is written, or not at all. Odd heights and widths of videos are
+    padded by one pixel. filters: applied to every frame, in this order; finish(written, target, title): makes the final
+    file of the written one (each file of a sequence), None: the written file is final; device, codec, quality: see
+    `encoder.encoder_arguments`; fps: frames per second; keep: a clip whose other audio tracks, subtitles and chapters
+    are kept in an MP4, see `kept_tracks`. Where the output is shorter than the clip, give the clip with as many frames.
+    subtitles: are drawn onto the filtered frames, or become a track; tags: metadata of a video, by key.
     """
 
     def __init__(
@@ -54,45 +57,48 @@ class VideoWriter:
         codec: str = RenderOptions.codec,
         quality: int = RenderOptions.quality,
         keep: Clip | None = None,
+        subtitles: Subtitles | None = None,
         tags: Mapping[str, str] = MappingProxyType({}),
     ):
-        self.path = check_output(path)
-        sound = None if speech_path is None else sound_arguments(speech_path, 1)
+        self.path, self.format = formats.check_video_output(path)
+        sound = None if speech_path is None or not self.format.sound else sound_arguments(speech_path, 1)
         self.width, self.height = width, height
         self._filters, self._finish = filters, finish
         self.frames = 0
-        self._part, self._finished = part_path(self.path), part_path(self.path)
-        video = encoder.encoder_arguments(device, run_ffmpeg, codec, quality)
-        self._folder = tempfile.TemporaryDirectory(prefix="anitalker-") if keep else None
+        video = self.format.video_arguments(device, codec, quality, run_ffmpeg)
+        self._folder = tempfile.TemporaryDirectory(prefix="anitalker-") if keep or subtitles else None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__; a pipe could fill and block)
-        even_width, even_height = width + width % 2, height + height % 2
-        self._planes = np.empty((even_height * 3 // 2, even_width), np.uint8)
-        raw = f"-f rawvideo -pix_fmt yuv420p -s {even_width}x{even_height} -r {fps} -i pipe:0"
+        padding = (height % 2, width % 2) if self.format.is_yuv else (0, 0)
+        self._padding = ((0, padding[0]), (0, padding[1]), (0, 0))
+        rows, columns = height + padding[0], width + padding[1]
+        self._planes = np.empty((rows * 3 // 2, columns), np.uint8)
+        pixels = "yuv420p" if self.format.is_yuv else "rgb24"
+        raw = f"-f rawvideo -pix_fmt {pixels} -s {columns}x{rows} -r {fps} -i pipe:0"
         command = ["-y", *raw.split()]
         sounds = 1 if sound else 0
         kept = kept_arguments(keep, 1 + sounds, sounds, Path(self._folder.name)) if keep and self._folder else ([], [])
+        texts: tuple[list[str], list[str], str] = ([], [], "")
+        if subtitles and self._folder:
+            number, codec = 1 + sounds + kept[0].count("-i"), TRACK_CODECS.get(self.format.name, "")
+            texts = subtitles.arguments(Path(self._folder.name), columns, rows, number, codec)
         if sound and speech_path is not None:
             command += input_arguments(Path(speech_path))
-        command += kept[0]
-        if sound or kept[1]:
-            command += ["-map", "0:v:0", *(sound or ())]
-            # At 48 kHz the encoder's own delay is 21 ms: small even for players that ignore the edit list.
-            command += ["-c:a", "aac", "-b:a", "160k", "-ar", "48000"]
-        command += ["-vf", encoder.TAGS, *video]
+        command += kept[0] + texts[0]
+        if sound or kept[1] or texts[1]:
+            command += ["-map", "0:v:0", *(sound or ()), *self.format.sound]
+        tagged = encoder.TAGS if self.format.is_yuv else ""
+        drawing = ",".join(filter(None, (tagged, texts[2])))
+        command += [*(("-vf", drawing) if drawing else ()), *video]
         # Of kept tracks and chapters the tags stay, of the file's own none.
-        command += ["-map_metadata:g" if kept[1] else "-map_metadata", "-1", "-map_chapters", "-1", *kept[1]]
+        command += ["-map_metadata:g" if kept[1] else "-map_metadata", "-1", "-map_chapters", "-1", *kept[1], *texts[1]]
         command += ["-metadata", f"comment={SYNTHETIC_COMMENT}", "-metadata", f"description={SYNTHETIC_COMMENT}"]
         for key, value in tags.items():
             command += ["-metadata", f"{key}={value}"]
         # With tags of other keys than iTunes's all of them stand in moov/udta/meta as key and value.
-        command += [
-            "-movflags",
-            "+faststart+use_metadata_tags" if tags else "+faststart",
-            "-f",
-            "mp4",
-            f"file:{self._part}",
-        ]
-        self._process = start_ffmpeg(command, stdin=PIPE, stderr=self._errors)
+        flags = "+faststart+use_metadata_tags" if tags else "+faststart"
+        command += ["-movflags", flags] if "-c:a" in self.format.sound and self.format.is_signed else []
+        self._parts = Parts(self.path, self.format)
+        self._process = start_ffmpeg([*command, *self._parts.arguments()], stdin=PIPE, stderr=self._errors)
         assert self._process.stdin is not None
         self._stdin = self._process.stdin
 
@@ -104,11 +110,12 @@ class VideoWriter:
         assert frame.shape == (self.height, self.width, 3) and frame.dtype == np.uint8, (frame.shape, frame.dtype)
         for apply_filter in self._filters:
             frame = apply_filter(frame)
-        if self.height % 2 or self.width % 2:
-            frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
-        planes = keep_filmed(frame, filmed or FilmedFrame(frame), self._planes)
+        if self.format.is_yuv:
+            if np.any(self._padding):
+                frame = np.pad(frame, self._padding, mode="edge")
+            frame = keep_filmed(frame, filmed or FilmedFrame(frame), self._planes)
         try:
-            self._stdin.write(planes.data)
+            self._stdin.write(np.ascontiguousarray(frame).data)
         except BrokenPipeError:
             raise self._failure(self._reason()) from None
         self.frames += 1
@@ -120,11 +127,8 @@ class VideoWriter:
             self._close_pipe()
             if self._process.wait() != 0 and kind is None:
                 raise self._failure(self._reason())
-            if kind is None and self._finish is not None:
-                self._finish(self._part, self._finished, self.path.name)
-                self._finished.replace(self.path)
-            elif kind is None:
-                self._part.replace(self.path)
+            if kind is None:
+                self._parts.publish(self._finish)
         except OSError as error:
             raise self._failure(error.strerror or str(error)) from None
         finally:
@@ -134,8 +138,7 @@ class VideoWriter:
             self._errors.close()
             if self._folder:
                 self._folder.cleanup()
-            self._part.unlink(missing_ok=True)
-            self._finished.unlink(missing_ok=True)
+            self._parts.delete()
 
     def _failure(self, reason: str) -> Exception:
         """Return the exception for a failure: InputError for a full disk, RuntimeError for the rest."""

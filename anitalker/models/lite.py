@@ -268,15 +268,17 @@ class Lite:
         return self.generator if adapted is None else adapted
 
     @torch.inference_mode()
-    def idle(self, subject: LiteFace, frames: int, options: RenderOptions, temperature: float, seed: int) -> Tensor:
-        """Motion [T,M] without speech, sampled from the prior. The model must have one."""
+    def idle(
+        self, face: LiteFace, frames: int, options: RenderOptions, temperature: float, seed: int, loop: bool = False
+    ) -> Tensor:
+        """Motion [T,M] without speech, sampled from the prior, which the model must have. See `idle.idle_portrait`."""
         assert self.prior is not None, "this model has no prior"
         rng = torch.Generator().manual_seed(seed)
-        config, options = self.generator.config, subject.manner.options(options)
+        config, options = self.generator.config, face.manner.options(options)
         sampled = idle.idle_portrait(
-            self.prior, subject.motion, frames, rng, temperature, self.subspaces, options, config
+            self.prior, face.motion, frames, rng, temperature, self.subspaces, options, config, loop
         )
-        return self.expressions.express(sampled, subject.motion, options, self.subspaces.eyes)
+        return self.expressions.express(sampled, face.motion, options, self.subspaces.eyes)
 
     def sampling_params(self, options: RenderOptions, face: PreparedFace | None = None) -> SamplingParams:
         """The parameters of the motion generator that the options ask for, with this family's defaults."""

@@ -40,3 +40,14 @@ class Blinks:
             low, high = max(begin, first), min(begin + length, first + frames)
             offsets[0, low - first : high - first] += self.course[low - begin : high - begin]
         return offsets
+
+    def loop(self, frames: int) -> Tensor:
+        """What to add to the frames of a loop: [frames,M]. A blink that is not over at its end goes on at its start.
+
+        Call it once, in place of a call for a range.
+        """
+        offsets, length = self(0, frames)[0], len(self.course)
+        self.next_begin = frames + length  # no other one begins in what follows
+        rest = self(frames, length)[0]
+        offsets.index_add_(0, torch.arange(length, device=offsets.device) % frames, rest)
+        return offsets

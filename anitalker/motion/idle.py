@@ -31,6 +31,7 @@ MAX_TEMPERATURE = 1.5
 WITHIN_CLIP_STD = (0.32, 0.60)
 # Memory of the walk: a second later a quarter of a deviation is left. Slower than speech, so that nobody seems to talk.
 WALK_MEMORY_FRAMES = 10
+SETTLING_FRAMES = 20 * WALK_MEMORY_FRAMES  # after which nothing is left of how a walk began
 MAX_WALK_DEVIATIONS = 2.5  # standard deviations that the walk reaches at most
 MAX_POSE_CHANGE = (0.2, 0.15, 0.12, 0.03, 0.02, 0.03)  # in the units of the pose; 0.2 radians are 11 degrees of yaw
 # The prior was trained on people who talk and blink. Idle lips move less, and blinks are added separately.
@@ -47,8 +48,10 @@ def check_length(seconds: float, temperature: float = 1.0) -> int:
     return round(seconds * FPS)
 
 
-def smooth_random_walk(frames: int, std: Tensor, rng: torch.Generator) -> Tensor:
+def smooth_random_walk(frames: int, std: Tensor, rng: torch.Generator, loop: bool = False) -> Tensor:
     """A smooth Gaussian walk [T,M] about 0 with standard deviation `std` [M]; it starts at 0, at rest.
+
+    loop: its last frame leads over to the first, which is anywhere: the noise repeats until the walk does.
 
     An Ornstein-Uhlenbeck process of second order (both poles at a): x_t = 2 a x_(t-1) - a^2 x_(t-2) + noise. Unlike a
     first-order process its velocity is continuous, so it does not tremble. Its variance is (1 + a^2) / (1 - a^2)^3
@@ -56,20 +59,28 @@ def smooth_random_walk(frames: int, std: Tensor, rng: torch.Generator) -> Tensor
     """
     a = math.exp(-1 / WALK_MEMORY_FRAMES)
     noise = torch.randn(frames, len(std), generator=rng) * math.sqrt((1 - a * a) ** 3 / (1 + a * a))
+    rounds = 1 + math.ceil(SETTLING_FRAMES / frames) if loop else 1
     before = last = torch.zeros(len(std))
     steps = [last]
-    for innovation in noise[1:]:
+    for innovation in noise.repeat(rounds, 1)[1:]:
         before, last = last, 2 * a * last - a * a * before + innovation
         steps.append(last)
-    path = torch.stack(steps)[:frames]
+    path = torch.stack(steps)[-frames:]
     return MAX_WALK_DEVIATIONS * torch.tanh(path / MAX_WALK_DEVIATIONS).to(std) * std
 
 
 @torch.no_grad()
 def sample_idle_motion(
-    prior: MotionPrior, start: Tensor, frames: int, rng: torch.Generator, temperature: float = 1.0
+    prior: MotionPrior,
+    start: Tensor,
+    frames: int,
+    rng: torch.Generator,
+    temperature: float = 1.0,
+    loop: bool = False,
 ) -> Tensor:
     """Idle motion [T,M] of a portrait with code `start` [1,M]; frame 0 is `start`. rng is a CPU generator.
+
+    loop: the last frame leads over to the first, which is then any of them.
 
     Frames of one clip scatter by s = WITHIN_CLIP_STD about the clip's mean, and means scatter by sqrt(1 - s^2); so
     given one frame z0, the expected mean is (1 - s^2) z0. The walk begins at z0, drifts to that mean, and deviates from
@@ -80,8 +91,12 @@ def sample_idle_motion(
     std[:POSE_SIZE] = WITHIN_CLIP_STD[0]
     std = temperature * std
     z = prior.to_latent(start)
-    drift = _cosine_ease((torch.arange(frames) / (4 * WALK_MEMORY_FRAMES)).clamp(max=1))[:, None]
-    walk = z - drift * std.square() * z + smooth_random_walk(frames, std, rng)
+    drift = (
+        torch.ones(1, 1)
+        if loop
+        else _cosine_ease((torch.arange(frames) / (4 * WALK_MEMORY_FRAMES)).clamp(max=1))[:, None]
+    )
+    walk = z - drift * std.square() * z + smooth_random_walk(frames, std, rng, loop)
     change = prior.from_latent(walk) - prior.from_latent(z)
     limit = torch.tensor(MAX_POSE_CHANGE)
     change[:, :POSE_SIZE] = limit * torch.tanh(change[:, :POSE_SIZE] / limit)
@@ -97,15 +112,20 @@ def idle_portrait(
     subspaces: MotionSubspaces,
     options: RenderOptions,
     blink_config: GeneratorConfig,
+    loop: bool = False,
 ) -> Tensor:
     """Idle motion [T,M] of a portrait with code `start` [1,M], with calmer lips and lids and with blinks.
 
-    options.lips, head and blink scale it further. blink_config holds the course of a blink. rng is a CPU generator.
+    loop: as in `sample_idle_motion`; InputError where options have a timeline. options.lips, head and blink scale it
+    further. blink_config holds the course of a blink. rng is a CPU generator.
     """
-    motion = sample_idle_motion(prior, start.cpu(), frames, rng, temperature).to(start)
+    motion = sample_idle_motion(prior, start.cpu(), frames, rng, temperature, loop).to(start)
     calmer = replace(options, lips=IDLE_LIP_SCALE * options.lips, blink=IDLE_LID_SCALE * options.blink)
     motion = scale_motion(motion, start, subspaces, calmer)
-    return motion + options.blink * Blinks(blink_config, rng, motion.device)(0, frames)[0]
+    if loop and options.timeline:
+        raise InputError("loop came with a timeline, which ends elsewhere than it begins; give one of them")
+    blinks = Blinks(blink_config, rng, motion.device)
+    return motion + options.blink * (blinks.loop(frames) if loop else blinks(0, frames)[0])
 
 
 @torch.no_grad()

@@ -28,7 +28,10 @@ _NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "TC260": "http://www.tc260.org.cn/ns/AIGC/1.0/",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    "dc": "http://purl.org/dc/elements/1.1/",
 }
+_COMMENT = "{http://purl.org/dc/elements/1.1/}description"
+_LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
 def aigc_json(identifier: str) -> str:
@@ -51,8 +54,8 @@ def parse_aigc(text: str | None) -> dict[str, str] | None:
     return {name: str(fields.get(name, "")) for name in FIELDS}
 
 
-def xmp_packet(identifier: str) -> str:
-    """Build the XMP of a picture: the value of the key, and the digital source type."""
+def xmp_packet(identifier: str, comment: str = "") -> str:
+    """Build the XMP of a picture: the value of the key, the digital source type, and a comment, if there is one."""
     for prefix, address in (*_NAMESPACES.items(), ("x", "adobe:ns:meta/")):
         ElementTree.register_namespace(prefix, address)
     root = ElementTree.Element("{adobe:ns:meta/}xmpmeta")
@@ -60,25 +63,38 @@ def xmp_packet(identifier: str) -> str:
     description = ElementTree.SubElement(rdf, _qualified("rdf", "Description"), {_qualified("rdf", "about"): ""})
     ElementTree.SubElement(description, _qualified("TC260", KEY)).text = aigc_json(identifier)
     ElementTree.SubElement(description, _qualified("Iptc4xmpExt", "DigitalSourceType")).text = CREATED
+    if comment:  # as a text with alternatives in other languages (XMP, ISO 16684-1, 8.5)
+        texts = ElementTree.SubElement(ElementTree.SubElement(description, _COMMENT), _qualified("rdf", "Alt"))
+        ElementTree.SubElement(texts, _qualified("rdf", "li"), {_LANGUAGE: "x-default"}).text = comment
     body = ElementTree.tostring(root, "unicode")
     return f"<?xpacket begin='\ufeff' id='W5M0MpCehiHzreSzNTczkc9d'?>{body}<?xpacket end='w'?>"
 
 
 def parse_xmp(packet: str | bytes | None) -> dict[str, str] | None:
     """Read the fields of the key from the XMP of a picture, as an element or an attribute; None without."""
+    root, name = _parse_packet(packet), _qualified("TC260", KEY)
+    for element in () if root is None else root.iter():
+        if element.tag == name or name in element.attrib:
+            return parse_aigc(element.attrib.get(name) or element.text)
+    return None
+
+
+def parse_comment(packet: str | bytes | None) -> str | None:
+    """Read the comment from the XMP of a picture; None without."""
+    root = _parse_packet(packet)
+    texts = None if root is None else root.find(f".//{_COMMENT}//{_qualified('rdf', 'li')}")
+    return None if texts is None else texts.text
+
+
+def _parse_packet(packet: str | bytes | None) -> ElementTree.Element | None:
     text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else packet or ""
     start, end = text.find("<x:xmpmeta"), text.rfind("</x:xmpmeta>")
     if start < 0 or end < 0 or "<!" in text:  # no entities
         return None
     try:
-        root = ElementTree.fromstring(text[start : end + len("</x:xmpmeta>")])
+        return ElementTree.fromstring(text[start : end + len("</x:xmpmeta>")])
     except ElementTree.ParseError:
         return None
-    name = _qualified("TC260", KEY)
-    for element in root.iter():
-        if element.tag == name or name in element.attrib:
-            return parse_aigc(element.attrib.get(name) or element.text)
-    return None
 
 
 def _qualified(prefix: str, name: str) -> str:

@@ -20,6 +20,8 @@ LAWS = {
 # has, lacks; optional: not there, and the law leaves it open; explained: nothing that the maker of a file could put
 # into it.
 State = Literal["has", "lacks", "optional", "explained"]
+LICENCE = "for providers with over 1,000,000 users a month: their contracts"
+HOSTS = "for platforms with systems to download: this one writes all of (b) unless its user says --no-marks"
 PROPAGATOR = "whoever distributes the file writes its own name and number"
 
 
@@ -86,7 +88,7 @@ def _cn(verdict: Verdict) -> list[Row]:
         _row("annex E", "ContentProducer", fields.get("ContentProducer"), place),
         _row("annex E", "ProduceID", fields.get("ProduceID"), _at(verdict, '"ProduceID"', "ProduceID")),
         _row("annex E", "ContentPropagator, PropagateID", _propagator(fields), place, PROPAGATOR, "explained"),
-        _row("GB 45438-2025, 4", "explicit label in the picture, 5% of the short side", *_visible(verdict)),
+        _row("GB 45438-2025, 4", "explicit label in the picture, 5% of the short side", *_visible(verdict, words=True)),
     ]
 
 
@@ -99,11 +101,16 @@ def _ca(verdict: Verdict) -> list[Row]:
         _row("22757.3(b)(1)(C)", "time and date", credentials["made"], _at(verdict, "c2pa.actions")),
         _row("22757.3(b)(1)(D)", "a unique identifier", verdict["identifier"], _at(verdict, "c2pa.soft-binding")),
         _row(
-            "22757.3(b)(2), 22757.2", "a free tool detects it", _origin(verdict, "detector"), _at(verdict, "detector")
+            "22757.3(b)(2), 22757.2(a)",
+            "a free tool detects it",
+            _origin(verdict, "detector"),
+            _at(verdict, "detector"),
         ),
-        _row("22757.3(b)(3)", "an industry standard (C2PA)", _signed(verdict), _at(verdict, "c2pa.signature")),
+        _row("22757.3(b)(3)", "a widely accepted industry standard", _signed(verdict), _at(verdict, "c2pa.signature")),
         _row("22757.3(b)(4)", "hard to remove", _watermark(verdict), "pixels"),
         _row("22757.3(a)", "a visible disclosure, at the user's choice", *_visible(verdict), missing="optional"),
+        _row("22757.3(c)(1)", "licences that keep (b)", None, "", LICENCE, "explained"),
+        _row("22757.3.2, from January 2027", "hosts offer only systems that do this", None, "", HOSTS, "explained"),
     ]
 
 
@@ -139,10 +146,16 @@ def _origin(verdict: Verdict, name: str) -> str | None:
     return (verdict["credentials"]["origin"] or {}).get(name)
 
 
-def _visible(verdict: Verdict) -> tuple[str | None, str, str]:
-    """The visible label as the credentials name it, where that stands, and what to do where it is missing."""
-    language = _origin(verdict, "visible_label")
-    value = f"in the corner of every frame, language {language}" if language else None
+def _visible(verdict: Verdict, words: bool = False) -> tuple[str | None, str, str]:
+    """The visible label as the credentials name it, where that stands, and what to do where it is missing.
+
+    words: whether it has to be words, not the icon.
+    """
+    look, _, seconds = (_origin(verdict, "visible_label") or "").partition(" for ")
+    if words and look == "icon":
+        return None, "", "it is an icon; render with --label-style words"
+    kind = "icon" if look == "icon" else f"words, language {look}"
+    value = f"{kind}, in {f'the frames of the first {seconds}' if seconds else 'every frame'}" if look else None
     return value, _at(verdict, "visible_label"), "none is recorded; render with --label"
 
 

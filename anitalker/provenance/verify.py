@@ -12,14 +12,16 @@ from typing import TypedDict
 import numpy as np
 
 from anitalker.files import existing_file
-from anitalker.media.images import read_picture
+from anitalker.media.images import ANIMATED_SUFFIXES, read_animation, read_picture
 from anitalker.media.video import SYNTHETIC_COMMENT, Media, probe, read_frames
 from anitalker.provenance import aigc, watermark_search
 from anitalker.provenance.credentials import Credentials, read_credentials
 from anitalker.provenance.ledger import look_up
+from anitalker.provenance.picture_metadata import read_gif_xmp
 from anitalker.weights.registry import sha256
 
 MAX_FRAMES = 64  # of a video that are searched for the watermark, spread over its length
+UNSIGNED_SUFFIXES = (".webm",)  # which AniTalker writes, and which cannot carry credentials
 MAX_FRAMES_PER_SECOND = 8  # of a short one
 
 
@@ -72,6 +74,8 @@ def verify(path: str | os.PathLike, ledger: str | os.PathLike | None = None) -> 
     has_comment = bool(comment and comment.startswith(SYNTHETIC_COMMENT.rsplit(" ", 1)[0]))  # of any version
     if credentials.status in ("intact", "altered") and credentials.ours:
         state = credentials.status
+    elif file.suffix.lower() in UNSIGNED_SUFFIXES and has_comment:
+        state = "unknown"
     else:
         state = "altered" if detection.found or credentials.status == "unreadable" else "unknown"
     return {
@@ -107,8 +111,8 @@ def _identifier(credentials: Credentials, identifiers: dict[str, str | None]) ->
 
 
 def _media(file: Path) -> Media | None:
-    """Probe a video with ffmpeg; None for a still picture."""
-    if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"):
+    """Probe a video with ffmpeg; None for a picture, animated or not."""
+    if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"):
         return None
     return probe(file, "file")
 
@@ -119,15 +123,21 @@ def _picture_metadata(file: Path) -> tuple[str | None, dict[str, str] | None]:
 
     try:
         with Image.open(file) as picture:
-            comment, packet = picture.info.get("Comment"), picture.info.get(aigc.XMP_KEYWORD, picture.info.get("xmp"))
+            comment = picture.info.get("Comment", picture.info.get("comment"))
+            packet = picture.info.get(aigc.XMP_KEYWORD, picture.info.get("xmp"))
+            packet = read_gif_xmp(file) if picture.format == "GIF" else packet
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
         return None, None
-    return str(comment) if isinstance(comment, str) else None, aigc.parse_xmp(packet)
+    if isinstance(comment, bytes):  # of a GIF
+        comment = comment.decode("utf-8", "replace")
+    return comment if isinstance(comment, str) else aigc.parse_comment(packet), aigc.parse_xmp(packet)
 
 
 def _frames(file: Path, media: Media | None) -> Iterator[np.ndarray]:
-    """Yield frames, uint8 [H,W,3], spread over a video, or the picture."""
-    if media is None:
+    """Yield frames, uint8 [H,W,3], spread over a video or an animated picture, or the picture."""
+    if media is None and file.suffix.lower() in ANIMATED_SUFFIXES:
+        yield from read_animation(file, MAX_FRAMES, "file")
+    elif media is None:
         yield read_picture(file, "file")
     elif media.video_codec:
         yield from read_frames(file, min(MAX_FRAMES_PER_SECOND, MAX_FRAMES / max(media.seconds or 0, 1)), "file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ MAX_UNTIMED_BYTES = 4 * MB  # a recording without a stated length: small enough 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one server. The options of `python -m app` set the first four."""
+    """What visitors of one server may do. The options of `python -m app` set the first four and the last."""
 
     upload_bytes: int = 100 * MB  # of one upload
     media_seconds: float = 120  # of a recording or driving video
@@ -29,11 +30,27 @@ class Limits:
     people: int = 6  # avatars kept per visitor
     tune_minutes: float = 3  # of training that an avatar may take
     request_bytes: int = 200_000  # of a request that is not an upload
+    allow_no_marks: bool = False  # visitors may leave out credentials and watermark
 
     @property
     def batch_seconds(self) -> float:
         """Length of several recordings at once, in all."""
         return BATCH_LENGTHS * self.media_seconds
+
+
+def add_no_marks_option(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-no-marks, which the page and the server have."""
+    parser.add_argument(
+        "--allow-no-marks",
+        action="store_true",
+        help="visitors may leave out credentials and watermark; the metadata says so. The law may ask for them",
+    )
+
+
+def check_marks(wanted: bool, limits: Limits) -> None:
+    """Raise InputError where a visitor wants a video without marks, and the operator does not allow it."""
+    if not wanted and not limits.allow_no_marks:
+        raise InputError("marks cannot be left out here: whoever runs this server does not allow it; leave them in")
 
 
 def check_picture(path: str | os.PathLike, limits: Limits) -> Path:

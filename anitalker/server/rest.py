@@ -14,6 +14,7 @@ from sse_starlette import EventSourceResponse
 
 from anitalker.config import InputError, RenderOptions
 from anitalker.server.avatars import Avatar, AvatarStore
+from anitalker.server.limits import check_marks
 from anitalker.server.videos import Video, VideoStore
 
 POLL_SECONDS = 0.25  # between two looks at a job whose progress a client follows
@@ -91,8 +92,9 @@ def render_options(
     quality: Annotated[int, Form()] = RenderOptions.quality,
     codec: Annotated[str, Form(description="h264 or hevc")] = RenderOptions.codec,
     label: Annotated[bool, Form()] = RenderOptions.label,
+    marks: Annotated[bool, Form(description="false only where the operator allows it")] = RenderOptions.marks,
 ) -> RenderOptions:
-    """The options of a video, as the command line has them; videos are always marked as synthetic."""
+    """The options of a video, as the command line has them."""
     return RenderOptions(
         seed=seed,
         size=size,
@@ -104,6 +106,7 @@ def render_options(
         quality=quality,
         codec=codec,
         label=label,
+        marks=marks,
     )
 
 
@@ -142,6 +145,7 @@ def order_video(
     """Let a portrait speak a recording or a text. The video is rendered when those before it are done."""
     if (speech is None) == (text is None):
         raise InputError("a video needs a recording (speech) or a text; give one of them")
+    check_marks(options.marks, videos.limits)
     portrait = avatars.talker.resized(avatars.get(avatar).portrait, options.size)
     if speech is not None:
         video = videos.order_speech(portrait, speech.file, speech.filename or "", options)
@@ -178,7 +182,7 @@ async def follow_video(video_id: str, videos: Videos) -> EventSourceResponse:
 
 @router.get("/videos/{video_id}/file", summary="A finished video", response_class=FileResponse)
 def read_video(video_id: str, videos: Videos) -> FileResponse:
-    """The MP4, with content credentials and watermark."""
+    """The MP4, with content credentials and watermark unless they were left out."""
     video = videos.get(video_id)
     if video.job.state != "done":
         raise HTTPException(409, f"the video is {video.job.state}; it can be read when its state is done")

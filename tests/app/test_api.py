@@ -7,11 +7,15 @@ import zipfile
 import httpx
 import numpy as np
 import pytest
+import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 from anitalker.media.video import probe
 from anitalker.media.writer import VideoWriter
+from anitalker.motion.prior import MotionPrior
+from anitalker.network_config import MotionPriorConfig
 
 FRAME_SECONDS = 0.02  # that a slow frame takes at least
 
@@ -298,3 +302,36 @@ def test_two_people_each_with_a_recording(client, pair, clicks, make_wav, tmp_pa
         client.predict(**inputs, second_face=0, steps=1, api_name="/speak")
     with pytest.raises(AppError, match="face 2"):  # counted from 0 by the library
         client.predict(**inputs, second_face=3, steps=1, api_name="/speak")
+
+
+@pytest.mark.slow
+def test_formats_aspect_subtitles_and_a_loop(page, client, found_talker, example_portrait, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    prior = MotionPrior(MotionPriorConfig(steps=1, layers=1, hidden=8, bins=4, code_size=16, directions=2)).eval()
+    monkeypatch.setattr(found_talker.model, "prior", prior)
+    srt = tmp_path / "texts.srt"
+    srt.write_text("1\n00:00:00,000 --> 00:00:02,000\nHello\n")
+    inputs = {"portrait": handle_file(example_portrait), "seconds": 1, "loop": True, "aspect": "9:16"}
+    inputs |= {"subtitles": handle_file(srt), "format": "gif", "frame": "crop"}
+    video, facts, status, gallery = client.predict(**inputs, api_name="/idle")
+    with Image.open(video) as picture:
+        assert picture.format == "GIF" and picture.n_frames == 25 and picture.size == (256, 456)
+    assert (facts["width"], facts["height"]) == (256, 456) and "aspect 9:16" in status
+    assert ".gif' alt='Video" in gallery and leftovers(page) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": "avi"}, "format is 'avi'; allowed are mp4, mov, webm, gif, webp"),
+        ({"aspect": "4:3"}, "aspect is '4:3'; allowed are 9:16, 1:1, 16:9"),
+        ({"subtitles": "clicks"}, "ends in .srt"),
+    ],
+)
+def test_outputs_that_are_refused(page, client, example_portrait, clicks, change, words):
+    files = {"clicks": handle_file(clicks)}
+    inputs = {"portrait": handle_file(example_portrait), "recording": handle_file(clicks)}
+    inputs |= {key: files.get(value, value) for key, value in change.items()}
+    with pytest.raises(AppError, match=words) as caught:
+        client.predict(**inputs, api_name="/speak")
+    assert str(page.sessions.root) not in str(caught.value)

@@ -49,6 +49,7 @@ def test_a_port_in_use_is_reported(capsys):
 def test_defaults_are_those_of_the_limits_and_this_machine_only():
     arguments = build_parser().parse_args([])
     assert limits_from(arguments) == Limits()
+    assert limits_from(build_parser().parse_args(["--allow-no-marks"])) == Limits(allow_no_marks=True)
     assert arguments.host == "127.0.0.1" and arguments.auth is None
 
 

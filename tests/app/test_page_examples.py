@@ -33,8 +33,8 @@ def test_an_example_fills_everything_in(open_page):
 
 @pytest.mark.slow
 def test_idling_then_deleting_one_of_two_videos(open_page, page, monkeypatch):
-    def still(talker, portrait, seconds, options):  # the untrained model has no prior to draw from
-        return [face.motion.repeat(round(25 * seconds), 1) for face in portrait.faces]
+    def still(talker, portrait, wanted, options):  # the untrained model has no prior to draw from
+        return [face.motion.repeat(round(25 * wanted.seconds), 1) for face in portrait.faces]
 
     monkeypatch.setattr("app.work._idle_motion", still)
     tab = open_page()

@@ -76,6 +76,7 @@ ROWS = {
     ),
     "a portrait's option": ({"yaw": 10}, "yaw, which has no effect on a dub"),
     "another one": ({"absolute": True}, "absolute, which has no effect on a dub"),
+    "a format": ({"format": "gif"}, "format, which has no effect on a dub"),
     "sound as video": ({"video": "s.wav"}, "video has no pictures"),
     "a picture as speech": ({"speech": "p.webp"}, "speech has no sound"),
     "a missing table of lines": ({"speech": None, "segments": "none.csv"}, "segments is missing"),

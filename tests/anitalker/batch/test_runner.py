@@ -105,7 +105,13 @@ def test_a_cut_line_and_parts_are_cleared(place):
     go(place, jobs)
     with open(out / "results.jsonl", "a") as file:
         file.write('{"id": "job0", "sta')
-    for name in (".job9.0123abcd.part.mp4", ".job9.0123abcd.part.wav", ".mine.mp4", "part.mp4"):
+    for name in (
+        ".job9.0123abcd.part.mp4",
+        ".job9.0123abcd.part.wav",
+        ".job9.0123abcd.part.mkv",
+        ".mine.mp4",
+        "part.mp4",
+    ):
         (out / name).touch()
     results = runner.Results(out)
     results.clear_parts()
@@ -147,6 +153,12 @@ def test_the_worker_renders(talker, untrained_model, place, monkeypatch):
     (place / "out" / "a.mp4").write_bytes(b"damaged")
     said = worker.run(job)
     assert said["status"] == "failed" and not said["transient"]
+    (place / "three.csv").write_text(f"id,portrait,speech,frame,steps,format\nc,{face},{speech},crop,1,webp\n")
+    job = read(place / "three.csv")[0][0]
+    outcome = worker.run(job)
+    record = runner.make_record(job, "hash", outcome, 1, place / "out")
+    assert record["output"] == "c.webp" and (place / "out" / "c.webp").read_bytes()[8:12] == b"WEBP"
+    assert runner.is_done(job, "hash", record, place / "out")
 
 
 def test_the_command_without_rendering(place, capsys, monkeypatch, untrained_model):

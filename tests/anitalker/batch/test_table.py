@@ -205,3 +205,27 @@ def test_ten_thousand_lines(place):
     jobs, invalid = csv_of(place, "id,portrait,speech,seed\n" + rows)
     assert len(jobs) == 10_000 and not invalid
     assert len({job.fingerprint("m") for job in jobs}) == 10_000
+
+
+def test_subtitles_and_aspect(place):
+    """The path is relative to the table, the fingerprint follows the contents."""
+    (place / "t.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n")
+    job = one(place, subtitles="t.srt", aspect="9:16")[0][0]
+    assert (job.options.subtitles, job.options.aspect) == (str(place / "t.srt"), "9:16")
+    before = job.fingerprint("m")
+    (place / "t.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nGoodbye\n")
+    assert one(place, subtitles="t.srt", aspect="9:16")[0][0].fingerprint("m") != before
+    assert "GIF has no tracks" in one(place, subtitles="t.srt", subtitles_as="track", format="gif")[1][0].reason
+    (place / "t.srt").write_text("Hello")
+    assert "subtitles have 0 texts" in one(place, subtitles="t.srt")[1][0].reason
+    assert "aspect is '4:3'; allowed are 9:16, 1:1, 16:9" in one(place, aspect="4:3")[1][0].reason
+
+
+def test_formats(place):
+    """The name of the output follows; the fingerprint of an MP4 stays what it was."""
+    job = one(place, format=".GIF")[0][0]
+    assert (job.format, job.output_name) == ("gif", "a.gif")
+    assert one(place)[0][0].output_name == "a.mp4"
+    assert job.fingerprint("m") != one(place)[0][0].fingerprint("m") == one(place, format="mp4")[0][0].fingerprint("m")
+    assert "format is 'avi'; allowed are mp4, mov, webm, gif, webp" in one(place, format="avi")[1][0].reason
+    assert "codec is hevc, but WebM has its own" in one(place, format="webm", codec="hevc")[1][0].reason

@@ -120,3 +120,42 @@ def test_shipped_prior_idles_like_real_clips(root):
         assert float(steps.max()) < 5.81 and turned < 6.56
         assert float(talker.model.prior.log_prob(motion).quantile(0.05)) > -21.5
         assert 0.3 < float(torch.rad2deg(motion[:, :3].std(0)).max()) < 10
+
+
+def seam(motion):
+    """The step from the last frame to the first, and the change of step there, over the largest elsewhere."""
+    looped = torch.cat([motion, motion[:2]])
+    steps = looped.diff(dim=0)
+    jerks = steps.diff(dim=0).norm(dim=1)
+    return float(steps[-2].norm() / steps[:-2].norm(dim=1).max()), float(jerks[-2:].max() / jerks[:-2].max())
+
+
+@pytest.mark.parametrize("frames", [30, 75, 400])
+def test_a_walk_that_loops(frames):
+    walk = idle.smooth_random_walk(frames, torch.ones(4), rng(), loop=True)
+    assert walk.shape == (frames, 4) and max(seam(walk)) < 1
+    speed = torch.cat([walk, walk[:1]]).diff(dim=0)
+    assert float((speed[1:] * speed[:-1]).mean() / speed.square().mean()) > 0.7, "it trembles"
+    spread = torch.cat([idle.smooth_random_walk(frames, torch.ones(200), rng(n), loop=True) for n in range(4)]).std()
+    assert 0.8 < float(spread) < 1.3
+
+
+def test_idle_motion_loops(talker, prior, picture, monkeypatch):
+    """Over many seeds: the seam is a step like others."""
+    (face,) = talker.portrait(picture).faces
+    monkeypatch.setattr(talker.model, "prior", prior)
+    for seed in range(12):
+        motion = talker.model.idle(face, 80, RenderOptions(), 1.0, seed, loop=True)
+        assert motion.shape == (80, 20) and max(seam(motion)) < 1.2
+    with pytest.raises(InputError, match="loop came with a timeline"):
+        talker.model.idle(face, 80, RenderOptions(timeline="a.csv"), 1.0, 0, loop=True)
+
+
+@pytest.mark.slow
+def test_shipped_prior_loops(root):
+    from anitalker.pipeline import load
+
+    talker = load("lite", "cpu")
+    (face,) = talker.portrait(root / "app/examples/portrait.webp").faces
+    ratios = [seam(talker.model.idle(face, 100, RenderOptions(), 1.0, seed, loop=True).cpu()) for seed in range(8)]
+    assert max(step for step, _ in ratios) < 1 and max(jerk for _, jerk in ratios) < 1

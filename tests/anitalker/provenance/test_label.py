@@ -5,6 +5,7 @@ import pytest
 
 from anitalker.config import LABEL_LANGUAGES, InputError, RenderOptions
 from anitalker.provenance.label import HEIGHT_SHARE, STROKES, TEXTS, Label
+from anitalker.provenance.label_icon import LabelIcon
 from anitalker.provenance.marks import frame_filters
 
 
@@ -61,3 +62,39 @@ def test_filters_take_the_language():
     frame = np.full((360, 640, 3), 100, np.uint8)
     (label,) = frame_filters(640, 360, True, False, language="zh")
     assert ((label(frame).min(-1) > 180) == drawn("zh")).all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 360), (360, 640), (64, 64), (1920, 1080)])
+def test_the_icon(width, height):
+    """White letters on a darkened box at the upper right; what is outside of it stays; both words differ."""
+    frame = np.full((height, width, 3), 100, np.uint8)
+    icons = [LabelIcon(width, height, edited)(frame) for edited in (False, True)]
+    assert (icons[0] != icons[1]).any() and (frame == 100).all()
+    for icon in icons:
+        rows, columns = (np.flatnonzero((icon != 100).any((axis, 2))) for axis in (1, 0))
+        assert columns[0] > width / 2 and rows[-1] < height / 2
+        assert HEIGHT_SHARE * min(width, height) < np.ptp(rows) + 1 <= max(25, 0.15 * min(width, height))
+        assert icon.max() > 240 and icon.min() == 40
+
+
+def test_the_letters_of_the_icon_are_large():
+    """AI stands out: its capitals are higher than the 5% that the label of words has."""
+    frame = np.full((1080, 1080, 3), 100, np.uint8)
+    white = LabelIcon(1080, 1080)(frame).min(-1) > 200
+    rows = np.flatnonzero(white.any(1))
+    gap = rows[np.flatnonzero(np.diff(rows) > 3)[0]]
+    assert gap - rows[0] > HEIGHT_SHARE * 1080
+
+
+def test_the_opening_alone():
+    frame = np.full((360, 640, 3), 100, np.uint8)
+    (label,) = frame_filters(640, 360, True, False, labelled_frames=2.5)
+    assert [bool((label(frame) != frame).any()) for _ in range(5)] == [True, True, True, False, False]
+
+
+def test_the_label_in_words():
+    assert RenderOptions().visible_label == ""
+    assert RenderOptions(label=True, label_language="zh").visible_label == "zh"
+    assert RenderOptions(label=True, label_style="icon", label_seconds=5).visible_label == "icon for 5 s"
+    with pytest.raises(InputError, match=r"label_seconds is 0; allowed is 0.04 or more seconds"):
+        RenderOptions(label_seconds=0)

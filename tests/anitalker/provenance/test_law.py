@@ -41,6 +41,19 @@ def test_a_file_without_marks(law, example_portrait):
     assert f"{sum(row['state'] == 'lacks' for row in rows)} of {len(rows)} are lacking" in checklist_lines(law, rows)[0]
 
 
+def test_an_icon_is_no_label_of_words(tmp_path, example_portrait):
+    """Enough for the EU and California, not for China; what is shown and for how long is told."""
+    file = tmp_path / "still.png"
+    write_picture(file, read_picture(example_portrait), True, Generator("lite"), style="icon")
+    verdict = verify(file)
+    states = {law: [row["state"] for row in checklist(law, verdict) if "disclosure" in row["asks"]] for law in LAWS}
+    assert states == {"eu": ["has"], "cn": [], "ca": ["has"]}
+    assert "it is an icon" in next(row["value"] for row in checklist("cn", verdict) if "explicit" in row["asks"])
+    verdict["credentials"]["origin"]["visible_label"] = "de for 5 s"
+    values = [row["value"] for law in LAWS for row in checklist(law, verdict) if "language" in row["value"]]
+    assert values == ["words, language de, in the frames of the first 5 s"] * 3
+
+
 def test_the_command(marked, capsys):
     file, verdict = marked
     assert main(["verify", str(file), "--law", "cn", "--json"]) == 0

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -122,11 +123,29 @@ def test_a_file_that_is_no_picture_is_refused_by_its_own_name(client):
         ({"text": "Hello", "voice": "/etc/passwd.onnx"}, "voice files"),
         ({"text": "Hello", "lips": "3"}, "lips is 3.0; allowed is 0 to 2"),
         ({"text": "Hello", "size": "nan"}, "size is 'nan'"),
+        ({"text": "Hello", "marks": "false"}, "marks cannot be left out here"),
     ],
 )
 def test_wrong_orders_are_refused_in_one_line(client, avatar, form, words):
     answer = client.post("/v1/videos", data={"avatar": avatar, **form})
     assert answer.status_code == 400 and words in answer.json()["detail"] and "\n" not in answer.json()["detail"]
+
+
+def test_marks_are_left_out_where_the_operator_allows_it(client, avatar, clicks, monkeypatch):
+    seen = []
+
+    def render(portrait, speech, output, options, progress):
+        seen.append(options.marks)
+        output.write_bytes(b"video")
+        return {"output": str(output), "frames": 2}
+
+    videos = client.app.state.videos
+    monkeypatch.setattr(videos.talker, "render", render)
+    monkeypatch.setattr(videos, "limits", replace(videos.limits, allow_no_marks=True))
+    for marks in ("false", "true"):
+        answer = order(client, avatar, clicks, marks=marks)
+        assert await_end(client, answer.json()["id"])["state"] == "done"
+    assert seen == [False, True]
 
 
 def test_missing_and_malformed_fields_are_named(client, avatar):
