@@ -5,6 +5,7 @@ Letters: B frames at once, T frames in all, M = 20 motion numbers, h x w pixels 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ from anitalker.provenance import marks
 from anitalker.provenance.credentials import Generator, with_credentials
 from anitalker.provenance.ledger import chosen_ledger
 from anitalker.provenance.payload import new_identifier
+from anitalker.provenance.synthetic_sound import has_synthetic_voice, marked_sound
 from anitalker.runtime.device import Clock, choose_batch_size, peak_memory
 
 Item = TypeVar("Item")
@@ -152,20 +154,23 @@ def write_video(
     ingredients: tuple[Path, ...] = (),
     consent: str = "",
     inputs: Sequence[PathLike] = (),
+    is_dubbed: bool = False,
 ) -> RenderFacts:
     """Write frames and the sound of a file to an MP4, marked as the options say; return the facts for --json.
 
     shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
     keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients, consent: see Generator;
-    inputs: files, of which those with credentials of their own are named in the new ones. The file appears whole or not
-    at all, and is recorded in the ledger that ANITALKER_LEDGER names.
+    inputs: files, of which those with credentials of their own are named in the new ones; is_dubbed: whether the sound
+    replaces that of a filmed video. The file appears whole or not at all, and is recorded in the ledger that
+    ANITALKER_LEDGER names.
     """
     total, height, width = shape
     identifier, ledger = new_identifier(), chosen_ledger()
     filters = marks.frame_filters(width, height, options.label, options.marks, identifier, options.label_language)
+    marks_sound = options.marks and sound is not None and (is_dubbed or has_synthetic_voice(inputs))
     if options.marks:
         label = options.label_language if options.label else ""
-        named = (ingredients, consent, identifier, label, with_credentials(inputs))
+        named = (ingredients, consent, identifier, label, with_credentials(inputs), marks_sound)
         generator = Generator(model.name, model.fingerprint, options.seed, *named)
         finish = marks.signing_step(generator)
     else:
@@ -174,7 +179,10 @@ def write_video(
     codec, quality = options.codec, options.quality
     device, tags = model.device.type, marks.metadata_tags(identifier)
     settings = {"fps": fps, "codec": codec, "quality": quality, "keep": keep, "tags": tags}
-    with VideoWriter(output, width, height, sound, filters, finish, device, **settings) as writer:
+    with contextlib.ExitStack() as stack:
+        if marks_sound and sound is not None:
+            sound = stack.enter_context(marked_sound(sound, identifier))
+        writer = stack.enter_context(VideoWriter(output, width, height, sound, filters, finish, device, **settings))
         for done, frame in enumerate(frames, 1):
             writer.write(frame, None if filmed is None else next(filmed))
             if progress:
