@@ -12,6 +12,7 @@ from anitalker.media.video import SYNTHETIC_COMMENT, ffmpeg, probe, read_audio
 from anitalker.pipeline import load
 from anitalker.provenance.credentials import Generator, sign_file
 from anitalker.provenance.identity import signing_identity
+from anitalker.provenance.law import checklist
 from anitalker.provenance.synthetic_sound import has_synthetic_voice, marked_sound
 from anitalker.provenance.verify import verify
 
@@ -54,6 +55,8 @@ def test_verify_reads_it(name, spoken, tmp_path, capsys):
     verdict = json.loads(capsys.readouterr().out)
     assert verdict["audio_mark"]["found"] and verdict["audio_mark"]["score"] > verdict["audio_mark"]["threshold"]
     assert verdict["identifier"] == verdict["identifiers"]["sound"] == "0123456789abcdef"
+    rows = [row for row in checklist("eu", verdict) if "inaudible" in row["asks"]]
+    assert [row["state"] for row in rows] == ["has"] and rows[0]["read_from"] == "sound"
     assert verdict["made_by"] == "anitalker" and verdict["state"] == "altered" and verdict["comment"] is None
     assert main(["verify", str(copy)]) == 0
     out = capsys.readouterr().out
@@ -63,7 +66,9 @@ def test_verify_reads_it(name, spoken, tmp_path, capsys):
 def test_recordings_have_none(clicks, example_portrait):
     sound = verify(clicks)
     assert sound["audio_mark"] is not None and not sound["audio_mark"]["found"] and sound["made_by"] == "unknown"
-    assert verify(example_portrait)["audio_mark"] is None
+    silent = verify(example_portrait)
+    assert silent["audio_mark"] is None
+    assert {row["state"] for row in checklist("eu", silent) if "inaudible" in row["asks"]} == {"optional"}
 
 
 @pytest.mark.slow
