@@ -5,6 +5,7 @@ Letters: B frames at once, T frames in all, M = 20 motion numbers, h x w pixels 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections import deque
@@ -31,6 +32,7 @@ from anitalker.provenance import marks
 from anitalker.provenance.credentials import Generator, with_credentials
 from anitalker.provenance.ledger import chosen_ledger
 from anitalker.provenance.payload import new_identifier
+from anitalker.provenance.synthetic_sound import has_synthetic_voice, marked_sound
 from anitalker.runtime.device import Clock, choose_batch_size, peak_memory
 
 Item = TypeVar("Item")
@@ -156,13 +158,15 @@ def write_video(
     ingredients: tuple[Path, ...] = (),
     consent: str = "",
     inputs: Sequence[PathLike] = (),
+    is_dubbed: bool = False,
 ) -> RenderFacts:
     """Write frames and the sound of a file to a video, marked as the options say; return the facts for --json.
 
     shape: number of frames, height and width in pixels; clock: has run since the job began; fps: frames per second;
     keep: see VideoWriter; filmed: what each frame was before it was changed; ingredients, consent: see Generator;
-    inputs: files, of which those with credentials of their own are named in the new ones. The file appears whole or not
-    at all, and is recorded in the ledger that ANITALKER_LEDGER names.
+    inputs: files, of which those with credentials of their own are named in the new ones; is_dubbed: whether the sound
+    replaces that of a filmed video. The file appears whole or not at all, and is recorded in the ledger that
+    ANITALKER_LEDGER names.
     """
     total, height, width = shape
     path, form = check_video_output(output, options=options)
@@ -180,9 +184,10 @@ def write_video(
     labelled = math.inf if options.label_seconds is None else options.label_seconds * float(fps)
     look = (options.label_language, options.label_style, labelled, bool(ingredients))
     filters = marks.frame_filters(width, height, options.label, options.marks, identifier, *look)
+    marks_sound = bool(options.marks and form.sound and sound and (is_dubbed or has_synthetic_voice(inputs)))
     generator = None
     if options.marks:
-        named = (ingredients, consent, identifier, options.visible_label, with_credentials(inputs))
+        named = (ingredients, consent, identifier, options.visible_label, with_credentials(inputs), marks_sound)
         generator = Generator(model.name, model.fingerprint, options.seed, *named)
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
@@ -197,7 +202,10 @@ def write_video(
         "subtitles": subtitles,
         "tags": tags,
     }
-    with VideoWriter(path, width, height, sound, filters, finish, device, **settings) as writer:
+    with contextlib.ExitStack() as stack:
+        if marks_sound and sound is not None:
+            sound = stack.enter_context(marked_sound(sound, identifier))
+        writer = stack.enter_context(VideoWriter(path, width, height, sound, filters, finish, device, **settings))
         for done, frame in enumerate(frames, 1):
             writer.write(frame, None if filmed is None else next(filmed))
             if progress:

@@ -11,12 +11,12 @@ from anitalker.commands import options
 if TYPE_CHECKING:
     from anitalker.provenance.verify import CheckedVerdict
 
-HELP = "who made a video or picture, and is it unaltered?"
+HELP = "who made a video, picture or recording, and is it unaltered?"
 
 
 def add_arguments(parser: options.Parser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument("file", help="video or picture")
+    parser.add_argument("file", help="video, picture or recording")
     parser.add_argument(
         "--ledger",
         default=os.environ.get("ANITALKER_LEDGER"),

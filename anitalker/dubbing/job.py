@@ -49,6 +49,11 @@ class Script:
     lines: list[Line]
     track: Soundtrack | None = None
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether any recording has sound."""
+        return bool(self.lines) or (self.track is not None and set(self.track.files) > self.track.mute)
+
     def without_samples(self) -> Script:
         """The same without recordings in memory, which only motion needs; the sound is read from their files."""
         track = None if self.track is None else replace(self.track, samples={})
@@ -161,6 +166,7 @@ def dub(
             ingredients=(clip.path,),
             consent="; ".join(dict.fromkeys(mouth.consent for mouth in known if mouth.consent)),
             inputs=() if speech is None else (speech,),
+            is_dubbed=script.is_heard,
         )
 
 

@@ -9,6 +9,7 @@ import _ctypes
 import ctypes
 import logging
 import re
+import struct
 import threading
 import wave
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import numpy as np
 
 from anitalker.config import InputError
 from anitalker.files import existing_file
+from anitalker.media.video import SYNTHETIC_COMMENT
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -110,7 +112,7 @@ class SpeechFacts(TypedDict):
 def speak(
     text: str, output: Path, voice: str | None = None, progress: Callable[[str, int, int], None] | None = None
 ) -> SpeechFacts:
-    """Speak a text into a WAV file, mono, 16 bit.
+    """Speak a text into a WAV file, mono, 16 bit, whose comment says that the voice is synthetic.
 
     voice: an espeak-ng language (en, en-us, de, cmn ...), a piper voice file (.onnx with its .json beside it), or None
     to guess the language. progress(stage, done, total) counts sentences; an exception that it raises ends the work.
@@ -134,17 +136,31 @@ def speak(
     samples = np.concatenate(sounds[:-1])
     if not samples.any():
         raise InputError(f"voice {voice!r} has no sound for this text; name the language, e.g. --voice en")
-    write_wav(output, samples, rate)
+    write_wav(output, samples, rate, SYNTHETIC_COMMENT)
     return {"seconds": len(samples) / rate, "voice": str(voice), "sentences": len(pieces)}
 
 
-def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
-    """Write int16 samples [N] at `rate` samples per second as a mono WAV file."""
+def write_wav(path: Path, samples: np.ndarray, rate: int, comment: str = "") -> None:
+    """Write int16 samples [N] at `rate` samples per second as a mono WAV file, with a comment in its metadata."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.astype("<i2").tobytes())
+    if comment:
+        _append_comment(path, comment)
+
+
+def _append_comment(path: Path, comment: str) -> None:
+    """Append a list of information (LIST, INFO, ICMT) to a WAV file; `wave` writes none."""
+    text = comment.encode() + b"\0" * (2 - len(comment.encode()) % 2)  # it ends with a zero, at an even place
+    body = b"INFOICMT" + struct.pack("<I", len(text)) + text
+    with open(path, "r+b") as file:
+        file.seek(0, 2)
+        file.write(b"LIST" + struct.pack("<I", len(body)) + body)
+        size = file.tell()
+        file.seek(4)
+        file.write(struct.pack("<I", size - 8))
 
 
 class _VoiceRecord(ctypes.Structure):

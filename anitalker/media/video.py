@@ -46,6 +46,11 @@ log = logging.getLogger(__name__)
 IN_NEW_SESSION = os.name == "posix"  # Ctrl-C reaches this process only, which then ends ffmpeg
 
 
+def is_synthetic_comment(comment: str | None) -> bool:
+    """Whether the comment of a file is SYNTHETIC_COMMENT, of any version."""
+    return bool(comment and comment.startswith(SYNTHETIC_COMMENT.rsplit(" ", 1)[0]))
+
+
 def ffmpeg() -> str:
     """Return the path of the ffmpeg binary of imageio-ffmpeg, or of IMAGEIO_FFMPEG_EXE."""
     import imageio_ffmpeg

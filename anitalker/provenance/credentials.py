@@ -30,6 +30,7 @@ DETECTOR = "anitalker verify FILE: free, offline, part of AniTalker"
 RENDER_ASSERTION = "org.anitalker.render"  # its data names model, weights and seed
 SOFT_BINDING = "c2pa.soft-binding"  # the identifier that the watermark carries, too (C2PA specification 2.2, 18.10)
 WATERMARK_NAME = "org.anitalker.watermark.2"  # its algorithm
+AUDIO_MARK_NAME = "org.anitalker.sound.1"  # that of the mark in the sound
 OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}  # settings of c2pa-python
 MEDIA_TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime", ".m4v": "video/mp4", ".avi": "video/avi"}
 OTHER_MEDIA_TYPE = "application/octet-stream"  # of ingredients that cannot carry credentials
@@ -53,7 +54,8 @@ class Generator:
     ingredients: files that it was made of. The first is the filmed video that was edited; more are inputs to the edit.
     consent: who agreed to it, by the person file that speaks. identifier: of the file, as its watermark carries it.
     visible_label: language of the label in the picture; empty: there is none. inputs: files with credentials of their
-    own that it was made from, such as the portrait; they are kept.
+    own that it was made from, such as the portrait; they are kept. marked_sound: whether the sound carries the
+    identifier, too.
     """
 
     model: str
@@ -64,6 +66,7 @@ class Generator:
     identifier: str = ""
     visible_label: str = ""
     inputs: tuple[Path, ...] = ()
+    marked_sound: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,8 +153,9 @@ def build_manifest(generator: Generator, title: str) -> dict:
     if generator.identifier:
         facts["identifier"] = generator.identifier
         block = {"scope": {}, "value": generator.identifier}
+        names = [WATERMARK_NAME, *([AUDIO_MARK_NAME] if generator.marked_sound else [])]
         actions.append({"action": "c2pa.watermarked.bound", **done})
-        assertions.append({"label": SOFT_BINDING, "data": {"alg": WATERMARK_NAME, "blocks": [block]}})
+        assertions += [{"label": SOFT_BINDING, "data": {"alg": name, "blocks": [block]}} for name in names]
     return {"claim_generator_info": [tool], "title": title, "assertions": assertions}
 
 
@@ -207,7 +211,8 @@ def _parse_report(report: dict) -> Credentials:
     tool = (active.get("claim_generator_info") or [{}])[0]
     results = report.get("validation_results", {}).get("activeManifest", {})
     problems = tuple(sorted({failure["code"] for failure in results.get("failure", [])}))
-    assertions = {entry["label"].split("__")[0]: entry["data"] for entry in active.get("assertions", [])}
+    # Of several of a label, as bindings of pixels and sound, the first counts.
+    assertions = {entry["label"].split("__")[0]: entry["data"] for entry in reversed(active.get("assertions", []))}
     actions = next((data["actions"] for label, data in assertions.items() if label.startswith("c2pa.actions")), [])
     created = next((action for action in actions if action.get("digitalSourceType")), {})
     ingredients = sorted(active.get("ingredients", []), key=lambda entry: entry.get("relationship") != "parentOf")

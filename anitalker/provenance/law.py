@@ -65,6 +65,7 @@ def _eu(verdict: Verdict) -> list[Row]:
         _row("Code 1.1.1", "signed metadata", _signed(verdict), _at(verdict, "c2pa.signature")),
         _row("Code 1.1.1", "a trusted time stamp", credentials["stamped"], _at(verdict, "sigTst2", "sigTst")),
         _row("Code 1.1.2", "an imperceptible watermark", _watermark(verdict), "pixels"),
+        _row("Code 1.1.2", "an inaudible mark of a synthetic voice", *_sound(verdict), missing="optional"),
         _row("Code 1.1.2", "one identifier in both layers", shared, f"pixels; {_at(verdict, 'c2pa.soft-binding')}"),
         _row("Code 1.1.3", "a log", (verdict["ledger"] or {}).get("made"), "ledger", missing="optional"),
         _row(
@@ -140,6 +141,13 @@ def _signed(verdict: Verdict) -> str | None:
 def _watermark(verdict: Verdict) -> str | None:
     detection = verdict["watermark"]
     return f"found, score {detection['score']:.1f}" if detection["found"] else None
+
+
+def _sound(verdict: Verdict) -> tuple[str | None, str, str]:
+    """The mark in the sound, where it was read from, and what it means that there is none."""
+    detection = verdict["audio_mark"]
+    value = f"found, score {detection['score']:.1f}" if detection and detection["found"] else None
+    return value, "sound", "none was found; recorded voices have none"
 
 
 def _origin(verdict: Verdict, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Verify who made a file and whether it was altered, by its credentials, its watermark and its metadata."""
+"""Verify who made a file and whether it was altered, by its credentials, its marks and its metadata."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TypedDict
 
 import numpy as np
 
+from anitalker.config import InputError
 from anitalker.files import existing_file
 from anitalker.media.images import ANIMATED_SUFFIXES, read_animation, read_picture
-from anitalker.media.video import SYNTHETIC_COMMENT, Media, probe, read_frames
-from anitalker.provenance import aigc, watermark_search
+from anitalker.media.video import Media, is_synthetic_comment, probe, read_audio, read_frames
+from anitalker.provenance import aigc, audio_mark_search, watermark_search
 from anitalker.provenance.credentials import Credentials, read_credentials
 from anitalker.provenance.ledger import look_up
 from anitalker.provenance.picture_metadata import read_gif_xmp
@@ -29,10 +30,11 @@ class Verdict(TypedDict):
     """Who made a file and whether it was altered, with what was read from it.
 
     made_by: "anitalker" or "unknown"; state: "intact" (the credentials fit the file), "altered" (they do not, or they
-    are gone and the watermark is still there) or "unknown"; credentials: fields of `credentials.Credentials`;
-    watermark: fields of `watermark_search.Detection`, "threshold" of its score and "false_alarm_below", the probability
-    of a wrong detection; comment: of the metadata; aigc: fields of the metadata that China's standard asks for;
-    identifier: of the file, 16 hexadecimal digits; identifiers: the same by where it was read from: pixels,
+    are gone and a mark is still there) or "unknown"; credentials: fields of `credentials.Credentials`; watermark:
+    fields of `watermark_search.Detection`, "threshold" of its score and "false_alarm_below", the probability of a wrong
+    detection; audio_mark: fields of `audio_mark_search.SoundDetection` and "false_alarm_below"; None where there is no
+    sound that can be read; comment: of the metadata; aigc: fields of the metadata that China's standard asks for;
+    identifier: of the file, 16 hexadecimal digits; identifiers: the same by where it was read from: pixels, sound,
     credentials, metadata. They differ where marks of another file were put into this one; ledger: fields of
     `ledger.Entry` and "same_file", whether the hash is that of this file; None where nothing was found or asked.
     """
@@ -42,6 +44,7 @@ class Verdict(TypedDict):
     state: str
     credentials: dict
     watermark: dict
+    audio_mark: dict | None
     comment: str | None
     aigc: dict[str, str] | None
     identifier: str | None
@@ -56,31 +59,33 @@ class CheckedVerdict(Verdict, total=False):
 
 
 def verify(path: str | os.PathLike, ledger: str | os.PathLike | None = None) -> Verdict:
-    """Judge a video or picture file by its marks; InputError when it is neither.
+    """Judge a video, picture or sound file by its marks; InputError when it is none of them.
 
     ledger: file in which the identifier is looked up, see `ledger`.
     """
     file = existing_file(path, "file")
     media = _media(file)
     credentials, detection = read_credentials(file), watermark_search.detect(_frames(file, media))
+    sound = _search_sound(file, media)
     comment, fields = (media.comment, aigc.parse_aigc(media.aigc)) if media else _picture_metadata(file)
     identifiers = {
         "pixels": detection.identifier,
+        "sound": sound.identifier if sound else None,
         "credentials": credentials.identifier,
         "metadata": _identifier_of(fields),
     }
     identifier = _identifier(credentials, identifiers)
     entry = look_up(ledger, identifier) if ledger else None
-    has_comment = bool(comment and comment.startswith(SYNTHETIC_COMMENT.rsplit(" ", 1)[0]))  # of any version
+    is_marked = detection.found or (sound is not None and sound.found)
     if credentials.status in ("intact", "altered") and credentials.ours:
         state = credentials.status
-    elif file.suffix.lower() in UNSIGNED_SUFFIXES and has_comment:
+    elif file.suffix.lower() in UNSIGNED_SUFFIXES and is_synthetic_comment(comment):
         state = "unknown"
     else:
-        state = "altered" if detection.found or credentials.status == "unreadable" else "unknown"
+        state = "altered" if is_marked or credentials.status == "unreadable" else "unknown"
     return {
         "file": str(path),
-        "made_by": "anitalker" if credentials.ours or detection.found or has_comment else "unknown",
+        "made_by": "anitalker" if credentials.ours or is_marked or is_synthetic_comment(comment) else "unknown",
         "state": state,
         "credentials": asdict(credentials),
         "watermark": {
@@ -88,6 +93,7 @@ def verify(path: str | os.PathLike, ledger: str | os.PathLike | None = None) -> 
             "threshold": watermark_search.THRESHOLD,
             "false_alarm_below": watermark_search.FALSE_ALARM_PROBABILITY,
         },
+        "audio_mark": sound and {**asdict(sound), "false_alarm_below": audio_mark_search.FALSE_ALARM_PROBABILITY},
         "comment": comment or None,
         "aigc": fields,
         "identifier": identifier,
@@ -103,8 +109,8 @@ def _identifier_of(fields: dict[str, str] | None) -> str | None:
 
 
 def _identifier(credentials: Credentials, identifiers: dict[str, str | None]) -> str | None:
-    """Choose the identifier to trust: signed and intact, then the one of the pixels, then the others."""
-    order = ["pixels", "credentials", "metadata"]
+    """Choose the identifier to trust: signed and intact, then the one of the pixels or the sound, then the others."""
+    order = ["pixels", "sound", "credentials", "metadata"]
     if credentials.status == "intact":
         order.insert(0, "credentials")
     return next((identifiers[place] for place in order if identifiers[place]), None)
@@ -143,6 +149,16 @@ def _frames(file: Path, media: Media | None) -> Iterator[np.ndarray]:
         yield from read_frames(file, min(MAX_FRAMES_PER_SECOND, MAX_FRAMES / max(media.seconds or 0, 1)), "file")
 
 
+def _search_sound(file: Path, media: Media | None) -> audio_mark_search.SoundDetection | None:
+    """Search the sound of a file for its mark; None where there is none, or it cannot be read."""
+    if media is None or media.audio_codec is None:
+        return None
+    try:
+        return audio_mark_search.detect_sound(read_audio(file, what="file"))
+    except InputError:  # a track without samples, or longer than recordings may be
+        return None
+
+
 def summary_lines(verdict: Verdict) -> list[str]:
     """Put the verdict in lines for people."""
     credentials, detection = verdict["credentials"], verdict["watermark"]
@@ -158,10 +174,19 @@ def summary_lines(verdict: Verdict) -> list[str]:
         f"{verdict['file']}: made by {maker}; {states[verdict['state']]}",
         f"  credentials: {_describe_credentials(credentials)}",
         f"  watermark: {presence}, score {detection['score']:.1f}; a find needs {detection['threshold']:.1f}",
+        f"  audio mark: {_describe_sound(verdict['audio_mark'])}",
         f"  comment: {verdict['comment'] or 'none'}",
         f"  identifier: {_describe_identifiers(verdict)}",
         *_describe_ledger(verdict["ledger"]),
     ]
+
+
+def _describe_sound(detection: dict | None) -> str:
+    if detection is None:
+        return "no sound"
+    place = "in the whole" if detection["seconds"] is None else f"at {detection['seconds']:.0f} s"
+    presence = f"found ({place})" if detection["found"] else "not found"
+    return f"{presence}, score {detection['score']:.1f}; a find needs {detection['threshold']:.1f}"
 
 
 def _describe_ledger(entry: dict | None) -> list[str]:

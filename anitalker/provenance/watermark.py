@@ -40,8 +40,9 @@ OLD_KEY = Key(b"anitalker watermark 1", (0.05, 0.17), False)  # of versions befo
 THETA = math.radians(44)  # cos of it serves the search, sin of it the identifier
 UNSCALED_SIDE = 512  # pixels: up to this short side a cell is one pixel; larger pictures have larger cells
 # Grey levels, rms, of the mark and of the detail around it, which hides a stronger one; 1.6 is seen on a plain wall.
-# The highest is a PSNR of 42.3 dB.
-MIN_STRENGTH, STRENGTH_PER_DETAIL, MAX_STRENGTH = 1.05, 0.12, 255 / 10 ** (42.3 / 20)
+MIN_STRENGTH, STRENGTH_PER_DETAIL = 1.05, 0.2
+MAX_DETAIL = 6.0  # grey levels of a single pixel
+MAX_RMS = 255 / 10 ** (42.3 / 20)  # of the mark in a whole frame: a PSNR of 42.3 dB
 BAND_ROWS = 256  # rows whose running sums are held at once
 
 
@@ -89,9 +90,14 @@ def luma(frame: np.ndarray) -> np.ndarray:
 
 def strength(picture: np.ndarray, window: int) -> np.ndarray:
     """Compute the rms [H,W] of the mark from brightness [H,W] and the detail within `window` pixels."""
-    detail = picture - box_mean(picture, window)
+    # An edge hides less than texture of the same deviation, and its surroundings hide nothing.
+    detail = (picture - box_mean(picture, window)).clip(-MAX_DETAIL, MAX_DETAIL)
     local_rms = np.sqrt(box_mean(detail * detail, window).clip(0))
-    return box_mean((MIN_STRENGTH + STRENGTH_PER_DETAIL * local_rms).clip(None, MAX_STRENGTH), window)
+    wanted = box_mean(MIN_STRENGTH + STRENGTH_PER_DETAIL * local_rms, window)
+    # Weaker where the whole would be too strong, but not where little detail hides it.
+    plain, strong = (float(np.mean(values * values)) for values in (wanted.clip(None, MAX_RMS), wanted))
+    excess = max(0.0, strong - MAX_RMS**2) / max(strong - plain, 1e-9)
+    return wanted - min(excess, 1.0) * (wanted - wanted.clip(None, MAX_RMS))
 
 
 def box_mean(picture: np.ndarray, window: int) -> np.ndarray:

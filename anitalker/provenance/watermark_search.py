@@ -30,6 +30,7 @@ from anitalker.provenance.watermark import (
 SCALES = np.geomspace(0.4, 2.2, 427)  # pixels per cell that the search tries, 0.4% apart
 TRANSFORM_SIDE = 2048  # four times the picture, so that values between neighbouring bins can be interpolated
 MAX_SEARCHED_SIDE = 768  # pixels of the reduced picture
+NEIGHBOURS = 31  # frequencies of about the same radius, whose rms is one
 THRESHOLD = 7.0  # score z of a detection
 # Without the mark, the differences of the n phases from those of the key are uniform, whatever the picture:
 # P(z > t) <= exp(-t^2/2) for each of the 2 x 427 x T^2 positions of both keys. By the normal distribution it is 20
@@ -109,8 +110,12 @@ def _search_key(plane: np.ndarray, key: Key) -> Detection:
         for scales in np.array_split(SCALES, 16):
             observed = _observe(plane, key, scales, mirrored)
             half = np.zeros((len(scales), T, T // 2 + 1), np.complex64)
-            half[:, rows, columns] = observed / np.maximum(np.abs(observed), 1e-20) * phases.conj()
-            correlation = np.asarray(fft.irfft2(half, (T, T))) * (T * T / 2 / math.sqrt(len(rows) / 2))
+            observed = _limited(observed, key)
+            half[:, rows, columns] = observed * phases.conj()
+            correlation = np.asarray(fft.irfft2(half, (T, T)))
+            # Of magnitudes that do not depend on the key the bound is the same as of ones (Hoeffding 1963).
+            deviations = np.sqrt(np.sum(np.abs(observed) ** 2, 1) / 2 + 1e-9)
+            correlation *= (T * T / 2) / deviations[:, None, None]
             place = np.unravel_index(correlation.argmax(), correlation.shape)
             if (score := float(correlation[place])) > best.score:
                 best = Detection(score >= THRESHOLD, score, float(scales[place[0]]), mirrored)
@@ -129,11 +134,24 @@ def _observe(plane: np.ndarray, key: Key, scales: np.ndarray, mirrored: bool) ->
     return observed.conj() if mirrored else observed
 
 
+def _limited(observed: np.ndarray, key: Key) -> np.ndarray:
+    """Divide observations [s,n] by the rms of their neighbours in radius; larger ones become 1.
+
+    The picture is stronger at low frequencies, and a few of its frequencies are much stronger than others.
+    """
+    rows, columns, _ = spectrum(key)
+    order = np.argsort(np.hypot(rows, columns), kind="stable")
+    powers = np.pad(np.abs(observed[:, order]) ** 2, ((0, 0), (NEIGHBOURS // 2 + 1, NEIGHBOURS // 2)), "edge")
+    sums = powers.cumsum(1, dtype=np.float64)
+    rms = np.empty(observed.shape)
+    rms[:, order] = np.sqrt((sums[:, NEIGHBOURS:] - sums[:, :-NEIGHBOURS]) / NEIGHBOURS)
+    return observed / np.maximum(np.maximum(np.abs(observed), rms), 1e-20)
+
+
 def _read_identifier(plane: np.ndarray, key: Key, found: Detection, shift: tuple[int, int]) -> str | None:
     """Read the identifier where the mark was found; scale and shift are refined by a fraction of a cell first."""
     rows, columns, phases = spectrum(key)
-    observed = _observe(plane, key, found.scale * FINE_SCALES, found.mirrored) * phases.conj()
-    observed /= np.maximum(np.abs(observed), np.median(np.abs(observed), 1, keepdims=True)) + 1e-20  # strong ones: 1
+    observed = _limited(_observe(plane, key, found.scale * FINE_SCALES, found.mirrored), key) * phases.conj()
     down = np.exp(2j * np.pi / T * (shift[0] + FINE_SHIFTS)[:, None] * rows)
     right = np.exp(2j * np.pi / T * (shift[1] + FINE_SHIFTS)[:, None] * columns)
     sums = np.real((observed[:, None] * down) @ right.T)  # over scale, row, column

@@ -1,6 +1,6 @@
 """What the marks endure and cost: videos re-encoded, scaled, cropped, trimmed; real videos and pictures; PSNR, time.
 
-python -m scripts.study measure_marks --data DATA [--outputs 50] [--real 200]
+python -m scripts.study measure_marks --data DATA [--outputs 50] [--side 256] [--real 200]
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ ATTACKS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DIR")
     parser.add_argument("--outputs", type=int, default=50)
+    parser.add_argument("--side", type=int, default=256, help="pixels to which the stills, of 256, are enlarged")
     parser.add_argument("--real", type=int, default=200, help="clips, and as many stills")
 
 
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure both and print them as JSON."""
     with tempfile.TemporaryDirectory() as folder:
         report = {"real": real(arguments.data, arguments.real, Path(folder))} if arguments.real else {}
-        report |= outputs(arguments.data, arguments.outputs, Path(folder)) if arguments.outputs else {}
+        report |= outputs(arguments.data, arguments.outputs, arguments.side, Path(folder)) if arguments.outputs else {}
     print(json.dumps(report, indent=2))
     return 0
 
@@ -70,7 +71,7 @@ def attacked(video: Path, name: str, target: Path) -> Path:
     return target
 
 
-def outputs(data: str, count: int, folder: Path) -> dict:
+def outputs(data: str, count: int, side: int, folder: Path) -> dict:
     """Renders, each of another face and voice, marked and attacked -> verdicts, PSNR in dB, share of time."""
     talker = load("lite", "cpu")
     voices = sorted((Path(data) / "speech").glob("*.flac"))
@@ -81,6 +82,7 @@ def outputs(data: str, count: int, folder: Path) -> dict:
     for number, (_, picture, _) in enumerate(islice(load_stills(data, ("val",)), 0, None, 3)):
         if len(shares) == count:
             break
+        picture = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
         speech = read_audio(voices[number % len(voices)])[: round(SAMPLE_RATE * SECONDS)]
         start = time.process_time()
         try:
@@ -102,6 +104,7 @@ def outputs(data: str, count: int, folder: Path) -> dict:
             read[name].append(None if pixels is None else pixels == origin.identifier)
     return {
         "outputs": len(shares),
+        "side": side,
         "psnr_min": min(ratios),
         "psnr_mean": float(np.mean(ratios)),
         "marking_share_of_job": float(np.mean(shares)),

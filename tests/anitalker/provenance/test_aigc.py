@@ -46,7 +46,7 @@ def test_in_a_video(tmp_path):
     verdict = verify(file)
     assert verdict["state"] == "intact" and verdict["comment"].startswith("Synthetic media")
     assert verdict["identifier"] == IDENTIFIER and verdict["aigc"]["ProduceID"] == IDENTIFIER
-    assert verdict["identifiers"] == {"pixels": None, "credentials": IDENTIFIER, "metadata": IDENTIFIER}
+    assert verdict["identifiers"] == {"pixels": None, "sound": None, "credentials": IDENTIFIER, "metadata": IDENTIFIER}
 
 
 def test_copied_streams_keep_it(tmp_path):

@@ -48,6 +48,19 @@ def test_the_mean_is_scipys(window, monkeypatch):
         np.testing.assert_allclose(watermark.box_mean(grey, window), uniform_filter(grey, window), atol=1e-3)
 
 
+def test_texture_hides_more_than_edges_do():
+    """The mark is weak on plain walls, stronger in texture, and in between at an edge; never too strong as a whole."""
+    rng = np.random.default_rng(3)
+    plain, edge, texture = np.full((3, 256, 256), 100, np.float32)
+    edge[:, 128:] = 200
+    texture += 30 * rng.standard_normal(texture.shape).astype(np.float32)
+    weak, between, strong = (watermark.strength(grey, 9)[100, 124] for grey in (plain, edge, texture))
+    assert 1 < weak < 1.1 and weak + 0.2 < between < strong
+    assert np.sqrt(np.mean(watermark.strength(texture, 9) ** 2)) == pytest.approx(watermark.MAX_RMS, abs=0.02)
+    half = np.concatenate([plain[:, :128], texture[:, :128]], 1)
+    assert watermark.strength(half, 9)[100, 200] > strong + 0.1, "there is room where the rest is plain"
+
+
 def test_no_wrap_around():
     frame = np.random.default_rng(0).choice(np.array([0, 1, 254, 255], np.uint8), (64, 64, 3))
     assert np.abs(Watermarker()(frame).astype(int) - frame).max() <= 12

@@ -52,7 +52,7 @@ def test_a_stream_carries_the_marks(tmp_path):
         for _ in range(10):
             writer.write(mark(frame), np.zeros(640, np.float32))
     verdict = verify(path)
-    assert verdict["identifiers"] == {"pixels": identifier, "credentials": None, "metadata": identifier}
+    assert verdict["identifiers"] == {"pixels": identifier, "sound": None, "credentials": None, "metadata": identifier}
     assert verdict["watermark"]["found"] and "Synthetic media" in verdict["comment"]
 
 
