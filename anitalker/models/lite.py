@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ from anitalker.motion.windows import SamplingParams, generate_motion
 from anitalker.runtime.device import draws_in_bfloat16
 from anitalker.runtime.transfer import to_pictures, to_tensor, to_tensors
 from encoders.audio import level_gain
+from encoders.speech import SpeechFeatures
 
 
 @dataclass(frozen=True)
@@ -282,9 +284,9 @@ class Lite:
 
     def sampling_params(self, options: RenderOptions, face: PreparedFace | None = None) -> SamplingParams:
         """The parameters of the motion generator that the options ask for, with this family's defaults."""
-        params, hops = SamplingParams.from_options(options, _manner_of(face)), self.speech.per_frame
+        params, speech = SamplingParams.from_options(options, _manner_of(face)), cast(SpeechFeatures, self.speech)
         brows = self.expressions.change({"brow_raise": 1.0})
-        emphasis = partial(Emphasis, brows=brows, mels=hops * self.speech.n_mels, hops=hops)
+        emphasis = partial(Emphasis, brows=brows, mels=speech.per_frame * speech.n_mels, hops=speech.per_frame)
         return replace(params, emphasis=emphasis)
 
     def scale_motion(
