@@ -47,7 +47,7 @@ def _original(file: str, sha256: str, size: int, description: str, former_names:
 REGISTRY = {
     "lite": Entry(
         "lite.safetensors",
-        "30c5a5da3261ba160c1739b59a34156d78240a84dd7ac83e4be8cc86bc124991",
+        "a9f9043837547fcbf00213714fa9107bf4c182214997fa03b6462736f8818188",
         "Apache-2.0",
         "our small model: motion space, decoder, generator",
     ),

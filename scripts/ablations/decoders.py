@@ -41,11 +41,11 @@ decoder learns its flow from pixels at 128 pixels, motion codes and all; its gai
 Milliseconds: processor time of one frame's networks and flow in float32. Short trainings: they say what learns quickly,
 not what a long training would end with."""
 ARMS = {
-    "shipped": ("lite as shipped: 24 to 128 channels, 128x128 places", FROZEN),
+    "shipped": ("lite of version 0.1: 24 to 128 channels, 128x128 places", FROZEN),
     "narrow": ("16 to 96 channels", (*FROZEN, "--channels", "16,32,64,96")),
     "wide": ("32 to 192 channels", (*FROZEN, "--channels", "32,64,128,192")),
     "coarse": ("synthesis at 64x64 places", (*FROZEN, "--block", "4", "--channels", "48,96,128")),
-    "learning": ("as shipped, the encoder learns along", LITE),
+    "learning": ("the same, the encoder learns along", LITE),
     "pyramid-quarter": ("the original's learned flow, a quarter of its width", (*PYRAMID, "--width", "0.25")),
     "fine": ("synthesis at 256x256 places", (*FROZEN, "--block", "1", "--channels", "16,24,48,96,128")),
     "pyramid-half": ("the original's learned flow, half its width", (*PYRAMID, "--width", "0.5")),
