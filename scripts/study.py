@@ -24,8 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("study", nargs="?", choices=STUDIES, help="NAME --help tells its options")
     name = parser.parse_args(argv[:1]).study
     if name is None:
+        width = max(map(len, STUDIES)) + 2
         for study in STUDIES:
-            print(f"{study:18}{importlib.import_module(f'scripts.studies.{study}').__doc__.splitlines()[0]}")
+            print(f"{study:{width}}{importlib.import_module(f'scripts.studies.{study}').__doc__.splitlines()[0]}")
         return 0
     module = importlib.import_module(f"scripts.studies.{name}")
     parser = argparse.ArgumentParser(
