@@ -22,7 +22,7 @@ MAX_UNDRAWN_FRAMES = 5  # in a row; then the newest is drawn, late or not
 MAX_WORKERS = 4  # cores that one face may use
 # Seconds for which a thread may keep Python's lock while another waits; 5 ms by default. A frame has a thousand short
 # calls, and a thread whose core sleeps loses the lock at each of them: frames of two threads took 95 ms, with this 50.
-SWITCH_SECONDS = 1e-4
+SWITCH_SECONDS = 1e-3
 
 
 @dataclass(frozen=True)
