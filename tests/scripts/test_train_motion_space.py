@@ -184,3 +184,12 @@ def test_a_decoder_of_coarse_places(cache):
     assert train_motion_space.main(command(cache, out, "--stage", "decoder", "--batch", "1", "--steps", "1", *own)) == 0
     tensors = final_weights(out)
     assert tensors["decoder.exit.weight"].shape[0] == 2 * 48 + 2
+
+
+@pytest.mark.slow
+def test_a_decoder_learns_from_another_one(cache):
+    out = cache.parent / "pupil"
+    own = ["--block", "4", "--channels", "16,24", "--codes", "checkpoints/lite.safetensors", "--teacher", "lite"]
+    own += ["--batch", "2", "--lr", "3e-3", "--warm", "1", "--decay", "0.5", "--steps", "3"]
+    assert train_motion_space.main(command(cache, out, "--stage", "decoder", *own)) == 0
+    assert final_weights(out)["decoder.exit.weight"].shape[0] == 2 * 48 + 2
