@@ -133,6 +133,11 @@ class LiveFace:
         return rest, float(np.clip(min(seconds), MIN_DRAWING_SECONDS, MAX_DRAWING_SECONDS))
 
     @property
+    def is_alive(self) -> bool:
+        """Whether any of its threads runs: between `start` and `close`."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Height and width of its pictures."""
         assert self._picture is not None

@@ -70,4 +70,4 @@ def test_it_speaks_in_the_runner_and_tells_the_end(talker, example_portrait):
         await runner.aclose()
 
     run_async(work())
-    assert face.fault is None and not face._thread.is_alive()
+    assert face.fault is None and not face.is_alive

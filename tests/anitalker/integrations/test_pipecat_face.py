@@ -55,7 +55,7 @@ def test_the_voice_comes_out_with_pictures_and_then_its_end(face):
     assert np.count_nonzero(np.abs(sound) > 100) == pytest.approx(0.5 * 16_000, rel=0.1)
     last_sound = len(kinds) - 1 - kinds[::-1].index(TTSAudioRawFrame)
     assert kinds.index(TTSStoppedFrame) > last_sound and TTSStartedFrame in kinds
-    assert face.fault is None and not face._thread.is_alive()
+    assert face.fault is None and not face.is_alive
 
 
 def test_an_interruption_drops_what_waits(face):
@@ -65,4 +65,4 @@ def test_an_interruption_drops_what_waits(face):
     # An interruption overtakes what is queued: it has to be taken first.
     down = run(face, [tone(30), TTSStoppedFrame(), SleepFrame(sleep=1.0), InterruptionFrame()])
     assert not any(isinstance(frame, TTSStoppedFrame) for frame in down)
-    assert face.waiting_seconds == 0 and not face._thread.is_alive()
+    assert face.waiting_seconds == 0 and not face.is_alive

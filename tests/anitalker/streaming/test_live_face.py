@@ -215,7 +215,7 @@ def test_on_its_thread_it_yields_frames_with_sound_until_it_is_closed(talker, ex
         pairs = [next(stream) for _ in range(12)]
     assert all(picture.shape == (256, 256, 3) and sound.shape == (640,) for picture, sound in pairs)
     assert filtered and any(sound.any() for _, sound in pairs)
-    assert len(list(stream)) < 50 and not any(thread.is_alive() for thread in face._threads) and face.fault is None
+    assert len(list(stream)) < 50 and not face.is_alive and face.fault is None
 
 
 @pytest.mark.slow
