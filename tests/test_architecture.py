@@ -167,6 +167,7 @@ def test_encoders_import_each_other_relatively():
         assert not {name for name in imports(path) if name.split(".")[0] in LOCAL}, path
 
 
+@pytest.mark.slow
 def test_there_is_no_circle():
     """Of modules, imports for types alone included."""
     files = [path for folder in ("anitalker", "app", "encoders") for path in (ROOT / folder).rglob("*.py")]
@@ -220,6 +221,7 @@ def test_importing_costs_nothing(code):
     assert not modules_after(code) & HEAVY
 
 
+@pytest.mark.slow
 def test_inference_is_light():
     heavy = {"gradio", "scripts", "app", "tensorboard", "face_alignment", "librosa", "torchaudio", "torchvision"}
     assert not modules_after("import anitalker.pipeline") & heavy

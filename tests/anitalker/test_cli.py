@@ -22,6 +22,7 @@ def render(monkeypatch, fixed_finder, example_portrait, clicks, untrained_model,
     return ["render", *paths, "--model", str(untrained_model), "--device", "cpu", "--steps", "1", "--frame", "crop"]
 
 
+@pytest.mark.slow
 def test_json_is_one_object_and_progress_is_apart(render, capsys):
     assert main([*render, "--json", "--seed", "7"]) == 0
     out, err = capsys.readouterr()

@@ -47,6 +47,7 @@ def test_perfect_boxes(score):
     assert score(0.0) == pytest.approx({"faces": 32, **ones})
 
 
+@pytest.mark.slow
 def test_boxes_a_little_off_lose_the_strict_overlaps(score):
     """A tenth of the side off is an overlap of 0.9 / 1.1 = 0.818: seven of ten thresholds."""
     made = score(0.1)

@@ -134,6 +134,7 @@ def longer(part, name, tensor):
     return torch.rand(sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", export.PARTS)
 def test_onnx_runtime_agrees_with_torch(exported, name):
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -72,6 +72,7 @@ def test_speech_is_cut_where_the_video_ends(folder):
     assert len(heard(folder, seconds=0.6, speech=folder / "speech.wav")) == round(0.6 * RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [0.5, 2.0])
 def test_the_original_underneath(folder, gain):
     samples = heard(folder, speech=folder / "speech.wav", original=gain)
@@ -95,6 +96,7 @@ def test_frames_are_not_decoded_for_it(folder, monkeypatch):
     assert "-vn" in mixing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fit", "seconds", "places"),
     [

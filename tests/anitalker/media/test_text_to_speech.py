@@ -39,6 +39,7 @@ def test_the_language_is_guessed(language):
     assert text_to_speech.guess_language(SPOKEN[language]) == language
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["42 Xyzzy", "Hello.", "Yes", "Come in.", "My name is Anna."])
 def test_a_doubtful_ascii_text_counts_as_english(text):
     assert text_to_speech.guess_language(text) == "en"

@@ -91,6 +91,7 @@ def test_marks_of_what_is_posted(animate, tmp_path):
     assert all((frame[780:880] > 220).all(2).sum() > 300 for frame in frames)  # the text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["out.mp4", "out.gif", "out.webm", "out-%d.png"])
 def test_a_file_without_marks_says_so(animate, name):
     verdict = verify(animate(name, marks=False, frame="crop")[1])

@@ -41,6 +41,7 @@ def test_one_avatar_at_a_time(visitor, quick_tune):
     assert last.busy is False and "Done" in last.status and "data-use='1'" in last.gallery and "data-use" in last.row
 
 
+@pytest.mark.slow
 def test_deleting_all_files_ends_the_job_and_leaves_nothing(visitor, quick_tune, page):
     quick_tune.hold.set()
     folder = page.sessions.get(visitor.id).folder

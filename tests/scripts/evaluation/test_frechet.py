@@ -9,6 +9,7 @@ from anitalker.config import InputError
 from scripts.evaluation.frechet import WINDOW, FrechetDistance, frechet
 
 
+@pytest.mark.slow
 def test_distance_of_known_gaussians():
     rng = np.random.default_rng(0)
     a = torch.from_numpy(rng.normal(size=(20_000, 3)))
