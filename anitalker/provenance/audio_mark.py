@@ -18,20 +18,20 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from anitalker.provenance import payload
-from anitalker.provenance.watermark import KEY
 
 P = 64  # frames: 1.28 s
 HOP_SECONDS = 0.02  # the window is twice as long, so that frequencies are 25 Hz apart
 LOWEST_HZ, BAND_HZ, B = 1000, 50, 120  # up to 7 kHz: what telephony and codecs keep, above the strongest harmonics
 DEPTH_DB = 1.0  # of each gain, up or down
 PRESENCE_SHARE = 0.3  # of the cells
+SEED = b"anitalker watermark 2, sound"  # public, as that of the watermark
 
 
 @functools.cache
 def cells() -> tuple[np.ndarray, np.ndarray]:
     """Return the signs [P,B] of the key, and which bit of the code word each cell [P,B] carries; -1: presence."""
     count = P * B
-    stream = hashlib.shake_256(KEY.seed + b", sound").digest(5 * count)
+    stream = hashlib.shake_256(SEED).digest(5 * count)
     numbers, coins = np.frombuffer(stream, "<u4", count), np.frombuffer(stream, np.uint8, count, 4 * count)
     rank = np.argsort(np.argsort(numbers, kind="stable"), kind="stable") - round(PRESENCE_SHARE * count)
     bits = np.where(rank < 0, -1, rank % payload.CODE_BITS)

@@ -31,12 +31,12 @@ class Verdict(TypedDict):
 
     made_by: "anitalker" or "unknown"; state: "intact" (the credentials fit the file), "altered" (they do not, or they
     are gone and a mark is still there) or "unknown"; credentials: fields of `credentials.Credentials`; watermark:
-    fields of `watermark_search.Detection`, "threshold" of its score and "false_alarm_below", the probability of a wrong
-    detection; audio_mark: fields of `audio_mark_search.SoundDetection` and "false_alarm_below"; None where there is no
-    sound that can be read; comment: of the metadata; aigc: fields of the metadata that China's standard asks for;
-    identifier: of the file, 16 hexadecimal digits; identifiers: the same by where it was read from: pixels, sound,
-    credentials, metadata. They differ where marks of another file were put into this one; ledger: fields of
-    `ledger.Entry` and "same_file", whether the hash is that of this file; None where nothing was found or asked.
+    fields of `watermark_search.Detection` and "false_alarm_below", the probability of a wrong detection; audio_mark:
+    fields of `audio_mark_search.SoundDetection` and "false_alarm_below"; None where there is no sound that can be read;
+    comment: of the metadata; aigc: fields of the metadata that China's standard asks for; identifier: of the file, 16
+    hexadecimal digits; identifiers: the same by where it was read from: pixels, sound, credentials, metadata. They
+    differ where marks of another file were put into this one; ledger: fields of `ledger.Entry` and "same_file", whether
+    the hash is that of this file; None where nothing was found or asked.
     """
 
     file: str
@@ -90,7 +90,6 @@ def verify(path: str | os.PathLike, ledger: str | os.PathLike | None = None) -> 
         "credentials": asdict(credentials),
         "watermark": {
             **asdict(detection),
-            "threshold": watermark_search.THRESHOLD,
             "false_alarm_below": watermark_search.FALSE_ALARM_PROBABILITY,
         },
         "audio_mark": sound and {**asdict(sound), "false_alarm_below": audio_mark_search.FALSE_ALARM_PROBABILITY},
