@@ -12,6 +12,7 @@ import gradio as gr
 from anitalker.config import InputError
 from anitalker.media.text_to_speech import speak
 from anitalker.media.video import probe
+from anitalker.provenance.synthetic_sound import mark_speech_file
 from anitalker.server import limits
 from anitalker.server.job_queue import JobQueue
 from anitalker.server.voices import Voices
@@ -46,6 +47,7 @@ class Previews(Inputs):
         output = self._session(request).upload_folder() / "speech.wav"
         try:
             facts = speak(limits.check_text(text, self.limits), output, self.voices.resolve(voice))
+            mark_speech_file(output)
         except InputError as error:
             return gr.update(value=None, visible=False), self._refusal(error)
         words = f"{facts['seconds']:.1f} s. Voice: {self.voices.name_of(facts['voice'])}."

@@ -37,6 +37,11 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument(
         "--input", required=True, metavar="-|FILE", help="-: raw 16 bit mono PCM at 16 kHz on stdin; or any audio file"
     )
+    parser.add_argument(
+        "--synthetic-voice",
+        action="store_true",
+        help="a machine speaks: mark the sound inaudibly; audio files that say so themselves are marked anyway",
+    )
     parser.add_argument("-o", "--output", default="-", metavar="-|FILE", help="default: stdout")
     parser.add_argument(
         "--format",
@@ -66,6 +71,7 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
         raise InputError(f"lookahead is {lookahead}; allowed is {MIN_LOOKAHEAD} to {MAX_LOOKAHEAD} frames")
     from anitalker.files import check_folder_exists
     from anitalker.pipeline import load
+    from anitalker.provenance.audio_mark import mark_speech
     from anitalker.provenance.marks import frame_filters, metadata_tags
     from anitalker.provenance.payload import new_identifier
     from anitalker.streaming.fragmented_mp4 import FragmentWriter, FrameWriter
@@ -96,6 +102,8 @@ def run(arguments: argparse.Namespace) -> StreamFacts:
         output = sys.stdout.buffer if arguments.output == "-" else stack.enter_context(_open_output(arguments.output))
         incoming = read_pcm_stream(_open_input(arguments.input, stack), MAX_WAITING_PIECES)
         pieces = pace_realtime(incoming) if arguments.idle else drain(incoming)
+        if render_options.marks and (arguments.synthetic_voice or _says_synthetic(arguments.input)):
+            pieces = mark_speech(pieces, identifier)
         writer: FragmentWriter | FrameWriter = FrameWriter(output)
         if arguments.format == "mp4":
             writer = FragmentWriter(output, width, height, tags=metadata_tags(identifier, render_options.marks))
@@ -120,6 +128,18 @@ def _open_output(path: str) -> BinaryIO:
         raise InputError(f"output cannot be written: {path!r} ({error.strerror}); choose another") from None
 
 
+def _says_synthetic(name: str) -> bool:
+    """Whether the input is an audio file that says of itself that its voice is synthetic; PCM says nothing."""
+    from anitalker.provenance.synthetic_sound import has_synthetic_voice
+
+    return not _is_pcm(name) and has_synthetic_voice([name])
+
+
+def _is_pcm(name: str) -> bool:
+    path = Path(name)
+    return name == "-" or path.is_fifo() or (path.is_file() and path.suffix.lower() in (".pcm", ".raw"))
+
+
 def _open_input(name: str, stack: contextlib.ExitStack) -> BinaryIO:
     """A binary file of PCM: stdin, a file of PCM (.pcm, .raw, a pipe), or any audio file, decoded."""
     from anitalker.media.video import read_audio
@@ -128,7 +148,7 @@ def _open_input(name: str, stack: contextlib.ExitStack) -> BinaryIO:
     if name == "-":
         return sys.stdin.buffer
     path = Path(name)
-    if path.is_fifo() or (path.is_file() and path.suffix.lower() in (".pcm", ".raw")):
+    if _is_pcm(name):
         return stack.enter_context(path.open("rb"))
     import io
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from anitalker.config import SAMPLE_RATE
 from anitalker.provenance import payload
 
 P = 64  # frames: 1.28 s
@@ -54,12 +55,13 @@ def hop(rate: int) -> int:
     return round(HOP_SECONDS * rate)
 
 
-def mark(pieces: Iterable[np.ndarray], rate: int, identifier: str) -> Iterator[np.ndarray]:
+def mark(pieces: Iterable[np.ndarray], rate: int, identifier: str, first_frame: int = 0) -> Iterator[np.ndarray]:
     """Yield sound, float32 [N,C] in pieces of any length, with the mark; as many samples as came.
 
-    All channels get the same gains. identifier: of the file, 16 hexadecimal digits.
+    All channels get the same gains. A piece comes h to 2 h samples late, which is 20 to 40 ms. identifier: of the file,
+    16 hexadecimal digits; first_frame: of the pattern, where sound goes on that was marked before.
     """
-    marker, total, yielded = _Marker(identifier, rate), 0, 0
+    marker, total, yielded = _Marker(identifier, rate, first_frame), 0, 0
     channels = 1
     for piece in pieces:
         total, channels = total + len(piece), piece.shape[1]
@@ -69,15 +71,22 @@ def mark(pieces: Iterable[np.ndarray], rate: int, identifier: str) -> Iterator[n
     yield marker(np.zeros((2 * hop(rate), channels), np.float32))[: total - yielded]
 
 
+def mark_speech(pieces: Iterable[np.ndarray], identifier: str, first_frame: int = 0) -> Iterator[np.ndarray]:
+    """Yield speech, float32 [N] at 16 kHz in pieces as they arrive, with the mark; see `mark`."""
+    for piece in mark((piece[:, None] for piece in pieces), SAMPLE_RATE, identifier, first_frame):
+        if len(piece):
+            yield piece[:, 0]
+
+
 class _Marker:
     """Puts the gains on frames that overlap by half, piece by piece; the result comes a hop or two later."""
 
-    def __init__(self, identifier: str, rate: int) -> None:
+    def __init__(self, identifier: str, rate: int, first_frame: int) -> None:
         self._hop, self._gains = hop(rate), gains(identifier, rate)
         phases = np.pi * (np.arange(2 * self._hop) + 0.5) / (2 * self._hop)
         self._window = np.sin(phases).astype(np.float32)[:, None]  # on the way in and out: its squares add up to 1
         self._waiting = self._tail = np.zeros((self._hop, 1), np.float32)  # silence before the first sample
-        self._frames = 0
+        self._frames, self._is_first = first_frame, True
 
     def __call__(self, piece: np.ndarray) -> np.ndarray:
         """Take samples [N,C], return those that are ready."""
@@ -94,6 +103,6 @@ class _Marker:
         sound = framed[:, :step].copy()
         sound[0] += self._tail
         sound[1:] += framed[:-1, step:]
-        silence = self._frames == 0  # the first hop
+        silence, self._is_first = self._is_first, False  # the first hop
         self._waiting, self._tail, self._frames = waiting[count * step :], framed[-1, step:], self._frames + count
         return sound.reshape(-1, channels)[step * silence :]

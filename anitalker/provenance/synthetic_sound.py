@@ -10,14 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import wave
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from anitalker.config import InputError
 from anitalker.media.filtered_sound import RATE, filter_sound
-from anitalker.media.video import is_synthetic_comment, probe
+from anitalker.media.text_to_speech import write_wav
+from anitalker.media.video import SYNTHETIC_COMMENT, is_synthetic_comment, probe
 from anitalker.provenance import audio_mark
 from anitalker.provenance.credentials import read_credentials
+from anitalker.provenance.payload import new_identifier
 from anitalker.provenance.source_types import CREATED
 
 
@@ -46,3 +51,12 @@ def marked_sound(sound: str | os.PathLike, identifier: str) -> Iterator[Path]:
         target = Path(folder) / "marked.flac"
         filter_sound(sound, target, lambda pieces: audio_mark.mark(pieces, RATE, identifier))
         yield target
+
+
+def mark_speech_file(file: Path) -> None:
+    """Mark a WAV file of `text_to_speech.speak`, in its place, with an identifier of its own."""
+    with wave.open(str(file)) as stream:
+        rate, data = stream.getframerate(), stream.readframes(stream.getnframes())
+    sound = np.frombuffer(data, "<i2").astype(np.float32)[:, None]
+    marked = np.concatenate(list(audio_mark.mark([sound], rate, new_identifier())))[:, 0]
+    write_wav(file, np.rint(marked).clip(-32768, 32767), rate, SYNTHETIC_COMMENT)

@@ -15,21 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anitalker.provenance.watermark import (
-    KEYS,
-    UNSCALED_SIDE,
-    Key,
-    box_mean,
-    chip_bits,
-    luma,
-    marked_phases,
-    spectrum,
-)
+from anitalker.provenance.watermark_key import KEYS, Key, chip_bits, marked_phases, spectrum
+from anitalker.provenance.watermark_phases import deviation, limited, reduce_frame, residual
 
 SCALES = np.geomspace(0.4, 2.2, 343)  # pixels per cell that the search tries, 0.5% apart
+MAX_SEARCHED_SIDE = 768  # pixels of the reduced picture: of longer sides the middle is searched
 TRANSFORM_SIDE = 2048  # four times the picture, so that values between neighbouring bins can be interpolated
-MAX_SEARCHED_SIDE = 768  # pixels of the reduced picture
-NEIGHBOURS = 31  # frequencies of about the same radius, whose rms is one
 FINE_SCALES = np.linspace(0.995, 1.005, 11)  # around a scale, before the identifier is read
 FINE_SHIFTS = np.linspace(-0.75, 0.75, 13)  # cells, around a shift
 THRESHOLD = 7.1  # score z of a detection by the key alone
@@ -77,31 +68,14 @@ def detect(frames: Iterable[np.ndarray]) -> Detection:
     """Detect the mark in frames, uint8 [H,W,3] of the same size; a single frame will do, more make it more certain."""
     total = None
     for frame in frames:
-        detail = residual(reduce_frame(frame))
+        detail = residual(_middle(reduce_frame(frame)))
         total = detail if total is None else total + detail
     return Detection(False, 0.0, 1.0, False) if total is None else search(total)
 
 
-def reduce_frame(frame: np.ndarray) -> np.ndarray:
-    """Reduce a frame to its brightness [h,w] with a short side of at most UNSCALED_SIDE.
-
-    Of sides longer than MAX_SEARCHED_SIDE the middle is kept.
-    """
-    from PIL import Image
-
-    picture = luma(frame)
-    short = min(picture.shape)
-    if short > UNSCALED_SIDE:
-        size = [round(side * UNSCALED_SIDE / short) for side in picture.shape[::-1]]
-        picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+def _middle(picture: np.ndarray) -> np.ndarray:
     top, left = (max(0, side - MAX_SEARCHED_SIDE) // 2 for side in picture.shape)
     return picture[top : top + MAX_SEARCHED_SIDE, left : left + MAX_SEARCHED_SIDE]
-
-
-def residual(picture: np.ndarray) -> np.ndarray:
-    """Subtract the local mean from a picture [h,w] and divide by the local variance, so that edges count little."""
-    detail = picture - box_mean(picture, 9)
-    return detail / (box_mean(detail * detail, 9) + 4)  # 4: variance of the noise of codecs, in grey levels squared
 
 
 def search(total: np.ndarray) -> Detection:
@@ -145,20 +119,15 @@ def _best_places(plane: np.ndarray, key: Key) -> Iterator[_Place]:
     side = key.tile
     for mirrored in (False, True):
         for scales in np.array_split(SCALES, 16):
-            observed = _limited(_observe(plane, key, scales, mirrored), key)
+            observed = limited(_observe(plane, key, scales, mirrored), key)
             half = np.zeros((len(scales), side, side // 2 + 1), np.complex64)
             half[:, rows, columns] = observed * phases.conj()
             correlation = np.asarray(fft.irfft2(half, (side, side)))
             # Of magnitudes that do not depend on the key the bound is the same as of ones (Hoeffding 1963).
-            correlation *= (side * side / 2) / _deviation(observed)[:, None, None]
+            correlation *= (side * side / 2) / deviation(observed)[:, None, None]
             scale, down, right = np.unravel_index(correlation.argmax(), correlation.shape)
             score = float(correlation[scale, down, right])
             yield _Place(score, float(scales[scale]), mirrored, (int(down), int(right)))
-
-
-def _deviation(observed: np.ndarray) -> np.ndarray:
-    """Compute the standard deviation [...] of the correlation of observations [...,n] with phases that are random."""
-    return np.sqrt(np.sum(np.abs(observed) ** 2, -1) / 2 + 1e-9)
 
 
 def _observe(plane: np.ndarray, key: Key, scales: np.ndarray, mirrored: bool) -> np.ndarray:
@@ -170,20 +139,6 @@ def _observe(plane: np.ndarray, key: Key, scales: np.ndarray, mirrored: bool) ->
     return observed.conj() if mirrored else observed
 
 
-def _limited(observed: np.ndarray, key: Key) -> np.ndarray:
-    """Divide observations [s,n] by the rms of their neighbours in radius; larger ones become 1.
-
-    The picture is stronger at low frequencies, and a few of its frequencies are much stronger than others.
-    """
-    rows, columns, _ = spectrum(key)
-    order = np.argsort(np.hypot(rows, columns), kind="stable")
-    powers = np.pad(np.abs(observed[:, order]) ** 2, ((0, 0), (NEIGHBOURS // 2 + 1, NEIGHBOURS // 2)), "edge")
-    sums = powers.cumsum(1, dtype=np.float64)
-    rms = np.empty(observed.shape)
-    rms[:, order] = np.sqrt((sums[:, NEIGHBOURS:] - sums[:, :-NEIGHBOURS]) / NEIGHBOURS)
-    return observed / np.maximum(np.maximum(np.abs(observed), rms), 1e-20)
-
-
 def _read_identifier(plane: np.ndarray, key: Key, place: _Place) -> tuple[str | None, float]:
     """Read the identifier at a place; scale and shift are refined by a fraction of a cell first.
 
@@ -191,7 +146,7 @@ def _read_identifier(plane: np.ndarray, key: Key, place: _Place) -> tuple[str | 
     """
     assert key.code
     rows, columns, phases = spectrum(key)
-    observed = _limited(_observe(plane, key, place.scale * FINE_SCALES, place.mirrored), key)
+    observed = limited(_observe(plane, key, place.scale * FINE_SCALES, place.mirrored), key)
     down = np.exp(2j * np.pi / key.tile * (place.shift[0] + FINE_SHIFTS)[:, None] * rows)
     right = np.exp(2j * np.pi / key.tile * (place.shift[1] + FINE_SHIFTS)[:, None] * columns)
     sums = np.real(((observed * phases.conj())[:, None] * down) @ right.T)  # over scale, row, column
@@ -203,7 +158,7 @@ def _read_identifier(plane: np.ndarray, key: Key, place: _Place) -> tuple[str | 
     if identifier is None:
         return None, 0.0
     fit = float(np.sum(np.real(shifted * marked_phases(key, identifier).conj())))
-    return identifier, fit / float(_deviation(shifted))
+    return identifier, fit / float(deviation(shifted))
 
 
 def _interpolate(plane: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

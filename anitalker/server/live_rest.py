@@ -25,6 +25,7 @@ from pydantic import BaseModel, Field
 
 from anitalker.config import SAMPLE_RATE, InputError, RenderOptions
 from anitalker.media.video import read_audio
+from anitalker.provenance.synthetic_sound import has_synthetic_voice
 from anitalker.server.avatars import save_upload
 from anitalker.server.guard import POLICY_VIOLATION, SPEECH_PROTOCOL
 from anitalker.server.limits import check_seconds, check_text
@@ -189,6 +190,8 @@ def _say_recording(session: LiveSession, speech: UploadFile, videos: Videos) -> 
     try:
         check_recording(file, name, videos.limits)
         samples = read_audio(file)
+        if has_synthetic_voice([file]):
+            samples = session.mark_synthetic(samples)
     finally:
         shutil.rmtree(file.parent, ignore_errors=True)
     seconds = len(samples) / SAMPLE_RATE

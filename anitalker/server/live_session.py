@@ -22,9 +22,11 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from anitalker.config import InputError
+from anitalker.config import SAMPLE_RATE, InputError
 from anitalker.media.text_to_speech import sentences, speak
 from anitalker.media.video import read_audio
+from anitalker.provenance.audio_mark import hop, mark_speech
+from anitalker.provenance.payload import new_identifier
 from anitalker.server.metrics import Metrics
 from anitalker.server.rtc_tracks import FaceAudioTrack, FaceVideoTrack, discard, microphone, shorten_jitter_buffer
 from anitalker.server.settings import IceServer
@@ -58,6 +60,9 @@ class LiveSession:
         self.connected, self.last_active = False, time.monotonic()
         self.answered = float("inf")  # when, in seconds of the monotonic clock
         self.turn = 0  # rises with every interruption
+        self.identifier = new_identifier()  # that pictures and synthetic speech are marked with
+        self.has_marks = True
+        self._marked_frames = 0  # of speech, by their number in the pattern of the mark
         self._metrics, self._on_close, self._loop = metrics, on_close, asyncio.get_running_loop()
         servers = [RTCIceServer(list(server.urls), server.username, server.credential) for server in ice_servers]
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
@@ -139,11 +144,23 @@ class LiveSession:
                 file = Path(folder) / "speech.wav"
                 facts = speak(piece, file, voice)
                 voice = voice or facts["voice"]  # the language of the first sentence is that of all
-                if not self.say_samples(read_audio(file), turn):
+                if not self.say_samples(self.mark_synthetic(read_audio(file)), turn):
                     return seconds
                 seconds += facts["seconds"]
         self.end_of_turn()
         return seconds
+
+    def mark_synthetic(self, samples: np.ndarray) -> np.ndarray:
+        """Mark the samples, float32 [N] at 16 kHz, of a synthetic voice; they are padded to whole frames of the mark.
+
+        The pattern goes on from text to text, so that speech without gaps is marked as a whole.
+        """
+        if not self.has_marks:
+            return samples
+        frame = hop(SAMPLE_RATE)
+        samples = np.pad(samples, (0, -len(samples) % frame))
+        first, self._marked_frames = self._marked_frames, self._marked_frames + len(samples) // frame
+        return np.concatenate(list(mark_speech([samples], self.identifier, first)))
 
     def end_of_turn(self) -> None:
         """Tell `turn_ended` when all that was said so far has been heard."""

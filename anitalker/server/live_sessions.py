@@ -69,7 +69,8 @@ class LiveSessions:
         portrait = self.talker.resized(portrait, options.size)
         crop = (self.talker.model.size,) * 2
         height, width = portrait.picture.shape[:2] if options.frame == "full" else crop
-        filters = frame_filters(width, height, options.label, options.marks, language=options.label_language)
+        session.has_marks = options.marks
+        filters = frame_filters(width, height, options.label, options.marks, session.identifier, options.label_language)
         return LiveFace(
             self.talker, portrait, options, filters, on_frame=session.take_frame, on_event=session.take_event
         )

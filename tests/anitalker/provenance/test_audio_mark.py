@@ -8,7 +8,7 @@ import pytest
 from anitalker.config import SAMPLE_RATE
 from anitalker.media.video import ffmpeg, read_audio
 from anitalker.provenance import audio_mark
-from anitalker.provenance.audio_mark import mark
+from anitalker.provenance.audio_mark import hop, mark, mark_speech
 from anitalker.provenance.audio_mark_search import FALSE_ALARM_PROBABILITY, detect_sound, threshold
 
 IDENTIFIER = "0123456789abcdef"
@@ -34,6 +34,39 @@ def test_as_long_as_before_and_the_same_in_pieces(rate, count):
     assert whole.shape == sound.shape and whole.dtype == np.float32
     for length in (1, 333) if count < 1000 else (333, 4_000):
         np.testing.assert_allclose(marked(sound, rate, length), whole, atol=1e-5)
+
+
+def test_live_speech_comes_a_hop_or_two_late(speech):
+    """In blocks of a video frame, each without those after it; the same mark as of the whole."""
+    blocks = [speech[start : start + 640] for start in range(0, 6 * SAMPLE_RATE, 640)]
+    arrived, sent, out = 0, 0, []
+
+    def arriving():
+        nonlocal arrived
+        for block in blocks:
+            arrived += len(block)
+            yield block
+
+    for block in mark_speech(arriving(), IDENTIFIER):
+        out.append(block)
+        sent += len(block)
+        assert arrived - sent <= 2 * hop(SAMPLE_RATE)
+    sound = np.concatenate(out)
+    np.testing.assert_allclose(sound, marked(speech[: 6 * SAMPLE_RATE]), atol=1e-5)
+    assert detect_sound(sound).identifier == IDENTIFIER
+
+
+def test_sentences_that_follow_one_another_are_one_pattern(speech):
+    """Each marked by itself, where the one before ended in the pattern."""
+    frame = hop(SAMPLE_RATE)
+    parts = np.split(speech[: 300 * frame], [90 * frame, 171 * frame, 260 * frame])
+    firsts = [0, 90, 171, 260]
+    sound = np.concatenate(
+        [p for pair in zip(parts, firsts, strict=True) for p in mark_speech([pair[0]], IDENTIFIER, pair[1])]
+    )
+    apart = np.concatenate([piece for part in parts for piece in mark_speech([part], IDENTIFIER)])
+    assert detect_sound(sound).identifier == IDENTIFIER
+    assert detect_sound(sound).score > detect_sound(apart).score + 1
 
 
 def test_only_one_decibel_and_only_where_there_is_sound(speech):

@@ -10,11 +10,13 @@ from anitalker.config import DubOptions, RenderOptions
 from anitalker.media.text_to_speech import speak
 from anitalker.media.video import SYNTHETIC_COMMENT, ffmpeg, probe, read_audio
 from anitalker.pipeline import load
+from anitalker.provenance.audio_mark_search import detect_sound
 from anitalker.provenance.credentials import Generator, sign_file
 from anitalker.provenance.identity import signing_identity
 from anitalker.provenance.law import checklist
-from anitalker.provenance.synthetic_sound import has_synthetic_voice, marked_sound
+from anitalker.provenance.synthetic_sound import has_synthetic_voice, mark_speech_file, marked_sound
 from anitalker.provenance.verify import verify
+from anitalker.streaming.fragmented_mp4 import pcm
 
 TEXT = "This text is spoken by a machine. It takes more than five seconds, so that its identifier can be read."
 
@@ -41,6 +43,30 @@ def test_credentials_say_so_too(clicks, tmp_path):
     assert identity is not None
     sign_file(clicks, signed, Generator("a synthesiser"), identity, "signed.wav")
     assert probe(signed).comment is None and has_synthetic_voice([signed])
+
+
+def test_a_spoken_file_is_marked_in_its_place(spoken, tmp_path):
+    """As the page does before a voice is heard: as long as before, and it still says that it is synthetic."""
+    copy = tmp_path / "speech.wav"
+    copy.write_bytes(spoken.read_bytes())
+    mark_speech_file(copy)
+    verdict = verify(copy)
+    assert verdict["audio_mark"]["found"] and verdict["identifiers"]["sound"]
+    assert verdict["comment"] == SYNTHETIC_COMMENT and probe(copy).seconds == probe(spoken).seconds
+
+
+@pytest.mark.slow
+def test_a_stream_of_a_synthetic_voice_is_marked(spoken, talker, untrained_model, example_portrait, tmp_path, capsys):
+    """A file that says so itself, or what the user says of bare samples; `talker` only brings a face."""
+    bare = tmp_path / "speech.pcm"
+    bare.write_bytes(pcm(read_audio(spoken)))
+    for speech, flags, is_marked in (spoken, [], True), (bare, ["--synthetic-voice"], True), (bare, [], False):
+        command = ["stream", str(example_portrait), "--input", str(speech), "-o", str(tmp_path / "out.mp4"), *flags]
+        command += ["--model", str(untrained_model), "--frame", "crop", "--json", "--device", "cpu"]
+        assert main(command) == 0
+        identifier = json.loads(capsys.readouterr().out)["identifier"]
+        detection = detect_sound(read_audio(tmp_path / "out.mp4"))
+        assert detection.found == is_marked and detection.identifier == (identifier if is_marked else None)
 
 
 @pytest.mark.parametrize("name", ["sound.wav", "sound.mp3", "sound.mp4"])

@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from anitalker.provenance.audio_mark_search import detect_sound
 from anitalker.server.live_session import LiveSession
 from tests.conftest import run_async
 
@@ -282,6 +283,25 @@ def test_a_silent_session_ends(settings):
         return over
 
     assert run_async(work()) == [False, True]
+
+
+def test_texts_of_a_session_are_marked():
+    """Two sentences, one after the other, carry the session's identifier; without marks they stay as they are."""
+
+    async def work():
+        session, heard = LiveSession("id", "off", (), None, lambda session: None), []
+        session.say_samples = lambda samples, turn: heard.append(samples) or True
+        text = "This sentence is spoken by a machine, and so is the next. Both carry the number of the session."
+        await asyncio.to_thread(session.say_text, text, "en")
+        session.has_marks = False
+        await asyncio.to_thread(session.say_text, text, "en")
+        await session.close()
+        return session.identifier, heard
+
+    identifier, heard = run_async(work())
+    assert len(heard) == 4
+    assert detect_sound(np.concatenate(heard[:2])).identifier == identifier
+    assert not detect_sound(np.concatenate(heard[2:])).found
 
 
 @pytest.mark.slow
