@@ -11,6 +11,7 @@ Letters: T cells of a tile, H x W pixels of a frame, n frequencies in the ring.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from anitalker.provenance import payload
@@ -34,7 +35,8 @@ MAX_RMS = 255 / 10 ** (42.3 / 20)  # of the mark in a whole frame: a PSNR of 42.
 HALVES = 2.0  # weight of the picture at half size, beside it at full size, in the choice of the place
 
 
-_SignedMark = tuple[np.ndarray, np.ndarray, np.ndarray]  # uint8 [H,W,3] each, see Watermarker._prepare
+BAND_ROWS = 128  # of a frame at once, so that they stay in the processor's cache
+_SignedMark = tuple[np.ndarray, np.ndarray]  # uint8 [H,W,3] each, see Watermarker._prepare
 
 
 class Watermarker:
@@ -51,15 +53,16 @@ class Watermarker:
         """Return the marked frame, a new array with a PSNR of more than 42 dB."""
         if self._mark is None:
             self._mark = self._prepare(frame)
-        plus, minus, headroom = self._mark
-        marked = np.minimum(frame, headroom)
-        marked += plus
-        np.maximum(marked, minus, out=marked)
-        marked -= minus
+        plus, minus = self._mark
+        marked = np.empty_like(frame)
+        for start in range(0, len(frame), BAND_ROWS):
+            rows = slice(start, start + BAND_ROWS)
+            cv2.add(frame[rows], plus[rows], marked[rows])  # both stop at 0 and 255
+            cv2.subtract(marked[rows], minus[rows], marked[rows])
         return marked
 
     def _prepare(self, frame: np.ndarray) -> _SignedMark:
-        """Return the positive and the negative part of the mark, and 255 minus the positive one."""
+        """Return the positive and the negative part of the mark."""
         height, width = frame.shape[:2]
         scale = max(1.0, min(height, width) / UNSCALED_SIDE)
         rows, columns, _ = spectrum(KEY)
@@ -71,8 +74,7 @@ class Watermarker:
         mark *= strength(luma(frame), 9 * side // KEY.tile | 1)
         mark *= min(1.0, MAX_RMS / float(np.sqrt(np.mean(mark * mark))))  # a part of the tile may be stronger
         mark = np.repeat(np.rint(mark).astype(np.int8)[..., None], 3, axis=2)
-        plus, minus = mark.clip(0).astype(np.uint8), (-mark).clip(0).astype(np.uint8)
-        return plus, minus, 255 - plus
+        return mark.clip(0).astype(np.uint8), (-mark).clip(0).astype(np.uint8)
 
 
 def _best_place(frame: np.ndarray, cell: float, phases: np.ndarray) -> tuple[int, int]:

@@ -5,13 +5,13 @@ Letters: H x W pixels of a frame, h x w of the reduced one, n frequencies of a k
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from anitalker.provenance.watermark_key import Key, spectrum
 
 UNSCALED_SIDE = 512  # pixels: up to this short side a cell is one pixel; larger pictures have larger cells
 NEIGHBOURS = 31  # frequencies of about the same radius, whose rms is one
-BAND_ROWS = 256  # rows whose running sums are held at once
 
 
 def luma(frame: np.ndarray) -> np.ndarray:
@@ -20,20 +20,8 @@ def luma(frame: np.ndarray) -> np.ndarray:
 
 
 def box_mean(picture: np.ndarray, window: int) -> np.ndarray:
-    """Compute the mean of a float32 [H,W] over window x window pixels (odd), mirrored at the borders.
-
-    In place of scipy.ndimage.uniform_filter, whose import takes a quarter of a second; band by band, so that the
-    float64 sums of large pictures stay small.
-    """
-    for _ in range(2):  # along the rows, transposed; along the columns, transposed back
-        bands = np.array_split(picture, -(-len(picture) // BAND_ROWS))
-        picture = np.concatenate([_running_mean(band, window) for band in bands]).T
-    return np.ascontiguousarray(picture)
-
-
-def _running_mean(rows: np.ndarray, window: int) -> np.ndarray:
-    sums = np.pad(rows, ((0, 0), (window // 2 + 1, window // 2)), "symmetric").cumsum(1, dtype=np.float64)
-    return ((sums[:, window:] - sums[:, :-window]) / window).astype(np.float32)
+    """Compute the mean of a float32 [H,W] over window x window pixels (odd), mirrored at the borders."""
+    return cv2.blur(picture, (window, window), borderType=cv2.BORDER_REFLECT)
 
 
 def reduce_frame(frame: np.ndarray) -> np.ndarray:
