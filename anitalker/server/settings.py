@@ -11,15 +11,22 @@ from urllib.parse import urlsplit
 
 from anitalker.config import InputError
 from anitalker.files import existing_file
+from anitalker.runtime.cores import count_cores
 from anitalker.server.address import check_port, is_loopback
 from anitalker.server.limits import Limits
 
 TOKEN_VARIABLE = "ANITALKER_TOKEN"
 MIN_TOKEN_CHARACTERS = 16
 MAX_DRAWING_PROCESSES = 64
+CORES_PER_SESSION = 2  # a face of 256 pixels and its server take 1.4
 # What the extra `serve` brings.
 PACKAGES = ("fastapi", "uvicorn", "aiortc", "prometheus_client", "sse_starlette", "python_multipart", "websockets")
 ICE_SCHEMES = ("stun", "stuns", "turn", "turns")
+
+
+def default_sessions() -> int:
+    """How many live faces this machine draws at 15 to 25 frames a second: one on two cores."""
+    return max(1, count_cores() // CORES_PER_SESSION)
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     port: int = 8080
-    max_sessions: int = 2
+    max_sessions: int = field(default_factory=default_sessions)
     token: str | None = None
     origins: tuple[str, ...] = ()
     ice_servers: tuple[IceServer, ...] = ()
