@@ -146,6 +146,9 @@ class RemoteNetworks:
         self._motion.close()
         self._drawing.close()
 
+    def __del__(self) -> None:
+        self.close()  # a face whose client left while it was made is never closed
+
 
 @dataclass
 class _Process:

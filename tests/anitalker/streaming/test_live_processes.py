@@ -96,6 +96,13 @@ def test_a_request_that_ends_every_process_ends_the_face(processes, stream):
     deadly.close()
 
 
+def test_a_face_that_nobody_closes_is_forgotten_with_its_last_reference(processes, stream):
+    face = processes.open(stream, ())
+    assert len(processes._open) == 2
+    del face
+    assert not processes._open
+
+
 @pytest.mark.slow
 def test_closed_faces_are_forgotten_with_the_next_request(processes, stream):
     first, second = processes.open(stream, ()), processes.open(stream, ())
