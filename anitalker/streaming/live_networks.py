@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from anitalker.config import RenderOptions
 from anitalker.pipeline import Portrait, Talker
-from anitalker.provenance.marks import FrameFilter
 from anitalker.streaming.talker import StreamingTalker
+
+FrameFilter = Callable[[np.ndarray], np.ndarray]  # uint8 [H,W,3] -> uint8 [H,W,3]
 
 
 class PortraitDrawing:
