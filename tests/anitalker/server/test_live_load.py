@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -84,7 +85,7 @@ def test_sessions_that_are_dropped_without_a_word_leave_nothing(server_talker, s
     monkeypatch.setattr("anitalker.server.live_sessions.LOOK_SECONDS", 0.1)
     monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.5)  # s: how soon a silent client is noticed
     monkeypatch.setattr("aioice.ice.CONSENT_FAILURES", 2)
-    app = build_application(server_talker, settings)
+    app = build_application(server_talker, replace(settings, drawing_processes=1))
     with served(app, http=TimedHeaders) as url:
         with example_portrait.open("rb") as file:
             avatar = app.state.avatars.add(file, example_portrait.name, "largest").id
