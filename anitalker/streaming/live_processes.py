@@ -70,7 +70,7 @@ def default_count(device: torch.device) -> int:
 class LiveProcesses:
     """`count` processes that draw for all live faces of a talker on the CPU, and half as many that make the motion.
 
-    They start when they are first needed, or with `start`. A process that has died is replaced, and faces go on; where
+    They start with the first face, or with `start`. A process that has died is replaced, and faces go on; where
     the new one dies of the same request, the face ends with RuntimeError.
     """
 
@@ -91,6 +91,7 @@ class LiveProcesses:
 
     def open(self, stream: StreamingTalker, filters: tuple[FrameFilter, ...]) -> RemoteNetworks:
         """Do for a face what FaceNetworks does, until `close`."""
+        self.start()  # all at once
         portrait, options = stream.portrait, stream.options
         number = self._begin()
         motion = _Remote(self, number, pickle.dumps(_Motion(portrait, options, stream.lookahead)))
