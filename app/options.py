@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from anitalker.config import InputError
 from anitalker.server.limits import MB, Limits, add_no_marks_option
-from anitalker.server.settings import ServerSettings, read_ice_servers
+from anitalker.server.settings import ServerSettings, default_sessions, read_ice_servers
 
 DEFAULTS = Limits()
 
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-sessions",
         type=int,
-        default=ServerSettings.max_sessions,
+        default=default_sessions(),
         metavar="N",
         help="faces of the tab Live at once; more are refused (default: %(default)s)",
     )

@@ -54,7 +54,7 @@ ALLOWED = {
     },
     "benchmark": {"files", "media", "models", "pipeline", "portrait", "runtime"},
     "streaming": {"encoders", "media", "motion", "pipeline", "runtime"},
-    "batch": {"files", "media", "person", "pipeline", "rendering", "spreadsheet", "weights"},
+    "batch": {"files", "media", "person", "pipeline", "rendering", "runtime", "spreadsheet", "weights"},
     "inspection": {"faces", "files", "media", "models", "motion", "person", "pipeline", "runtime"},
     "server": {"__init__", "files", "media", "motion", "pipeline", "provenance", "runtime", "streaming"},
     "integrations": {"__init__", "pipeline", "provenance", "streaming"},

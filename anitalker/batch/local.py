@@ -17,6 +17,7 @@ from typing import cast
 from anitalker.batch.table import Job
 from anitalker.batch.worker import Worker, WorkerSetup
 from anitalker.config import InputError
+from anitalker.runtime.cores import count_cores
 
 WORKER_BYTES = 1.5 * 2**30  # memory that a worker of the small model may take, with room
 MAX_FAILED_STARTS = 3  # workers in a row that end before their model is loaded
@@ -198,11 +199,6 @@ def count_gpus(device: str) -> int:
     import torch
 
     return torch.cuda.device_count() if device in ("auto", "cuda") else 0
-
-
-def count_cores() -> int:
-    """Count the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers(device: str) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from anitalker.commands import options
 from anitalker.config import InputError
+from anitalker.runtime.cores import count_cores
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -137,7 +138,7 @@ def _make_engine(arguments: argparse.Namespace, load_arguments: dict, folder: Pa
         setup = worker.WorkerSetup(load_arguments, str(folder.resolve()))
         return RayEngine(setup, arguments.ray_address, arguments.workers, jobs, arguments.timeout)
     workers = min(jobs, arguments.workers or local.default_workers(arguments.device))
-    threads = max(1, local.count_cores() // workers)
+    threads = max(1, count_cores() // workers)
     setup = worker.WorkerSetup(load_arguments, str(folder), threads, local.count_gpus(arguments.device))
     return local.LocalEngine(setup, workers, arguments.timeout)
 

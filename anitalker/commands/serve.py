@@ -52,6 +52,12 @@ def add_arguments(parser: options.Parser) -> None:
     )
     parser.add_argument("--tls-certificate", type=Path, metavar="FILE.pem", help="serve HTTPS with this certificate")
     parser.add_argument("--tls-key", type=Path, metavar="FILE.pem", help="its private key")
+    parser.add_argument(
+        "--drawing-processes",
+        type=int,
+        metavar="N",
+        help="that draw the frames of all live faces; 0: threads of the server do (default: one per core, at most 4)",
+    )
     parser.add_argument("--voices", type=Path, metavar="FOLDER", help="offer the piper voices in this folder for texts")
     add_no_marks_option(parser)
     group = parser.add_argument_group("limits")
@@ -83,6 +89,7 @@ def run(arguments: argparse.Namespace) -> dict:
         certificate=arguments.tls_certificate,
         key=arguments.tls_key,
         idle_seconds=arguments.idle_timeout,
+        drawing_processes=arguments.drawing_processes,
         limits=Limits(
             upload_bytes=int(arguments.max_upload * MB),
             media_seconds=arguments.max_seconds,

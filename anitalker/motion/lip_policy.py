@@ -1,5 +1,8 @@
 """How lips follow from the networks' estimates, for whole recordings and streams alike.
 
+Lips follow the mean of all motions that fit the speech: the lip regressor says it, or the transformer where a model has
+no regressor.
+
 Letters: n frames, M motion numbers. All motion is normalised. `spoken` [M,M] projects onto what speech decides.
 """
 
@@ -8,22 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anitalker.motion import samplers
 from anitalker.runtime.smoothstep import smoothstep
 
-LIP_REGRESSOR_WEIGHT = 0.85  # of the regression from speech alone, in the mean of the lips
-LIP_GAIN = 1.6  # factor on lip motion: the mean is flatter than real motion, and the decoder flattens it further
+LIP_GAIN = 1.54  # factor on lip motion: the mean is flatter than real motion, and the decoder flattens it further
 EASE_IN_FRAMES = 7  # 0.28 s, in which motion leaves the portrait's own code
-
-
-def guided_mean(mean: Tensor, regression: Tensor | None, unconditional: Tensor, guidance: float) -> Tensor:
-    """The mean of all motions that fit the speech [1,n,M].
-
-    mean: the transformer's estimate, guided away from the one without speech; regression: the lip regressor's, which
-    knows nothing but the speech, blended in (None: there is none).
-    """
-    guided = samplers.guide(mean, unconditional, guidance)
-    return guided if regression is None else guided + LIP_REGRESSOR_WEIGHT * (regression - guided)
 
 
 def amplify(motion: Tensor, neutral: Tensor, spoken: Tensor, factor: float = 1.0) -> Tensor:

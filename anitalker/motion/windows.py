@@ -18,7 +18,7 @@ from anitalker.motion import motion_files, samplers
 from anitalker.motion.blinks import Blinks
 from anitalker.motion.emphasis import Emphasis
 from anitalker.motion.generator import CONTROL_INDICES, CONTROLS, Generator
-from anitalker.motion.lip_policy import EASE_IN_FRAMES, amplify, ease_in, guided_mean
+from anitalker.motion.lip_policy import EASE_IN_FRAMES, amplify, ease_in
 from anitalker.motion.manner import USUAL, Manner
 from anitalker.runtime.smoothstep import smoothstep
 
@@ -175,8 +175,10 @@ class MotionStream:
         noise = noise - (1 - params.temperature) * noise @ network.spoken
         motion = samplers.sample(estimate, noise, params.steps)
         # The mean of all motions that fit is nearer to the true lips than any sample, but too flat: hence guidance.
-        regression = None if network.lips is None else network.lips(self.speech[:, : p + n])[:, p:]
-        mean = guided_mean(estimates[0][:1], regression, estimates[0][-1:], params.guidance)
+        if network.lips is None:
+            mean = samplers.guide(estimates[0][:1], estimates[0][-1:], params.guidance)
+        else:
+            mean = network.lips(self.speech[:, : p + n])[:, p:]
         motion = motion + (1 - params.temperature) * (mean - motion) @ network.spoken
         motion = amplify(motion, -network.mean / network.std, network.spoken, params.manner.lips)
         return self._apply_controls(self._ease_in(self._smooth_head(motion), n), p, n)

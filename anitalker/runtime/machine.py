@@ -8,6 +8,8 @@ from typing import TypedDict
 
 import torch
 
+from anitalker.runtime.cores import count_cores
+
 
 class MachineFacts(TypedDict):
     """The machine and the process.
@@ -20,7 +22,7 @@ class MachineFacts(TypedDict):
     system: str
     processor: str
     cores: int | None
-    usable_cores: int | None
+    usable_cores: int
     threads: int
     instructions: str
     device: str
@@ -37,7 +39,7 @@ def describe_machine(device: torch.device) -> MachineFacts:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor,
         "cores": os.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "usable_cores": count_cores(),
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "device": device.type,

@@ -15,6 +15,7 @@ from anitalker.server.live_session import LiveSession
 from anitalker.server.metrics import Metrics
 from anitalker.server.settings import ServerSettings
 from anitalker.streaming.live_face import LiveFace
+from anitalker.streaming.live_processes import LiveProcesses, default_count
 
 if TYPE_CHECKING:
     from anitalker.pipeline import Portrait, Talker
@@ -39,6 +40,8 @@ class LiveSessions:
         self.talker, self.settings, self.metrics = talker, settings, metrics
         self._sessions: dict[str, LiveSession] = {}
         self._looking: asyncio.Task | None = None
+        count = default_count(talker.device) if settings.drawing_processes is None else settings.drawing_processes
+        self._processes = LiveProcesses(talker, count) if count else None
 
     @property
     def count(self) -> int:
@@ -72,7 +75,13 @@ class LiveSessions:
         session.has_marks = options.marks
         filters = frame_filters(width, height, options.label, options.marks, session.identifier, options.label_language)
         return LiveFace(
-            self.talker, portrait, options, filters, on_frame=session.take_frame, on_event=session.take_event
+            self.talker,
+            portrait,
+            options,
+            filters,
+            on_frame=session.take_frame,
+            on_event=session.take_event,
+            processes=self._processes,
         )
 
     def get(self, session_id: str) -> LiveSession:
@@ -89,6 +98,11 @@ class LiveSessions:
         """End a session; UnknownSession if there is none."""
         await self.get(session_id).close()
 
+    def load(self) -> None:
+        """Start what draws now, not while the first client waits."""
+        if self._processes is not None:
+            self._processes.start()
+
     def start_looking(self) -> None:
         """Begin to end sessions that are over."""
         self._looking = asyncio.create_task(self._look_regularly())
@@ -100,6 +114,8 @@ class LiveSessions:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._looking
         await asyncio.gather(*(session.close() for session in self.all()))
+        if self._processes is not None:
+            await asyncio.to_thread(self._processes.close)
 
     async def _look_regularly(self) -> None:
         while True:

@@ -24,8 +24,10 @@ def run(settings: ServerSettings, model: dict, voices: Voices) -> None:
 
     talker = load(**model)
     talker.finder()  # load the face network now, not while the first client waits
+    application = build_application(talker, settings, voices)
+    application.state.sessions.load()
     listen(
-        build_application(talker, settings, voices),
+        application,
         settings.host,
         settings.port,
         http=TimedHeaders,

@@ -11,14 +11,22 @@ from urllib.parse import urlsplit
 
 from anitalker.config import InputError
 from anitalker.files import existing_file
+from anitalker.runtime.cores import count_cores
 from anitalker.server.address import check_port, is_loopback
 from anitalker.server.limits import Limits
 
 TOKEN_VARIABLE = "ANITALKER_TOKEN"
 MIN_TOKEN_CHARACTERS = 16
+MAX_DRAWING_PROCESSES = 64
+CORES_PER_SESSION = 2  # a face of 256 pixels and its server take 1.4
 # What the extra `serve` brings.
 PACKAGES = ("fastapi", "uvicorn", "aiortc", "prometheus_client", "sse_starlette", "python_multipart", "websockets")
 ICE_SCHEMES = ("stun", "stuns", "turn", "turns")
+
+
+def default_sessions() -> int:
+    """How many live faces this machine draws at 15 to 25 frames a second: one on two cores."""
+    return max(1, count_cores() // CORES_PER_SESSION)
 
 
 @dataclass(frozen=True)
@@ -36,18 +44,20 @@ class ServerSettings:
 
     token: what clients send as `Authorization: Bearer`; None only on the loopback address. origins: web sites that may
     use the server beside its own test page, such as https://example.org. certificate, key: PEM files for TLS.
-    idle_seconds: a live session in which nothing was said for so long ends.
+    idle_seconds: a live session in which nothing was said for so long ends. drawing_processes: that draw the frames of
+    all live faces; 0: threads of the server do; None: by the machine.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
-    max_sessions: int = 2
+    max_sessions: int = field(default_factory=default_sessions)
     token: str | None = None
     origins: tuple[str, ...] = ()
     ice_servers: tuple[IceServer, ...] = ()
     certificate: Path | None = None
     key: Path | None = None
     idle_seconds: float = 300.0
+    drawing_processes: int | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -55,6 +65,11 @@ class ServerSettings:
             raise InputError(f"--max-sessions is {self.max_sessions}; allowed is 1 to 1000")
         if not 0 < self.idle_seconds < 1e6:
             raise InputError(f"--idle-timeout is {self.idle_seconds}; give a number of seconds above 0")
+        if self.drawing_processes is not None and not 0 <= self.drawing_processes <= MAX_DRAWING_PROCESSES:
+            raise InputError(
+                f"--drawing-processes is {self.drawing_processes}; allowed is 0 (threads of the server draw) "
+                f"to {MAX_DRAWING_PROCESSES}"
+            )
         if self.token is None and not is_loopback(self.host):
             raise InputError(
                 f"--host is {self.host!r}, which other machines reach, and there is no token; "

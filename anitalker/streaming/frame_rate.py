@@ -8,21 +8,22 @@ from anitalker.config import FPS
 PATTERNS = {FPS: (0, 1, 2, 3, 4), 20: (0, 1, 2, 3), 15: (0, 2, 4)}
 RATES = tuple(PATTERNS)  # frames per second, falling
 WINDOW_FRAMES = FPS  # of the time line, after which the rate is thought over
-LATE_LIMIT = 5  # late frames in a window, from which on the rate falls
+LATE_LIMIT, SLOW_WINDOWS = 5, 2  # late frames in each of so many windows in a row let the rate fall
+VERY_LATE_LIMIT = 10  # late frames in one window, which do so at once
 MAX_LOAD = 0.9  # of the threads' time, that the next higher rate may take
-CALM_WINDOWS = 4  # in a row, before the rate rises
+CALM_WINDOWS = 2  # in a row, before the rate rises
 CALM_LATE = 2  # frames of a calm window that may be late all the same
 
 
 class FrameRate:
-    """Chooses the rate. It falls at once when frames come late, and rises after a while in which there was time.
+    """Chooses the rate. It falls when frames keep coming late, and rises after a while in which there was time.
 
     threads: that share the work.
     """
 
     def __init__(self, threads: int = 1) -> None:
         self.rate, self.threads = RATES[0], threads
-        self._late = self._count = self._calm = 0
+        self._late = self._count = self._calm = self._slow = 0
         self._motion = self._drawing = 0.0  # seconds of work in this window
 
     def draws(self, index: int) -> bool:
@@ -33,11 +34,13 @@ class FrameRate:
         """Note what a frame of the time line cost; 0 where it was not drawn. Returns whether the rate changed."""
         self._motion, self._drawing = self._motion + motion_seconds, self._drawing + drawing_seconds
         self._late, self._count = self._late + is_late, self._count + 1
-        if self._late >= LATE_LIMIT and self.rate != RATES[-1]:
+        place, is_over = RATES.index(self.rate), self._count == WINDOW_FRAMES
+        if is_over:
+            self._slow = self._slow + 1 if self._late >= LATE_LIMIT else 0
+        if self.rate != RATES[-1] and (self._late >= VERY_LATE_LIMIT or self._slow >= SLOW_WINDOWS):
             return self._change(1)
-        if self._count < WINDOW_FRAMES:
+        if not is_over:
             return False
-        place = RATES.index(self.rate)
         if place and self._late <= CALM_LATE:
             higher = self._motion + self._drawing * RATES[place - 1] / self.rate
             self._calm = self._calm + 1 if higher < MAX_LOAD * self.threads * WINDOW_FRAMES / FPS else 0
@@ -50,6 +53,7 @@ class FrameRate:
 
     def _change(self, step: int) -> bool:
         self.rate, self._calm = RATES[RATES.index(self.rate) + step], 0
+        self._slow = 0
         self._begin_window()
         return True
 

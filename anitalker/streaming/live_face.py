@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty, Full, Queue, SimpleQueue
 
 import numpy as np
@@ -25,6 +25,8 @@ from anitalker.runtime.smoothstep import smoothstep
 from anitalker.streaming.features import CONTEXT_SAMPLES
 from anitalker.streaming.frame_rate import FrameRate
 from anitalker.streaming.live_drawing import FrameDrawer, PendingFrame, drawing_threads, thread_pool
+from anitalker.streaming.live_networks import FaceNetworks, FrameFilter
+from anitalker.streaming.live_processes import LiveProcesses
 from anitalker.streaming.nods import Nods
 from anitalker.streaming.pacing import silence
 from anitalker.streaming.speech_line import SpeechLine, is_audible
@@ -35,7 +37,7 @@ JITTER_SECONDS = 0.02  # a pause in arrival that nobody hears: speech begins so 
 MAX_LIVE_BACKLOG_SECONDS = 0.03  # of a microphone's sound, of one packet and a half; beyond it silence is left out
 SENT_AHEAD_SAMPLES = SAMPLE_RATE // 50  # of the voice, that a track may have sent before they are heard
 MAX_WAITING_SECONDS = 300.0  # of speech; more is refused
-MIN_DRAWING_SECONDS, MAX_DRAWING_SECONDS = 0.02, 0.04  # reserved for a frame, by what the machine needs for it
+MIN_DRAWING_SECONDS, MAX_DRAWING_SECONDS = 0.02, 0.035  # reserved for a frame, by what the machine needs for it
 RESERVE = 1.3  # times the measured seconds of a frame
 MAX_BEHIND_FRAMES = 25  # of speech that the networks have not seen; then they do not see it at all
 REST_FRAMES = 20  # of silence before the beginning, from which the resting lips come
@@ -72,7 +74,7 @@ class LiveFace:
     StreamingTalker; frame_filters: applied to every drawn frame (label, watermark). on_frame, on_event: called on the
     last thread with every LiveFrame, and with "turn_ended", "frame_rate", "speaking" or "idle" and a number (the frame
     rate, else 0). Without on_frame, `frames` yields. now: the clock. executor: what draws; None: threads, by the
-    machine. InputError for a model that cannot stream.
+    machine. processes: that draw for these threads. InputError for a model that cannot stream.
     """
 
     def __init__(
@@ -80,17 +82,19 @@ class LiveFace:
         talker: Talker,
         portrait: Portrait,
         options: RenderOptions = RenderOptions(),
-        frame_filters: tuple[Callable[[np.ndarray], np.ndarray], ...] = (),
+        frame_filters: tuple[FrameFilter, ...] = (),
         lookahead: int = LOOKAHEAD_FRAMES,
         on_frame: Callable[[LiveFrame], None] | None = None,
         on_event: Callable[[str, int], None] = lambda name, value: None,
         now: Callable[[], float] = time.monotonic,
         executor: Executor | None = None,
+        processes: LiveProcesses | None = None,
     ) -> None:
         workers = drawing_threads(talker.device)
         self.stream = StreamingTalker(talker, portrait, options, lookahead)
         self.line, self.frame_rate, self.nods = SpeechLine(), FrameRate(workers), Nods(options.seed)
-        self.on_frame, self._filters, self._on_event, self._now = on_frame, frame_filters, on_event, now
+        self.on_frame, self._on_event, self._now = on_frame, on_event, now
+        self._networks = (processes.open if processes else FaceNetworks)(self.stream, frame_filters)
         self._unread: Queue[LiveFrame | None] = Queue(MAX_UNREAD_FRAMES)
         self._lookahead_samples = (lookahead + 1) * SAMPLES_PER_FRAME + CONTEXT_SAMPLES
         self._fed = 0  # position up to which speech was fed to the networks
@@ -118,7 +122,7 @@ class LiveFace:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            motions = self.stream.motion(silence(REST_FRAMES * SAMPLES_PER_FRAME))
+            motions = self._networks.motion(silence(REST_FRAMES * SAMPLES_PER_FRAME))
             self._unshown = REST_FRAMES - len(motions[0])
             rest, seconds = [motion[-1:] for motion in motions], []
             moved = [motion + MOVED for motion in rest]
@@ -204,6 +208,7 @@ class LiveFace:
             if thread.is_alive() and threading.current_thread() is not thread:
                 thread.join()
         self._drawer.close()
+        self._networks.close()
 
     def __enter__(self) -> LiveFace:
         return self.start()
@@ -275,7 +280,7 @@ class LiveFace:
                 yield self._begin_frame(None, 0.0, False)
         if position <= self._fed:
             return
-        motions = self.stream.motion(self.line.read(self._fed, position - self._fed))
+        motions = self._networks.motion(self.line.read(self._fed, position - self._fed))
         self._fed, count = position, len(motions[0])
         first = min(self._unshown, count)
         self._unshown -= first
@@ -342,8 +347,4 @@ class LiveFace:
         return shaped
 
     def _draw(self, motions: list[Tensor]) -> np.ndarray:
-        options = replace(self.stream.options, batch_size=1)
-        picture = next(self.stream.talker.draw(self.stream.portrait, motions, options))
-        for apply_filter in self._filters:
-            picture = apply_filter(picture)
-        return picture
+        return self._networks.draw(motions)

@@ -55,6 +55,7 @@ class StreamingTalker:
             raise InputError("timeline is for whole recordings; a stream takes --emotion and --expression alone")
         sampled = options if options.steps else replace(options, steps=SAMPLER_STEPS)
         self.talker, self.portrait, self.options, self.late = talker, portrait, options, late
+        self.lookahead = lookahead
         self.model = model
         self.features = StreamingSpeechFeatures(model.speech, level)
         self.streams = [

@@ -40,6 +40,7 @@ def test_schedules_and_cepstra(part, tmp_path):
     agrees(part, made)
 
 
+@pytest.mark.slow
 def test_motion_of_a_short_clip():
     """Of the five, the smallest; from tensors, in a few seconds. All others, and files, are in the slow test."""
     golden = {key: array for key, array in parity.recorded("stage2_mfcc_pose_only").items() if key.startswith("T7_")}

@@ -3,12 +3,15 @@
 import threading
 from types import SimpleNamespace
 
+import pytest
+
 from anitalker.server.job_queue import JobQueue
 from app.actions import Actions
 from app.guard import SESSION_HEADER
 from tests.conftest import run_async
 
 
+@pytest.mark.slow
 def test_a_job_is_told_to_be_on_at_every_look(page):
     """A browser that lost the first word of it would never offer Cancel."""
     actions = Actions(page.models, page.sessions, JobQueue(1))

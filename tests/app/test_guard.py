@@ -220,6 +220,7 @@ def test_what_the_page_does_not_need_is_not_there(visitor, path):
     assert visitor().post(f"/gradio_api/{path}", json={}).status_code in (403, 404)
 
 
+@pytest.mark.slow
 def test_a_session_belongs_to_its_first_visitor(visitor, root):
     owner, other = visitor(), visitor()
     assert faces(owner, upload(owner, root / PICTURE), "mine").status_code == 200

@@ -84,6 +84,7 @@ def test_other_web_sites_and_large_bodies_are_refused(visitor):
     assert large.status_code == 413
 
 
+@pytest.mark.slow
 def test_a_bad_offer_is_one_line(visitor, example_portrait):
     client = visitor()
     offer = {"sdp": "nonsense", "avatar": add_avatar(client, example_portrait)}

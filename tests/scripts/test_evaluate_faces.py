@@ -55,6 +55,7 @@ def test_boxes_a_little_off_lose_the_strict_overlaps(score):
     assert made["ap50"] == 1 and made["ap75"] == 1 and made["ap50_95"] == pytest.approx(0.7)
 
 
+@pytest.mark.slow
 def test_half_of_the_faces(score):
     half = score(0.0, found=1)
     assert half["ap50"] == pytest.approx(0.5)

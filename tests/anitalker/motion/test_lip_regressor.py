@@ -4,7 +4,7 @@ import torch
 
 from anitalker.config import POSE_SIZE
 from anitalker.motion.generator import MotionGenerator
-from anitalker.motion.lip_policy import LIP_GAIN, LIP_REGRESSOR_WEIGHT
+from anitalker.motion.lip_policy import LIP_GAIN
 from anitalker.motion.lip_regressor import LipRegressor
 from anitalker.motion.windows import SamplingParams, generate_motion
 from anitalker.network_config import GeneratorConfig
@@ -26,8 +26,8 @@ def test_any_length_and_each_clip_by_itself():
     assert network(speech[:, :1]).shape == (1 + 1, 1, 20)
 
 
-def test_lips_take_their_share_of_the_regression():
-    """With temperature 0 the spoken part is the mean of both estimates, widened about the neutral face."""
+def test_lips_follow_the_regression():
+    """With temperature 0 the spoken part is the regressor's estimate, widened about the neutral face."""
     torch.manual_seed(0)
     config = GeneratorConfig(
         speech_size=11, width=32, layers=1, heads=2, speech_layers=1, lips_width=16,
@@ -42,7 +42,5 @@ def test_lips_take_their_share_of_the_regression():
         network.lips.out.bias += 2.0
     after = generate_motion(network, speech, start, torch.Generator().manual_seed(0), params)
     moved = (after - before)[15:]  # after easing out of the portrait's own code
-    torch.testing.assert_close(
-        moved[:, POSE_SIZE:], torch.full((15, 20 - POSE_SIZE), 2 * LIP_REGRESSOR_WEIGHT * LIP_GAIN), atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(moved[:, POSE_SIZE:], torch.full((15, 20 - POSE_SIZE), 2 * LIP_GAIN), atol=1e-4, rtol=0)
     torch.testing.assert_close(moved[:, :POSE_SIZE], torch.zeros(15, POSE_SIZE), atol=1e-4, rtol=0)

@@ -24,6 +24,7 @@ def photos(picture, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_photos_become_a_person(talker, photos, tmp_path):
     told = []
     target = tmp_path / "ada.safetensors"

@@ -45,6 +45,7 @@ def test_a_recording_with_credentials(clicks, tmp_path):
     assert read_credentials(signed).status == "intact" and with_credentials([signed]) == (signed,)
 
 
+@pytest.mark.slow
 def test_the_pipeline_names_them(talker, portrait, clicks, tmp_path):
     out = tmp_path / "out.mp4"
     talker.render(portrait, clicks, out, RenderOptions(steps=1, frame="crop"))

@@ -70,6 +70,7 @@ def test_a_stripped_picture_is_resolved(tmp_path, monkeypatch, example_portrait,
     assert "seed 3; this very file" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_renders_are_recorded(talker, example_portrait, clicks, tmp_path, monkeypatch):
     from anitalker.config import RenderOptions
 

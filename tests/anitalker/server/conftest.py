@@ -21,7 +21,10 @@ def settings():
     from anitalker.server.limits import Limits
     from anitalker.server.settings import ServerSettings
 
-    return ServerSettings(max_sessions=2, limits=Limits(upload_bytes=2_000_000, media_seconds=20, waiting_jobs=1))
+    # Threads draw: processes take seconds to start, and have tests of their own.
+    return ServerSettings(
+        max_sessions=2, drawing_processes=0, limits=Limits(upload_bytes=2_000_000, media_seconds=20, waiting_jobs=1)
+    )
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -84,7 +85,7 @@ def test_sessions_that_are_dropped_without_a_word_leave_nothing(server_talker, s
     monkeypatch.setattr("anitalker.server.live_sessions.LOOK_SECONDS", 0.1)
     monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.5)  # s: how soon a silent client is noticed
     monkeypatch.setattr("aioice.ice.CONSENT_FAILURES", 2)
-    app = build_application(server_talker, settings)
+    app = build_application(server_talker, replace(settings, drawing_processes=1))
     with served(app, http=TimedHeaders) as url:
         with example_portrait.open("rb") as file:
             avatar = app.state.avatars.add(file, example_portrait.name, "largest").id
@@ -141,7 +142,7 @@ def test_a_long_session_neither_grows_nor_drifts(root, example_portrait, tmp_pat
     environment.pop("ANITALKER_TOKEN", None)
     with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL) as server:
         try:
-            facts = run_async(_talk(f"http://127.0.0.1:{port}", example_portrait))
+            facts = run_async(_talk(f"http://127.0.0.1:{port}", example_portrait, server.pid))
         finally:
             server.terminate()
             server.wait(PATIENCE)
@@ -162,8 +163,10 @@ def _delays(frames):
     return [float(np.percentile(quarter, 2)) for quarter in np.array_split(arrivals - seconds, 4)]
 
 
-async def _talk(url, portrait):
-    """Say a syllable a second for SOAK_SECONDS; the arrivals and media times of frames, and the server's memory."""
+async def _talk(url, portrait, server):
+    """Say a syllable a second for SOAK_SECONDS; the arrivals and media times of frames, and the memory of the server
+    (its process number) and of the processes that draw for it."""
+    import psutil
     from aiortc import MediaStreamTrack, RTCSessionDescription
     from av import AudioFrame
 
@@ -200,11 +203,12 @@ async def _talk(url, portrait):
         answer = (await http.post("/v1/sessions", json=offer)).raise_for_status().json()
         await connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
         readers = [asyncio.create_task(read(kind)) for kind in ("audio", "video")]
-        end = time.monotonic() + SOAK_SECONDS
+        drawing, end = psutil.Process(server).children(recursive=True), time.monotonic() + SOAK_SECONDS
         while time.monotonic() < end:
             await asyncio.sleep(SOAK_SECONDS / 60)
             text = (await http.get("/metrics")).text
-            facts["memory"].append(float(re.search(r"^process_resident_memory_bytes (\S+)", text, re.MULTILINE)[1]))
+            own = float(re.search(r"^process_resident_memory_bytes (\S+)", text, re.MULTILINE)[1])
+            facts["memory"].append(own + sum(process.memory_info().rss for process in drawing))
         assert (await http.get(f"/v1/sessions/{answer['id']}")).json()["connected"]
         for task in readers:
             task.cancel()

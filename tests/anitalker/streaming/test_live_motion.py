@@ -70,8 +70,9 @@ def test_a_single_frame(network):
     assert torch.equal(run(network, torch.randn(1, 1, 7), 1)[0], torch.zeros(1, 20))
 
 
-def test_frames_at_the_end_cost_what_others_do(network):
+def test_frames_at_the_end_cost_what_others_do_without_a_lip_regressor(network):
     """A second estimate, of no speech, is kept for every window that comes up."""
+    network.lips = None
     live = LiveMotion(network, torch.zeros(1, 20), torch.Generator(), SamplingParams(steps=1), 2)
     asked, estimate = [], live.network.estimate
     live.network.estimate = lambda speech, *rest: asked.append(speech is None) or estimate(speech, *rest)
@@ -81,6 +82,14 @@ def test_frames_at_the_end_cost_what_others_do(network):
     assert not any(asked) and len(asked) == live_motion.CONTEXT_FRAMES + 6
     live.push(speech[:, :0], last=True)
     assert len(asked) - sum(asked) == speech.shape[1] - 1 and sum(asked) <= 2
+
+
+def test_a_lip_regressor_is_asked_instead_of_the_transformer(network):
+    live = LiveMotion(network, torch.zeros(1, 20), torch.Generator(), SamplingParams(steps=1), 2)
+    asked = []
+    live.network.estimate = lambda *values: asked.append(values)
+    live.push(torch.randn(1, 12, 7), last=True)
+    assert not asked and not live.unconditional_means
 
 
 @pytest.mark.slow

@@ -176,6 +176,7 @@ def test_an_error_of_the_other_thread_is_raised_here():
         next(made)
 
 
+@pytest.mark.slow
 def test_the_other_thread_waits_and_ends_with_whoever_takes():
     made = []
     stream = prefetch((made.append(k) or k for k in range(1000)), backlog=3)

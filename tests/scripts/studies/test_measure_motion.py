@@ -58,6 +58,7 @@ def test_idle_motion_beside_true_motion(prior, clips):
     assert all(most[0] < true[0] for most in sampled), "sampled motion jumps"
 
 
+@pytest.mark.slow
 def test_between_says_which_way_is_likelier(prior, clips):
     line = measure_motion.measure_between(prior, clips, pairs=20)
     assert "20 pairs of val" in line and "nan" not in line
