@@ -74,6 +74,11 @@ class LiveSessions:
         height, width = portrait.picture.shape[:2] if options.frame == "full" else crop
         session.has_marks = options.marks
         filters = frame_filters(width, height, options.label, options.marks, session.identifier, options.label_language)
+        if filters:
+            # The watermark takes its place from the first frame that it sees: the same one in all processes.
+            rest = next(self.talker.draw(portrait, [face.motion for face in portrait.faces], options))
+            for apply_filter in filters:
+                rest = apply_filter(rest)
         return LiveFace(
             self.talker,
             portrait,
