@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ class Portrait:
 
     indices: of these faces among the faces found; found: the chosen faces, in pixels of `picture`; size: to which the
     picture was reduced, as in RenderOptions; photos: crops of more pictures of each face; traits of each face, and
-    consent (who agreed): of a person file; files: that it was read from.
+    consent (who agreed): of a person file; files: that it was read from; cut_outs: kept by `scene.cut_out`.
     """
 
     picture: np.ndarray
@@ -46,6 +46,7 @@ class Portrait:
     traits: tuple[PersonTraits | None, ...] = ()
     consent: str = ""
     files: tuple[Path, ...] = ()
+    cut_outs: dict[str, Portrait] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 def read_portrait(

@@ -72,6 +72,13 @@ REGISTRY = {
         "identity verifier: whose face it is in videos to dub, and in scripts.evaluate",
         model=False,
     ),
+    "matte": Entry(
+        "matte.safetensors",
+        "",
+        "Apache-2.0",
+        "matte of a portrait, for another background",
+        model=False,
+    ),
     "sync_judge": Entry(
         "sync_judge.safetensors",
         "714be6f6efb3d30a771354cabf7edb634bef4b89390c8f4ca910694404751099",

@@ -1,0 +1,74 @@
+"""The matte network, its refinement, and the foreground's own colours."""
+
+import numpy as np
+import pytest
+import torch
+
+from anitalker.config import InputError
+from anitalker.matte.alpha import find_matte, refine
+from anitalker.matte.foreground import estimate_foreground
+from anitalker.matte.network import FIRES, FIRES_8, FIRES_16, MatteNetwork
+from anitalker.models.loading import load_matte
+from anitalker.network_config import MatteConfig
+
+
+def scene(height=96, width=128):
+    """A person of one colour before a ground of another, and the alpha between them: a soft step."""
+    columns = np.arange(width, dtype=np.float32)[None].repeat(height, 0)
+    alpha = np.clip((columns - width / 2 + 6) / 12, 0, 1)
+    front, behind = np.float32([180, 60, 40]), np.float32([20, 200, 90])
+    picture = alpha[..., None] * front + (1 - alpha[..., None]) * behind
+    return np.rint(picture).astype(np.uint8), alpha, front, behind
+
+
+@pytest.mark.parametrize("shape", [(60, 90), (256, 256), (700, 300)])
+def test_alpha_has_the_size_of_the_picture(shape):
+    torch.manual_seed(0)
+    network = MatteNetwork(MatteConfig(size=64, channels=(8, 8, 16, 16))).eval()
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    alpha = find_matte(network, picture)
+    assert alpha.shape == shape and alpha.min() >= 0 and alpha.max() <= 1
+    assert np.array_equal(alpha, find_matte(network, picture))
+
+
+def test_the_encoder_takes_the_weights_of_squeezenet():
+    network, rng, weights = MatteNetwork(MatteConfig()), np.random.default_rng(0), {}
+    weights["features.0.weight"] = rng.normal(size=(96, 3, 7, 7)).astype(np.float32)
+    weights["features.0.bias"] = np.zeros(96, np.float32)
+    for number, inputs, squeezed, outputs in (*FIRES, *FIRES_8, *FIRES_16):
+        shapes = {"squeeze": (squeezed, inputs, 1, 1)}
+        shapes |= {"expand1x1": (outputs // 2, squeezed, 1, 1), "expand3x3": (outputs // 2, squeezed, 3, 3)}
+        for name, shape in shapes.items():
+            weights[f"features.{number}.{name}.weight"] = rng.normal(size=shape).astype(np.float32)
+            weights[f"features.{number}.{name}.bias"] = np.zeros(shape[0], np.float32)
+    network.start_encoder(weights)
+    assert np.array_equal(network.entry.weight.detach(), weights["features.0.weight"])
+    assert np.array_equal(network.fires16[0].expand3x3.weight.detach(), weights["features.12.expand3x3.weight"])
+
+
+def test_edges_come_back_at_the_size_of_the_picture():
+    """A coarse matte of 32 columns, whose step is blurred, follows the picture's sharp edge."""
+    picture = np.full((128, 128, 3), 30, np.uint8)
+    picture[:, 70:] = (200, 180, 160)
+    small = picture[::4, ::4]
+    coarse = np.clip((np.arange(32, dtype=np.float32) - 15.5) / 4, 0, 1)[None].repeat(32, 0)
+    alpha = refine(picture, np.ascontiguousarray(small), coarse)
+    step = alpha[64, 71:75].mean() - alpha[64, 65:69].mean()
+    plain = coarse[16, 18] - coarse[16, 16]
+    assert alpha.shape == (128, 128) and step > 1.5 * plain
+
+
+def test_no_colour_of_the_old_background_stays():
+    picture, alpha, front, behind = scene()
+    colours = estimate_foreground(picture, alpha).astype(np.float32)
+    mixed = (alpha > 0.2) & (alpha < 0.8)
+    before = np.abs(picture[mixed] - front).mean()
+    assert before > 40 and np.abs(colours[mixed] - front).mean() < 0.2 * before
+    assert np.array_equal(colours[alpha == 1], picture[alpha == 1])
+    far = colours[:, :10].mean((0, 1))
+    assert np.abs(far - front).mean() < np.abs(far - behind).mean(), "what is hidden continues the foreground"
+
+
+def test_another_file_is_no_matte_network(untrained_model):
+    with pytest.raises(InputError, match="matte"):
+        load_matte(untrained_model)
