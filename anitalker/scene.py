@@ -49,13 +49,13 @@ def draw(
 def cut_out(model: Model, portrait: Portrait) -> Portrait:
     """Return a portrait whose picture, uint8 [H,W,4], has alpha and no colour of its background, and whose faces are
     drawn in that; made once."""
-    known = portrait.cut_outs.get(model.fingerprint)
+    known = portrait.derived.get(model.fingerprint)
     if known is None:
         alpha = find_matte(_network(model.device), portrait.picture)
         colours = estimate_foreground(portrait.picture, alpha)
         picture = np.dstack([colours, np.rint(255 * alpha).astype(np.uint8)])
         faces = tuple(model.cut_out(face, picture) for face in portrait.faces)
-        known = portrait.cut_outs[model.fingerprint] = replace(portrait, picture=picture, faces=faces)
+        known = portrait.derived[model.fingerprint] = replace(portrait, picture=picture, faces=faces)
     return known
 
 
@@ -65,12 +65,21 @@ def _network(device: torch.device) -> MatteNetwork:
 
 
 def _backgrounds(backdrop: Backdrop, portrait: Portrait, cut: Portrait) -> Iterator[np.ndarray]:
-    """Backgrounds of the portrait's size, uint8 [H,W,3], without end."""
+    """Backgrounds of the portrait's size, uint8 [H,W,3], without end. One that rests is kept: a stream asks often."""
+    key = f"background {backdrop}"
+    if key in portrait.derived:
+        return itertools.repeat(portrait.derived[key])
     height, width = portrait.picture.shape[:2]
-    if backdrop.kind != "blur":
-        return backdrop.frames(width, height)
-    blurred = blur_background(portrait.picture, cut.picture[..., 3])
-    return itertools.repeat(blurred)
+    if backdrop.kind == "blur":
+        backgrounds = itertools.repeat(blur_background(portrait.picture, cut.picture[..., 3]))
+    else:
+        backgrounds = backdrop.frames(width, height)
+        first, second = itertools.islice(backgrounds, 2)
+        if first is not second:
+            return itertools.chain((first, second), backgrounds)
+        backgrounds = itertools.repeat(first)
+    portrait.derived[key] = next(backgrounds)
+    return backgrounds
 
 
 def blur_background(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:

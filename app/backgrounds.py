@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from anitalker.config import InputError, RenderOptions, check_choice
-from anitalker.media.backdrop import WORDS, parse_background
+from anitalker.media.backdrop import WORDS, word_or_colour
 
 from .controls import FOR_PORTRAITS
 
@@ -62,7 +62,8 @@ def chosen(values: dict, read_file: Callable[[object], Path]) -> str:
     if choice != "colour":
         return choice
     colour = _css_number(str(values.get("background_colour") or DEFAULTS["background_colour"]).strip())
-    if parse_background(colour).kind != "colour":
+    known = word_or_colour(colour)
+    if known is None or known.kind != "colour":
         raise InputError(f"background colour is {colour[:20]!r}; give one such as white or #1e90ff")
     return colour
 

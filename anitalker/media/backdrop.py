@@ -5,6 +5,7 @@ Pictures are uint8 [H,W,3].
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from anitalker.config import FPS, InputError
 from anitalker.files import existing_file, shorten
 from anitalker.media.frames import frame_filters
 from anitalker.media.images import NoPicture, read_picture
-from anitalker.media.video import decode_frames, probe_pictures
+from anitalker.media.video import decode_frames, probe_pictures, read_frames
 
 WORDS = ("keep", "transparent", "blur")
 WHAT = "background"
@@ -59,10 +60,8 @@ def parse_background(text: str) -> Backdrop:
     A colour is a name of CSS, or its number, as #1e90ff. What is both a colour's name and a file is a colour.
     """
     name = text.strip()
-    if name.lower() in WORDS:
-        return Backdrop(name.lower())
-    if (colour := _colour(name)) is not None:
-        return Backdrop("colour", colour)
+    if (known := word_or_colour(name)) is not None:
+        return known
     if name and (Path(name).exists() or Path(name).suffix):
         return Backdrop("file", file=existing_file(name, WHAT))
     raise InputError(
@@ -71,14 +70,29 @@ def parse_background(text: str) -> Backdrop:
     )
 
 
+def word_or_colour(text: str) -> Backdrop | None:
+    """Return the background that a text asks for without naming a file; None where it is no word and no colour."""
+    name = text.strip()
+    if name.lower() in WORDS:
+        return Backdrop(name.lower())
+    colour = _colour(name)
+    return None if colour is None else Backdrop("colour", colour)
+
+
+def check_live(text: str) -> None:
+    """Raise InputError for a background that a stream cannot have: it has no alpha, and plays no video behind."""
+    backdrop = check_background(text)
+    if backdrop.kind == "transparent" or (backdrop.kind == "file" and not _is_picture(backdrop.file)):
+        raise InputError(f"background is {shorten(text)!r}; a stream takes keep, blur, a colour or a picture")
+
+
 def check_background(text: str) -> Backdrop:
     """Parse a background, and look at the file that it names: InputError where it shows nothing."""
     backdrop = parse_background(text)
     if backdrop.kind == "file":
-        try:
-            read_picture(backdrop.file, WHAT)
-        except NoPicture:
-            probe_pictures(backdrop.file, WHAT)
+        if not _is_picture(backdrop.file):
+            with contextlib.closing(read_frames(backdrop.file, what=WHAT)) as frames:
+                next(frames)
     return backdrop
 
 
@@ -109,6 +123,15 @@ def checkered(frame: np.ndarray) -> np.ndarray:
     rows, columns = np.ogrid[: frame.shape[0], : frame.shape[1]]
     squares = (rows // CHECKER_PIXELS + columns // CHECKER_PIXELS) % 2
     return lay_over(frame, cv2.merge([np.where(squares, 204, 255).astype(np.uint8)] * 3))
+
+
+def _is_picture(file: Path) -> bool:
+    """Whether a file is a picture, not a video; InputError for a damaged one."""
+    try:
+        read_picture(file, WHAT)
+    except NoPicture:
+        return False
+    return True
 
 
 def _colour(name: str) -> tuple[int, int, int] | None:

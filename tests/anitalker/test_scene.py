@@ -91,6 +91,7 @@ def test_a_smaller_portrait_gets_a_matte_of_its_own(talker, portrait, cut):
     assert sizes == [(256, 256, 3), (128, 128, 3)] and cut == sizes
 
 
+@pytest.mark.slow
 def test_a_marked_transparent_video(talker, portrait, cut, clicks, tmp_path):
     options = RenderOptions(background="transparent", label=True)
     facts = talker.render(portrait, clicks, tmp_path / "out.webm", options)
@@ -121,6 +122,7 @@ def test_other_devices_draw_the_same(talker, portrait, cut):
     assert difference.mean() < 1 and made[1].pixels.shape == picture.shape
 
 
+@pytest.mark.slow
 def test_the_original_has_none(original_files):
     from anitalker.models import loading
 

@@ -47,15 +47,14 @@ def test_the_encoder_takes_the_weights_of_squeezenet():
 
 
 def test_edges_come_back_at_the_size_of_the_picture():
-    """A coarse matte of 32 columns, whose step is blurred, follows the picture's sharp edge."""
-    picture = np.full((128, 128, 3), 30, np.uint8)
-    picture[:, 70:] = (200, 180, 160)
-    small = picture[::4, ::4]
-    coarse = np.clip((np.arange(32, dtype=np.float32) - 15.5) / 4, 0, 1)[None].repeat(32, 0)
-    alpha = refine(picture, np.ascontiguousarray(small), coarse)
-    step = alpha[64, 71:75].mean() - alpha[64, 65:69].mean()
-    plain = coarse[16, 18] - coarse[16, 16]
-    assert alpha.shape == (128, 128) and step > 1.5 * plain
+    """A coarse matte of 256 columns, whose step is blurred, follows the picture's sharp edge."""
+    picture = np.full((1024, 1024, 3), 30, np.uint8)
+    picture[:, 514:] = (200, 180, 160)
+    coarse = np.clip((np.arange(256, dtype=np.float32) - 126) / 5, 0, 1)[None].repeat(256, 0)
+    alpha = refine(picture, np.ascontiguousarray(picture[::4, ::4]), coarse)
+    assert alpha.shape == (1024, 1024)
+    step = alpha[512, 517] - alpha[512, 511]  # pixels of the picture: 1.5 of the network's
+    assert step > 1.5 * (coarse[0, 130] - coarse[0, 128])
 
 
 def test_no_colour_of_the_old_background_stays():
