@@ -16,6 +16,8 @@ from anitalker.runtime.transfer import to_tensor
 
 GUIDED_SHARE = 0.012  # radius of the guided filter, of the network's longer side
 GUIDED_EPSILON = 2e-4  # of brightness in 0..1: less variance than that is no edge
+ISLAND_SHARE = 0.05  # of the largest part's area: smaller ones are nobody
+HOLE_SHARE, DOUBT = 0.08, 0.04  # of the picture: larger holes stay; mean alpha of a hole that is not sure to be one
 CERTAIN = (0.03, 0.97)  # alpha below and above which becomes 0 and 1
 
 
@@ -32,7 +34,32 @@ def find_matte(network: MatteNetwork, picture: np.ndarray) -> np.ndarray:
     with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16):
         used = in_bfloat16(network) if use_bfloat16 and device.type == "cpu" else network
         coarse = torch.sigmoid(used(to_tensor(small, device)).float())[0, 0].cpu().numpy()
-    return refine(picture, small, coarse)
+    return refine(picture, small, tidy(coarse))
+
+
+def tidy(alpha: np.ndarray) -> np.ndarray:
+    """Take islands away from alpha [h,w], and fill doubtful holes, also those that are open to the lower edge alone:
+    there a portrait shows clothes, not background."""
+    alpha = alpha.copy()
+    count, numbers, facts, _ = cv2.connectedComponentsWithStats((alpha >= 0.5).astype(np.uint8))
+    areas = facts[:, cv2.CC_STAT_AREA]
+    for number in range(1, count):
+        if areas[number] < ISLAND_SHARE * areas[1:].max():
+            alpha[_around(numbers == number)] = 0
+    height, width = alpha.shape
+    count, numbers, facts, _ = cv2.connectedComponentsWithStats((alpha < 0.5).astype(np.uint8))
+    for number in range(1, count):
+        left, top, wide, _, area = facts[number]
+        hole = numbers == number
+        is_enclosed = left > 0 and left + wide < width and top > 0
+        if is_enclosed and area < HOLE_SHARE * height * width and alpha[hole].mean() > DOUBT:
+            alpha[_around(hole)] = 1
+    return alpha
+
+
+def _around(part: np.ndarray) -> np.ndarray:
+    """A part of a picture, bool [h,w], and its soft edge."""
+    return cv2.dilate(part.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
 
 
 def refine(picture: np.ndarray, small: np.ndarray, coarse: np.ndarray) -> np.ndarray:

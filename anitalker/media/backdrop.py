@@ -89,10 +89,9 @@ def check_live(text: str) -> None:
 def check_background(text: str) -> Backdrop:
     """Parse a background, and look at the file that it names: InputError where it shows nothing."""
     backdrop = parse_background(text)
-    if backdrop.kind == "file":
-        if not _is_picture(backdrop.file):
-            with contextlib.closing(read_frames(backdrop.file, what=WHAT)) as frames:
-                next(frames)
+    if backdrop.kind == "file" and not _is_picture(backdrop.file):
+        with contextlib.closing(read_frames(backdrop.file, what=WHAT)) as frames:
+            next(frames)
     return backdrop
 
 

@@ -1,11 +1,13 @@
 """Portraits with mattes, and examples made of them: as they are, or cut out and laid over other backgrounds.
 
-Mattes are 8-bit pictures `LABELS/stills/ID.png`, one per still of the data folder that has one; backgrounds are
+Mattes are 8-bit pictures `LABELS/stills/ID.png`, one per still of the data folder that has one. Portraits that show
+more of the body, to learn from, may lie beside them: `LABELS/wide/ID.jpg` with `ID.png`, of one size. Backgrounds are
 pictures without people in a folder of their own. Letters: B examples, S = 256 pixels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,9 +69,27 @@ def load_mattes(data: str | Path, labels: str | Path, split: str) -> Mattes:
         pictures.append(picture)
         alphas.append(alpha)
         foregrounds.append(estimate_foreground(picture, alpha.astype(np.float32) / 255))
+    for picture, alpha in _wide_portraits(Path(labels) / "wide") if split == "train" else ():
+        pictures.append(picture)
+        alphas.append(alpha)
+        foregrounds.append(estimate_foreground(picture, alpha.astype(np.float32) / 255))
     if not pictures:
         raise InputError(f"no still of {split} has a matte in {str(labels)!r}; make them with scripts.label_mattes")
     return Mattes(np.stack(pictures), np.stack(foregrounds), np.stack(alphas))
+
+
+def _wide_portraits(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Squares of pictures uint8 [S,S,3] and of their mattes: both ends of each, or all of a square one."""
+    for file in sorted(folder.glob("*.jpg")):
+        picture, alpha = cv2.imread(str(file), cv2.IMREAD_COLOR), cv2.imread(str(file.with_suffix(".png")), 0)
+        if picture is None or alpha is None or picture.shape[:2] != alpha.shape:
+            continue
+        scale = CROP / min(alpha.shape)
+        size = round(scale * alpha.shape[1]), round(scale * alpha.shape[0])
+        whole = np.dstack([cv2.resize(picture, size, interpolation=cv2.INTER_AREA), cv2.resize(alpha, size)])
+        ends = (whole[:CROP, :CROP], whole[-CROP:, -CROP:])
+        for part in ends if max(size) > 1.05 * CROP else ends[:1]:
+            yield cv2.cvtColor(np.ascontiguousarray(part[..., :3]), cv2.COLOR_BGR2RGB), part[..., 3]
 
 
 def load_backgrounds(folder: str | Path | None) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anitalker.config import InputError
-from anitalker.matte.alpha import find_matte, refine
+from anitalker.matte.alpha import find_matte, refine, tidy
 from anitalker.matte.foreground import estimate_foreground
 from anitalker.matte.network import FIRES, FIRES_8, FIRES_16, MatteNetwork
 from anitalker.models.loading import load_matte
@@ -44,6 +44,17 @@ def test_the_encoder_takes_the_weights_of_squeezenet():
     network.start_encoder(weights)
     assert np.array_equal(network.entry.weight.detach(), weights["features.0.weight"])
     assert np.array_equal(network.fires16[0].expand3x3.weight.detach(), weights["features.12.expand3x3.weight"])
+
+
+def test_islands_go_and_doubtful_holes_are_filled():
+    """A sure hole, as between arm and body, stays; one in dark clothes at the lower edge does not."""
+    alpha = np.zeros((100, 100), np.float32)
+    alpha[30:, 20:80] = 1
+    alpha[5:10, 5:10] = 0.9
+    alpha[50:56, 30:36], alpha[50:56, 60:66], alpha[90:, 40:50] = 0.3, 0, 0.2
+    tidied = tidy(alpha)
+    assert not tidied[:20, :15].any() and tidied[50:56, 30:36].min() == 1 and tidied[90:, 40:50].min() == 1
+    assert not tidied[51:55, 61:65].any() and np.array_equal(tidied[30:45], alpha[30:45])
 
 
 def test_edges_come_back_at_the_size_of_the_picture():
