@@ -19,7 +19,7 @@ from PIL import Image
 
 from anitalker import estimate
 from anitalker.config import CROP, FPS, SAMPLE_RATE, DubOptions, InputError, RenderOptions
-from anitalker.faces.paste import crop_place
+from anitalker.faces.crop import crop_pixels
 from anitalker.media.backdrop import checkered
 from anitalker.media.images import MAX_SIDE
 from anitalker.media.video import read_audio
@@ -197,14 +197,12 @@ class Stills:
 
 
 def draw_before(talker: Talker, portrait: Portrait, code: torch.Tensor, options: RenderOptions) -> np.ndarray:
-    """A portrait's first face with a code [1,M] before the background of the options, as far as the face's crop
-    shows: uint8 [n,m,3], at most CROP pixels a side; a checkerboard, where it is transparent."""
+    """A portrait's first face with a code [1,M] before the background of the options, uint8 [CROP,CROP,3]: its crop;
+    a checkerboard, where it is transparent."""
     first, *others = portrait.faces
     frame = next(iter(talker.draw(portrait, [code, *(face.motion for face in others)], replace(options, frame="full"))))
-    part = checkered(frame)[crop_place(first.crop)]
-    scale = min(1.0, CROP / max(part.shape[:2]))
-    size = round(scale * part.shape[1]), round(scale * part.shape[0])
-    return np.asarray(Image.fromarray(part).resize(size, Image.Resampling.BOX))
+    crop = Image.fromarray(crop_pixels(checkered(frame), first.crop))
+    return np.asarray(crop.resize((CROP, CROP), Image.Resampling.BOX))
 
 
 def moments_of(talker: Talker, face: PreparedFace) -> dict[str, torch.Tensor]:

@@ -76,7 +76,7 @@ REGISTRY = {
         "matte.safetensors",
         "",
         "Apache-2.0",
-        "matte of a portrait, for another background",
+        "mattes of portraits, for other backgrounds",
         model=False,
     ),
     "sync_judge": Entry(
