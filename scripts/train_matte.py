@@ -43,9 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         load_module(network, options.start, "matte")
     elif options.encoder:
         network.start_encoder(_read(options.encoder))
+    decoder, encoder = _groups(network)
     for part in (network.entry, network.fires4):  # edges and textures: ImageNet has taught enough of them
         part.requires_grad_(False)
-    decoder, encoder = _groups(network)
+    if not recipe.encoder_lr:
+        network.fires8.requires_grad_(False)
+        network.fires16.requires_grad_(False)
     groups = [{"params": decoder}, {"params": encoder, "lr": recipe.lr * recipe.encoder_lr}]
     optimizer = torch.optim.AdamW(groups, recipe.lr, fused=True)
     run = open_run(engine, options, recipe, {"matte": network}, optimizer, {"matte": to_dict(network.config)})
@@ -68,10 +71,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _groups(network: MatteNetwork) -> tuple[list, list]:
-    """Parameters that learn: of the decoder, and of the encoder, which has learned before."""
+    """Parameters of the decoder, and of the part of the encoder that learns; it has learned before."""
     encoder = [p for part in (network.fires8, network.fires16) for p in part.parameters()]
-    known = {id(parameter) for parameter in encoder}
-    return [p for p in network.parameters() if p.requires_grad and id(p) not in known], encoder
+    still = [p for part in (network.entry, network.fires4) for p in part.parameters()]
+    known = {id(parameter) for parameter in (*encoder, *still)}
+    return [p for p in network.parameters() if id(p) not in known], encoder
 
 
 def _read(file: str) -> dict[str, np.ndarray]:

@@ -18,23 +18,52 @@ GUIDED_SHARE = 0.012  # radius of the guided filter, of the network's longer sid
 GUIDED_EPSILON = 2e-4  # of brightness in 0..1: less variance than that is no edge
 ISLAND_SHARE = 0.05  # of the largest part's area: smaller ones are nobody
 HOLE_SHARE, DOUBT = 0.08, 0.04  # of the picture: larger holes stay; mean alpha of a hole that is not sure to be one
-CERTAIN = (0.03, 0.97)  # alpha below and above which becomes 0 and 1
+CERTAIN = (0.05, 0.95)  # alpha below and above which it is sure
+OPAQUE = (0.03, 0.97)  # alpha below and above which it becomes 0 and 1
+SECOND_SIZE = 0.6875  # of the network's size, at which it sees the picture, too
+DOUBT_SIDE, WIDE_DOUBT = 25, 0.2  # pixels; mean doubt (1 for an alpha of a half) over so many: colours begin to decide
+COLOUR_SHARE = 0.8  # of the decision, at most
+LEAST_SURE = 50  # pixels of each, or colours cannot be learned
+
+
+def find_matte(network: MatteNetwork, picture: np.ndarray) -> np.ndarray:
+    """Return the alpha of a picture, uint8 [H,W,3]: the mean of what the network sees at two sizes; where it is in
+    doubt, colours decide with it."""
+    small, coarse = _see(network, picture, network.config.size)
+    _, coarser = _see(network, picture, round(SECOND_SIZE * network.config.size))
+    coarse = (coarse + cv2.resize(coarser, coarse.shape[::-1])) / 2
+    return refine(picture, small, tidy(by_colours(small, coarse)))
 
 
 @torch.inference_mode()
-def find_matte(network: MatteNetwork, picture: np.ndarray) -> np.ndarray:
-    """Return the alpha of a picture, uint8 [H,W,3]."""
+def _see(network: MatteNetwork, picture: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture reduced, or enlarged, to a longer side of about `size` pixels, uint8 [h,w,3], and its alpha [h,w]."""
     height, width = picture.shape[:2]
-    scale = network.config.size / max(height, width)
+    scale = size / max(height, width)
     sides = [max(STRIDE, STRIDE * round(scale * side / STRIDE)) for side in (width, height)]
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(picture, sides, interpolation=method)
+    small = cv2.resize(picture, sides, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     device = next(network.parameters()).device
     use_bfloat16 = draws_in_bfloat16(device, network.config.channels[0])
     with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16):
         used = in_bfloat16(network) if use_bfloat16 and device.type == "cpu" else network
-        coarse = torch.sigmoid(used(to_tensor(small, device)).float())[0, 0].cpu().numpy()
-    return refine(picture, small, tidy(coarse))
+        logits = used(to_tensor(small, device)).float()
+    return small, torch.sigmoid(logits)[0, 0].cpu().numpy()
+
+
+def by_colours(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Let the colours of what is surely in front and behind decide where alpha [h,w] is in doubt over a wide area:
+    GrabCut (Rother et al. 2004). Thin edges, as of hair, stay. picture: uint8 [h,w,3]."""
+    wide = cv2.blur(1 - np.abs(2 * alpha - 1), (DOUBT_SIDE, DOUBT_SIDE))
+    share = np.clip(wide / WIDE_DOUBT - 1, 0, 1) * COLOUR_SHARE
+    labels = np.where(alpha >= 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    labels[alpha > CERTAIN[1]], labels[alpha < CERTAIN[0]] = cv2.GC_FGD, cv2.GC_BGD
+    if not share.any() or min((labels == sure).sum() for sure in (cv2.GC_FGD, cv2.GC_BGD)) < LEAST_SURE:
+        return alpha
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(0)  # the same picture, the same matte
+    cv2.grabCut(np.ascontiguousarray(picture[..., ::-1]), labels, None, *models, 2, cv2.GC_INIT_WITH_MASK)
+    front = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
+    return alpha + share * (cv2.GaussianBlur(front, (0, 0), 1) - alpha)
 
 
 def tidy(alpha: np.ndarray) -> np.ndarray:
@@ -74,7 +103,7 @@ def refine(picture: np.ndarray, small: np.ndarray, coarse: np.ndarray) -> np.nda
     height, width = picture.shape[:2]
     large = [cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in (slopes, offset)]
     alpha = (large[0] * (picture.astype(np.float32) / 255)).sum(-1) + large[1]
-    low, high = CERTAIN
+    low, high = OPAQUE
     return np.clip((alpha - low) / (high - low), 0, 1)
 
 

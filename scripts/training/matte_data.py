@@ -7,6 +7,7 @@ pictures without people in a folder of their own. Letters: B examples, S = 256 p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +45,21 @@ class MatteBatch:
 
 @dataclass(frozen=True)
 class Mattes:
-    """Portraits of one split: pictures and foregrounds uint8 [N,S,S,3], alpha uint8 [N,S,S]."""
+    """Portraits of one split: pictures uint8 [N,S,S,3], alpha uint8 [N,S,S]."""
 
     pictures: np.ndarray
-    foregrounds: np.ndarray
     alpha: np.ndarray
+
+    @functools.cached_property
+    def _foregrounds(self) -> dict[int, np.ndarray]:
+        return {}
+
+    def foreground(self, number: int) -> np.ndarray:
+        """The colours of one portrait, uint8 [S,S,3], without those of its background."""
+        if number not in self._foregrounds:
+            alpha = self.alpha[number].astype(np.float32) / 255
+            self._foregrounds[number] = estimate_foreground(self.pictures[number], alpha)
+        return self._foregrounds[number]
 
     def batch(self, numbers: np.ndarray) -> MatteBatch:
         """Some of them as they are."""
@@ -58,7 +69,7 @@ class Mattes:
 
 def load_mattes(data: str | Path, labels: str | Path, split: str) -> Mattes:
     """Read the stills of a split that have a matte; InputError where there is none."""
-    pictures, foregrounds, alphas = [], [], []
+    pictures, alphas = [], []
     for row, picture, _ in load_stills(data, (split,)):
         file = Path(labels) / "stills" / f"{row['id']}.png"
         if not file.is_file():
@@ -68,14 +79,12 @@ def load_mattes(data: str | Path, labels: str | Path, split: str) -> Mattes:
             raise InputError(f"{file} is no matte of {CROP}x{CROP} pixels; make it again with scripts.label_mattes")
         pictures.append(picture)
         alphas.append(alpha)
-        foregrounds.append(estimate_foreground(picture, alpha.astype(np.float32) / 255))
     for picture, alpha in _wide_portraits(Path(labels) / "wide") if split == "train" else ():
         pictures.append(picture)
         alphas.append(alpha)
-        foregrounds.append(estimate_foreground(picture, alpha.astype(np.float32) / 255))
     if not pictures:
         raise InputError(f"no still of {split} has a matte in {str(labels)!r}; make them with scripts.label_mattes")
-    return Mattes(np.stack(pictures), np.stack(foregrounds), np.stack(alphas))
+    return Mattes(np.stack(pictures), np.stack(alphas))
 
 
 def _wide_portraits(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -116,7 +125,7 @@ class MatteSampler:
     def _example(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         number = int(rng.integers(len(self.mattes.pictures)))
         kept = rng.random() < AS_THEY_ARE
-        picture = (self.mattes.pictures if kept else self.mattes.foregrounds)[number]
+        picture = self.mattes.pictures[number] if kept else self.mattes.foreground(number)
         alpha = self.mattes.alpha[number]
         if kept or alpha[0].max() > CUT:  # what lies above is not known
             place = _placement(rng, rng.uniform(1, LARGEST), cut=True)

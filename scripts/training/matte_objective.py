@@ -22,7 +22,7 @@ class MatteRecipe(Recipe):
 
     outline: float = setting(3.0, "how much more pixels along the outline count")
     pyramid: float = setting(1.0, "weight of the differences of alpha's Laplacian pyramid")
-    encoder_lr: float = setting(0.2, "learning rate of the encoder, of the decoder's")
+    encoder_lr: float = setting(0.2, "learning rate of the encoder, of the decoder's; 0: it stays as it is")
 
 
 class MatteObjective(nn.Module):

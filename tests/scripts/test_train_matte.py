@@ -75,7 +75,7 @@ def test_examples_have_the_portraits_alpha(data, labels, tmp_path):
     (tmp_path / "rooms").mkdir()
     Image.fromarray(np.full((300, 400, 3), (0, 0, 255), np.uint8)).save(tmp_path / "rooms/blue.png")
     mattes = load_mattes(data, labels, "train")
-    assert mattes.pictures.shape == mattes.foregrounds.shape == (2, 256, 256, 3)
+    assert mattes.pictures.shape == (2, 256, 256, 3) and mattes.foreground(1).shape == (256, 256, 3)
     backgrounds = load_backgrounds(tmp_path / "rooms")
     assert len(backgrounds) == 1 and tuple(backgrounds[0][0, 0]) == (0, 0, 255)
     batch = MatteSampler(mattes, backgrounds).draw(12, 3)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anitalker.config import InputError
-from anitalker.matte.alpha import find_matte, refine, tidy
+from anitalker.matte.alpha import by_colours, find_matte, refine, tidy
 from anitalker.matte.foreground import estimate_foreground
 from anitalker.matte.network import FIRES, FIRES_8, FIRES_16, MatteNetwork
 from anitalker.models.loading import load_matte
@@ -55,6 +55,18 @@ def test_islands_go_and_doubtful_holes_are_filled():
     tidied = tidy(alpha)
     assert not tidied[:20, :15].any() and tidied[50:56, 30:36].min() == 1 and tidied[90:, 40:50].min() == 1
     assert not tidied[51:55, 61:65].any() and np.array_equal(tidied[30:45], alpha[30:45])
+
+
+def test_colours_decide_where_a_wide_part_is_in_doubt():
+    """A dark coat that the network half sees becomes the person's; a thin edge of the same doubt stays as it is."""
+    rng, picture = np.random.default_rng(0), np.zeros((128, 128, 3), np.float32)
+    picture[:], picture[:, 30:98] = (190, 200, 210), (60, 40, 30)
+    picture = (picture + rng.normal(0, 6, picture.shape)).clip(0, 255).astype(np.uint8)
+    alpha = np.zeros((128, 128), np.float32)
+    alpha[:70, 30:98], alpha[70:, 30:98], alpha[:70, 29] = 1, 0.4, 0.5
+    decided = by_colours(picture, alpha)
+    assert decided[85:, 40:88].min() > 0.7 and decided[90:, :15].max() < 0.1
+    assert np.abs(decided[:40] - alpha[:40]).max() < 0.01 and np.array_equal(decided, by_colours(picture, alpha))
 
 
 def test_edges_come_back_at_the_size_of_the_picture():
