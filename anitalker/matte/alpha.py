@@ -19,7 +19,7 @@ GUIDED_EPSILON = 2e-4  # of brightness in 0..1: less variance than that is no ed
 ISLAND_SHARE = 0.05  # of the largest part's area: smaller ones are nobody
 HOLE_SHARE, DOUBT = 0.08, 0.04  # of the picture: larger holes stay; mean alpha of a hole that is not sure to be one
 CERTAIN = (0.05, 0.95)  # alpha below and above which it is sure
-OPAQUE = (0.03, 0.97)  # alpha below and above which it becomes 0 and 1
+OPAQUE = (0.1, 0.85)  # alpha below and above which it becomes 0 and 1: what is left of doubt would look like mist
 SECOND_SIZE = 0.6875  # of the network's size, at which it sees the picture, too
 DOUBT_SIDE, WIDE_DOUBT = 25, 0.2  # pixels; mean doubt (1 for an alpha of a half) over so many: colours begin to decide
 COLOUR_SHARE = 0.8  # of the decision, at most
@@ -32,7 +32,7 @@ def find_matte(network: MatteNetwork, picture: np.ndarray) -> np.ndarray:
     small, coarse = _see(network, picture, network.config.size)
     _, coarser = _see(network, picture, round(SECOND_SIZE * network.config.size))
     coarse = (coarse + cv2.resize(coarser, coarse.shape[::-1])) / 2
-    return refine(picture, small, tidy(by_colours(small, coarse)))
+    return refine(picture, small, tidy(by_colours(small, coarse), coarse))
 
 
 @torch.inference_mode()
@@ -61,15 +61,15 @@ def by_colours(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         return alpha
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)  # the same picture, the same matte
-    cv2.grabCut(np.ascontiguousarray(picture[..., ::-1]), labels, None, *models, 2, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(np.ascontiguousarray(picture[..., ::-1]), labels, (0, 0, 1, 1), *models, 2, cv2.GC_INIT_WITH_MASK)
     front = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
     return alpha + share * (cv2.GaussianBlur(front, (0, 0), 1) - alpha)
 
 
-def tidy(alpha: np.ndarray) -> np.ndarray:
+def tidy(alpha: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
     """Take islands away from alpha [h,w], and fill doubtful holes, also those that are open to the lower edge alone:
-    there a portrait shows clothes, not background."""
-    alpha = alpha.copy()
+    there a portrait shows clothes, not background. seen: alpha before colours decided, which tells the doubt."""
+    seen, alpha = alpha if seen is None else seen, alpha.copy()
     count, numbers, facts, _ = cv2.connectedComponentsWithStats((alpha >= 0.5).astype(np.uint8))
     areas = facts[:, cv2.CC_STAT_AREA]
     for number in range(1, count):
@@ -81,7 +81,7 @@ def tidy(alpha: np.ndarray) -> np.ndarray:
         left, top, wide, _, area = facts[number]
         hole = numbers == number
         is_enclosed = left > 0 and left + wide < width and top > 0
-        if is_enclosed and area < HOLE_SHARE * height * width and alpha[hole].mean() > DOUBT:
+        if is_enclosed and area < HOLE_SHARE * height * width and seen[hole].mean() > DOUBT:
             alpha[_around(hole)] = 1
     return alpha
 

@@ -74,7 +74,7 @@ REGISTRY = {
     ),
     "matte": Entry(
         "matte.safetensors",
-        "",
+        "0f7978c5ebeda9e1e535824144e8e924ceaef3fc7581f3b24ecd69b8d4778c70",
         "Apache-2.0",
         "mattes of portraits, for other backgrounds",
         model=False,
