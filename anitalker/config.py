@@ -67,6 +67,11 @@ class RenderOptions:
         1080, "the video's shorter side in pixels at most, or original: as large as the picture", 64, 4096, "pixels"
     )
     frame: str = _option("full", "full: the whole picture; crop: the 256x256 face crop", allowed=("full", "crop"))
+    background: str = _option(
+        "keep",
+        "what is behind the people: keep, transparent (webm, mov, png, webp, gif), blur, a colour (white, #1e90ff), or "
+        "the file of a picture or video",
+    )
     aspect: str = _option(
         "",
         "the video's proportions: a blurred copy of the picture fills what is around it",

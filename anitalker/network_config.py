@@ -109,6 +109,14 @@ class MouthConfig:
 
 
 @dataclass(frozen=True)
+class MatteConfig:
+    """Portrait matte: the encoder of SqueezeNet 1.0, and a decoder with skips at strides 2, 4 and 8."""
+
+    size: int = 256  # pixels of the longer side of the picture as the network sees it, a multiple of 16
+    channels: tuple[int, int, int, int] = (16, 48, 64, 96)  # of the decoder at strides 2, 4, 8 and 16
+
+
+@dataclass(frozen=True)
 class SpeechConfig:
     """Speech features at the video frame rate, without pretrained weights."""
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anitalker import driving, estimate, rendering
+from anitalker import driving, estimate, rendering, scene
 from anitalker.config import ORIGINAL_SIZE, DubOptions, InputError, RenderOptions
 from anitalker.dubbing import job
 from anitalker.dubbing.people import People
@@ -136,11 +136,8 @@ class Talker:
     def draw(
         self, portrait: Portrait, motions: list[Tensor], options: RenderOptions = RenderOptions()
     ) -> Iterator[np.ndarray]:
-        """Draw motion [T,M] of each face: frames, uint8 [H,W,3], yielded."""
-        if options.frame == "crop" and len(motions) > 1:
-            raise InputError(f"frame is crop, but {len(motions)} faces speak; choose one face, or --frame full")
-        picture = portrait.picture if options.frame == "full" else None
-        return rendering.render(self.model, portrait.faces, motions, options.batch_size, picture)
+        """Draw motion [T,M] of each face: frames, uint8 [H,W,3], of a transparent background [H,W,4], yielded."""
+        return scene.draw(self.model, portrait, motions, options)
 
     def frames(
         self, portrait: Portrait | PathLike, speech: PathLike | np.ndarray, options: RenderOptions = RenderOptions()

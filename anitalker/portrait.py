@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -34,7 +35,7 @@ class Portrait:
 
     indices: of these faces among the faces found; found: the chosen faces, in pixels of `picture`; size: to which the
     picture was reduced, as in RenderOptions; photos: crops of more pictures of each face; traits of each face, and
-    consent (who agreed): of a person file; files: that it was read from.
+    consent (who agreed): of a person file; files: that it was read from; derived: what `scene` keeps of it.
     """
 
     picture: np.ndarray
@@ -46,6 +47,7 @@ class Portrait:
     traits: tuple[PersonTraits | None, ...] = ()
     consent: str = ""
     files: tuple[Path, ...] = ()
+    derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 def read_portrait(

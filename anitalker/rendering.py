@@ -22,6 +22,7 @@ from torch import Tensor
 from anitalker.config import CROP, FPS, RenderOptions
 from anitalker.faces.paste import paste_all
 from anitalker.media.aspect import Extension
+from anitalker.media.backdrop import parse_background
 from anitalker.media.clip import Clip
 from anitalker.media.formats import check_length, check_video_output, sequence_files
 from anitalker.media.subtitles import Subtitles, read_subtitles, within
@@ -173,6 +174,7 @@ def write_video(
     extension = Extension(width, height, options.aspect, options.size) if options.aspect else None
     if extension:
         frames, width, height = map(extension, frames), extension.width, extension.height
+    alpha = parse_background(options.background).kind == "transparent"
     subtitles = None
     if options.subtitles is not None:
         cues = within(read_subtitles(options.subtitles), float(total / fps))
@@ -192,7 +194,7 @@ def write_video(
     else:
         log.warning("no marks: the law may ask for them (EU AI Act, Article 50; China's labelling rules)")
     finish = marks.finishing_step(path, generator, identifier)
-    codec, quality = form.codec_of(options.codec), options.quality
+    codec, quality = form.codec_of(options.codec, alpha), options.quality
     device, tags = model.device.type, marks.metadata_tags(identifier, options.marks)
     settings = {
         "fps": fps,
@@ -201,6 +203,7 @@ def write_video(
         "keep": keep,
         "subtitles": subtitles,
         "tags": tags,
+        "alpha": alpha,
     }
     with contextlib.ExitStack() as stack:
         if marks_sound and sound is not None:

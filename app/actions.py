@@ -215,6 +215,7 @@ class Actions(Previews):
         }
         source = sources[kind](values, session)
         options, absolute = self._render_options(values, controls.DEFAULTS), values.get("absolute") is True
+        options = replace(options, background=self._background(values, session))
         if values.get("subtitles"):
             options = replace(options, subtitles=str(self._visitor_file(values["subtitles"], session, "subtitles")))
         name, form = video_name(kind, values), outputs.parse_format(values.get("format"), options)

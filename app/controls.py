@@ -20,7 +20,7 @@ from . import expressions
 # `face` is chosen on the picture, `follow` beside the performance. Every video of the page is marked, and plays in each
 # browser. A visitor may not name files on the server.
 HIDDEN = ("face", "face_backend", "batch_size", "marks", "label_language", "quality", "codec")
-HIDDEN += ("pose", "also", "segments", "follow", "subtitles")
+HIDDEN += ("pose", "also", "segments", "follow", "subtitles", "background")
 HIDDEN += ("emotion", "expression", "timeline")
 RENDER_FIELDS = {field.name: field for field in fields(RenderOptions)}
 DUB_FIELDS = {field.name: field for field in fields(DubOptions) if field.name not in HIDDEN}

@@ -22,6 +22,7 @@ from PIL import Image
 
 from anitalker.config import FPS, SAMPLE_RATE, RenderOptions
 from anitalker.media.aspect import Extension
+from anitalker.media.backdrop import checkered
 from anitalker.provenance import marks
 from anitalker.streaming.fragmented_mp4 import FragmentWriter
 
@@ -84,11 +85,12 @@ class LiveVideo:
         return self
 
     def write(self, frame: np.ndarray) -> None:
-        """Append a frame, uint8 [H,W,3] of any size, without marks."""
+        """Append a frame, uint8 [H,W,3 or 4] of any size, without marks; before a checkerboard, if it has alpha."""
         if not self.token:
             return
         if frame.shape[:2] != (self.height, self.width):
             frame = np.asarray(Image.fromarray(frame).resize((self.width, self.height), Image.Resampling.BOX))
+        frame = checkered(frame)
         if self._extension:
             frame = self._extension(frame)
         for apply_filter in self._filters:

@@ -11,15 +11,18 @@ from gradio.components import Component
 from anitalker.config import RenderOptions, check_choice
 from anitalker.media.formats import FORMATS, SINGLE_FILES, check_options
 
+from . import backgrounds
 from .controls import FOR_PORTRAITS, build_widget
 
-DEFAULTS: dict[str, Any] = {"format": SINGLE_FILES[0], "subtitles": None}
+DEFAULTS: dict[str, Any] = {"format": SINGLE_FILES[0], "subtitles": None, **backgrounds.DEFAULTS}
 PICTURES = tuple(f".{name}" for name in SINGLE_FILES if FORMATS[f".{name}"].is_picture)  # shown as pictures
 
 
 def build(allow_no_marks: bool) -> dict[str, Component]:
     """Lay out the widgets, by the name of the parameter, with `controls.OUTPUTS`."""
     widgets: dict[str, Component] = {}
+    with gr.Group():
+        widgets |= backgrounds.build()
     with gr.Group():
         widgets["format"] = gr.Radio(
             list(SINGLE_FILES),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from anitalker.server import limits
 from anitalker.server.job_queue import JobQueue
 from anitalker.server.voices import Voices
 
-from . import components, controls, expressions
+from . import backgrounds, components, controls, expressions
 from .inputs import SKIP, Inputs, dub_options, file_data, portrait_name
 from .models import Models
 from .sessions import Session, SessionStore
@@ -62,10 +63,10 @@ class Previews(Inputs):
         try:
             file = self._portrait(values.get("portrait"), session)
             shown = {name: values.get(name) for name in (*STILL_OPTIONS, "face")}
-            options = controls.parse_options(shown)
+            options = replace(controls.parse_options(shown), background=self._background(values, session))
         except InputError:
             return SKIP if values.get("portrait") else components.still("")
-        shown["portrait"] = file
+        shown |= {"portrait": file, "background": options.background}
         changed = [name for name, value in shown.items() if session.still.get(name) != value]
         moment = changed[0] if len(changed) == 1 and changed[0] in STRENGTHS else MOMENTS[0]
         session.still, session.moment = shown, moment
@@ -84,6 +85,7 @@ class Previews(Inputs):
         session = self._session(request)
         file = self._portrait(values.get("portrait"), session)
         options = controls.parse_options({name: values.get(name) for name in SAVED_OPTIONS})
+        options = replace(options, background=self._background(values, session))
         moment = session.moment if moment is None else moment
         if moment not in MOMENTS:
             raise InputError(f"moment is {str(moment)[:20]!r}; allowed are {', '.join(MOMENTS)}")
@@ -99,6 +101,10 @@ class Previews(Inputs):
         except Exception as error:
             return components.message(components.sentence(self.message_for(error)), "bad")
         return components.saved_still(output, words)
+
+    def _background(self, values: dict, session: Session) -> str:
+        """What shall be behind the portrait. Raises InputError."""
+        return backgrounds.chosen(values, lambda file: self._visitor_file(file, session, "background"))
 
     def _seconds(self, name: str, value: Any, session: Session) -> float:
         """How long an input of that name is. Raises InputError for a file that cannot be read."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from . import components, controls, expressions
+from . import backgrounds, components, controls, expressions
 from .actions import Actions
 from .events import describe_call
 from .inputs import file_data
@@ -51,7 +51,8 @@ def connect(
 
     # A single dependency, so that the latest wins also where two widgets are moved one after the other.
     dragged = [widgets[name].input for name in (*controls.SLIDERS, *expressions.FIELDS)]
-    others = [widgets[name].change for name in (*controls.POSE, "still", "label", "portrait", "face")]
+    redrawn = (*controls.POSE, "still", "label", "portrait", "face", *backgrounds.DEFAULTS)
+    others = [widgets[name].change for name in redrawn]
     gr.on([*dragged, *others, reset.click], draw, shown, [still, saved], trigger_mode="always_last", **QUIET)
 
     async def estimate(request: gr.Request, *values: object) -> list[str]:
@@ -66,7 +67,7 @@ def connect(
 
 def _connect_saving(actions: Actions, widgets: dict[str, Any], still: gr.HTML, saved: gr.HTML) -> None:
     """Connect the button below the still, and an endpoint for programs."""
-    chosen = {name: widgets[name] for name in ("portrait", "model", *SAVED_OPTIONS)}
+    chosen = {name: widgets[name] for name in ("portrait", "model", *SAVED_OPTIONS, *backgrounds.DEFAULTS)}
 
     async def save(request: gr.Request, *values: object) -> str:
         return await actions.save_still_on_page(dict(zip(chosen, values, strict=True)), request)

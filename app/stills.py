@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from anitalker import estimate
-from anitalker.config import FPS, SAMPLE_RATE, DubOptions, InputError, RenderOptions
+from anitalker.config import CROP, FPS, SAMPLE_RATE, DubOptions, InputError, RenderOptions
+from anitalker.faces.crop import crop_pixels
+from anitalker.media.backdrop import checkered
 from anitalker.media.images import MAX_SIDE
 from anitalker.media.video import read_audio
 from anitalker.motion.subspaces import OPTION_INDICES
@@ -105,7 +108,10 @@ class Stills:
         code = prepared.moments.get(moment, face.motion)
         assert talker.model.streaming is not None
         code = moved(talker.model.streaming, code, face.motion, options)
-        frame = next(iter(talker.model.render_frames(face, code)))
+        if options.background == RenderOptions.background:
+            frame = next(iter(talker.model.render_frames(face, code)))
+        else:
+            frame = draw_before(talker, prepared.portrait, code, options)
         height, width = frame.shape[:2]
         look = (options.label, options.marks, self._identifier, options.label_language, options.label_style)
         for apply_filter in marks.frame_filters(width, height, *look):
@@ -188,6 +194,15 @@ class Stills:
         for kept in (self._prepared, self._paces):
             for key in [key for key in kept if unwanted(key)]:
                 del kept[key]
+
+
+def draw_before(talker: Talker, portrait: Portrait, code: torch.Tensor, options: RenderOptions) -> np.ndarray:
+    """A portrait's first face with a code [1,M] before the background of the options, uint8 [CROP,CROP,3]: its crop;
+    a checkerboard, where it is transparent."""
+    first, *others = portrait.faces
+    frame = next(iter(talker.draw(portrait, [code, *(face.motion for face in others)], replace(options, frame="full"))))
+    crop = Image.fromarray(crop_pixels(checkered(frame), first.crop))
+    return np.asarray(crop.resize((CROP, CROP), Image.Resampling.BOX))
 
 
 def moments_of(talker: Talker, face: PreparedFace) -> dict[str, torch.Tensor]:

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from anitalker.config import InputError
 from anitalker.files import write_whole
 from anitalker.models.lite import Networks
-from anitalker.models.loading import MODEL_PARTS, OPTIONAL_PARTS, load_face, load_model, read
+from anitalker.models.loading import MODEL_PARTS, OPTIONAL_PARTS, load_face, load_matte, load_model, read
 from anitalker.motion.generator import CONTROLS
 from anitalker.original.checkpoints import read_stage_one, read_stage_two
 from anitalker.weights.registry import sha256
@@ -36,6 +36,7 @@ from scripts.training.recipe import command
 KINDS = {
     "model": (MODEL_PARTS, ("speech",), load_model),
     "face": (("detector", "landmarks"), (), load_face),
+    "matte": (("matte",), (), load_matte),
     "stage1": (("stage1",), (), read_stage_one),
     "stage2": (("stage2",), (), read_stage_two),
 }

@@ -12,6 +12,7 @@ from anitalker.media.video import probe
 from anitalker.weights.registry import sha256
 
 FILE_OPTIONS = ("pose", "timeline", "subtitles")  # of RenderOptions: files
+PICTURES = ("portrait", "also", "background")  # a picture, or a video
 
 
 @functools.cache
@@ -27,7 +28,7 @@ def check_file(path: str, what: str) -> None:
     if what in ("portrait", "also") and is_person_file(file):
         read_person(file)
         return
-    if what in ("portrait", "also"):
+    if what in PICTURES:
         try:
             with Image.open(file):
                 return
@@ -37,9 +38,7 @@ def check_file(path: str, what: str) -> None:
     if what == "speech" and media.audio_codec is None:
         raise InputError(f"{what} has no sound: {path!r}; give a recording or a video with sound")
     if what != "speech" and media.video_codec is None:
-        raise InputError(
-            f"{what} has no pictures: {path!r}; give a {'picture' if what in ('portrait', 'also') else 'video'}"
-        )
+        raise InputError(f"{what} has no pictures: {path!r}; give a {'picture' if what in PICTURES else 'video'}")
 
 
 @functools.cache

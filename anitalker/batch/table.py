@@ -69,6 +69,8 @@ class Job:
         for name in FILE_OPTIONS:
             if name in options:
                 options[name] = hash_of(options[name])
+        if Path(self.options.background).is_absolute():
+            options["background"] = hash_of(self.options.background)
         if self.options.also:
             options["also"] = [hash_of(file) for file in self.options.also]
         source = self.source if self.kind == "text" else hash_of(self.source)
@@ -202,6 +204,8 @@ def _portrait_job(line: int, values: dict[str, Any], kind: str, folder: Path) ->
         raise InputError(f"the line gives {others[0]}, which is for dubs; leave it empty, or leave portrait empty")
     options = _options(values) | _also(values, folder)
     options |= {name: _path(folder, options[name], name) for name in FILE_OPTIONS if name in options}
+    if (folder.resolve() / str(options.get("background", ""))).is_file():
+        options["background"] = _path(folder, options["background"], "background")
     chosen = RenderOptions(**options)
     return Job(
         _id(values["id"]),

@@ -162,6 +162,13 @@ def add_picture_options(parser: Parser) -> None:
     )
     add_face_backend_option(group)
     group.add_argument(
+        "--background",
+        default=DEFAULTS["background"],
+        metavar="keep|transparent|blur|COLOUR|FILE",
+        help="what is behind the people: as it is, nothing (.webm, .mov, .webp, .gif, .png), the same out of focus, a "
+        "colour such as white or #1e90ff, a picture, or a video, which is repeated (default: %(default)s)",
+    )
+    group.add_argument(
         "--aspect",
         choices=("9:16", "1:1", "16:9"),
         default=DEFAULTS["aspect"],

@@ -96,7 +96,8 @@ def compose(picture: Tensor, layers: Layers, viewport: Viewport | None = None) -
 
 
 def compose_finely(detail: TensorDetail, layers: Layers) -> Tensor:
-    """Frames [B,3,h,w] with the portrait's detail; equal to the portrait where nothing moves.
+    """Frames [B,3,h,w] with the portrait's detail; equal to the portrait where nothing moves. Of a portrait with alpha
+    they are [B,4,h,w]: alpha goes wherever the flow takes it, since no background has to rest.
 
     `fused_compositor` draws the same in less time on processors.
     """
@@ -110,4 +111,8 @@ def compose_finely(detail: TensorDetail, layers: Layers) -> Tensor:
     warped_detail = warped_detail + (1 - DETAIL_OFFSET / 127.5)
     frames = source + warped_share * (warped - warped_detail) - covered * (source - detail.detail) + drawn
     frames += carried * warped_detail - left_out * detail.detail
-    return frames if layers.mouth is None else layers.mouth.over(frames, fine[:, :3], viewport, faded=True)
+    frames = frames if layers.mouth is None else layers.mouth.over(frames, fine[:, :3], viewport, faded=True)
+    if detail.alpha is None:
+        return frames
+    alpha, grid = detail.alpha.expand(count, -1, -1, -1), viewport.sampling_grid(flow)
+    return torch.cat([frames, F.grid_sample(alpha, grid, padding_mode="border", align_corners=False)], 1)

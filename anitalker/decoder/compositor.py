@@ -15,6 +15,7 @@ from anitalker.decoder.decoder import Layers
 from anitalker.decoder.detail import prepare_detail
 from anitalker.decoder.fused_compositor import FusedCompositor
 from anitalker.decoder.viewport import Viewport
+from anitalker.faces.crop import Crop, crop_pixels, seen_part
 from anitalker.faces.paste import Patch
 from anitalker.runtime.transfer import to_pictures
 
@@ -22,7 +23,8 @@ MAX_COMPOSED_PIXELS = 2**20  # at a time: large portraits go frame by frame
 
 
 class Compositor:
-    """Composes frames over one crop region, uint8 [h,w,3], or over the part of it that the viewport shows.
+    """Composes frames over one crop region, uint8 [h,w,3], or over the part of it that the viewport shows; with alpha,
+    [h,w,4], it moves along.
 
     fused: in one pass over 8-bit pixels; None: on processors, since torch draws faster on other devices.
     """
@@ -38,6 +40,12 @@ class Compositor:
         fused = torch.device(device).type == "cpu" if fused is None else fused
         self._composed = FusedCompositor(detail) if fused else detail.to(device)
         self.batch_size = max(1, MAX_COMPOSED_PIXELS // max(1, pixels.shape[0] * pixels.shape[1]))
+
+    @classmethod
+    def of_crop(cls, picture: np.ndarray, crop: Crop, device: torch.device | str) -> Compositor:
+        """The compositor over what is seen of a crop in its picture, uint8 [H,W,3 or 4]."""
+        seen, side = seen_part(crop), int(crop.side)
+        return cls(crop_pixels(picture, crop, seen), Viewport.around(*seen, (side, side)), device)
 
     @torch.inference_mode()
     def frames(self, layers: Layers) -> Iterator[Patch]:

@@ -32,32 +32,37 @@ class Detail:
     """A crop region, as far as it is drawn.
 
     pixels uint8 [h,w,3]; fine uint8 [2 h,2 w,4]: RGB and detail plus DETAIL_OFFSET, sharpened; detail float32 [h,w]:
-    luma less its blur, of 255.
+    luma less its blur, of 255; alpha uint8 [h,w], None: it is 255 everywhere.
     """
 
     pixels: np.ndarray
     fine: np.ndarray
     detail: np.ndarray
     viewport: Viewport
+    alpha: np.ndarray | None = None
 
     def to(self, device: torch.device | str) -> TensorDetail:
         """The same on a device."""
         detail = torch.from_numpy(self.detail).to(device)[None, None] / 127.5
-        return TensorDetail(to_tensor(self.pixels, device), to_tensor(self.fine, device), detail, self.viewport)
+        alpha = None if self.alpha is None else to_tensor(self.alpha[..., None], device)
+        return TensorDetail(to_tensor(self.pixels, device), to_tensor(self.fine, device), detail, self.viewport, alpha)
 
 
 @dataclass(frozen=True)
 class TensorDetail:
-    """source [1,3,h,w] and fine [1,4,2 h,2 w] in [-1,1], detail [1,1,h,w] in units of theirs."""
+    """source [1,3,h,w], fine [1,4,2 h,2 w] and alpha [1,1,h,w] in [-1,1], detail [1,1,h,w] in units of theirs."""
 
     source: Tensor
     fine: Tensor
     detail: Tensor
     viewport: Viewport
+    alpha: Tensor | None = None
 
 
 def prepare_detail(pixels: np.ndarray, viewport: Viewport | None = None) -> Detail:
-    """A crop region, uint8 [h,w,3], or the part of it that the viewport shows -> Detail."""
+    """A crop region, uint8 [h,w,3], or with alpha [h,w,4], or the part of it that the viewport shows -> Detail."""
+    alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[-1] == 4 else None
+    pixels = np.ascontiguousarray(pixels[..., :3])
     planes, weight = [], np.array([LUMA], np.float32)
     brightness = cv2.transform(pixels.astype(np.float32), weight).reshape(pixels.shape[:2])
     detail = brightness - _blur(brightness, 5, 1.0)
@@ -67,7 +72,7 @@ def prepare_detail(pixels: np.ndarray, viewport: Viewport | None = None) -> Deta
         finer = cv2.resize(sharpened, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_LANCZOS4)
         planes.append(cv2.addWeighted(finer, 1, finer, 0, 0, dtype=cv2.CV_8U))  # rounded and clipped
     viewport = viewport or Viewport.whole(*pixels.shape[:2])
-    return Detail(pixels, cv2.merge(planes), detail, viewport)
+    return Detail(pixels, cv2.merge(planes), detail, viewport, alpha)
 
 
 def _blur(plane: np.ndarray, size: int, sigma: float) -> np.ndarray:

@@ -59,6 +59,8 @@ class FusedCompositor:
                 _union(span, other) for span, other in zip((rows, columns), mouth.window(self.viewport), strict=True)
             )
         frame = self.detail.pixels[rows, columns].copy()
+        if self.detail.alpha is not None:
+            frame = np.dstack([frame, self.detail.alpha[rows, columns]])
         lids = [] if layers.landmark_pair is None else self._lids(layers.landmark_pair)
         (_, _, height), (left, _, width) = self.viewport.spans
         fields = _combined(fields, FINER * width, FINER * height)
@@ -91,7 +93,7 @@ class FusedCompositor:
         return slice(*(min(max(int(end) - first, 0), shown) for end in (low, high + 1)))
 
     def _compose(self, fields: np.ndarray, rows: slice, columns: slice, lids: list[Lid]) -> np.ndarray:
-        """Fields [C,t,w] of a tile, as `_combined` makes them -> its pixels, uint8 [t,w,3]; changes the fields."""
+        """Fields [C,t,w] of a tile, as `_combined` makes them -> its pixels, uint8 [t,w,3 or 4]; changes the fields."""
         x, y, share, covered, carried, kept = fields[:6]
         centre = (FINER - 1) / 2
         x += np.arange(columns.start, columns.stop, dtype=np.float32) * FINER + centre
@@ -111,6 +113,9 @@ class FusedCompositor:
             plane += np.multiply(warped[colour], share, out=warped[colour])
             plane -= covered * source
             planes.append(cv2.add(plane, source, dtype=cv2.CV_8U))  # rounded and clipped
+        if self.detail.alpha is not None:
+            x, y = (axis / FINER - centre / FINER for axis in (x, y))
+            planes.append(cv2.remap(self.detail.alpha, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
         return cv2.merge(planes)
 
     def _look(self, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
@@ -140,7 +145,7 @@ class FusedCompositor:
         change = cv2.remap(change, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         warped = self._look(*_in_pixels(sources, self.detail.fine))
         alpha = change[..., 3] * edge_weights(rows, columns, self.viewport)
-        window = frame[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        window = frame[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left, :3]
         planes = []
         for colour in range(3):
             below = window[..., colour].astype(np.float32)

@@ -15,7 +15,7 @@ COARSE_SIDE = 96  # pixels of the copy's shorter side while it is blurred: that 
 
 
 class Extension:
-    """Puts frames, uint8 [height,width,3], onto a canvas of an aspect such as `9:16`, in its middle.
+    """Puts frames, uint8 [height,width,3 or 4], onto a canvas of an aspect such as `9:16`, in its middle.
 
     The canvas is as small as the picture allows, with even sides: width and height. size: as in RenderOptions; a canvas
     whose shorter side would be longer, and the picture in it, are reduced.
@@ -46,9 +46,13 @@ class Extension:
             inner = cv2.resize(frame, self._inner, interpolation=cv2.INTER_AREA)
         else:
             inner = frame
+        (wide, high), left, top = self._inner, self._left, self._top
+        if frame.shape[-1] == 4:  # with alpha: what is around it is transparent
+            canvas = np.zeros((self.height, self.width, 4), np.uint8)
+            canvas[top : top + high, left : left + wide] = inner
+            return canvas
         copy = cv2.resize(frame[self._middle], self._coarse, interpolation=cv2.INTER_AREA)
         copy = cv2.convertScaleAbs(cv2.GaussianBlur(copy, (0, 0), BLUR_SHARE * COARSE_SIDE), alpha=BRIGHTNESS)
         canvas = cv2.resize(copy, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
-        (wide, high), left, top = self._inner, self._left, self._top
         canvas[top : top + high, left : left + wide] = inner
         return canvas

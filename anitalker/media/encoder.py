@@ -31,6 +31,10 @@ VP9 = ("-c:v", "libvpx-vp9", "-b:v", "0", "-deadline", "good", "-cpu-used", "5",
 WEBP = ("-pix_fmt", "bgra", "-c:v", "libwebp_anim", "-compression_level", "2", "-loop", "0")
 # What a GIF is made of, and PNG, quick to write.
 LOSSLESS = {"GIF": ("-pix_fmt", "bgr0", "-c:v", "ffv1"), "PNG": ("-c:v", "png", "-compression_level", "3")}
+# With alpha. A GIF's pixels are there or not; ProRes 4444 takes 16 bits of alpha, which 8 bits fill exactly.
+VP9_ALPHA = ("-pix_fmt", "yuva420p", "-auto-alt-ref", "0")
+GIF_ALPHA = ("-pix_fmt", "bgra", "-c:v", "ffv1")
+PRORES = ("-c:v", "prores_ks", "-profile:v", "4444", "-pix_fmt", "yuva444p10le", "-alpha_bits", "16", "-vendor", "apl0")
 LIST_ENCODERS = ("-hide_banner", "-encoders")
 
 
@@ -75,6 +79,11 @@ def nvenc_trial(codec: str) -> tuple[str, ...]:
 def vp9_arguments(quality: int) -> tuple[str, ...]:
     """Return the arguments for VP9, whose rate factor goes from 0 to 63."""
     return (*VP9, *(("-crf", str(round(quality * 63 / 51))) if quality else ("-lossless", "1")))
+
+
+def prores_arguments(quality: int) -> tuple[str, ...]:
+    """Return the arguments for ProRes 4444, whose quantiser is 1 at best: 17 becomes 9."""
+    return (*PRORES, "-qscale:v", str(max(1, round(quality / 2 + 0.5))))
 
 
 def webp_arguments(quality: int) -> tuple[str, ...]:

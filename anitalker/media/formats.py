@@ -15,6 +15,7 @@ from pathlib import Path
 from anitalker.config import InputError, RenderOptions
 from anitalker.files import check_output, check_output_is_no_input
 from anitalker.media import encoder
+from anitalker.media.backdrop import check_background
 from anitalker.media.subtitles import read_subtitles
 
 MAX_PIXELS = 2**28  # of all frames of a GIF or WebP: 9 seconds of 1080x1080, 41 of 512x512
@@ -22,7 +23,7 @@ SEQUENCE = re.compile(r"[^%]*%0?\d?d[^%]*\.png", re.IGNORECASE)  # name of the f
 # At 48 kHz the delay of the encoder of AAC is 21 ms: small even for players that ignore the edit list.
 AAC = ("-c:a", "aac", "-b:a", "160k", "-ar", "48000")
 OPUS = ("-c:a", "libopus", "-b:a", "128k", "-ar", "48000")
-TO_GIF = ("palettegen=stats_mode=full", "paletteuse=dither=bayer:bayer_scale=4:diff_mode=rectangle")
+TO_GIF = ("palettegen=stats_mode=full", "paletteuse=dither=bayer:bayer_scale=4:diff_mode=rectangle")  # keeps alpha
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,36 @@ class Format:
         """Whether it is made of pictures, whose metadata is that of pictures."""
         return not self.is_yuv
 
-    def video_arguments(self, device: str, codec: str, quality: int, run_ffmpeg: encoder.RunFfmpeg) -> tuple[str, ...]:
-        """Return the arguments of ffmpeg that encode frames; as for `encoder.encoder_arguments`."""
+    def video_arguments(
+        self, device: str, codec: str, quality: int, run_ffmpeg: encoder.RunFfmpeg, alpha: bool = False
+    ) -> tuple[str, ...]:
+        """Return the arguments of ffmpeg that encode frames, with alpha or without; as for
+        `encoder.encoder_arguments`."""
+        if alpha and self.name == "MOV":
+            return encoder.prores_arguments(quality)
+        if alpha and self.name == "WebM":
+            return (*encoder.vp9_arguments(quality), *encoder.VP9_ALPHA)
+        if alpha and self.name == "GIF":
+            return encoder.GIF_ALPHA
         if self.name in ("MP4", "MOV"):
             return encoder.encoder_arguments(device, run_ffmpeg, codec, quality)
         if self.name == "WebM":
             return encoder.vp9_arguments(quality)
         return encoder.webp_arguments(quality) if self.name == "WebP" else encoder.LOSSLESS[self.name]
 
-    def codec_of(self, codec: str) -> str:
-        """Return the codec of its frames where h264 or hevc is wanted; InputError for HEVC where it has another one."""
-        if self.name in ("MP4", "MOV"):
+    def codec_of(self, codec: str, alpha: bool = False) -> str:
+        """Return the codec of its frames where h264 or hevc is wanted; InputError for HEVC where it has another one,
+        and for frames with alpha where it has none for them."""
+        if alpha and self.name == "MP4":
+            raise InputError(
+                "background is transparent, but MP4 has no transparency; write a .webm, .mov, .png or .webp"
+            )
+        if self.name in ("MP4", "MOV") and not alpha:
             return codec
-        own = "vp9" if self.name == "WebM" else self.name.lower()
+        own = {"WebM": "vp9", "MOV": "prores"}.get(self.name, self.name.lower())
         if codec == "hevc":
-            raise InputError(f"codec is hevc, but {self.name} has its own; leave --codec out, or write an .mp4 or .mov")
+            what = f"transparent {self.name}" if alpha else self.name
+            raise InputError(f"codec is hevc, but {what} has its own; leave --codec out, or write an .mp4 or .mov")
         return own
 
 
@@ -88,14 +104,14 @@ def check_video_output(
         raise InputError(f"output is {str(file)!r}; a sequence of PNG needs a number in its name, e.g. frame-%04d.png")
     if form.name == "PNG" and (frames := sequence_files(file)):
         raise InputError(f"output has frames of another video: {str(frames[0])!r}; delete them, or take another folder")
-    check_output_is_no_input(file, options.subtitles, *inputs)
+    check_output_is_no_input(file, options.subtitles, options.background, *inputs)
     check_options(form, options)
     return file, form
 
 
 def check_options(form: Format, options: RenderOptions) -> None:
     """Raise InputError where a format has no place for what the options ask for, or the subtitles cannot be read."""
-    form.codec_of(options.codec)
+    form.codec_of(options.codec, check_background(options.background).kind == "transparent")
     if options.subtitles is not None:
         read_subtitles(options.subtitles)
     if options.subtitles is not None and options.subtitles_as == "track" and not form.sound:

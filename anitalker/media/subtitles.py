@@ -139,10 +139,11 @@ def _time(seconds: float, point: str) -> str:
     return f"{whole // 3_600_000:02}:{whole // 60_000 % 60:02}:{whole // 1000 % 60:02}{point}{whole % 1000:03}"
 
 
-def drawing_filter(file: Path) -> str:
-    """Return the filter of ffmpeg that draws a script, whatever the path of its file looks like."""
+def drawing_filter(file: Path, alpha: bool = False) -> str:
+    """Return the filter of ffmpeg that draws a script, whatever the path of its file looks like; alpha: opaquely onto
+    frames with alpha."""
     value = re.sub(r"([\\':])", r"\\\1", str(file))  # as the value of an option, then within a graph of filters
-    return "ass=f=" + re.sub(r"([\\'\[\],;])", r"\\\1", value)
+    return "ass=f=" + re.sub(r"([\\'\[\],;])", r"\\\1", value) + (":alpha=1" if alpha else "")
 
 
 def check_letters(cues: tuple[Cue, ...], folder: Path) -> None:
@@ -169,17 +170,18 @@ class Subtitles:
     above_label: bool = False
 
     def arguments(
-        self, folder: Path, width: int, height: int, source: int, codec: str
+        self, folder: Path, width: int, height: int, source: int, codec: str, alpha: bool = False
     ) -> tuple[list[str], list[str], str]:
         """Return what they add to a command of ffmpeg: an input, its map with the codec, and a filter.
 
-        folder: for their file; width, height: of the frames; source: number of the input; codec: of the track.
+        folder: for their file; width, height: of the frames; source: number of the input; codec: of the track; alpha:
+        whether frames have it.
         """
         if self.is_drawn:
             check_letters(self.cues, folder)
             script = folder / "subtitles.ass"
             script.write_text(script_text(self.cues, width, height, self.above_label), "utf-8")
-            return [], [], drawing_filter(script)
+            return [], [], drawing_filter(script, alpha)
         track = folder / "subtitles.srt"
         track.write_text(track_text(self.cues), "utf-8")
         return ["-f", "srt", "-i", f"file:{track}"], ["-map", f"{source}:s:0", "-c:s", codec], ""

@@ -29,7 +29,7 @@ from anitalker.media.video import (
     sound_arguments,
     start_ffmpeg,
 )
-from anitalker.media.yuv import FilmedFrame, keep_filmed
+from anitalker.media.yuv import FilmedFrame, keep_filmed, rgb_to_yuv420
 
 
 class VideoWriter:
@@ -40,7 +40,8 @@ class VideoWriter:
     file of the written one (each file of a sequence), None: the written file is final; device, codec, quality: see
     `encoder.encoder_arguments`; fps: frames per second; keep: a clip whose other audio tracks, subtitles and chapters
     are kept in an MP4, see `kept_tracks`. Where the output is shorter than the clip, give the clip with as many frames.
-    subtitles: are drawn onto the filtered frames, or become a track; tags: metadata of a video, by key.
+    subtitles: are drawn onto the filtered frames, or become a track; tags: metadata of a video, by key; alpha: frames
+    are uint8 [H,W,4], with straight alpha, which the file keeps.
     """
 
     def __init__(
@@ -59,20 +60,22 @@ class VideoWriter:
         keep: Clip | None = None,
         subtitles: Subtitles | None = None,
         tags: Mapping[str, str] = MappingProxyType({}),
+        alpha: bool = False,
     ):
         self.path, self.format = formats.check_video_output(path)
+        self._channels = 4 if alpha else 3
         sound = None if speech_path is None or not self.format.sound else sound_arguments(speech_path, 1)
         self.width, self.height = width, height
         self._filters, self._finish = filters, finish
         self.frames = 0
-        video = self.format.video_arguments(device, codec, quality, run_ffmpeg)
+        video = self.format.video_arguments(device, codec, quality, run_ffmpeg, alpha)
         self._folder = tempfile.TemporaryDirectory(prefix="anitalker-") if keep or subtitles else None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__; a pipe could fill and block)
         padding = (height % 2, width % 2) if self.format.is_yuv else (0, 0)
         self._padding = ((0, padding[0]), (0, padding[1]), (0, 0))
         rows, columns = height + padding[0], width + padding[1]
-        self._planes = np.empty((rows * 3 // 2, columns), np.uint8)
-        pixels = "yuv420p" if self.format.is_yuv else "rgb24"
+        self._planes = np.empty((rows * 3 // 2 + alpha * rows, columns), np.uint8)
+        pixels = ("yuva420p" if alpha else "yuv420p") if self.format.is_yuv else ("rgba" if alpha else "rgb24")
         raw = f"-f rawvideo -pix_fmt {pixels} -s {columns}x{rows} -r {fps} -i pipe:0"
         command = ["-y", *raw.split()]
         sounds = 1 if sound else 0
@@ -80,7 +83,7 @@ class VideoWriter:
         texts: tuple[list[str], list[str], str] = ([], [], "")
         if subtitles and self._folder:
             number, codec = 1 + sounds + kept[0].count("-i"), TRACK_CODECS.get(self.format.name, "")
-            texts = subtitles.arguments(Path(self._folder.name), columns, rows, number, codec)
+            texts = subtitles.arguments(Path(self._folder.name), columns, rows, number, codec, alpha)
         if sound and speech_path is not None:
             command += input_arguments(Path(speech_path))
         command += kept[0] + texts[0]
@@ -106,19 +109,29 @@ class VideoWriter:
         return self
 
     def write(self, frame: np.ndarray, filmed: FilmedFrame | None = None) -> None:
-        """Append one frame, uint8 [height,width,3]; filmed: the one that it was before it was changed."""
-        assert frame.shape == (self.height, self.width, 3) and frame.dtype == np.uint8, (frame.shape, frame.dtype)
+        """Append one frame, uint8 [height,width,3 or 4]; filmed: the one that it was before it was changed."""
+        shape = (self.height, self.width, self._channels)
+        assert frame.shape == shape and frame.dtype == np.uint8, (frame.shape, frame.dtype)
         for apply_filter in self._filters:
             frame = apply_filter(frame)
         if self.format.is_yuv:
             if np.any(self._padding):
                 frame = np.pad(frame, self._padding, mode="edge")
-            frame = keep_filmed(frame, filmed or FilmedFrame(frame), self._planes)
+            frame = self._to_planes(frame, filmed)
         try:
             self._stdin.write(np.ascontiguousarray(frame).data)
         except BrokenPipeError:
             raise self._failure(self._reason()) from None
         self.frames += 1
+
+    def _to_planes(self, frame: np.ndarray, filmed: FilmedFrame | None) -> np.ndarray:
+        """A padded frame as the encoder takes it: luma, chroma and, if it has one, alpha."""
+        if frame.shape[-1] == 4:
+            rows = frame.shape[0]
+            rgb_to_yuv420(np.ascontiguousarray(frame[..., :3]), self._planes[: rows * 3 // 2])
+            self._planes[rows * 3 // 2 :] = frame[..., 3]
+            return self._planes
+        return keep_filmed(frame, filmed or FilmedFrame(frame), self._planes)
 
     def __exit__(self, kind, error, trace) -> None:
         try:

@@ -196,6 +196,12 @@ class Model(Protocol[FaceT]):
         person file that was made for this model."""
         ...
 
+    def cut_out(self, subject: FaceT, picture: np.ndarray) -> FaceT:
+        """The same face in a picture with alpha, uint8 [H,W,4], which moves with it: patches have alpha, too.
+
+        InputError where the family does not know where each pixel goes."""
+        ...
+
     def read_codes(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Crops uint8 [B,256,256,3] -> motion codes [B,M] and identity codes [B,D]."""
         ...

@@ -23,8 +23,7 @@ from anitalker.decoder.mouth import MouthSynthesizer
 from anitalker.decoder.mouth_adapters import with_changes
 from anitalker.decoder.mouth_layer import PreparedMouth, draw_mouth, prepare_mouth
 from anitalker.decoder.mouth_patch import cut_patch, place_patch
-from anitalker.decoder.viewport import Viewport
-from anitalker.faces.crop import Crop, crop_face, crop_pixels, seen_part
+from anitalker.faces.crop import Crop, crop_face
 from anitalker.faces.detection import Face, FaceFinder
 from anitalker.faces.paste import Patch, crop_place
 from anitalker.models.base import FaceCheck, PersonTraits, PreparedFace, ProgressCallback
@@ -188,12 +187,14 @@ class Lite:
         mouth = None
         if synthesizer is not None:
             mouth = PreparedMouth(image, landmarks, synthesizer.encode(*(values[None] for values in mouths)))
-        seen, side = seen_part(crop), int(crop.side)
-        viewport = Viewport.around(*seen, (side, side))
-        compositor = Compositor(crop_pixels(picture, crop, seen), viewport, self.device)
+        compositor = Compositor.of_crop(picture, crop, self.device)
         resting = self.space.rest(landmarks, codes.motion)
         faces = (crop, codes, landmarks, prepared, compositor, resting, mouth)
         return LiteFace(*faces, synthesizer, generator, manner)
+
+    def cut_out(self, subject: LiteFace, picture: np.ndarray) -> LiteFace:
+        """The same face in a picture with alpha, uint8 [H,W,4], which moves with it."""
+        return replace(subject, compositor=Compositor.of_crop(picture, subject.crop, self.device))
 
     def _with_photos(
         self, codes: Codes, own: tuple[Tensor, Tensor, Tensor], photos: Sequence[Crop]

@@ -14,6 +14,7 @@ from anitalker.network_config import (
     DetectorConfig,
     GeneratorConfig,
     LandmarkConfig,
+    MatteConfig,
     MotionSpaceConfig,
     MouthConfig,
     PhoneticConfig,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from anitalker.faces.detection import FaceFinder
     from anitalker.faces.face_network import FaceNetwork
     from anitalker.faces.verifier import VerifierNetwork
+    from anitalker.matte.network import MatteNetwork
     from anitalker.models.base import Model
     from anitalker.models.lite import Networks
     from anitalker.motion.generator import MotionGenerator
@@ -234,6 +236,18 @@ def load_verifier(name: str | os.PathLike = "verifier") -> tuple[dict, VerifierN
     network = VerifierNetwork(tuple(sizes["widths"]), sizes["size"])
     fill({"verifier": network}, tensors, str(name))
     return config, network
+
+
+def load_matte(name: str | os.PathLike = "matte") -> MatteNetwork:
+    """The matte network, strictly loaded, in evaluation mode; InputError for a file of another kind."""
+    from anitalker.matte.network import MatteNetwork
+    from anitalker.runtime.uninitialised import Uninitialised
+
+    config, tensors = read(name)
+    with Uninitialised():
+        network = MatteNetwork(_config(MatteConfig, config, "matte", name))
+    fill({"matte": network}, tensors, str(name))
+    return network
 
 
 def load_prior(space: nn.Module) -> MotionPrior | None:

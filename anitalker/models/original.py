@@ -137,6 +137,8 @@ class Original:
         for name in ("emotion", "expression", "timeline"):
             if getattr(options, name):
                 raise InputError(f"--{name} needs directions of known meaning; the original has none, leave it away")
+        if options.background.strip().lower() != "keep":
+            raise InputError("--background needs a face that is warped; the original draws it anew, leave it away")
         for name in ("lips", "head", "blink"):
             if getattr(options, name) != 1:
                 raise InputError(f"--{name} needs directions of known meaning; the original has none, leave it at 1")
@@ -226,6 +228,10 @@ class Original:
         # Frame by frame on the CPU: one frame keeps all cores busy, and large batches do not fit its caches.
         for batch in motion.split(1 if motion.device.type == "cpu" else len(motion)):
             yield from to_pictures(subject.draw(batch))
+
+    def cut_out(self, subject: OriginalFace, picture: np.ndarray) -> OriginalFace:
+        """InputError: this family draws each frame anew, and nobody knows where its pixels went."""
+        raise InputError("another background needs a face that is warped; take --model lite")
 
     def render_patches(self, subject: OriginalFace, motion: Tensor) -> Iterator[Patch]:
         """Motion [B,M] -> enlarged frames as patches of the picture."""

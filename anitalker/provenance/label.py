@@ -52,7 +52,7 @@ OVERSAMPLING = 4  # of strokes, which are drawn without smoothing
 
 
 class Label:
-    """Draws the words at the lower left of frames, uint8 [height,width,3].
+    """Draws the words at the lower left of frames, uint8 [height,width,3 or 4].
 
     language: one of TEXTS. The words shrink where the frame is too narrow for them.
     """
@@ -71,6 +71,7 @@ class Label:
         height, width = self._letters.shape[:2]
         corner = labelled[-height:, :width]
         corner[:] = corner * self._under + self._letters
+        labelled[-height:, :width, 3:] = 255  # a label is never transparent
         return labelled
 
 

@@ -38,6 +38,7 @@ class LabelIcon:
         corner = labelled[self._place]
         high, wide = corner.shape[:2]
         corner[:] = (corner * self._under[:high, -wide:] + self._letters[:high, -wide:]).round()
+        corner[..., 3:] = 255  # a label is never transparent
         return labelled
 
 

@@ -50,7 +50,9 @@ class Watermarker:
         self._mark: _SignedMark | None = None
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """Return the marked frame, a new array with a PSNR of more than 42 dB."""
+        """Return the marked frame, a new array with a PSNR of more than 42 dB; alpha, if it has one, stays as it is."""
+        if frame.shape[-1] == 4:
+            return np.dstack([self(np.ascontiguousarray(frame[..., :3])), frame[..., 3]])
         if self._mark is None:
             self._mark = self._prepare(frame)
         plus, minus = self._mark

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sse_starlette import EventSourceResponse
 
 from anitalker.config import InputError, RenderOptions
+from anitalker.media.backdrop import word_or_colour
 from anitalker.server.avatars import Avatar, AvatarStore
 from anitalker.server.limits import check_marks
 from anitalker.server.videos import Video, VideoStore
@@ -91,10 +92,14 @@ def render_options(
     blink: Annotated[float, Form()] = RenderOptions.blink,
     quality: Annotated[int, Form()] = RenderOptions.quality,
     codec: Annotated[str, Form(description="h264 or hevc")] = RenderOptions.codec,
+    background: Annotated[str, Form(description="keep, blur, or a colour such as #1e90ff")] = RenderOptions.background,
     label: Annotated[bool, Form()] = RenderOptions.label,
     marks: Annotated[bool, Form(description="false only where the operator allows it")] = RenderOptions.marks,
 ) -> RenderOptions:
     """The options of a video, as the command line has them."""
+    known = word_or_colour(background)
+    if known is None or known.kind == "transparent":  # a client names no files of the server
+        raise InputError(f"background is {background[:50]!r}; allowed are keep, blur, and a colour such as #1e90ff")
     return RenderOptions(
         seed=seed,
         size=size,
@@ -105,6 +110,7 @@ def render_options(
         blink=blink,
         quality=quality,
         codec=codec,
+        background=background,
         label=label,
         marks=marks,
     )

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from anitalker.config import InputError, RenderOptions
+from anitalker.media.backdrop import check_live
 from anitalker.pipeline import Portrait, Talker
 from anitalker.streaming.features import StreamingSpeechFeatures
 from anitalker.streaming.live_motion import LiveMotion
@@ -53,6 +54,7 @@ class StreamingTalker:
         talker.model.check(options)
         if options.timeline is not None:
             raise InputError("timeline is for whole recordings; a stream takes --emotion and --expression alone")
+        check_live(options.background)
         sampled = options if options.steps else replace(options, steps=SAMPLER_STEPS)
         self.talker, self.portrait, self.options, self.late = talker, portrait, options, late
         self.lookahead = lookahead

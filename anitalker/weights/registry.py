@@ -72,6 +72,13 @@ REGISTRY = {
         "identity verifier: whose face it is in videos to dub, and in scripts.evaluate",
         model=False,
     ),
+    "matte": Entry(
+        "matte.safetensors",
+        "0f7978c5ebeda9e1e535824144e8e924ceaef3fc7581f3b24ecd69b8d4778c70",
+        "Apache-2.0",
+        "mattes of portraits, for other backgrounds",
+        model=False,
+    ),
     "sync_judge": Entry(
         "sync_judge.safetensors",
         "714be6f6efb3d30a771354cabf7edb634bef4b89390c8f4ca910694404751099",

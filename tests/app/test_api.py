@@ -325,6 +325,11 @@ def test_formats_aspect_subtitles_and_a_loop(page, client, found_talker, example
     [
         ({"format": "avi"}, "format is 'avi'; allowed are mp4, mov, webm, gif, webp"),
         ({"aspect": "4:3"}, "aspect is '4:3'; allowed are 9:16, 1:1, 16:9"),
+        ({"background": "/etc/passwd"}, "allowed are keep, transparent, blur, colour, file"),
+        ({"background": "file"}, "background is file, but there is none; give a picture or a video"),
+        ({"background": "file", "background_file": "clicks"}, "background"),
+        ({"background": "colour", "background_colour": "bluish"}, "background colour is .bluish."),
+        ({"background": "transparent"}, "MP4 has no transparency; write a .webm"),
         ({"subtitles": "clicks"}, "ends in .srt"),
     ],
 )

@@ -45,6 +45,35 @@ def test_each_slider_and_angle_changes_the_still(stills, example_portrait):
 
 
 @pytest.mark.slow
+def test_a_still_shows_the_background(stills, example_portrait, tmp_path, monkeypatch):
+    """A colour behind the head, a checkerboard where it is transparent; a saved one keeps alpha and its marks."""
+    from PIL import Image
+
+    from anitalker import scene
+    from anitalker.provenance.verify import verify
+
+    def left_half(network, picture):
+        alpha = np.zeros(picture.shape[:2], np.float32)
+        alpha[:, : picture.shape[1] // 2] = 1
+        return alpha
+
+    monkeypatch.setattr(scene, "find_matte", left_half)
+    monkeypatch.setattr(scene, "_network", lambda device: None)
+    plain = draw(stills, example_portrait)
+    blue = draw(stills, example_portrait, background="#0000ff")
+    assert blue.shape == plain.shape == (256, 256, 3)
+    assert np.abs(blue[60:200, 220:] - (0, 0, 255)).mean() < 12
+    assert np.abs(blue[60:200, :60] - plain[60:200, :60]).mean() < 12
+    checks = draw(stills, example_portrait, background="transparent")[60:200, 220:]
+    assert checks.min() + 20 > 200 and checks.std() > 15
+    output = tmp_path / "still.png"
+    size = stills.save(example_portrait, RenderOptions(background="transparent"), "rest", None, output).result()
+    with Image.open(output) as picture:
+        assert picture.mode == "RGBA" and picture.size == size[::-1]
+    assert verify(output)["state"] == "intact"
+
+
+@pytest.mark.slow
 def test_a_saved_still_has_the_size_of_the_video_and_its_marks(stills, example_portrait, pair, tmp_path):
     from PIL import Image
 

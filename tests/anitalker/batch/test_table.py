@@ -221,6 +221,21 @@ def test_subtitles_and_aspect(place):
     assert "aspect is '4:3'; allowed are 9:16, 1:1, 16:9" in one(place, aspect="4:3")[1][0].reason
 
 
+def test_backgrounds(place):
+    """Words and colours stay; a file's path is relative to the table, and the fingerprint follows its contents."""
+    assert one(place, background="#00ff00")[0][0].options.background == "#00ff00"
+    (place / "beach.webp").write_bytes((place / "p.webp").read_bytes())
+    job = one(place, background="beach.webp")[0][0]
+    assert job.options.background == str(place.resolve() / "beach.webp")
+    before = job.fingerprint("m")
+    (place / "beach.webp").write_bytes((place / "p.webp").read_bytes() + b" ")
+    assert one(place, background="beach.webp")[0][0].fingerprint("m") != before
+    assert one(place, background="transparent", format="webm")[0][0].output_name == "a.webm"
+    assert "MP4 has no transparency" in one(place, background="transparent")[1][0].reason
+    assert "background is 'blurry'; allowed are keep" in one(place, background="blurry")[1][0].reason
+    assert "background" in one(place, background="s.wav")[1][0].reason
+
+
 def test_formats(place):
     """The name of the output follows; the fingerprint of an MP4 stays what it was."""
     job = one(place, format=".GIF")[0][0]

@@ -123,6 +123,11 @@ def test_a_file_that_is_no_picture_is_refused_by_its_own_name(client):
         ({"text": "Hello", "voice": "/etc/passwd.onnx"}, "voice files"),
         ({"text": "Hello", "lips": "3"}, "lips is 3.0; allowed is 0 to 2"),
         ({"text": "Hello", "size": "nan"}, "size is 'nan'"),
+        (
+            {"text": "Hello", "background": "/etc/hosts"},
+            "background is '/etc/hosts'; allowed are keep",
+        ),
+        ({"text": "Hello", "background": "transparent"}, "allowed are keep, blur, and a colour"),
         ({"text": "Hello", "marks": "false"}, "marks cannot be left out here"),
     ],
 )

@@ -259,3 +259,17 @@ def _spoken(arrived):
     """A piece is there when it has been spoken, 20 ms after it began."""
     time.sleep(PIECE_SAMPLES / 16_000)
     yield from pace_realtime(arrived)
+
+
+def test_backgrounds_of_a_stream(talker, example_portrait, monkeypatch):
+    """One that rests is made once; alpha and videos have no place in a stream."""
+    from anitalker import scene
+
+    monkeypatch.setattr(scene, "find_matte", lambda network, picture: np.zeros(picture.shape[:2], np.float32))
+    monkeypatch.setattr(scene, "_network", lambda device: None)
+    portrait = talker.portrait(example_portrait)
+    stream = StreamingTalker(talker, portrait, RenderOptions(background="#00ff00"))
+    frames = list(stream.push(np.zeros(16_000, np.float32), last=True))
+    assert len(frames) == 25 and all(np.all(frame == (0, 255, 0)) for frame in frames)
+    with pytest.raises(InputError, match="background is 'transparent'; a stream takes keep, blur, a colour"):
+        StreamingTalker(talker, portrait, RenderOptions(background="transparent"))
