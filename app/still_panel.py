@@ -51,7 +51,7 @@ def connect(
 
     # A single dependency, so that the latest wins also where two widgets are moved one after the other.
     dragged = [widgets[name].input for name in (*controls.SLIDERS, *expressions.FIELDS)]
-    others = [widgets[name].change for name in (*controls.POSE, "still", "label", "portrait", "face")]
+    others = [widgets[name].change for name in (*controls.POSE, "gaze", "still", "label", "portrait", "face")]
     gr.on([*dragged, *others, reset.click], draw, shown, [still, saved], trigger_mode="always_last", **QUIET)
 
     async def estimate(request: gr.Request, *values: object) -> list[str]:

@@ -137,6 +137,8 @@ class Original:
         for name in ("emotion", "expression", "timeline"):
             if getattr(options, name):
                 raise InputError(f"--{name} needs directions of known meaning; the original has none, leave it away")
+        if options.gaze not in ("natural", "portrait"):
+            raise InputError(f"--gaze {options.gaze} needs eyes that are drawn; the original has none, leave it away")
         for name in ("lips", "head", "blink"):
             if getattr(options, name) != 1:
                 raise InputError(f"--{name} needs directions of known meaning; the original has none, leave it at 1")
