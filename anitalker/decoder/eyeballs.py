@@ -29,7 +29,11 @@ from anitalker.runtime.smoothstep import smoothstep
 # In iris radii (5.85 mm in adults): from the centre of the ball to the plane of the iris; the ball's centre less the
 # middle of its corners, inward, downward and backward.
 ORBIT = 1.76
-BALL = (-0.17, -0.32, 0.87)
+BALL = (-0.18, -0.33, 0.88)
+# Of the head's pitch, by which the eyeballs seem to turn: in stills the iris follows it by .2 to .3 of its radius a
+# radian, yaw by .9. Noise of the pitch explains a part of that; lids and corners go along with the rest.
+PITCH_SHARE = 0.57
+UP = (1.0, -1.0)  # signs of directions to the right and up, in a picture
 OWN_GAZE = (0.07, 0.16)  # radians: a portrait that looks so near to the camera is taken to look into it; beyond, not
 LID_SHARES = (0.75, 0.3)  # of an iris' way up or down that the upper and the lower lid go with it
 SHUT = (0.25, 0.6)  # of the portrait's opening: lids that shut do not follow the iris
@@ -51,23 +55,35 @@ class EyeGeometry:
 
 def eye_geometry(places: IrisPlaces, landmarks: Tensor, pose: Tensor) -> EyeGeometry:
     """Irises of a portrait, its landmarks [1,N,3] in crop widths and pose [1,6] -> its eyes' geometry."""
-    corner, axes = eye_axes(landmarks[..., :2])
-    middle = corner + axes[:, :, 0] / 2
-    iris = corner + (places.centre[:, :, None] @ axes).squeeze(2) - middle  # [1,E,2], in crop widths
-    scale, turn = pose[:, 5].exp(), rotation(pose[:, :3])
-    radius = (places.radius * axes[:, :, 0].norm(dim=-1)).mean(1) / scale  # [1], in face heights
-    usual = radius[:, None, None] * _usual_balls(landmarks)
-    seen = (usual @ turn.mT)[..., :2] * scale[:, None, None]
-    orbit = ORBIT * radius
-    sight = ((iris - seen) / (orbit * scale)[:, None, None]).mean(1).clamp(-0.8, 0.8).asin()
-    away = smoothstep(sight.norm(dim=-1, keepdim=True), *OWN_GAZE)
-    own = sight * away  # down
-    beside = (orbit * scale)[:, None, None] * own.sin()[:, None]
-    centre = (iris - beside) / scale[:, None, None]
+    seen, usual, orbit = _seen(places, landmarks, pose)
+    own = read_gaze(places, landmarks, pose)
+    own = own * smoothstep(own.norm(dim=-1, keepdim=True), *OWN_GAZE)
+    turn, centre = head_turn(pose), seen - orbit[:, None, None] * own.sin()[:, None] * own.new_tensor(UP)
     # Its depth is known, and its place in the picture: the third number before the turn follows.
     depth = (usual[..., 2] - (centre @ turn[:, :2, 2:]).squeeze(-1)) / turn[:, 2, 2:]
     balls = torch.cat([centre, depth[..., None]], -1) @ turn
-    return EyeGeometry(places.centre, places.radius, balls, orbit, own * own.new_tensor([1.0, -1.0]))
+    return EyeGeometry(places.centre, places.radius, balls, orbit, own)
+
+
+def read_gaze(places: IrisPlaces, landmarks: Tensor, pose: Tensor) -> Tensor:
+    """Where B faces look, by usual eyeballs: irises, landmarks [B,N,3] in crop widths, pose [B,6] -> [B,2]."""
+    seen, usual, orbit = _seen(places, landmarks, pose)
+    balls = (usual @ head_turn(pose).mT)[..., :2]
+    return ((seen - balls) / orbit[:, None, None]).mean(1).clamp(-0.8, 0.8).asin() * seen.new_tensor(UP)
+
+
+def head_turn(pose: Tensor) -> Tensor:
+    """How eyeballs turn with a head of pose [B,6]: rotation matrices [B,3,3]."""
+    return rotation(pose[:, :3] * pose.new_tensor([1.0, PITCH_SHARE, 1.0]))
+
+
+def _seen(places: IrisPlaces, landmarks: Tensor, pose: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Irises less the middles of their corners [B,E,2], usual eyeballs [B,E,3] and orbits [B], in face heights."""
+    scale, (_, axes) = pose[:, 5].exp(), eye_axes(landmarks[..., :2])
+    iris = (places.centre[:, :, None] @ axes).squeeze(2) - axes[:, :, 0] / 2
+    radius = (places.radius * axes[:, :, 0].norm(dim=-1)).mean(1) / scale
+    usual = radius[:, None, None] * _usual_balls(landmarks)
+    return iris / scale[:, None, None], usual, ORBIT * radius
 
 
 def _usual_balls(like: Tensor) -> Tensor:
@@ -84,9 +100,8 @@ def look(eyes: EyeGeometry, portrait: Tensor, landmarks: Tensor, pose: Tensor, g
     """
     _, axes = eye_axes(landmarks[..., :2])
     square = axes[:, :, 0].square().sum(-1)
-    scale, turn = pose[:, 5].exp()[:, None, None], rotation(pose[:, :3])
-    seen = (eyes.balls @ turn.mT)[..., :2]
-    beside = eyes.orbit[:, None] * gaze[:, :2].sin() * gaze.new_tensor([1.0, -1.0])
+    scale, seen = pose[:, 5].exp()[:, None, None], (eyes.balls @ head_turn(pose).mT)[..., :2]
+    beside = eyes.orbit[:, None] * gaze[:, :2].sin() * gaze.new_tensor(UP)
     iris = axes[:, :, 0] / 2 + scale * (seen + beside[:, None])
     place = (axes @ iris[..., None]).squeeze(-1) / square[..., None]
     share, count = gaze[:, 2], len(landmarks)

@@ -1,4 +1,4 @@
-"""The course of a gaze: at the camera in speech, aside at pauses, as the options and tables say, in pieces as a whole."""
+"""A course of gaze: at the camera in speech, aside at pauses, as options and tables say, in pieces as a whole."""
 
 import itertools
 import math
