@@ -189,8 +189,9 @@ class _Lids:
 
     def __init__(self, eyes: _Eyes, a: Any, irises: Irises | None) -> None:
         self.xp = library(a)
-        # [B,E,2 (portrait, target),2 (upper, lower),K,2]
-        source_upper, source_lower, upper, lower = _curves_at(torch.as_tensor(eyes.lids).movedim(2, 1).flatten(2, 3), a)
+        curves = eyes.lids.swapaxes(1, 2)  # [B,E,2 (portrait, target),2 (upper, lower),K,2]
+        curves = curves.reshape(*curves.shape[:2], 4, *curves.shape[4:])
+        source_upper, source_lower, upper, lower = _curves_at(curves, a)
         self.lower, self.source_lower = self.xp.maximum(lower, upper), self.xp.maximum(source_lower, source_upper)
         opening = (eyes.opening[:, 1] / eyes.opening[:, 0].clip(1e-4))[..., None, None]  # of the portrait's
         self.shut = (1 - opening).clip(0, 1)
@@ -214,13 +215,19 @@ class _Lids:
         return self.source_lower - (self.lower - b) * stretch
 
 
-def _curves_at(curves: Tensor, a: Any) -> Any:
-    """n curves of each eye [B,E,n,K,2] at a [B,E,h,w]: [n,B,E,h,w], of the kind of `a`."""
+def _curves_at(curves: Any, a: Any) -> Any:
+    """n curves of each eye [B,E,n,K,2] at a [B,E,h,w]: [n,B,E,h,w], b as `_heights` gives it."""
     count = curves.shape[2]
-    places = torch.as_tensor(a).flatten(2)[:, :, None].expand(-1, -1, count, -1)
+    if not isinstance(a, Tensor):
+        knots = np.maximum.accumulate(curves[..., 0], -1)
+        heights = np.empty((count, *a.shape), np.float32)
+        for frame, eye, curve in np.ndindex(*curves.shape[:3]):
+            values = curves[frame, eye, curve, :, 1]
+            heights[curve, frame, eye] = np.interp(a[frame, eye], knots[frame, eye, curve], values)
+        return heights
+    places = a.flatten(2)[:, :, None].expand(-1, -1, count, -1)
     heights = _heights(curves.flatten(0, 2).contiguous(), places.flatten(0, 2)).view(*a.shape[:2], count, *a.shape[2:])
-    heights = heights if isinstance(a, Tensor) else heights.numpy()
-    return heights.swapaxes(0, 2).swapaxes(1, 2)
+    return heights.movedim(2, 0)
 
 
 def _slide(eyes: _Eyes, irises: Irises, a: Any, b: Any) -> tuple[Any, Any]:
@@ -232,8 +239,7 @@ def _slide(eyes: _Eyes, irises: Irises, a: Any, b: Any) -> tuple[Any, Any]:
     place = irises.place[..., None, None]  # [B,E,2,1,1]
     iris_b = _Lids(eyes, place[:, :, 0], irises).eye(place[:, :, 1])[..., 0, 0]
     across, down = slide(irises, iris_b, a, b)
-    source = torch.as_tensor(eyes.lids)[:, 0]  # [B,E,2,K,2]
-    upper, lower = _curves_at(source, a + across)
+    upper, lower = _curves_at(eyes.lids[:, 0], a + across)  # of the portrait
     return across, xp.minimum(xp.maximum(b + down, upper + IRIS_MARGIN), xp.maximum(lower, upper + IRIS_MARGIN))
 
 
