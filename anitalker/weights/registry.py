@@ -60,7 +60,7 @@ REGISTRY = {
     ),
     "iris": Entry(
         "iris.safetensors",
-        "0000000000000000000000000000000000000000000000000000000000000000",
+        "9ea66b2af35d4d530f7e51507a5377ab46590d0fb461d2ea49aafdb7bfc0af74",
         "Apache-2.0",
         "where a portrait's irises are, for --gaze",
         model=False,
