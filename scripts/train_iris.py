@@ -29,7 +29,6 @@ from scripts.training.eye_labels import EyeLabels, read_labels
 from scripts.training.recipe import Recipe, command, take_recipe, training_parser
 
 RECIPE = Recipe(steps=4000, batch=48, lr=2e-3, decay=0.998, score=500)
-OPEN = 0.09  # mean opening in eye widths from which an iris can be labelled
 CORNER_ERROR = 0.04  # eye widths: of the face network's landmarks
 STILLS = 0.3  # share of frames
 HIDDEN = 0.15  # share of patches of which a part is covered, so that the expected error means something
@@ -59,7 +58,7 @@ class EyeSampler:
 
     def __init__(self, cache: FrameCache, labels: EyeLabels) -> None:
         self.cache, self.labels = cache, labels
-        usable = labels.found & cache.good & (labels.opening.min(1) > OPEN)
+        usable = labels.usable(cache.landmarks) & cache.good
         allowed = np.array(["NC" not in row.get("licence", "") for row in cache.rows] + [True])  # the last: stills
         usable &= allowed[cache.clip]
         numbers = np.flatnonzero(usable)

@@ -125,7 +125,8 @@ def moved_eyes(irises: Irises, portrait: Tensor, contours: Tensor) -> Tensor:
     shift = (irises.place - irises.centre).norm(dim=-1) * irises.share[:, None]
     seen = smoothstep(shift * width * CROP, *SEEN_PIXELS)
     shown = (contours * seen[..., None, None]).amax(1, keepdim=True)
-    return resize(F.max_pool2d(shown, 3, 1, 1), (CROP, CROP))
+    # Narrow eyes do not fill the cells of a coarse grid.
+    return resize((2 * F.max_pool2d(shown, 3, 1, 1)).clamp(max=1), (CROP, CROP))
 
 
 def _opening(landmarks: Tensor) -> Tensor:

@@ -33,7 +33,6 @@ from anitalker.models.lite_face import LiteFace
 from anitalker.runtime.transfer import to_pictures, to_tensors
 from scripts.evaluation.metrics import interval
 from scripts.markdown import table
-from scripts.train_iris import OPEN
 from scripts.training.data import FrameCache
 from scripts.training.eye_labels import EyeLabels, Mesh, face_mesh, label, read_labels
 from scripts.training.labels import MotionLabels
@@ -111,7 +110,7 @@ class Clips:
 
     def measure(self, most: int, frames: int) -> dict[str, list[tuple[Pair, Pair]]]:
         """Iris error in eye widths and perceptual distance of eyes, of each clip, by person."""
-        seen = self.labels.found & self.cache.good & (self.labels.opening.min(1) > OPEN)
+        seen = self.labels.usable(self.cache.landmarks) & self.cache.good
         people = defaultdict(list)
         clips = [clip for clip in range(len(self.cache.rows)) if (seen & (self.cache.clip == clip)).sum() > frames]
         for clip in np.array(clips)[np.linspace(0, len(clips) - 1, min(most, len(clips))).astype(int)]:
@@ -171,7 +170,7 @@ class Stills:
 
     def measure(self, most: int) -> dict[str, list[Pair]]:
         """Angle in degrees between the gaze that was asked for and the one that is read, by condition."""
-        found = np.flatnonzero((self.cache.clip < 0) & self.labels.found & (self.labels.opening.min(1) > OPEN))
+        found = np.flatnonzero((self.cache.clip < 0) & self.labels.usable(self.cache.landmarks))
         errors = defaultdict(list)
         for number in found[np.linspace(0, len(found) - 1, min(most, len(found))).astype(int)]:
             face = prepare(self.model, self.cache, number)
@@ -185,7 +184,7 @@ class Stills:
     def _rest(self, face: LiteFace, errors: dict[str, list[Pair]]) -> None:
         still, *shown = self._draw(face, [(0, 0)], [None, *TARGETS])
         for target, frame in zip(TARGETS, shown, strict=True):
-            name = "camera" if target == (0, 0) else "10 degrees aside, up, down"
+            name = "camera" if target == (0, 0) else "10 degrees aside" if target[0] else "10 degrees up or down"
             errors[name].append(Pair(*(self._error(face, picture, face.motion, target) for picture in (still, frame))))
         self.rows.append(np.hstack([close_up(frame, face.landmarks) for frame in (face.crop.image, *shown)]))
 
@@ -211,8 +210,7 @@ class Stills:
         read = label(frame[None], self.mesh)
         if not read.found[0]:
             return float("nan")
-        landmarks = self.model.space.move(face.resting, motion).clone()
-        landmarks[:, LID_INDICES, :2] = torch.from_numpy(read.lids.reshape(1, -1, 2))
+        landmarks = self.model.space.move(face.resting, motion)  # the mesh's own corners go with the iris
         gaze = read_gaze(in_axes(read, landmarks), landmarks, motion[:, :6])
         return float(np.hypot(*(np.degrees(gaze[0].numpy()) - target)))
 

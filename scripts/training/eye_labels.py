@@ -17,12 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from anitalker.config import InputError
-from anitalker.decoder.eyelids import LID_INDICES
+from anitalker.decoder.eyelids import EYES, LID_INDICES
 from scripts.training.data import FrameCache
 from scripts.training.recipe import command
 
 FILE = "eyes.npz"
 IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))  # centre and rim, in the order of `eyelids.EYES`
+OPEN = 0.09  # mean opening in eye widths from which an iris can be labelled
+MAX_AWAY = 0.35  # eye widths from the middle of an eye's corners to its iris
 Mesh = Callable[[np.ndarray], "np.ndarray | None"]  # uint8 [256,256,3] -> points [478,2] in crop widths, None: no face
 
 
@@ -46,6 +48,14 @@ class EyeLabels:
         """The lids' mean distance in eye widths, [N,E]."""
         gap = np.linalg.norm(self.lids[:, :, 1] - self.lids[:, :, 0], axis=-1).mean(-1)
         return gap / np.maximum(self.width, 1e-6)
+
+    def usable(self, landmarks: np.ndarray) -> np.ndarray:
+        """Frames whose eyes are open, and whose irises lie in the eyes of landmarks [N,468,3], bool [N]: elsewhere the
+        mesh has looked at something other, or guessed."""
+        outer, inner = (landmarks[:, [eye[k] for eye in EYES], :2] for k in (0, 1))
+        width = np.linalg.norm(inner - outer, axis=-1)
+        away = np.linalg.norm(self.iris - (outer + inner) / 2, axis=-1) / np.maximum(width, 1e-6)
+        return self.found & (self.opening.min(1) > OPEN) & (away.max(1) < MAX_AWAY)
 
     @classmethod
     def of_points(cls, points: np.ndarray, found: np.ndarray) -> EyeLabels:

@@ -70,6 +70,9 @@ def test_labels_are_the_meshs_points(eyes):
     np.testing.assert_allclose(read.iris[[0, 2]], true.iris[[0, 2]])
     np.testing.assert_allclose(read.width[0], true.width[0])
     assert np.allclose(true.radius / true.width, RADIUS, atol=1e-4) and (true.opening > 0.05).all()
+    assert true.usable(cache.landmarks).all()
+    astray = EyeLabels(true.lids, true.iris + 0.5 * true.width[..., None], true.radius, true.found)
+    assert not astray.usable(cache.landmarks).any()
 
 
 def test_missing_labels_and_a_missing_package_are_told(cache, monkeypatch):
