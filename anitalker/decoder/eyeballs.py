@@ -29,12 +29,14 @@ from anitalker.runtime.smoothstep import smoothstep
 # In iris radii (5.85 mm in adults): from the centre of the ball to the plane of the iris; the ball's centre less the
 # middle of its corners, inward, downward and backward.
 ORBIT = 1.76
-BALL = (-0.18, -0.33, 0.88)
-# Of the head's pitch, by which the eyeballs seem to turn: in stills the iris follows it by .2 to .3 of its radius a
-# radian, yaw by .9. Noise of the pitch explains a part of that; lids and corners go along with the rest.
-PITCH_SHARE = 0.57
+BALL = (-0.065, -0.35, 0.83)
+# Of the head's pitch, by which the eyeballs seem to turn: in stills the iris follows it by .1 to .3 of its radius a
+# radian, yaw by .8. Noise of the pitch explains a part of that; lids and corners go along with the rest.
+PITCH_SHARE = 0.4
 UP = (1.0, -1.0)  # signs of directions to the right and up, in a picture
-OWN_GAZE = (0.07, 0.16)  # radians: a portrait that looks so near to the camera is taken to look into it; beyond, not
+# Radians: a portrait that looks so near to the camera is taken to look into it, and beyond not. In stills, of which most
+# do, the reading spreads by 3.3 degrees across and 2.8 up.
+OWN_GAZE = (0.1, 0.22)
 LID_SHARES = (0.75, 0.3)  # of an iris' way up or down that the upper and the lower lid go with it
 SHUT = (0.25, 0.6)  # of the portrait's opening: lids that shut do not follow the iris
 SEEN_PIXELS = (0.15, 0.6)  # of 256, that an iris or a lid has moved: below, the portrait's own eyes stay

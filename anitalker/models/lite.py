@@ -117,7 +117,7 @@ class Lite:
         occluded = () if self.prior is None else tuple(self.prior.covers.occluded_parts(appearance))
         occlusion_warnings = tuple(MESSAGES[name] for name in occluded) + shut_eyes
         landmarks = torch.tensor(crop.landmarks, device=self.device)[None]
-        if self.iris is not None and not shut_eyes and "eyes" not in occluded:
+        if finder.calibrated and self.iris is not None and not shut_eyes and "eyes" not in occluded:
             seen = self._eyes(image, landmarks, codes) if subject is None else subject.eyes
             occlusion_warnings += (IRISES_UNSEEN,) if seen is None else ()
         if self.prior is None:
