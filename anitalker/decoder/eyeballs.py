@@ -34,7 +34,7 @@ BALL = (-0.065, -0.35, 0.83)
 # radian, yaw by .8. Noise of the pitch explains a part of that; lids and corners go along with the rest.
 PITCH_SHARE = 0.4
 UP = (1.0, -1.0)  # signs of directions to the right and up, in a picture
-# Radians: a portrait that looks so near to the camera is taken to look into it, and beyond not. In stills, of which most
+# Radians: a portrait that looks so near to the camera is taken to look into it, and beyond not. In stills, where most
 # do, the reading spreads by 3.3 degrees across and 2.8 up.
 OWN_GAZE = (0.1, 0.22)
 LID_SHARES = (0.75, 0.3)  # of an iris' way up or down that the upper and the lower lid go with it

@@ -240,7 +240,8 @@ def _slide(eyes: _Eyes, irises: Irises, a: Any, b: Any) -> tuple[Any, Any]:
     iris_b = _Lids(eyes, place[:, :, 0], irises).eye(place[:, :, 1])[..., 0, 0]
     across, down = slide(irises, iris_b, a, b)
     upper, lower = _curves_at(eyes.lids[:, 0], a + across)  # of the portrait
-    return across, xp.minimum(xp.maximum(b + down, upper + IRIS_MARGIN), xp.maximum(lower, upper + IRIS_MARGIN))
+    upper = upper + IRIS_MARGIN * irises.share[:, None, None, None]
+    return across, xp.minimum(xp.maximum(b + down, upper), xp.maximum(lower, upper))
 
 
 def _grid(eyes: _Eyes, a: Any, b: Any, viewport: Viewport, slid: Any | None) -> Any:
