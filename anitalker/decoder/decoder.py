@@ -88,7 +88,8 @@ class Layers:
     def __getitem__(self, frames: slice) -> Layers:
         """The layers of some of the frames."""
         pair = None if self.landmark_pair is None else self.landmark_pair[frames]
-        mouth, look = (None if part is None else part[frames] for part in (self.mouth, self.look))
+        mouth = None if self.mouth is None else self.mouth[frames]
+        look = None if self.look is None else self.look[frames]
         return Layers(self.flow[frames], self.masks[frames], self.synthesised[frames], pair, mouth, look)
 
     @staticmethod
