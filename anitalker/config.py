@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CROP = 256  # side of the face crop in pixels
 POSE_SIZE = 6  # yaw, pitch, roll [radians], x, y [crop widths from the centre], log of the face height [crop widths]
+GAZE_SIZE = 3  # numbers that may follow a motion code: gaze to the right and up [radians], share of the way there
 LANDMARKS = 468  # MediaPipe face mesh
 LABEL_LANGUAGES = ("en", "zh", "de", "es", "fr", "it", "nl", "pl", "pt", "sv")  # of the visible label
 
@@ -23,6 +24,9 @@ EXPRESSIONS = (
     *("smile", "lip_corner_down", "mouth_stretch", "jaw_open", "brow_raise", "inner_brow_raise", "brow_lower"),
     *("lid_raise", "cheek_raise", "nose_wrinkle"),
 )
+
+GAZES = ("natural", "camera", "portrait")
+GAZE_LIMITS = {"gaze_x": 30.0, "gaze_y": 20.0}  # degrees to the right and up in the picture, and as far back
 
 
 class InputError(ValueError):
@@ -62,6 +66,11 @@ class RenderOptions:
     emotion: str = _option("", f"how the face looks, with a strength of 0 to 1 if wanted: {', '.join(EMOTIONS)}")
     expression: str = _option("", f"single expressions, each with a strength of -1 to 1: {', '.join(EXPRESSIONS)}")
     timeline: str | None = _option(None, ".csv or .json of expressions and emotions over time")
+    gaze: str = _option(
+        "natural",
+        "where the eyes look: natural (into the camera, aside for a moment at pauses), camera, portrait (as in the "
+        "portrait), or X,Y in degrees to the right and up in the picture",
+    )
     # Pixels, or ORIGINAL_SIZE. Text is accepted, too, and becomes a number.
     size: int | str = _option(
         1080, "the video's shorter side in pixels at most, or original: as large as the picture", 64, 4096, "pixels"
@@ -104,7 +113,7 @@ class RenderOptions:
             raise InputError("pose came as a file and as angles; give either --pose or --yaw/--pitch/--roll")
         if self.face not in ("largest", "all") and not str(self.face).isdigit():
             raise InputError(f"face is {self.face!r}; allowed are largest, all, or an index from `anitalker faces`")
-        _ = self.expressions  # raises InputError
+        _ = self.expressions, self.gaze_direction  # raise InputError
 
     @property
     def visible_label(self) -> str:
@@ -112,6 +121,19 @@ class RenderOptions:
         look = "icon" if self.label_style == "icon" else self.label_language
         opening = "" if self.label_seconds is None else f" for {self.label_seconds:g} s"
         return look + opening if self.label else ""
+
+    @property
+    def gaze_direction(self) -> tuple[float, float]:
+        """Where the eyes rest: degrees to the right and up in the picture, as the camera sees it; (0, 0): at it."""
+        if self.gaze in GAZES:
+            return 0.0, 0.0
+        across, comma, up = str(self.gaze).partition(",")
+        if not comma:
+            raise InputError(f"gaze is {str(self.gaze)[:50]!r}; allowed are {', '.join(GAZES)}, or X,Y in degrees")
+        angles = _number("gaze", across, "angle", "10,-5"), _number("gaze", up, "angle", "10,-5")
+        for (name, limit), angle in zip(GAZE_LIMITS.items(), angles, strict=True):
+            _range(name, angle, -limit, limit, " degrees")
+        return angles
 
     @property
     def expressions(self) -> dict[str, float]:
@@ -172,11 +194,11 @@ def _expressions(text: str) -> dict[str, float]:
     return values
 
 
-def _number(name: str, text: str) -> float:
+def _number(name: str, text: str, quantity: str = "strength", example: str = "0.5") -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"{name} has the strength {text[:20]!r}; give a number such as 0.5") from None
+        raise InputError(f"{name} has the {quantity} {text[:20]!r}; give a number such as {example}") from None
 
 
 def _check_fields(options: DataclassInstance) -> None:

@@ -117,6 +117,14 @@ class MatteConfig:
 
 
 @dataclass(frozen=True)
+class IrisConfig:
+    """Iris locator: convolutions over an eye patch, each of which halves it, then two linear layers."""
+
+    channels: tuple[int, ...] = (16, 32, 48)
+    hidden: int = 64
+
+
+@dataclass(frozen=True)
 class SpeechConfig:
     """Speech features at the video frame rate, without pretrained weights."""
 

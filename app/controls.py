@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.components import Component
 
 from anitalker.batch.table import DUB_OPTIONS
-from anitalker.config import ORIGINAL_SIZE, DubOptions, InputError, RenderOptions
+from anitalker.config import GAZES, ORIGINAL_SIZE, DubOptions, InputError, RenderOptions
 from anitalker.weights import registry
 
 from . import expressions
@@ -96,6 +96,8 @@ def build_widget(name: str) -> Component:
         return gr.Checkbox(default, **shared)
     if name == "size":
         return gr.Radio([(str(size), size) for size in SIZES], value=default, **shared)
+    if name == "gaze":  # X,Y may be typed
+        return gr.Dropdown(list(GAZES), value=default, allow_custom_value=True, **shared)
     if rule["allowed"]:
         if name == "enhance" and not can_enhance():  # the page downloads nothing
             shared |= {"interactive": False, "info": f"{help_text(name)}; not installed on this server"}
@@ -116,7 +118,8 @@ def build_sliders() -> dict[str, Component]:
         with gr.Row(elem_classes=["numbers", FOR_PORTRAITS]):
             widgets |= {name: build_widget(name) for name in POSE}
         widgets["size"] = build_widget("size")
-    return widgets | expressions.build(build_widget, FOR_PORTRAITS)
+    widgets |= expressions.build(build_widget, FOR_PORTRAITS)
+    return widgets | {"gaze": build_widget("gaze")}
 
 
 def build_widgets() -> dict[str, Component]:
@@ -124,7 +127,7 @@ def build_widgets() -> dict[str, Component]:
     widgets = {"fit": build_widget("fit")}
     with gr.Row(elem_classes=["numbers", FOR_DUBS]):
         widgets |= {name: build_widget(name) for name in DUB_NAMES if name != "fit"}
-    shown = (*NUMBERS, "size", *expressions.FIELDS, *OUTPUTS)
+    shown = (*NUMBERS, "size", "gaze", *expressions.FIELDS, *OUTPUTS)
     widgets |= {name: build_widget(name) for name in NAMES if name not in shown}
     names = [name for name in NUMBERS if name not in (*SLIDERS, *POSE)]
     for start in range(0, len(names), FIELDS_PER_ROW):

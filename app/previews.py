@@ -31,8 +31,9 @@ ESTIMATED = {  # kinds of work whose time is told before the start -> the inputs
     "dub": ("dub_recording", "dub_text", "performance"),
     "drive": ("driving",),
 }
-STILL_OPTIONS = (*controls.SLIDERS, *controls.POSE, *expressions.FIELDS, "still", "label")  # that change a still
-SAVED_OPTIONS = (*STILL_OPTIONS, "face", "frame", "size", "enhance")  # that change a saved one
+# That change a still, and a saved one.
+STILL_OPTIONS = (*controls.SLIDERS, *controls.POSE, *expressions.FIELDS, "gaze", "still", "label")
+SAVED_OPTIONS = (*STILL_OPTIONS, "face", "frame", "size", "enhance")
 MOMENTS = ("rest", *STRENGTHS)
 
 

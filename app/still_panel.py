@@ -51,7 +51,7 @@ def connect(
 
     # A single dependency, so that the latest wins also where two widgets are moved one after the other.
     dragged = [widgets[name].input for name in (*controls.SLIDERS, *expressions.FIELDS)]
-    redrawn = (*controls.POSE, "still", "label", "portrait", "face", *backgrounds.DEFAULTS)
+    redrawn = (*controls.POSE, "gaze", "still", "label", "portrait", "face", *backgrounds.DEFAULTS)
     others = [widgets[name].change for name in redrawn]
     gr.on([*dragged, *others, reset.click], draw, shown, [still, saved], trigger_mode="always_last", **QUIET)
 

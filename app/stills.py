@@ -23,6 +23,7 @@ from anitalker.faces.crop import crop_pixels
 from anitalker.media.backdrop import checkered
 from anitalker.media.images import MAX_SIDE
 from anitalker.media.video import read_audio
+from anitalker.motion.gaze import resting_gaze
 from anitalker.motion.subspaces import OPTION_INDICES
 from anitalker.provenance import marks
 from anitalker.provenance.credentials import Generator
@@ -214,7 +215,7 @@ def moments_of(talker: Talker, face: PreparedFace) -> dict[str, torch.Tensor]:
     assert model is not None
     speech = read_audio(EXAMPLE)[: EXAMPLE_SECONDS * SAMPLE_RATE]
     features = talker.model.speech_features(torch.tensor(speech))
-    motion = talker.model.generate_motion(features, face, RenderOptions(), 0)
+    motion = talker.model.generate_motion(features, face, RenderOptions(gaze="portrait"), 0)
     blink = torch.tensor(model.generator.config.blink, device=start.device).reshape(-1, start.shape[1])
     moments = {}
     for name in STRENGTHS:
@@ -225,8 +226,9 @@ def moments_of(talker: Talker, face: PreparedFace) -> dict[str, torch.Tensor]:
 
 
 def moved(model: StreamingModel, code: torch.Tensor, start: torch.Tensor, options: RenderOptions) -> torch.Tensor:
-    """A code [1,M] under the strengths and the pose of the options; start [1,M]: the portrait's own."""
-    return posed(model.scale_motion(code, start, options), start, options)
+    """A code [1,M] under the strengths, the pose and the gaze of the options; start [1,M]: the portrait's own."""
+    code = posed(model.scale_motion(code, start, options), start, options)
+    return torch.cat([code, resting_gaze(options).to(code)], 1)
 
 
 def posed(code: torch.Tensor, start: torch.Tensor, options: RenderOptions) -> torch.Tensor:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from anitalker.config import (
     EMOTIONS,
     EXPRESSIONS,
+    GAZES,
     LABEL_LANGUAGES,
     LITE_GUIDANCE,
     LITE_STEPS,
@@ -78,7 +79,7 @@ def add_motion_options(parser: Parser) -> None:
 
 
 def add_expression_options(group: argparse._ArgumentGroup, timeline: bool = True) -> None:
-    """Add --emotion, --expression and, where the whole video is made at once, --timeline."""
+    """Add --emotion, --expression, --gaze and, where the whole video is made at once, --timeline."""
     group.add_argument(
         "--emotion",
         default=DEFAULTS["emotion"],
@@ -91,8 +92,15 @@ def add_expression_options(group: argparse._ArgumentGroup, timeline: bool = True
         metavar="NAME=-1..1,...",
         help=f"single expressions: {', '.join(EXPRESSIONS)}",
     )
+    group.add_argument(
+        "--gaze",
+        default=DEFAULTS["gaze"],
+        metavar=f"{'|'.join(GAZES)}|X,Y",
+        help="where the eyes look: natural (the default), into the camera and aside for a moment at pauses; camera; "
+        "portrait, as there; or degrees to the right and up in the picture (--gaze=-10,5)",
+    )
     if timeline:
-        group.add_argument("--timeline", metavar="FILE.csv|json", help="expressions and emotions over time")
+        group.add_argument("--timeline", metavar="FILE.csv|json", help="expressions, emotions and gaze over time")
 
 
 def add_seed_option(group: argparse._ArgumentGroup) -> None:

@@ -61,6 +61,8 @@ def motion_mask(layers: Layers) -> Tensor:
     dx, dy = layers.flow.split(1, 1)
     distance = torch.addcmul(dx.square(), dy, dy).sqrt() * layers.flow.shape[-1]  # in the decoder's pixels
     changed = torch.maximum(smoothstep(distance, *MOVING_PIXELS), smoothstep(layers.masks[:, 2:], *SYNTHESISED_SHARE))
+    if layers.look is not None:
+        changed = torch.maximum(changed, layers.look.eyes)
     side = 2 * MOTION_MARGIN + 1
     if len(changed) == 1 and is_on_host(changed):
         return torch.from_numpy(_widen(changed[0, 0].numpy(), side))[None, None]
@@ -88,7 +90,7 @@ def compose(picture: Tensor, layers: Layers, viewport: Viewport | None = None) -
     grid = viewport.sampling_grid(viewport.resize(layers.flow)).to(picture.dtype)
     warped = F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
     if layers.landmark_pair is not None:
-        warped = warp_eyelids(picture, warped, layers.landmark_pair, viewport)
+        warped = warp_eyelids(picture, warped, layers.landmark_pair, viewport, layers.irises)
     synthesised = viewport.resize(layers.synthesised)
     frames = torch.addcmul(picture, warped_mask, warped - picture)
     frames = frames.addcmul(synthesised_mask, synthesised - picture)
@@ -106,7 +108,7 @@ def compose_finely(detail: TensorDetail, layers: Layers) -> Tensor:
     fine = detail.fine.expand(count, -1, -1, -1)
     warped = F.grid_sample(fine, viewport.sampling_grid(flow), padding_mode="border", align_corners=False)
     if layers.landmark_pair is not None:
-        warped = warp_eyelids(fine, warped, layers.landmark_pair, viewport)
+        warped = warp_eyelids(fine, warped, layers.landmark_pair, viewport, layers.irises)
     warped, warped_detail = warped.split((3, 1), 1)
     warped_detail = warped_detail + (1 - DETAIL_OFFSET / 127.5)
     frames = source + warped_share * (warped - warped_detail) - covered * (source - detail.detail) + drawn

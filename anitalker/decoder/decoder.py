@@ -23,8 +23,10 @@ from torch.nn import functional as F
 
 from anitalker.config import CROP, POSE_SIZE
 from anitalker.decoder.blocks import ConvBlock, channels_last, from_cells, to_cells
+from anitalker.decoder.eyeballs import moved_eyes
 from anitalker.decoder.eyelids import warp_eyelids
 from anitalker.decoder.flow import fold_mask, landmark_flow, resize, rigid_flow, warp
+from anitalker.decoder.iris_shift import Irises, Look
 from anitalker.decoder.mouth_layer import MouthLayer, join
 from anitalker.decoder.teeth import upper_teeth
 from anitalker.faces.landmarks import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, rasterise
@@ -67,7 +69,8 @@ class Layers:
     flow [B,2,256,256] in crop widths; masks [B,3,256,256] (rest, warped, synthesised; sum 1); synthesised
     [B,3,256,256]: synthesised RGB in [-1,1]; landmark_pair [B,2,N,2]: landmarks of portrait and target in crop widths,
     from which eyelids are warped at any resolution. Without landmark_pair the flow alone moves the lids. mouth: what is
-    laid over the three layers; None in models without a mouth synthesiser.
+    laid over the three layers; None in models without a mouth synthesiser. look: irises out of their places; None: in
+    them.
     """
 
     flow: Tensor
@@ -75,12 +78,19 @@ class Layers:
     synthesised: Tensor
     landmark_pair: Tensor | None = None
     mouth: MouthLayer | None = None
+    look: Look | None = None
+
+    @property
+    def irises(self) -> Irises | None:
+        """The irises of `look`."""
+        return None if self.look is None else self.look.irises
 
     def __getitem__(self, frames: slice) -> Layers:
         """The layers of some of the frames."""
         pair = None if self.landmark_pair is None else self.landmark_pair[frames]
         mouth = None if self.mouth is None else self.mouth[frames]
-        return Layers(self.flow[frames], self.masks[frames], self.synthesised[frames], pair, mouth)
+        look = None if self.look is None else self.look[frames]
+        return Layers(self.flow[frames], self.masks[frames], self.synthesised[frames], pair, mouth, look)
 
     @staticmethod
     def join(layers: Sequence[Layers]) -> Layers:
@@ -91,7 +101,9 @@ class Layers:
             torch.cat([getattr(frame, name) for frame in layers]) for name in ("flow", "masks", "synthesised")
         )
         pairs = [frame.landmark_pair for frame in layers if frame.landmark_pair is not None]
-        return Layers(flow, masks, synthesised, torch.cat(pairs) if pairs else None, join([f.mouth for f in layers]))
+        looks = [frame.look for frame in layers if frame.look is not None]
+        pair, look = torch.cat(pairs) if pairs else None, Look.join(looks) if looks else None
+        return Layers(flow, masks, synthesised, pair, join([frame.mouth for frame in layers]), look)
 
 
 class Decoder(nn.Module):
@@ -145,10 +157,12 @@ class Decoder(nn.Module):
         flow = landmark_flow(source, landmarks, self.config.grid, self.config.smoothing)
         return self.refine(prepared, landmarks, motion, flow)
 
-    def refine(self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor) -> Layers:
+    def refine(
+        self, prepared: Prepared, landmarks: Tensor, motion: Tensor, coarse: Tensor, irises: Irises | None = None
+    ) -> Layers:
         """The learned step: coarse flow [B,2,g,g] -> the layers of B frames.
 
-        landmarks [B,N,3] and motion [B,M] of the target.
+        landmarks [B,N,3], motion [B,M] and irises of the target.
         """
         count, block = len(motion), self.config.block
         size = max(self.side, MIN_LIP_CELLS)  # cells a side of the finest maps
@@ -165,7 +179,7 @@ class Decoder(nn.Module):
         flow = flow + window.pad(shown * (skull - window.cut(flow)))
         full_flow = resize(flow, (CROP, CROP))
         cell_flow = F.avg_pool2d(flow, size // self.side) if size > self.side else flow
-        warped = warp_eyelids(picture, warp(picture, full_flow), pair)
+        warped = warp_eyelids(picture, warp(picture, full_flow), pair, irises=irises)
         x = torch.cat([to_cells(warped, block), cell_flow * 10, fold_mask(cell_flow), contours], 1)
         source_code = _motion_features(prepared.motion).expand(count, -1)
         codes = torch.cat([prepared.appearance.expand(count, -1), _motion_features(motion), source_code], 1)
@@ -182,7 +196,12 @@ class Decoder(nn.Module):
         masks = torch.cat([logits[:, :2], logits[:, 2:] + MOUTH_LOGIT * opened_crop], 1).softmax(1)
         residual = self.config.max_residual * torch.tanh(output[:, -2:].contiguous())
         masks, synthesised = _smooth(torch.cat([masks, synthesised], 1)).split(3, 1)
-        return Layers(full_flow + resize(residual, (CROP, CROP)), masks, synthesised, pair)
+        look = None
+        if irises is not None:  # eyes that look elsewhere are the warped portrait's alone
+            look = Look(irises, moved_eyes(irises, pair[:, 0], contours[:, 2:]))
+            masks = masks * (1 - look.eyes)
+            masks[:, 1:2] += look.eyes
+        return Layers(full_flow + resize(residual, (CROP, CROP)), masks, synthesised, pair, look=look)
 
     def _project(self, frame: Tensor | None, portrait: Tensor) -> Tensor:
         """The input projection, which is a sum over input channels, of some of its channels.

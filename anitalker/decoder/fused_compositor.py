@@ -23,6 +23,7 @@ from anitalker.decoder.composition import composition_fields
 from anitalker.decoder.decoder import Layers
 from anitalker.decoder.detail import DETAIL_OFFSET, FINER, Detail
 from anitalker.decoder.eyelids import eyelid_samples
+from anitalker.decoder.iris_shift import Irises
 from anitalker.decoder.mouth_layer import MouthLayer, edge_weights
 from anitalker.decoder.viewport import neighbours
 from anitalker.faces.paste import Patch
@@ -61,7 +62,7 @@ class FusedCompositor:
         frame = self.detail.pixels[rows, columns].copy()
         if self.detail.alpha is not None:
             frame = np.dstack([frame, self.detail.alpha[rows, columns]])
-        lids = [] if layers.landmark_pair is None else self._lids(layers.landmark_pair)
+        lids = [] if layers.landmark_pair is None else self._lids(layers.landmark_pair, layers.irises)
         (_, _, height), (left, _, width) = self.viewport.spans
         fields = _combined(fields, FINER * width, FINER * height)
         wide = np.stack([cv2.resize(field, (width, len(field)))[:, left:][:, columns] for field in fields], 1)
@@ -123,9 +124,10 @@ class FusedCompositor:
         looked = cv2.remap(self.detail.fine, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return [plane.astype(np.float32) for plane in cv2.split(looked)]
 
-    def _lids(self, landmark_pair: Tensor) -> list[Lid]:
+    def _lids(self, landmark_pair: Tensor, irises: Irises | None) -> list[Lid]:
         """Both eyes, where the viewport shows them."""
-        samples = eyelid_samples(landmark_pair.numpy(), self.viewport)
+        irises = None if irises is None else irises.on_host()
+        samples = eyelid_samples(landmark_pair.numpy(), self.viewport, irises)
         if samples is None:
             return []
         lids = []

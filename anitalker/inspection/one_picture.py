@@ -133,7 +133,7 @@ def damping(inspection: Inspection, report: Report) -> None:
         return
     samples = read_audio(inspection.speech)[: SPEECH_SECONDS * SAMPLE_RATE]
     features = model.speech_features(torch.tensor(samples))
-    rows = effects.measure_scalings(model, face, model.generate_motion(features, face))
+    rows = effects.measure_scalings(model, face, model.generate_motion(features, face, RenderOptions(gaze="portrait")))
     report.table(
         ("options", "mouth", "eyes", "head °"),
         [(name, *(f"{value:.3f}" for value in values)) for name, *values in rows],

@@ -218,7 +218,11 @@ class Model(Protocol[FaceT]):
         seed: int,
         progress: ProgressCallback | None = None,
     ) -> Tensor:
-        """Features from `speech_features` -> motion [T,M]; the same for the same seed."""
+        """Features from `speech_features` -> motion [T,M]; the same for the same seed.
+
+        GAZE_SIZE numbers of gaze follow each code where the model has eyes that look (`motion.gaze`) and the options
+        do not keep the portrait's.
+        """
         ...
 
     def render_frames(self, subject: FaceT, motion: Tensor) -> Iterator[np.ndarray]:

@@ -6,20 +6,22 @@ Letters: B frames at once, T video frames, M = 20 motion numbers, S speech featu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anitalker.config import CROP, LITE_STEPS, POSE_SIZE, RenderOptions
 from anitalker.decoder.composition import compose
 from anitalker.decoder.compositor import Compositor
-from anitalker.decoder.decoder import Decoder, Layers, Prepared
+from anitalker.decoder.decoder import Layers
+from anitalker.decoder.eyeballs import EyeGeometry, look
 from anitalker.decoder.flow import landmark_flow
-from anitalker.decoder.mouth import MouthSynthesizer
+from anitalker.decoder.iris import IrisNetwork
+from anitalker.decoder.iris_shift import Irises
 from anitalker.decoder.mouth_adapters import with_changes
 from anitalker.decoder.mouth_layer import PreparedMouth, draw_mouth, prepare_mouth
 from anitalker.decoder.mouth_patch import cut_patch, place_patch
@@ -27,12 +29,14 @@ from anitalker.faces.crop import Crop, crop_face
 from anitalker.faces.detection import Face, FaceFinder
 from anitalker.faces.paste import Patch, crop_place
 from anitalker.models.base import FaceCheck, PersonTraits, PreparedFace, ProgressCallback
+from anitalker.models.lite_face import IRISES_UNSEEN, LiteFace, Networks, find_eyes
 from anitalker.motion import driving_video, idle
 from anitalker.motion.emphasis import Emphasis
 from anitalker.motion.expressions import Expressions
+from anitalker.motion.gaze import GazeCourse, idle_gaze, with_timeline
 from anitalker.motion.generator import MotionGenerator
 from anitalker.motion.manner import USUAL, Manner, with_lip_layer
-from anitalker.motion.motion_space import Codes, MotionSpace, RestingFace
+from anitalker.motion.motion_space import Codes
 from anitalker.motion.occlusion import MESSAGES, PARTS, shut_eyes_warnings
 from anitalker.motion.prior import MotionPrior, landmark_residual
 from anitalker.motion.subspaces import MotionSubspaces, fit_subspaces, scale_motion
@@ -43,47 +47,10 @@ from encoders.audio import level_gain
 from encoders.speech import SpeechFeatures
 
 
-@dataclass(frozen=True)
-class Networks:
-    """The networks of one model, in float32 on the CPU."""
-
-    motion_space: MotionSpace
-    decoder: Decoder
-    generator: MotionGenerator
-    speech: nn.Module
-    name: str
-    mouth: MouthSynthesizer | None = None
-
-
-@dataclass(frozen=True)
-class LiteFace:
-    """One face of a portrait, ready to move.
-
-    compositor: composes frames in the picture's own pixels, as far as the crop lies in the picture; resting: the
-    landmarks, as motion moves them. Of a person file: synthesizer, generator (None: the model's), manner.
-    """
-
-    crop: Crop
-    codes: Codes
-    landmarks: Tensor
-    prepared: Prepared
-    compositor: Compositor
-    resting: RestingFace
-    mouth: PreparedMouth | None = None
-    synthesizer: MouthSynthesizer | None = None
-    generator: MotionGenerator | None = None
-    manner: Manner = USUAL
-
-    @property
-    def motion(self) -> Tensor:
-        """The portrait's own motion code [1,M]."""
-        return self.codes.motion
-
-
 class Lite:
     """Motion space, decoder, generator and speech features as a `Model`.
 
-    load_prior is called when the prior is first needed.
+    load_prior and load_iris are called when the prior and the iris locator are first needed.
     """
 
     family, size, steps, driving_filter = "lite", CROP, LITE_STEPS, driving_video.DRIVING_FILTER
@@ -94,9 +61,10 @@ class Lite:
         device: torch.device | str = "cpu",
         load_prior: Callable[[], MotionPrior | None] = lambda: None,
         fingerprint: str = "",
+        load_iris: Callable[[], IrisNetwork | None] = lambda: None,
     ) -> None:
         self.device, self.name, self.fingerprint = torch.device(device), networks.name, fingerprint
-        self._load_prior = load_prior
+        self._load_prior, self._load_iris = load_prior, load_iris
         self.space = networks.motion_space.to(self.device)
         self.decoder = networks.decoder.to(self.device)
         self.generator = networks.generator.to(self.device)
@@ -112,6 +80,12 @@ class Lite:
     def prior(self) -> MotionPrior | None:
         """The prior of motion codes; None where the shipped one was trained on another motion space."""
         return self._load_prior()
+
+    @cached_property
+    def iris(self) -> IrisNetwork | None:
+        """Finds a portrait's irises; None where it is not there, and no eyes can look elsewhere."""
+        network = self._load_iris()
+        return None if network is None else network.to(self.device)
 
     @property
     def usual_pose(self) -> tuple[np.ndarray, np.ndarray]:
@@ -136,13 +110,17 @@ class Lite:
     @torch.inference_mode()
     def check_face(self, face: Face, crop: Crop, finder: FaceFinder, subject: LiteFace | None = None) -> FaceCheck:
         """Rejects faces that the prior finds implausible (if the finder's scores are calibrated); notes occlusions."""
-        shut_eyes = shut_eyes_warnings(face, finder)
-        if self.prior is None:
-            return FaceCheck(occlusion_warnings=shut_eyes)
-        codes = self.space(to_tensor(crop.image, self.device)) if subject is None else subject.codes
+        shut_eyes, image = shut_eyes_warnings(face, finder), to_tensor(crop.image, self.device)
+        codes = self.space(image) if subject is None else subject.codes
         motion, appearance = codes.motion.cpu(), codes.appearance.cpu()
-        occluded = tuple(MESSAGES[name] for name in self.prior.covers.occluded_parts(appearance))
-        occlusion_warnings = occluded + shut_eyes
+        occluded = () if self.prior is None else tuple(self.prior.covers.occluded_parts(appearance))
+        occlusion_warnings = tuple(MESSAGES[name] for name in occluded) + shut_eyes
+        landmarks = torch.tensor(crop.landmarks, device=self.device)[None]
+        if finder.calibrated and self.iris is not None and not shut_eyes and "eyes" not in occluded:
+            seen = self._eyes(image, landmarks, codes) if subject is None else subject.eyes
+            occlusion_warnings += (IRISES_UNSEEN,) if seen is None else ()
+        if self.prior is None:
+            return FaceCheck(occlusion_warnings=occlusion_warnings)
         rejection = None
         if finder.calibrated:
             residual = landmark_residual(finder, crop)
@@ -190,7 +168,12 @@ class Lite:
         compositor = Compositor.of_crop(picture, crop, self.device)
         resting = self.space.rest(landmarks, codes.motion)
         faces = (crop, codes, landmarks, prepared, compositor, resting, mouth)
-        return LiteFace(*faces, synthesizer, generator, manner)
+        return LiteFace(*faces, synthesizer, generator, manner, self._eyes(image, landmarks, codes))
+
+    def _eyes(self, image: Tensor, landmarks: Tensor, codes: Codes) -> EyeGeometry | None:
+        """The eyes of a crop [1,3,256,256], if nothing hides them."""
+        hidden = bool(self._covered(codes.appearance, "eyes"))
+        return None if hidden else find_eyes(self.iris, image, landmarks, codes.motion[:, :POSE_SIZE])
 
     def cut_out(self, subject: LiteFace, picture: np.ndarray) -> LiteFace:
         """The same face in a picture with alpha, uint8 [H,W,4], which moves with it."""
@@ -209,12 +192,12 @@ class Lite:
         references = tuple(torch.cat(pair) for pair in zip(own, others, strict=True))
         return replace(codes, motion=self.space.settle(*references[1:])), references
 
-    def _covered(self, appearance: Tensor) -> Tensor:
-        """Whether something covers the mouth, by appearance codes [B,D]: bool [B]."""
+    def _covered(self, appearance: Tensor, part: str = "mouth") -> Tensor:
+        """Whether something covers a part of the face, by appearance codes [B,D]: bool [B]."""
         if self.prior is None:
             return torch.zeros(len(appearance), dtype=torch.bool)
         covers = self.prior.covers
-        return (covers(appearance.cpu()) > covers.limits)[:, PARTS.index("mouth")]
+        return (covers(appearance.cpu()) > covers.limits)[:, PARTS.index(part)]
 
     @torch.inference_mode()
     def prepare_mouth(self, image: Tensor, landmarks: Tensor, motion: Tensor) -> PreparedMouth | None:
@@ -251,7 +234,8 @@ class Lite:
 
         progress is not called: this takes too little time.
         """
-        motion = self.speak(features, subject.motion, options, seed, subject)
+        rng, params = torch.Generator().manual_seed(seed), self.sampling_params(options, subject)
+        motion = generate_motion(self.generator_of(subject), features, subject.motion, rng, params)
         return self.scale_motion(motion, subject.motion, options, subject)
 
     @torch.inference_mode()
@@ -262,7 +246,7 @@ class Lite:
 
         face: whose generator and manner count.
         """
-        rng, params = torch.Generator().manual_seed(seed), self.sampling_params(options, face)
+        rng, params = torch.Generator().manual_seed(seed), replace(self.sampling_params(options, face), gaze=None)
         return generate_motion(self.generator_of(face), features, start, rng, params)
 
     def generator_of(self, face: PreparedFace | None) -> MotionGenerator:
@@ -281,22 +265,29 @@ class Lite:
         sampled = idle.idle_portrait(
             self.prior, face.motion, frames, rng, temperature, self.subspaces, options, config, loop
         )
-        return self.expressions.express(sampled, face.motion, options, self.subspaces.eyes)
+        sampled = self.expressions.express(sampled, face.motion, options, self.subspaces.eyes)
+        gaze = with_timeline(idle_gaze(options, frames, seed, loop).to(sampled), options, frames)
+        return torch.cat([sampled, gaze], 1)
 
     def sampling_params(self, options: RenderOptions, face: PreparedFace | None = None) -> SamplingParams:
         """The parameters of the motion generator that the options ask for, with this family's defaults."""
         params, speech = SamplingParams.from_options(options, _manner_of(face)), cast(SpeechFeatures, self.speech)
         brows = self.expressions.change({"brow_raise": 1.0})
-        emphasis = partial(Emphasis, brows=brows, mels=speech.per_frame * speech.n_mels, hops=speech.per_frame)
-        return replace(params, emphasis=emphasis)
+        mels = speech.per_frame * speech.n_mels
+        emphasis = partial(Emphasis, brows=brows, mels=mels, hops=speech.per_frame)
+        gaze = None if options.gaze == "portrait" else partial(GazeCourse, options, mels)
+        return replace(params, emphasis=emphasis, gaze=gaze)
 
     def scale_motion(
         self, motion: Tensor, start: Tensor, options: RenderOptions, face: PreparedFace | None = None
     ) -> Tensor:
         """Motion [T,M] with its difference to the portrait's code `start` [1,M] scaled by options.lips, head, blink,
-        and by the manner of the face's person."""
-        scaled = scale_motion(motion, start, self.subspaces, _manner_of(face).options(options))
-        return self.expressions.express(scaled, start, options, self.subspaces.eyes)
+        and by the manner of the face's person; what follows the codes stays."""
+        size = self.space.config.motion_size
+        codes, gaze, start = motion[:, :size], motion[:, size:], start[:, :size]
+        scaled = scale_motion(codes, start, self.subspaces, _manner_of(face).options(options))
+        scaled = self.expressions.express(scaled, start, options, self.subspaces.eyes)
+        return torch.cat([scaled, with_timeline(gaze, options, len(motion))], 1)
 
     @cached_property
     def expressions(self) -> Expressions:
@@ -317,16 +308,20 @@ class Lite:
         return Layers.join([self._layers(subject, frame_motion) for frame_motion in motion.split(1)])
 
     def _layers(self, subject: LiteFace, motion: Tensor) -> Layers:
-        return self.layers_to(subject, self.space.move(subject.resting, motion), motion)
+        motion, gaze = motion.split([size := subject.motion.shape[1], motion.shape[1] - size], 1)
+        targets, irises = self.space.move(subject.resting, motion), None
+        if gaze.shape[1] and subject.eyes is not None:
+            targets, irises = look(subject.eyes, subject.landmarks, targets, motion[:, :POSE_SIZE], gaze)
+        return self.layers_to(subject, targets, motion, irises)
 
     @torch.inference_mode()
-    def layers_to(self, subject: LiteFace, targets: Tensor, motion: Tensor) -> Layers:
-        """The decoder's layers for one face brought to landmarks [B,N,3] that show motion [B,M]."""
+    def layers_to(self, subject: LiteFace, targets: Tensor, motion: Tensor, irises: Irises | None = None) -> Layers:
+        """The decoder's layers for one face brought to landmarks [B,N,3] and irises that show motion [B,M]."""
         landmarks, config = subject.landmarks.expand(len(motion), -1, -1), self.decoder.config
         use_bfloat16 = draws_in_bfloat16(motion.device, config.channels[0])
         flow = landmark_flow(landmarks, targets, config.grid, config.smoothing)
         with torch.autocast(motion.device.type, torch.bfloat16, enabled=use_bfloat16):
-            layers = self.decoder.refine(subject.prepared, targets, motion, flow)
+            layers = self.decoder.refine(subject.prepared, targets, motion, flow, irises)
             synthesizer = subject.synthesizer or self.mouth
             if synthesizer is None or subject.mouth is None:
                 return layers

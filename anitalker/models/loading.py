@@ -13,6 +13,7 @@ from anitalker.network_config import (
     DecoderConfig,
     DetectorConfig,
     GeneratorConfig,
+    IrisConfig,
     LandmarkConfig,
     MatteConfig,
     MotionSpaceConfig,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from anitalker.decoder.decoder import Decoder
+    from anitalker.decoder.iris import IrisNetwork
     from anitalker.decoder.mouth import MouthSynthesizer
     from anitalker.faces.detection import FaceFinder
     from anitalker.faces.face_network import FaceNetwork
@@ -77,7 +79,7 @@ def load(
     networks = _networks(files[0], name)
     prior = partial(load_prior, networks.motion_space)
     # The cast: pyright does not take a cached_property for the protocol's property.
-    return cast("Model", Lite(networks, device, prior, fingerprint=_fingerprint(files)))
+    return cast("Model", Lite(networks, device, prior, _fingerprint(files), load_iris))
 
 
 def open_model(
@@ -247,6 +249,20 @@ def load_matte(name: str | os.PathLike = "matte") -> MatteNetwork:
     with Uninitialised():
         network = MatteNetwork(_config(MatteConfig, config, "matte", name))
     fill({"matte": network}, tensors, str(name))
+    return network
+
+
+def load_iris(name: str | os.PathLike = "iris") -> IrisNetwork | None:
+    """The iris locator, strictly loaded; None where its file is not there."""
+    from anitalker.decoder.iris import IrisNetwork
+
+    try:
+        resolve(name)
+    except InputError:
+        return None
+    config, tensors = read(name)
+    network = IrisNetwork(_config(IrisConfig, config, "iris", name))
+    fill({"iris": network}, tensors, str(name))
     return network
 
 

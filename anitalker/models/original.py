@@ -139,6 +139,8 @@ class Original:
                 raise InputError(f"--{name} needs directions of known meaning; the original has none, leave it away")
         if options.background.strip().lower() != "keep":
             raise InputError("--background needs a face that is warped; the original draws it anew, leave it away")
+        if options.gaze not in ("natural", "portrait"):
+            raise InputError(f"--gaze {options.gaze} needs eyes that are drawn; the original has none, leave it away")
         for name in ("lips", "head", "blink"):
             if getattr(options, name) != 1:
                 raise InputError(f"--{name} needs directions of known meaning; the original has none, leave it at 1")

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from anitalker.config import LANDMARKS, POSE_SIZE, RenderOptions
+from anitalker.config import GAZE_LIMITS, LANDMARKS, POSE_SIZE, RenderOptions
 from anitalker.motion.motion_space import MotionSpace
 from anitalker.motion.timeline import read_timeline
 from anitalker.runtime.smoothstep import smoothstep
@@ -113,7 +113,8 @@ class Expressions:
         values: dict[str, float | Tensor] = dict(options.expressions)
         if options.timeline is not None:
             for name, course in read_timeline(options.timeline, len(motion)).items():
-                values[name] = values.get(name, 0.0) + course
+                if name not in GAZE_LIMITS:
+                    values[name] = values.get(name, 0.0) + course
         if not values:
             return motion
         return self.apply(motion, self.change(values) - _emotion_share(values, start) * (start @ eyes), start)

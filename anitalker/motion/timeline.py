@@ -1,4 +1,4 @@
-"""A timeline: how strong expressions and emotions are over time, from a table of key frames.
+"""A timeline: how strong expressions and emotions are over time, and where eyes look, from a table of key frames.
 
 CSV: a column `seconds`, and one for each name; an empty cell is no key frame of that name. JSON: a list of objects with
 `seconds` and names. A strength passes smoothly from one key frame to the next, and holds before the first and after the
@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anitalker.config import EMOTIONS, EXPRESSIONS, FPS, InputError
+from anitalker.config import EMOTIONS, EXPRESSIONS, FPS, GAZE_LIMITS, InputError
 from anitalker.files import existing_file
 from anitalker.runtime.smoothstep import smoothstep
 from anitalker.spreadsheet import csv_rows
 
-NAMES = (*EMOTIONS, *EXPRESSIONS)
+NAMES = (*EMOTIONS, *EXPRESSIONS, *GAZE_LIMITS)
 MAX_BYTES = 2**22
 MAX_SECONDS = 86_400
 
@@ -74,9 +74,15 @@ def _rows(file: Path) -> Iterator[tuple[int, float, dict[str, float]]]:
                 raise InputError(f"timeline, row {row}: it lacks seconds")
             seconds = _number(row, "seconds", filled.pop("seconds"), 0, MAX_SECONDS)
             _check_names(filled)
-            yield row, seconds, {name: _number(row, name, v, -(name in EXPRESSIONS), 1) for name, v in filled.items()}
+            yield row, seconds, {name: _number(row, name, v, *_limits(name)) for name, v in filled.items()}
     except UnicodeDecodeError:
         raise InputError(f"timeline is not text: {str(file)!r}; save it in UTF-8") from None
+
+
+def _limits(name: str) -> tuple[float, float]:
+    """The lowest and the highest value of a name: strengths, or degrees."""
+    most = GAZE_LIMITS.get(name, 1.0)
+    return (0.0 if name in EMOTIONS else -most), most
 
 
 def _check_names(names: Collection[str]) -> None:

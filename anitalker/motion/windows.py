@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anitalker.config import LITE_GUIDANCE, LITE_STEPS, POSE_SIZE, RenderOptions
+from anitalker.config import GAZE_SIZE, LITE_GUIDANCE, LITE_STEPS, POSE_SIZE, RenderOptions
 from anitalker.motion import motion_files, samplers
 from anitalker.motion.blinks import Blinks
 from anitalker.motion.emphasis import Emphasis
+from anitalker.motion.gaze import GazeCourse
 from anitalker.motion.generator import CONTROL_INDICES, CONTROLS, Generator
 from anitalker.motion.lip_policy import EASE_IN_FRAMES, amplify, ease_in
 from anitalker.motion.manner import USUAL, Manner
@@ -36,7 +37,8 @@ class SamplingParams:
     mean of all motions that fit the speech; 1 draws a sample, 0 takes the mean. Head and lids are always samples.
     pose [T,3] in degrees: yaw, pitch, roll of every frame; the last row is kept for longer speech. Angles are absolute;
     scale and location are relative to the portrait. manner: how the person moves. emphasis: makes what adds the energy
-    of speech to head and brows, from the portrait's code and which angles are free; None: nothing does.
+    of speech to head and brows, from the portrait's code and which angles are free; None: nothing does. gaze: makes the
+    course of the gaze from a seed, whose numbers then follow each code; None: codes have none.
     """
 
     steps: int = LITE_STEPS
@@ -51,6 +53,7 @@ class SamplingParams:
     still: bool = RenderOptions.still
     manner: Manner = USUAL
     emphasis: Callable[[Tensor, list[bool]], Emphasis] | None = None
+    gaze: Callable[[int], GazeCourse] | None = None
 
     @classmethod
     def from_options(cls, options: RenderOptions, manner: Manner = USUAL) -> SamplingParams:
@@ -107,22 +110,29 @@ class MotionStream:
         self.blinks = Blinks(config, torch.Generator().manual_seed(_draw_seed(rng)), start.device)
         free = [getattr(params, name) is None and params.pose is None and not params.still for name in CONTROLS[:3]]
         self.emphasis = None if params.emphasis is None else params.emphasis(start, free)
+        self.gaze = None if params.gaze is None else params.gaze(rng.initial_seed())
         self.frame_count = 0  # frames that have left
 
     @torch.no_grad()
     def push(self, speech: Tensor, last: bool = False) -> Tensor:
         """Speech features [1,t,S] of the next t frames -> motion [1,k,M] that is now ready; last: all that remains."""
         self.speech = torch.cat([self.speech, speech.to(self.start)], 1)
-        pieces = [self.start.new_zeros(1, 0, self.start.shape[-1])]
+        size = self.start.shape[-1]
+        pieces = [self.start.new_zeros(1, 0, self.size)]
         if not self.frame_count and self.speech.shape[1]:
-            self._commit(self.network.normalise(self.start[:, None], self.start))
-            pieces.append(self.start[:, None])
+            first = self._commit(self.network.normalise(self.start[:, None], self.start))
+            pieces.append(torch.cat([self.start[:, None], first[..., size:]], -1))
         while ready := self._ready_count(last):
             length = min(self.window, self.speech.shape[1] - self.previous.shape[1])
             motion = self._crossfade(self._generate_window(length))
             pieces.append(self._commit(motion[:, :ready]))
             self.tail = motion[:, ready:]
         return torch.cat(pieces, 1)
+
+    @property
+    def size(self) -> int:
+        """Numbers of a frame: of its code, and of its gaze if there is any."""
+        return self.start.shape[-1] + (0 if self.gaze is None else GAZE_SIZE)
 
     def _ready_count(self, last: bool) -> int:
         """Frames of the next window that may leave."""
@@ -145,9 +155,11 @@ class MotionStream:
             frames = torch.arange(self.frame_count, self.frame_count + motion.shape[1], device=motion.device)
             added = added + ease_in(frames)[:, None] * self.params.manner.rest.to(added)
         codes = self.network.denormalise(motion, self.start) + added
+        speech = self.speech[:, self.previous.shape[1] :][:, : motion.shape[1]]
         if self.emphasis is not None:
-            known = self.previous.shape[1]
-            codes = self.emphasis(codes, self.speech[:, known : known + motion.shape[1]], self.frame_count)
+            codes = self.emphasis(codes, speech, self.frame_count)
+        if self.gaze is not None:
+            codes = torch.cat([codes, self.gaze(speech, self.frame_count)], -1)
         self.frame_count += motion.shape[1]
         self.previous = torch.cat([self.previous, motion], 1)
         excess = max(0, self.previous.shape[1] - self.network.config.previous)

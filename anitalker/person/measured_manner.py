@@ -80,7 +80,7 @@ def fit_lips(
 
 def generate(model: Lite, face: LiteFace, said: Spoken) -> torch.Tensor:
     """What the generator makes of a take's speech: motion [T,M] on the CPU."""
-    motion = model.generate_motion(said.features[None], face, RenderOptions())
+    motion = model.generate_motion(said.features[None], face, RenderOptions(gaze="portrait"))
     return motion.cpu()
 
 
@@ -106,7 +106,7 @@ def rendered_openings(
     for said, numbers in zip(spoken, chosen, strict=True):
         if not len(numbers):
             continue
-        motion = model.generate_motion(said.features[None], face, RenderOptions())[numbers]
+        motion = model.generate_motion(said.features[None], face, RenderOptions(gaze="portrait"))[numbers]
         frames = np.stack(list(told(model.render_frames(face, motion))))
         points = model.space.move(face.resting, motion).cpu().numpy() * CROP
         found.append(lip_opening(finder.refine(frames, points, passes=2)))

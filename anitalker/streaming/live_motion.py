@@ -48,7 +48,7 @@ class LiveMotion:
         unguided = replace(params, guidance=1.0)
         self.windowed = MotionStream(self.network, start, rng, unguided, window=lookahead + 1, lookahead=0)
         self.speech = start.new_zeros(1, 0, network.config.speech_size)  # last CONTEXT_FRAMES and the look-ahead
-        self.waiting = start.new_zeros(1, 0, start.shape[-1])  # motion of `windowed` whose lips are not known yet
+        self.waiting = start.new_zeros(1, 0, self.windowed.size)  # motion of `windowed` whose lips are not known yet
         self.head_history = start[:, None].expand(1, HEAD_FILTER_FRAMES, -1)
         self.frame_count = self.dropped = 0  # frames that have left; frames before the first of `speech`
         self.begin = network.normalise(start[:, None], start)
@@ -57,6 +57,11 @@ class LiveMotion:
         self.unconditional_means: dict[tuple[int, int], Tensor] = {}
         for count in range(2, CONTEXT_FRAMES + 1) if self.network.lips is None else ():
             self._unconditional_mean(count, max(1, count - 1 - lookahead))
+
+    @property
+    def size(self) -> int:
+        """Numbers of a frame: of its code, and of its gaze if there is any."""
+        return self.windowed.size
 
     def push(self, speech: Tensor, last: bool = False) -> Tensor:
         """Speech features [1,t,S] of the next t frames -> motion [1,k,M] that is now ready; last: all that remains."""
@@ -77,7 +82,8 @@ class LiveMotion:
     @torch.no_grad()
     def _next_frame(self, end: int) -> Tensor:
         """The next frame [1,1,M], from speech before frame `end`."""
-        frame, self.waiting = self.waiting[:, :1], self.waiting[:, 1:]
+        size = self.start.shape[-1]
+        frame, gaze, self.waiting = self.waiting[:, :1, :size], self.waiting[:, :1, size:], self.waiting[:, 1:]
         if self.frame_count and end > 1:
             lips = self._lips(end)
             normalised = self.network.normalise(frame, self.start)
@@ -87,7 +93,7 @@ class LiveMotion:
         excess = max(0, min(self.frame_count + 1 + self.lookahead, known) - CONTEXT_FRAMES - self.dropped)
         self.speech, self.dropped = self.speech[:, excess:], self.dropped + excess
         self.frame_count += 1
-        return self._smooth_head(frame)
+        return torch.cat([self._smooth_head(frame), gaze], -1)
 
     def _lips(self, end: int) -> Tensor:
         """Lips of the next frame, normalised [1,1,M], from the CONTEXT_FRAMES before frame `end`."""

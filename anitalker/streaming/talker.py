@@ -78,7 +78,8 @@ class StreamingTalker:
         """Samples float32 [n] at 16 kHz -> motion [t,M] of each face, for the frames that are ready."""
         frames = list(self._motions(samples, last))
         return [
-            torch.cat([motions[n] for motions in frames] or [stream.start[:0]]) for n, stream in enumerate(self.streams)
+            torch.cat([motions[n] for motions in frames] or [stream.start.new_zeros(0, stream.size)])
+            for n, stream in enumerate(self.streams)
         ]
 
     def _motions(self, samples: np.ndarray, last: bool) -> Iterator[list[Tensor]]:

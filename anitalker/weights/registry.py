@@ -58,6 +58,13 @@ REGISTRY = {
         "face detector and 468 landmarks",
         model=False,
     ),
+    "iris": Entry(
+        "iris.safetensors",
+        "9ea66b2af35d4d530f7e51507a5377ab46590d0fb461d2ea49aafdb7bfc0af74",
+        "Apache-2.0",
+        "where a portrait's irises are, for --gaze",
+        model=False,
+    ),
     "landmarks68": Entry(
         "landmarks68.safetensors",
         "32b2ed89a56ff6c0a6be2ae9ec615b351685d2a2666e645a32c7715796590e46",

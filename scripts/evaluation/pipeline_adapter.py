@@ -159,12 +159,13 @@ class ModelUnderTest(FaceReader):
         return np.stack(frames)
 
     def speak(self, source: Source, speech: np.ndarray, seed: int) -> np.ndarray:
-        """Motion [ceil(25 N / 16000),20] for speech [N]; one single sample."""
-        return self.talker.motion(self._portrait(source), speech, RenderOptions(seed=seed))[0].cpu().numpy()
+        """Motion [ceil(25 N / 16000),20] for speech [N]; one single sample, without gaze."""
+        options = RenderOptions(seed=seed, gaze="portrait")
+        return self.talker.motion(self._portrait(source), speech, options)[0].cpu().numpy()
 
     def stream(self, source: Source, speech: np.ndarray, seed: int) -> np.ndarray:
         """As `speak`, from speech that arrives in pieces of 20 ms."""
-        stream = StreamingTalker(self.talker, self._portrait(source), RenderOptions(seed=seed))
+        stream = StreamingTalker(self.talker, self._portrait(source), RenderOptions(seed=seed, gaze="portrait"))
         pieces = np.split(speech, range(PIECE_SAMPLES, len(speech), PIECE_SAMPLES))
         motions = [stream.motion(piece, last=n == len(pieces) - 1)[0] for n, piece in enumerate(pieces)]
         return torch.cat(motions).cpu().numpy()

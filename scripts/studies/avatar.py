@@ -175,7 +175,7 @@ def speaking(
     """Lips of a portrait that speaks a take's sound, read from drawn frames; known [n,D]: of true open mouths."""
     numbers = np.flatnonzero(said.free)
     numbers = numbers[evenly(len(numbers), 2 * count)]
-    motion = talker.model.generate_motion(said.features[None], face, RenderOptions(), 0)[numbers]
+    motion = talker.model.generate_motion(said.features[None], face, RenderOptions(gaze="portrait"), 0)[numbers]
     frames = np.stack(list(talker.model.render_frames(face, motion)))
     places = cast(Lite, talker.model).space.move(face.resting, motion).numpy() * CROP
     points = talker.finder().refine(frames, places, passes=2) / CROP

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anitalker import pipeline
-from anitalker.config import InputError, RenderOptions
+from anitalker.config import GAZE_SIZE, InputError, RenderOptions
 from anitalker.media.video import probe, read_frames
 
 QUICK = RenderOptions(steps=2)
@@ -41,8 +41,11 @@ def test_frames_are_shown_before_they_are_marked(talker, example_portrait, click
 def test_motion_starts_at_the_portrait(talker, example_portrait, clicks):
     portrait = talker.portrait(example_portrait)
     motion = talker.motion(portrait, clicks, QUICK)[0]
-    assert motion.shape == (26, 20) and motion.isfinite().all()
-    torch.testing.assert_close(motion[:1], portrait.faces[0].codes.motion)
+    assert motion.shape == (26, 20 + GAZE_SIZE) and motion.isfinite().all()
+    torch.testing.assert_close(motion[:1, :20], portrait.faces[0].codes.motion)
+    assert motion[0, -1] == 0 and motion[-1, -1] == 1  # the eyes, too, leave the portrait's own gaze
+    codes = talker.motion(portrait, clicks, replace(QUICK, gaze="portrait"))[0]
+    torch.testing.assert_close(codes, motion[:, :20])
 
 
 def test_seeds(talker, example_portrait, clicks):

@@ -1,5 +1,7 @@
 """The pass over 8-bit pixels draws what the reference draws, within one level of 255."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from anitalker.decoder.composition import compose_finely
 from anitalker.decoder.decoder import Layers
 from anitalker.decoder.detail import prepare_detail
 from anitalker.decoder.fused_compositor import FusedCompositor
+from anitalker.decoder.iris_shift import Irises, Look
 from anitalker.decoder.mouth_layer import MouthLayer
 from anitalker.decoder.mouth_patch import place_patch
 from anitalker.decoder.viewport import Viewport
@@ -71,6 +74,17 @@ def test_frames_equal_the_references(face, size, seed):
 def test_parts_of_a_crop_equal_the_references(face, viewport, mouth, lids):
     pixels = picture(viewport.height, viewport.width)
     compare(pixels, viewport, random_layers(face, 3, 0.1, mouth, lids))
+
+
+def test_irises_out_of_their_places_equal_the_references(face):
+    centre = torch.tensor([[[0.5, -0.05], [0.5, -0.05]]])
+    place = centre + torch.tensor([[[0.08, 0.03], [-0.05, 0.06]]])
+    irises = Irises(centre, torch.full((1, 2), 0.2), place, torch.ones(1), torch.full((1, 2), -0.02))
+    pixels, layers = picture(700, 700, 4), random_layers(face, 4, 0.02)
+    still = drawn(pixels, None, layers).astype(int)
+    layers = replace(layers, look=Look(irises, torch.ones(1, 1, 256, 256)))
+    compare(pixels, Viewport.whole(700, 700), layers)
+    assert np.abs(drawn(pixels, None, layers) - still).max() > 30
 
 
 def compare(pixels, viewport, layers):

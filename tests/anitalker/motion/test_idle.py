@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from anitalker.config import POSE_SIZE, InputError, RenderOptions
+from anitalker.config import GAZE_SIZE, POSE_SIZE, InputError, RenderOptions
 from anitalker.motion import idle
 from anitalker.motion.prior import MotionPrior
 from anitalker.network_config import MotionPriorConfig
@@ -98,7 +98,7 @@ def test_factors_hold_what_they_name(talker, prior, picture, monkeypatch):
     monkeypatch.setattr(talker.model, "prior", prior)
 
     def change(**options):
-        return talker.model.idle(face, 60, RenderOptions(**options), 1.0, 3) - face.motion
+        return talker.model.idle(face, 60, RenderOptions(gaze="portrait", **options), 1.0, 3) - face.motion
 
     free, still = change(), change(lips=0, head=0, blink=0)
     assert free.abs().max() > 1e-3 and still.abs().max() < 1e-5
@@ -146,7 +146,7 @@ def test_idle_motion_loops(talker, prior, picture, monkeypatch):
     monkeypatch.setattr(talker.model, "prior", prior)
     for seed in range(12):
         motion = talker.model.idle(face, 80, RenderOptions(), 1.0, seed, loop=True)
-        assert motion.shape == (80, 20) and max(seam(motion)) < 1.2
+        assert motion.shape == (80, 20 + GAZE_SIZE) and max(seam(motion)) < 1.2
     with pytest.raises(InputError, match="loop came with a timeline"):
         talker.model.idle(face, 80, RenderOptions(timeline="a.csv"), 1.0, 0, loop=True)
 

@@ -70,8 +70,8 @@ def test_range_is_told(name):
 
 def test_the_pipeline_obeys(talker, picture, clicks):
     portrait = talker.portrait(picture)
-    (free,) = talker.motion(portrait, clicks)
-    (held,) = talker.motion(portrait, clicks, RenderOptions(lips=0, head=0, blink=0))
+    (free,) = talker.motion(portrait, clicks, RenderOptions(gaze="portrait"))
+    (held,) = talker.motion(portrait, clicks, RenderOptions(gaze="portrait", lips=0, head=0, blink=0))
     start = portrait.faces[0].motion
     assert (free - start).abs().max() > 1e-3
     assert torch.allclose(held, start.expand_as(held), atol=1e-5)

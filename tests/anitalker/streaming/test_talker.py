@@ -98,7 +98,7 @@ def test_the_first_of_several_frames_waits_for_no_other(talker, example_portrait
 def test_the_portrait_moves_in_silence(talker, example_portrait):
     stream = StreamingTalker(talker, talker.portrait(example_portrait), CROP)
     moved = torch.cat([stream.motion(silence())[0] for _ in range(60)])
-    assert len(moved) > 20 and (moved.std(0) > 0).all()
+    assert len(moved) > 20 and (moved[:, :20].std(0) > 0).all()
 
 
 def test_a_late_frame_is_the_last_one_again(talker, example_portrait):
