@@ -1,4 +1,4 @@
-"""Train the iris locator on decoded frames with the labels of scripts.training.eye_labels.
+"""Train the iris locator on decoded frames with the labels of scripts.label_irises.
 
     python -m scripts.train_iris --cache runs/cache --out runs/iris --file checkpoints/iris.safetensors
 
@@ -22,10 +22,10 @@ from anitalker.decoder.iris import IrisNetwork, eye_patches
 from anitalker.network_config import IrisConfig, to_dict
 from encoders.image import to_tensor
 from scripts.export import slim, write
+from scripts.label_irises import EyeLabels, read_labels
 from scripts.training.augment import colour
 from scripts.training.data import FrameCache
 from scripts.training.engine import fit, open_run, start
-from scripts.training.eye_labels import EyeLabels, read_labels
 from scripts.training.recipe import Recipe, command, take_recipe, training_parser
 
 RECIPE = Recipe(steps=4000, batch=48, lr=2e-3, decay=0.998, score=500)

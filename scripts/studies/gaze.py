@@ -2,7 +2,7 @@
 
     python -m scripts.study gaze --cache runs/cache --perceptual-network DIR/nets/squeezenet1_0_imagenet.npz
 
-Needs mediapipe 0.10.14 and labels of scripts.training.eye_labels. Clips: each is drawn from its first frame with the
+Needs mediapipe 0.10.14 and labels of scripts.label_irises. Clips: each is drawn from its first frame with the
 true landmarks of later ones, with eyes as in the portrait and with the true irises. Stills: eyes told to look
 somewhere, the head at rest or turned. Gaze is read by usual eyeballs (`eyeballs.read_gaze`).
 """
@@ -32,9 +32,9 @@ from anitalker.models.lite import Lite
 from anitalker.models.lite_face import LiteFace
 from anitalker.runtime.transfer import to_pictures, to_tensors
 from scripts.evaluation.metrics import interval
+from scripts.label_irises import EyeLabels, Mesh, face_mesh, label, read_labels
 from scripts.markdown import table
 from scripts.training.data import FrameCache
-from scripts.training.eye_labels import EyeLabels, Mesh, face_mesh, label, read_labels
 from scripts.training.labels import MotionLabels
 from scripts.training.losses import PerceptualLoss, feature_network
 from scripts.training.mouth_pack import LABELS

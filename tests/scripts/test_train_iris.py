@@ -9,10 +9,9 @@ from anitalker.decoder.eyelids import LID_INDICES, eye_axes
 from anitalker.decoder.iris import IrisNetwork
 from anitalker.models.loading import load_iris
 from anitalker.network_config import IrisConfig
-from scripts import train_iris
-from scripts.training import eye_labels
+from scripts import label_irises, train_iris
+from scripts.label_irises import IRISES, EyeLabels, label, read_labels
 from scripts.training.data import FrameCache
-from scripts.training.eye_labels import IRISES, EyeLabels, label, read_labels
 
 RADIUS = 0.2  # of the made-up irises, in eye widths
 
@@ -49,7 +48,7 @@ def eyes(cache):
                 frames[n][np.hypot(x + 0.5 - centre[0], y + 0.5 - centre[1]) < reach] = 30
         np.save(cache / split / "frames.npy", frames)
         fields = {name: getattr(labels, name) for name in ("lids", "iris", "radius", "found")}
-        np.savez(cache / split / eye_labels.FILE, **fields)
+        np.savez(cache / split / label_irises.FILE, **fields)
     return cache
 
 
@@ -76,11 +75,11 @@ def test_labels_are_the_meshs_points(eyes):
 
 
 def test_missing_labels_and_a_missing_package_are_told(cache, monkeypatch):
-    with pytest.raises(InputError, match=r"no .*eyes.npz; run python -m scripts.training.eye_labels"):
+    with pytest.raises(InputError, match=r"no .*eyes.npz; run python -m scripts.label_irises"):
         read_labels(cache, "train")
     monkeypatch.setitem(__import__("sys").modules, "mediapipe", None)
     with pytest.raises(InputError, match="run pip install mediapipe"):
-        eye_labels.face_mesh()
+        label_irises.face_mesh()
 
 
 def test_patches_and_places_belong_together(eyes):

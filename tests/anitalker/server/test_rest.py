@@ -128,6 +128,10 @@ def test_a_file_that_is_no_picture_is_refused_by_its_own_name(client):
             "background is '/etc/hosts'; allowed are keep",
         ),
         ({"text": "Hello", "background": "transparent"}, "allowed are keep, blur, and a colour"),
+        ({"text": "Hello", "gaze": "sky"}, "gaze is 'sky'; allowed are"),
+        ({"text": "Hello", "emotion": "glee"}, "emotion is 'glee'"),
+        ({"text": "Hello", "expression": "wink=1"}, "wink"),
+        ({"text": "Hello", "aspect": "2:1"}, "aspect is '2:1'"),
         ({"text": "Hello", "marks": "false"}, "marks cannot be left out here"),
     ],
 )

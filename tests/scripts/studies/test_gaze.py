@@ -5,8 +5,8 @@ import torch
 
 from anitalker.decoder.eyelids import eye_axes
 from anitalker.faces.landmarks import from_canonical
+from scripts.label_irises import EyeLabels
 from scripts.studies import gaze
-from scripts.training.eye_labels import EyeLabels
 
 
 def test_labels_in_the_axes_of_a_face(face):

@@ -1,6 +1,6 @@
 """Label the irises and lids of decoded frames, by MediaPipe's face mesh of 478 points; in data preparation only.
 
-    python -m scripts.training.eye_labels --cache runs/cache
+    python -m scripts.label_irises --cache runs/cache
 
 Writes `eyes.npz` beside the frames of each split. The package is no dependency of the project: run this where
 mediapipe 0.10.14 is installed.
@@ -70,7 +70,7 @@ def read_labels(cache_dir: str | Path, split: str) -> EyeLabels:
     """The labels of a split; InputError where there are none yet."""
     file = Path(cache_dir) / split / FILE
     if not file.is_file():
-        raise InputError(f"no {file}; run python -m scripts.training.eye_labels --cache {cache_dir}")
+        raise InputError(f"no {file}; run python -m scripts.label_irises --cache {cache_dir}")
     with np.load(file) as stored:
         return EyeLabels(*(stored[name] for name in ("lids", "iris", "radius", "found")))
 
