@@ -35,7 +35,7 @@ def test_outputs_are_attacked_and_verified(data, capsys):
 
 
 def test_files_without_marks_are_counted(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(measure_marks, "verify", lambda path: {"watermark": {"score": 0.1}})
+    monkeypatch.setattr(measure_marks, "verify", lambda path: {"watermark": {"found": False, "score": 0.1}})
     clips = [type("Stored", (), {"mp4": b"a", "row": {"generated": "no"}}) for _ in range(7)]
     monkeypatch.setattr(measure_marks, "load_clips", lambda data, splits: iter(clips))
     report = measure_marks.real("x", 2, tmp_path, measure_marks.Results(tmp_path / "results"))
