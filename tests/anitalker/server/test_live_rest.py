@@ -6,7 +6,6 @@ import fractions
 import gc
 import itertools
 import json
-import pickle
 import re
 import threading
 from dataclasses import replace
@@ -15,11 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from anitalker.config import RenderOptions
-from anitalker.provenance.audio_mark_search import detect_sound
 from anitalker.server.live_session import LiveSession
-from anitalker.server.live_sessions import LiveSessions
-from anitalker.server.metrics import Metrics
 from tests.conftest import run_async
 
 TONE = 0.3 * np.sin(np.arange(16_000) * 0.3)
@@ -289,47 +284,6 @@ def test_a_silent_session_ends(settings):
     assert run_async(work()) == [False, True]
 
 
-def test_texts_of_a_session_are_marked():
-    """Two sentences, one after the other, carry the session's identifier; without marks they stay as they are."""
-
-    async def work():
-        session, heard = LiveSession("id", "off", (), None, lambda session: None), []
-        session.say_samples = lambda samples, turn: heard.append(samples) or True
-        text = "This sentence is spoken by a machine, and so is the next. Both carry the number of the session."
-        await asyncio.to_thread(session.say_text, text, "en")
-        session.has_marks = False
-        await asyncio.to_thread(session.say_text, text, "en")
-        await session.close()
-        return session.identifier, heard
-
-    identifier, heard = run_async(work())
-    assert len(heard) == 4
-    assert detect_sound(np.concatenate(heard[:2])).identifier == identifier
-    assert not detect_sound(np.concatenate(heard[2:])).found
-
-
-@pytest.mark.slow
-def test_all_processes_of_a_session_put_the_watermark_at_the_same_place(server_talker, settings, example_portrait):
-    """It is chosen before they get the filters: of copies each would take another one, from its own first frame."""
-
-    async def work():
-        sessions = LiveSessions(server_talker, settings, Metrics())
-        session = LiveSession("id", "off", (), None, lambda session: None)
-        options = RenderOptions(frame="crop")
-        face = sessions._make_face(server_talker.portrait(example_portrait), options, session)
-        filters = face._networks.draw._filters
-        face.close()
-        await session.close()
-        return filters
-
-    filters = run_async(work())
-    again = pickle.loads(pickle.dumps(filters))
-    rng = np.random.default_rng(0)
-    dark, noisy = np.full((256, 256, 3), 60, np.uint8), rng.integers(20, 200, (256, 256, 3), np.uint8)
-    other = again[-1](noisy).astype(int) - noisy  # its first frame is another one
-    np.testing.assert_array_equal(filters[-1](dark).astype(int) - dark, other)
-
-
 @pytest.mark.slow
 def test_sessions_that_are_dropped_leave_nothing(run_live):
     """Twenty clients: half leave before the answer is used, half close without a word."""
@@ -362,26 +316,6 @@ def _open_files():
     return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
-def test_speech_by_websocket(client, avatar, monkeypatch):
-    """PCM in pieces that split a sample, the end of the turn, an interruption; messages come back."""
-    pushed, session = [], _fake_session(client, monkeypatch)
-    monkeypatch.setattr(session, "say_samples", lambda samples: pushed.append(samples) or True)
-    ended = []
-    monkeypatch.setattr(session, "end_of_turn", lambda: ended.append(1) or session.tell({"event": "turn_ended"}))
-    pcm = (TONE[:640] * 32767).astype("<i2")
-    with client.websocket_connect("ws://localhost/v1/sessions/id/speech", subprotocols=["anitalker.speech"]) as socket:
-        assert socket.accepted_subprotocol == "anitalker.speech"
-        socket.send_bytes(pcm.tobytes()[:101])
-        socket.send_bytes(pcm.tobytes()[101:])
-        socket.send_text("end_of_turn")
-        assert socket.receive_json() == {"event": "turn_ended"}
-        socket.send_text("interrupt")
-        socket.send_text("sing")
-        assert socket.receive()["code"] == 1008
-    assert np.array_equal(np.concatenate(pushed), pcm.astype(np.float32) / 32768)
-    assert session.turn == 1 and ended == [1]
-
-
 def test_clients_are_told_the_ice_servers(server_talker, settings):
     from fastapi.testclient import TestClient
 
@@ -391,51 +325,3 @@ def test_clients_are_told_the_ice_servers(server_talker, settings):
     app = build_application(server_talker, replace(settings, ice_servers=(IceServer(("stun:stun.example.org",)),)))
     with TestClient(app, base_url="http://localhost") as client:
         assert client.get("/v1/sessions/ice-servers").json() == [{"urls": ["stun:stun.example.org"]}]
-
-
-def test_a_websocket_without_a_session_is_closed(client):
-    from starlette.websockets import WebSocketDisconnect
-
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect("ws://localhost/v1/sessions/x/speech") as socket:
-        socket.receive()
-
-
-def _fake_session(client, monkeypatch):
-    class Session(LiveSession):
-        def __init__(self):
-            self.turn, self.face, self._channels = 0, None, set()
-            self._listeners, self._microphones = set(), set()
-            self._metrics = client.app.state.metrics
-
-    session = Session()
-    monkeypatch.setattr(client.app.state.sessions, "get", lambda session_id: _get(session_id, session))
-    return session
-
-
-def _get(session_id, session):
-    from anitalker.server.live_sessions import UnknownSession
-
-    if session_id != "id":
-        raise UnknownSession(session_id)
-    return session
-
-
-def test_what_the_client_says_goes_to_those_who_ask_for_it(client, avatar, monkeypatch):
-    """A voice agent hears the client's microphone over the WebSocket; others get messages only."""
-    session = _fake_session(client, monkeypatch)
-    heard = []
-    session.microphone, session.face = "listen", type("Face", (), {"hear": lambda self, samples: heard.append(samples)})
-
-    async def packets(track):
-        for _ in range(3):
-            yield TONE[:320].astype(np.float32)
-
-    monkeypatch.setattr("anitalker.server.live_session.microphone", packets)
-    session.face = session.face()
-    address = "ws://localhost/v1/sessions/id/speech"
-    with client.websocket_connect(f"{address}?microphone=true") as agent, client.websocket_connect(address) as other:
-        client.portal.call(session._listen, None)
-        client.portal.call(session.tell, {"event": "idle"})
-        sound = [np.frombuffer(agent.receive_bytes(), "<i2") / 32768 for _ in range(3)]
-        assert agent.receive_json() == other.receive_json() == {"event": "idle"}
-    assert len(heard) == 3 and np.abs(np.concatenate(sound)[:320] - TONE[:320]).max() < 1e-4
