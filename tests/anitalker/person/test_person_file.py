@@ -67,7 +67,7 @@ def test_speech_moves_in_the_person_s_manner(talker, make_person, traits):
     wide = talker.portrait(make_person())
     usual = talker.portrait(make_person(traits=replace(traits, manner=Manner(), lips={})))
     features = talker.model.speech_features(torch.tensor(speech))
-    own, other = (talker.model.generate_motion(features, p.faces[0], options, 1) for p in (wide, usual))
+    own, other = (talker.model.generate_motion(features, p.faces[0], options, 1)[:, :20] for p in (wide, usual))
     assert torch.equal(own[0], other[0])  # the portrait's own code
     projection = talker.model.subspaces.lips
     spread = [((m[10:] - m[10:].mean(0)) @ projection).std() for m in (own, other)]
