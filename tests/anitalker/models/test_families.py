@@ -74,7 +74,7 @@ def test_each_family_has_everything(any_talker):
 def test_speech_to_motion_to_frames(any_talker, example_portrait, clicks):
     portrait = any_talker.portrait(example_portrait)
     motion = any_talker.motion(portrait, clicks, QUICK)[0]
-    numbers = 20 if any_talker.name == "original" else 20 + GAZE_SIZE
+    numbers = 20 if any_talker.model.streaming is None else 20 + GAZE_SIZE
     assert motion.shape == (26, numbers) and motion.isfinite().all()  # ceil(1.03 s * 25)
     assert torch.equal(motion, any_talker.motion(portrait, clicks, QUICK)[0])
     assert not torch.equal(motion, any_talker.motion(portrait, clicks, replace(QUICK, seed=1))[0])
