@@ -69,8 +69,8 @@ def _max_log_ratios(soft: np.ndarray) -> np.ndarray:
     ratios = np.empty(DATA_BITS, np.float32)
     for step in [*reversed(range(DATA_BITS)), *reversed(range(DATA_BITS))]:
         rest = gains[step] + np.repeat(backward.reshape(2, S // 2), 2, axis=1)
-        zero, one = (rest + forward[step]).max(1)
-        ratios[step] = zero - one
+        zeros, ones = (rest + forward[step]).max(1)
+        ratios[step] = zeros - ones
         backward = rest.max(0)
         backward -= backward.max()
     return ratios

@@ -131,9 +131,9 @@ class Clips:
         for moves in (False, True):
             drawn = []
             for n in range(len(targets)):
-                one = slice(n, n + 1)
-                irises = Irises(source.centre, source.radius, target.centre[one], torch.ones(1), torch.zeros(1, 2))
-                layers = self.model.layers_to(face, landmarks[one], codes[one], irises if moves else None)
+                frame = slice(n, n + 1)
+                irises = Irises(source.centre, source.radius, target.centre[frame], torch.ones(1), torch.zeros(1, 2))
+                layers = self.model.layers_to(face, landmarks[frame], codes[frame], irises if moves else None)
                 drawn.append(to_pictures(compose(face.prepared.picture, layers))[0])
             read = label(np.stack(drawn), self.mesh)
             error = np.linalg.norm(read.iris - true.iris, axis=-1) / true.width

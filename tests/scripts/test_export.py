@@ -141,12 +141,12 @@ def test_onnx_runtime_agrees_with_torch(exported, name):
     networks, folder = exported
     part = export.PARTS[name](networks)
     session = onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), providers=["CPUExecutionProvider"])
-    assert [one.name for one in session.get_outputs()] == list(part.outputs)
+    assert [output.name for output in session.get_outputs()] == list(part.outputs)
     torch.manual_seed(1)
-    for inputs in (part.inputs, {key: longer(part, key, one) for key, one in part.inputs.items()}):
+    for inputs in (part.inputs, {key: longer(part, key, value) for key, value in part.inputs.items()}):
         with torch.no_grad():
             wanted = part(*inputs.values())
-        made = session.run(None, {key: one.numpy() for key, one in inputs.items()})
+        made = session.run(None, {key: value.numpy() for key, value in inputs.items()})
         for mine, theirs in zip(wanted if isinstance(wanted, tuple) else (wanted,), made, strict=True):
             assert mine.abs().max() > 1e-3
             torch.testing.assert_close(torch.from_numpy(theirs), mine, atol=1e-4, rtol=1e-4)

@@ -133,9 +133,9 @@ def test_two_processes_get_the_losses_of_one_on_the_same_batch(cache, capsys):
     assert done.returncode == 0, done.stderr[-2000:]
     together = told(done.stdout)
     assert len(alone) == len(together) == 3
-    for one, two in zip(alone, together, strict=True):
-        assert one.keys() == two.keys()
-        assert all(value == pytest.approx(two[name], rel=2e-3, abs=2e-4) for name, value in one.items())
+    for own, shared in zip(alone, together, strict=True):
+        assert own.keys() == shared.keys()
+        assert all(value == pytest.approx(shared[name], rel=2e-3, abs=2e-4) for name, value in own.items())
 
 
 def told(text):

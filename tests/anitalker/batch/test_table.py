@@ -21,7 +21,7 @@ def csv_of(place, text, name="jobs.csv"):
     return read(place / name)
 
 
-def one(place, **cells):
+def read_row(place, **cells):
     """A JSON line, right but for what is given."""
     row = {"id": "a", "portrait": "p.webp", "speech": "s.wav", **cells}
     (place / "jobs.jsonl").write_text(json.dumps({key: value for key, value in row.items() if value is not ...}))
@@ -35,30 +35,30 @@ def test_csv_and_json_lines_are_the_same(place):
     assert not invalid and [job.line for job in jobs] == [2, 4]
     assert jobs[0].options == RenderOptions(seed=3, still=True, yaw=10.0, frame="crop", size=720)
     assert jobs[1].options == RenderOptions()
-    again, _ = one(place, seed=3, still=True, yaw=10, frame="crop", size=720)
+    again, _ = read_row(place, seed=3, still=True, yaw=10, frame="crop", size=720)
     assert again[0].options == jobs[0].options
-    assert one(place, size="original")[0][0].options == RenderOptions(size="original")
+    assert read_row(place, size="original")[0][0].options == RenderOptions(size="original")
     assert again[0].fingerprint("m") == jobs[0].fingerprint("m")
 
 
 def test_the_fingerprint_follows_contents_not_names(place):
-    first = one(place)[0][0].fingerprint("model")
+    first = read_row(place)[0][0].fingerprint("model")
     (place / "q.webp").write_bytes((place / "p.webp").read_bytes())
-    assert one(place, portrait="q.webp")[0][0].fingerprint("model") == first
-    assert one(place, batch_size=2)[0][0].fingerprint("model") == first
-    assert one(place)[0][0].fingerprint("other model") != first
-    assert one(place, seed=1)[0][0].fingerprint("model") != first
+    assert read_row(place, portrait="q.webp")[0][0].fingerprint("model") == first
+    assert read_row(place, batch_size=2)[0][0].fingerprint("model") == first
+    assert read_row(place)[0][0].fingerprint("other model") != first
+    assert read_row(place, seed=1)[0][0].fingerprint("model") != first
     (place / "s.wav").write_bytes((place / "s.wav").read_bytes() + b"\0\0")
-    assert one(place)[0][0].fingerprint("model") != first
+    assert read_row(place)[0][0].fingerprint("model") != first
 
 
 def test_more_pictures_of_a_person(place):
     (place / "q.webp").write_bytes((place / "p.webp").read_bytes())
-    job = one(place, also="p.webp | q.webp")[0][0]
+    job = read_row(place, also="p.webp | q.webp")[0][0]
     assert job.options.also == (str(place / "p.webp"), str(place / "q.webp"))
-    assert job.fingerprint("m") != one(place)[0][0].fingerprint("m")
-    assert job.fingerprint("m") == one(place, also="q.webp|p.webp")[0][0].fingerprint("m")  # the same contents
-    invalid = one(place, also="p.webp|none.webp")[1]
+    assert job.fingerprint("m") != read_row(place)[0][0].fingerprint("m")
+    assert job.fingerprint("m") == read_row(place, also="q.webp|p.webp")[0][0].fingerprint("m")  # the same contents
+    invalid = read_row(place, also="p.webp|none.webp")[1]
     assert "also is missing" in invalid[0].reason
 
 
@@ -85,14 +85,14 @@ IDS += ["nul.txt", "results", "a" * 101, "é" * 101, "a:b", "\u202eabc", "a\u200
 
 @pytest.mark.parametrize("name", IDS)
 def test_ids_that_are_no_file_names(place, name):
-    jobs, invalid = one(place, id=name)
+    jobs, invalid = read_row(place, id=name)
     assert not jobs and len(invalid) == 1 and invalid[0].line == 1
     assert "id" in invalid[0].reason and "\n" not in invalid[0].reason
 
 
 @pytest.mark.parametrize("name", ["a", "Änne 2", "片山-01", "job.v2", "0_1", 7])
 def test_ids_of_any_script(place, name):
-    assert one(place, id=name)[0][0].id == str(name)
+    assert read_row(place, id=name)[0][0].id == str(name)
 
 
 ROWS = {
@@ -123,7 +123,7 @@ ROWS = {
 @pytest.mark.parametrize("row", ROWS)
 def test_bad_lines(place, row):
     cells, words = ROWS[row]
-    jobs, invalid = one(place, **cells)
+    jobs, invalid = read_row(place, **cells)
     assert not jobs and words in invalid[0].reason, invalid
 
 
@@ -210,37 +210,41 @@ def test_ten_thousand_lines(place):
 def test_subtitles_and_aspect(place):
     """The path is relative to the table, the fingerprint follows the contents."""
     (place / "t.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n")
-    job = one(place, subtitles="t.srt", aspect="9:16")[0][0]
+    job = read_row(place, subtitles="t.srt", aspect="9:16")[0][0]
     assert (job.options.subtitles, job.options.aspect) == (str(place / "t.srt"), "9:16")
     before = job.fingerprint("m")
     (place / "t.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nGoodbye\n")
-    assert one(place, subtitles="t.srt", aspect="9:16")[0][0].fingerprint("m") != before
-    assert "GIF has no tracks" in one(place, subtitles="t.srt", subtitles_as="track", format="gif")[1][0].reason
+    assert read_row(place, subtitles="t.srt", aspect="9:16")[0][0].fingerprint("m") != before
+    assert "GIF has no tracks" in read_row(place, subtitles="t.srt", subtitles_as="track", format="gif")[1][0].reason
     (place / "t.srt").write_text("Hello")
-    assert "subtitles have 0 texts" in one(place, subtitles="t.srt")[1][0].reason
-    assert "aspect is '4:3'; allowed are 9:16, 1:1, 16:9" in one(place, aspect="4:3")[1][0].reason
+    assert "subtitles have 0 texts" in read_row(place, subtitles="t.srt")[1][0].reason
+    assert "aspect is '4:3'; allowed are 9:16, 1:1, 16:9" in read_row(place, aspect="4:3")[1][0].reason
 
 
 def test_backgrounds(place):
     """Words and colours stay; a file's path is relative to the table, and the fingerprint follows its contents."""
-    assert one(place, background="#00ff00")[0][0].options.background == "#00ff00"
+    assert read_row(place, background="#00ff00")[0][0].options.background == "#00ff00"
     (place / "beach.webp").write_bytes((place / "p.webp").read_bytes())
-    job = one(place, background="beach.webp")[0][0]
+    job = read_row(place, background="beach.webp")[0][0]
     assert job.options.background == str(place.resolve() / "beach.webp")
     before = job.fingerprint("m")
     (place / "beach.webp").write_bytes((place / "p.webp").read_bytes() + b" ")
-    assert one(place, background="beach.webp")[0][0].fingerprint("m") != before
-    assert one(place, background="transparent", format="webm")[0][0].output_name == "a.webm"
-    assert "MP4 has no transparency" in one(place, background="transparent")[1][0].reason
-    assert "background is 'blurry'; allowed are keep" in one(place, background="blurry")[1][0].reason
-    assert "background" in one(place, background="s.wav")[1][0].reason
+    assert read_row(place, background="beach.webp")[0][0].fingerprint("m") != before
+    assert read_row(place, background="transparent", format="webm")[0][0].output_name == "a.webm"
+    assert "MP4 has no transparency" in read_row(place, background="transparent")[1][0].reason
+    assert "background is 'blurry'; allowed are keep" in read_row(place, background="blurry")[1][0].reason
+    assert "background" in read_row(place, background="s.wav")[1][0].reason
 
 
 def test_formats(place):
     """The name of the output follows; the fingerprint of an MP4 stays what it was."""
-    job = one(place, format=".GIF")[0][0]
+    job = read_row(place, format=".GIF")[0][0]
     assert (job.format, job.output_name) == ("gif", "a.gif")
-    assert one(place)[0][0].output_name == "a.mp4"
-    assert job.fingerprint("m") != one(place)[0][0].fingerprint("m") == one(place, format="mp4")[0][0].fingerprint("m")
-    assert "format is 'avi'; allowed are mp4, mov, webm, gif, webp" in one(place, format="avi")[1][0].reason
-    assert "codec is hevc, but WebM has its own" in one(place, format="webm", codec="hevc")[1][0].reason
+    assert read_row(place)[0][0].output_name == "a.mp4"
+    assert (
+        job.fingerprint("m")
+        != read_row(place)[0][0].fingerprint("m")
+        == read_row(place, format="mp4")[0][0].fingerprint("m")
+    )
+    assert "format is 'avi'; allowed are mp4, mov, webm, gif, webp" in read_row(place, format="avi")[1][0].reason
+    assert "codec is hevc, but WebM has its own" in read_row(place, format="webm", codec="hevc")[1][0].reason

@@ -48,8 +48,8 @@ def test_faces_of_one_scene_are_apart(stills, small):
         scene = composed.compose(*stills, 0, number)
         assert 1 <= len(scene.faces) <= composed.MOST_FACES
         assert 160 <= max(scene.pixels.shape[:2]) <= 240
-        for n, one in enumerate(scene.faces):
-            assert all(composed.apart(one, other) for other in scene.faces[:n])
+        for n, face in enumerate(scene.faces):
+            assert all(composed.apart(face, other) for other in scene.faces[:n])
 
 
 @pytest.mark.parametrize("number", range(len(composed.FORMATS)))

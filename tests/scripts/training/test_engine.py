@@ -53,8 +53,8 @@ def train(folder, reports=(), guess=None, **settings):
 def test_micro_batches_add_up_to_one_step(tmp_path, monkeypatch):
     """Two micro-batches of the same numbers do what one does."""
     monkeypatch.setattr(Engine, "seed", lambda self, seed, step, micro_batch: step)
-    one = train(tmp_path / "one", [], steps=2)
-    assert train(tmp_path / "two", [], steps=2, accumulate=2) == pytest.approx(one, abs=1e-6)
+    unsplit = train(tmp_path / "unsplit", [], steps=2)
+    assert train(tmp_path / "two", [], steps=2, accumulate=2) == pytest.approx(unsplit, abs=1e-6)
 
 
 def test_every_micro_batch_of_every_step_draws_other_numbers():

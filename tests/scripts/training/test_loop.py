@@ -36,8 +36,8 @@ def test_resumed_run_equals_an_unbroken_one(tmp_path):
     broken = train(tmp_path / "broken", stop_at=8)
     assert broken.step == whole.step == 8
     for module in (lambda run: run.modules["line"], lambda run: run.averaged("line")):
-        for one, other in zip(module(whole).parameters(), module(broken).parameters(), strict=True):
-            assert torch.allclose(one, other, atol=1e-6)
+        for expected, parameter in zip(module(whole).parameters(), module(broken).parameters(), strict=True):
+            assert torch.allclose(expected, parameter, atol=1e-6)
 
 
 def test_exported_weights_are_the_average_and_carry_the_config(tmp_path):
