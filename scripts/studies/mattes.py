@@ -19,7 +19,6 @@ import numpy as np
 from anitalker.config import InputError
 from anitalker.matte.alpha import find_matte
 from anitalker.matte.foreground import estimate_foreground
-from anitalker.matte.network import MatteNetwork
 from anitalker.media.backdrop import lay_over
 from anitalker.models.loading import load_matte
 from scripts.evaluation.metrics import interval
@@ -55,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows.append(Agreement(name, *compare(alpha, published), time.process_time() - begin))
         pictures[name] = picture, published, alpha
     rows.sort(key=lambda row: row.iou)
-    print(report(rows, network))
+    print(report(rows))
     if arguments.sheet:
         cv2.imwrite(arguments.sheet, sheet([pictures[row.name] for row in rows])[..., ::-1])
     return 0
@@ -81,16 +80,17 @@ def compare(alpha: np.ndarray, published: np.ndarray) -> tuple[float, float]:
     return float((ours & theirs).sum() / either) if either else 1.0, float(np.abs(alpha - published).mean())
 
 
-def report(rows: list[Agreement], network: MatteNetwork) -> str:
-    """The means with intervals, and the portraits that agree least."""
-    lines = [[row.name, f"{row.iou:.3f}", f"{row.error:.3f}"] for row in rows[:8]]
-    values = {name: np.array([getattr(row, name) for row in rows]) for name in ("iou", "error")}
+def report(rows: list[Agreement]) -> str:
+    """The means with intervals, and the portraits that agree least; rows begin with these."""
+    lines = []
     for name, unit in (("iou", "IoU"), ("error", "mean absolute error")):
-        low, high = interval(values[name])
-        median = np.median(values[name])
-        print(f"{unit}: {values[name].mean():.4f} [{low:.4f}, {high:.4f}], median {median:.4f}, {len(rows)} portraits")
-    print(f"{1000 * np.median([row.seconds for row in rows]):.0f} ms of processor time a portrait (median)")
-    return table(["portrait", "IoU", "error"], lines)
+        values = np.array([getattr(row, name) for row in rows])
+        low, high = interval(values)
+        median = np.median(values)
+        lines.append(f"{unit}: {values.mean():.4f} [{low:.4f}, {high:.4f}], median {median:.4f}, {len(rows)} portraits")
+    lines.append(f"{1000 * np.median([row.seconds for row in rows]):.0f} ms of processor time a portrait (median)")
+    worst = [[row.name, f"{row.iou:.3f}", f"{row.error:.3f}"] for row in rows[:8]]
+    return "\n".join([*lines, table(["portrait", "IoU", "error"], worst)])
 
 
 def sheet(pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
